@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace dtrain {
+
+/// A file under a temporary name beside its final one, which it takes only when `commit` has synced it to disk.
+/// Destroyed without `commit`, it leaves nothing behind. Every failure (no space, no permission) throws TrainingError
+/// naming the file and the reason.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, std::size_t size);
+  void write(std::string_view text) { write(text.data(), text.size()); }
+
+  /// Syncs, renames to the final name, and syncs the directory.
+  void commit();
+
+ private:
+  [[noreturn]] void fail(const char* action) const;
+
+  std::filesystem::path path_;
+  std::string temporary_;
+  int descriptor_ = -1;
+};
+
+/// Writes a whole file so that a reader finds the old content or the new one, never a part.
+void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// The content of a file. Throws InputError naming it when it cannot be read.
+std::string read_file(const std::filesystem::path& path);
+
+/// Creates a directory and its parents. Throws UsageError naming it and the reason.
+void create_directories(const std::filesystem::path& path);
+
+}  // namespace dtrain

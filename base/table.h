@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dtrain {
+
+/// Rows of text shown in aligned columns: the first column to the left, the others to the right.
+struct Table {
+  std::vector<std::string> header;
+  std::vector<std::vector<std::string>> rows;
+};
+
+/// For a terminal: two spaces between columns, a line under the header. Widths count code points.
+std::string terminal_table(const Table& table);
+
+/// For a Markdown file.
+std::string markdown_table(const Table& table);
+
+}  // namespace dtrain
