@@ -1,0 +1,61 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "data/label_map.h"
+#include "data/labelled_text.h"
+#include "data/token_dataset.h"
+#include "data/tokenizer.h"
+
+namespace dtrain::data {
+
+/// The files of a classification task and how to read them.
+struct TaskFiles {
+  /// What results.json calls it.
+  std::string name;
+  std::filesystem::path train;
+  /// Empty: none.
+  std::filesystem::path dev;
+  std::filesystem::path test;
+  /// Out-of-domain sets, by name.
+  std::vector<std::pair<std::string, std::filesystem::path>> ood;
+  Columns columns;
+  /// Unknown labels outside the training file are dropped and counted instead of refused.
+  bool drop_unknown_labels = false;
+};
+
+/// A task in memory: tokenized splits over one label map.
+struct Task {
+  std::string name;
+  LabelMap labels;
+  TokenDataset train;
+  TokenDataset dev;
+  TokenDataset test;
+  std::vector<std::pair<std::string, TokenDataset>> ood;
+  /// What a person should know about the data, a sentence each.
+  std::vector<std::string> notes;
+};
+
+/// Reads and tokenizes every split of a task. The label map comes from the whole training file. Notes count duplicate
+/// rows of train, train texts that are also in dev or test, classes with a single row, truncated examples, dropped labels.
+/// Throws InputError for a file that cannot be read, fewer than two classes, or an unknown label in another split (file,
+/// line, label, nearest known).
+Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log);
+
+/// One more file under a known label map (evaluate, predict). The rows are kept.
+struct LabelledSet {
+  LabelledTexts texts;
+  TokenDataset examples;
+};
+LabelledSet load_split(const std::filesystem::path& path, const Columns& columns, const LabelMap& labels,
+                       bool drop_unknown_labels, const Tokenizer& tokenizer, const TokenizeOptions& options,
+                       const Log& log);
+
+/// The files of an embedded task ("wordnet") below the share directory; throws UsageError listing the tasks there are.
+TaskFiles embedded_task(const std::string& name, const std::filesystem::path& share_directory);
+
+}  // namespace dtrain::data

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "dist/communicator.h"
+
+namespace dtrain::dist {
+
+/// Whether this build has NCCL (DTRAIN_CUDA=ON).
+bool nccl_is_compiled_in();
+
+/// NCCL's version as "2.28.9", or "" without it.
+std::string nccl_version();
+
+/// CUDA tensors over NCCL, on the current device of this rank. Collective over `control` (host tensors), which carries
+/// the unique id and must outlive the result. Non-blocking initialisation; the stream and asynchronous errors are polled
+/// against `timeout`, and a failure aborts the communicator. Throws UsageError in a build without NCCL.
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, std::chrono::milliseconds timeout);
+
+}  // namespace dtrain::dist
