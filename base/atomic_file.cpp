@@ -80,7 +80,7 @@ std::string read_file(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-void create_directories(const std::filesystem::path& path) {
+void ensure_directory(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw UsageError(fmt::format("cannot create the directory {}: {}", path.string(), error.message()));

@@ -37,6 +37,6 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 std::string read_file(const std::filesystem::path& path);
 
 /// Creates a directory and its parents. Throws UsageError naming it and the reason.
-void create_directories(const std::filesystem::path& path);
+void ensure_directory(const std::filesystem::path& path);
 
 }  // namespace dtrain

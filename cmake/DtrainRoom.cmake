@@ -16,7 +16,8 @@ function(dtrain_room name)
 endfunction()
 
 function(dtrain_compile_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor)
+  # GCC 12 reports -Wrestrict falsely for std::string (its bug 105651).
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wshadow -Wnon-virtual-dtor -Wno-restrict)
   if(DTRAIN_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -8,7 +8,10 @@
 
 namespace dtrain::dist {
 
-/// A collective under way. Destroying one that has not ended waits for it, or abandons it when its communicator failed.
+class RankCounters;
+
+/// A collective under way; it must not outlive its communicator. Destroying one that has not ended waits for it, or
+/// abandons it, and with it the communicator, when that has failed or an exception passes through.
 class Work {
  public:
   virtual ~Work() = default;
@@ -20,7 +23,8 @@ class Work {
 
 /// A group of ranks that exchange contiguous tensors, in the terms of MPI. Every rank calls the same collectives in the
 /// same order. A call that fails or does not end within the timeout throws CommunicationError, which names the
-/// collective, its sequence number and the ranks that did not come; the communicator is of no use afterwards.
+/// collective, its sequence number and the ranks that did not come; the communicator is of no use afterwards. A tensor
+/// that is refused, before anything is sent, throws it too.
 ///
 /// Tensors: contiguous, of type float, double, int64, int32 or uint8, on the device the back end serves.
 class Communicator {
@@ -53,6 +57,10 @@ class Communicator {
 
   /// The ranks that pass the same colour form a communicator of their own, in the order of their ranks here.
   virtual std::unique_ptr<Communicator> split(int colour) = 0;
+
+  /// Where a back end that runs beside this one, over the same ranks, counts its collectives: it makes NCCL's errors
+  /// name the ranks that did not come, too.
+  virtual RankCounters& counters_beside() = 0;
 };
 
 /// One rank that talks to nobody, for host and device tensors.

@@ -1,0 +1,64 @@
+#include <ATen/ATen.h>
+
+#include "dist/communicator.h"
+#include "dist/rank_counters.h"
+#include "dist/tensor_checks.h"
+
+namespace dtrain::dist {
+
+namespace {
+
+class EndedWork final : public Work {
+ public:
+  bool test() override { return true; }
+  void wait() override {}
+};
+
+// Checks what the other back ends check, on any device, so that a program that runs on one rank runs on many.
+class SingleCommunicator final : public Communicator {
+ public:
+  std::string_view name() const override { return "single"; }
+  int rank() const override { return 0; }
+  int size() const override { return 1; }
+
+  std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor) override {
+    check_tensor(tensor, tensor.device(), "all_reduce", name());
+    return std::make_unique<EndedWork>();
+  }
+
+  void broadcast(const at::Tensor& tensor, int root) override {
+    check_tensor(tensor, tensor.device(), "broadcast", name());
+    check_root(root, 1, "broadcast");
+  }
+
+  at::Tensor all_gather(const at::Tensor& rows) override {
+    check_rows(rows, rows.device(), "all_gather", name());
+    return rows.clone();
+  }
+
+  at::Tensor reduce_scatter(const at::Tensor& rows) override {
+    check_rows(rows, rows.device(), "reduce_scatter", name());
+    return rows.clone();
+  }
+
+  void send(const at::Tensor&, int to) override { check_peer(to, 0, 1, "send"); }
+  void receive(const at::Tensor&, int from) override { check_peer(from, 0, 1, "receive"); }
+  void barrier() override {}
+
+  std::unique_ptr<Communicator> split(int colour) override {
+    check_colour(colour);
+    return make_single_communicator();
+  }
+
+  RankCounters& counters_beside() override { return counters_; }
+
+ private:
+  RankCounters::Counter counter_{0};
+  RankCounters counters_{{&counter_}, {0}, 0};
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> make_single_communicator() { return std::make_unique<SingleCommunicator>(); }
+
+}  // namespace dtrain::dist

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/forward_context.h"
+#include "model/token_batch.h"
+
+namespace dtrain::model {
+
+/// Scaled dot-product self-attention over packed sequences: query, key, value [tokens, heads * size] -> [tokens, heads *
+/// size]. On the CPU one fused pass a head that keeps no probabilities (after Dao et al., 2022); on CUDA LibTorch's
+/// scaled_dot_product_attention over padded sequences.
+at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch,
+                     std::int64_t heads, const kernels::Dropout& dropout);
+
+/// The same from LibTorch's operations on any device, over padded sequences.
+at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                            const TokenBatch& batch, std::int64_t heads, const kernels::Dropout& dropout);
+
+}  // namespace dtrain::model

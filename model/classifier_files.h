@@ -1,0 +1,38 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/classifier.h"
+
+namespace dtrain::model {
+
+/// A pretrained model to fine-tune on `classes` classes, or a classifier that was trained already.
+struct LoadOptions {
+  std::filesystem::path directory;
+  /// Unset: what the directory says (EncoderConfig::pooling).
+  std::optional<Pooling> pooling;
+  std::int64_t classes = 0;
+  /// Of the new head: weight normal with config.json's initializer_range, bias zero.
+  std::uint64_t head_seed = 0;
+  /// Whether the directory's own head must be there and is used; else a new one is drawn, whatever the directory holds.
+  bool trained_head = false;
+  at::Device device = at::Device("cpu");
+};
+
+/// Reads a Hugging Face directory, a bare encoder's or a classifier's. Throws InputError naming file and tensor: missing,
+/// wrong shape or type, expected and found. A missing pooler is drawn anew where the pooling needs it.
+std::unique_ptr<Classifier> load_classifier(const LoadOptions& options);
+
+/// Writes config.json (architectures, id2label, label2id, dtrain_pooling) and model.safetensors as transformers'
+/// save_pretrained does. The tokenizer's files are the caller's to copy.
+void save_classifier(Classifier& classifier, const std::vector<std::string>& labels,
+                     const std::filesystem::path& directory);
+
+}  // namespace dtrain::model

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/pooling.h"
+
+namespace dtrain::model {
+
+/// The shape of a pretrained encoder, from a Hugging Face config.json.
+struct EncoderConfig {
+  std::string model_type;  // "bert"
+  std::int64_t hidden_size = 768;
+  std::int64_t layers = 12;
+  std::int64_t heads = 12;
+  std::int64_t intermediate_size = 3072;
+  std::int64_t vocabulary_size = 30522;
+  std::int64_t max_positions = 512;
+  std::int64_t token_types = 2;
+  double hidden_dropout = 0.1;
+  double attention_dropout = 0.1;
+  double classifier_dropout = 0.1;
+  double layer_norm_epsilon = 1e-12;
+  double initializer_range = 0.02;
+  std::string activation = "gelu";
+  /// How this model pools where the user does not choose: sentence-transformers' 1_Pooling/config.json, what dtrain wrote
+  /// at an export, else the architecture's own.
+  Pooling pooling = Pooling::pooler;
+  /// The class names of a classifier checkpoint (id2label); empty for a bare encoder.
+  std::vector<std::string> labels;
+  /// The whole file, for keys that dtrain keeps without reading.
+  nlohmann::json json;
+};
+
+/// Reads config.json of a model directory. Throws InputError naming the file and the key: what was expected and found; an
+/// architecture that is not supported is refused with the list of those that are.
+EncoderConfig read_encoder_config(const std::filesystem::path& model_directory);
+
+}  // namespace dtrain::model

@@ -1,0 +1,27 @@
+#include "model/forward_context.h"
+
+namespace dtrain::model {
+namespace {
+
+// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+std::uint64_t mixed(std::uint64_t x) {
+  x += 0x9E3779B97F4A7C15ULL;
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+}  // namespace
+
+ForwardContext::ForwardContext(const DropoutStream& stream, int first_trainable_stage)
+    : training_(true),
+      first_trainable_stage_(first_trainable_stage),
+      key_(mixed(mixed(mixed(stream.seed) ^ stream.step) ^ stream.shard)) {}
+
+kernels::Dropout ForwardContext::next_dropout(double probability) {
+  // A site is counted whether it drops or not, so that freezing a part moves no other part's random numbers.
+  const std::uint32_t site = site_++;
+  return {key_, site, training() ? probability : 0.0};
+}
+
+}  // namespace dtrain::model

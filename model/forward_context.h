@@ -1,0 +1,44 @@
+#pragma once
+
+#include <c10/core/ScalarType.h>
+
+#include <cstdint>
+
+#include "model/kernels/loops.h"
+
+namespace dtrain::model {
+
+/// Names the random numbers of one forward pass: the same three numbers give the same masks on any number of ranks.
+struct DropoutStream {
+  std::uint64_t seed = 0;
+  std::uint64_t step = 0;
+  std::uint64_t shard = 0;
+};
+
+/// What one forward pass needs to know besides its input.
+class ForwardContext {
+ public:
+  /// Without dropout.
+  ForwardContext() = default;
+  /// Training: dropout in the stages from `first_trainable_stage` on (Classifier defines stages).
+  ForwardContext(const DropoutStream& stream, int first_trainable_stage);
+
+  bool training() const { return training_ && stage_ >= first_trainable_stage_; }
+  int first_trainable_stage() const { return first_trainable_stage_; }
+  /// Entered by the classifier before each stage.
+  void enter_stage(int stage) { stage_ = stage; }
+  /// The dropout of the next place that has one: of probability 0 where this stage does not train.
+  kernels::Dropout next_dropout(double probability);
+
+  /// The type of matrix products on CUDA: float, or bfloat16 with float accumulation and results cast back.
+  at::ScalarType product_type = at::kFloat;
+
+ private:
+  bool training_ = false;
+  int first_trainable_stage_ = 0;
+  int stage_ = 0;
+  std::uint64_t key_ = 0;
+  std::uint32_t site_ = 0;
+};
+
+}  // namespace dtrain::model

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+
+/// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp) and chosen at run time
+/// (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are row-major and
+/// contiguous unless a stride is named. `Real` is float or double.
+namespace dtrain::model::kernels {
+
+/// Dropout by counter-based random numbers: Philox4x32 (Salmon et al., 2011) with 7 rounds, which passes BigCrush. The
+/// number of element i of a site follows from (key, site, i) alone, so backward draws the mask again instead of reading
+/// it from memory.
+struct Dropout {
+  std::uint64_t key = 0;
+  std::uint32_t site = 0;
+  /// The share that is dropped; 0 drops nothing.
+  double probability = 0;
+};
+
+/// Multi-head self-attention over packed sequences (no padding). One item is one head of one sequence.
+template <typename Real>
+struct Attention {
+  const Real* query;  // [tokens, heads * size]; rows `stride` apart, as key and value
+  const Real* key;
+  const Real* value;
+  std::int64_t stride;
+  const std::int64_t* offsets;  // [sequences + 1]
+  std::int64_t heads;
+  std::int64_t size;         // of one head
+  std::int64_t max_length;   // of a sequence
+  Real scale;                // of the scores
+  Dropout dropout;           // on the probabilities
+  Real* output;              // [tokens, heads * size]
+  Real* log_sum;             // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
+  // Backward only:
+  const Real* output_gradient;  // [tokens, heads * size]
+  Real* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below
+  Real* key_gradient;
+  Real* value_gradient;
+  std::int64_t gradient_stride;
+};
+
+/// y = LayerNorm(dropout(input) + residual) * weight + bias (Ba et al., 2016; BERT's order).
+template <typename Real>
+struct Norm {
+  const Real* input;     // [rows, columns]
+  const Real* residual;  // [rows, columns] or null
+  const Real* weight;    // [columns]
+  const Real* bias;
+  std::int64_t columns;
+  Real epsilon;
+  Dropout dropout;
+  Real* output;
+  Real* normalized;  // [rows, columns]: kept for backward; null: not kept
+  Real* scale;       // [rows]: 1 / standard deviation
+  // Backward only:
+  const Real* output_gradient;
+  Real* input_gradient;     // null: not wanted
+  Real* residual_gradient;  // the gradient before dropout; null: not wanted
+  Real* weight_gradient;    // [columns], added to; null: not wanted
+  Real* bias_gradient;      // likewise
+};
+
+template <typename Real>
+struct Loops {
+  void (*attention_forward)(const Attention<Real>&, std::int64_t first_item, std::int64_t last_item);
+  void (*attention_backward)(const Attention<Real>&, std::int64_t first_item, std::int64_t last_item);
+  void (*norm_forward)(const Norm<Real>&, std::int64_t first_row, std::int64_t last_row);
+  void (*norm_backward)(const Norm<Real>&, std::int64_t first_row, std::int64_t last_row);
+  /// output[i] = dropout(input)[i] for i in [first, last), `first` a multiple of 64; may be in place.
+  void (*dropout)(const Dropout&, const Real* input, Real* output, std::int64_t first, std::int64_t last);
+};
+
+/// The loops for the best instruction set of this machine.
+template <typename Real>
+const Loops<Real>& loops();
+
+/// "avx512", "avx2" or "baseline": what `loops` chose.
+const char* instruction_set();
+
+}  // namespace dtrain::model::kernels

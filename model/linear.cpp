@@ -1,0 +1,96 @@
+#include "model/linear.h"
+
+#include <ATen/ATen.h>
+
+#include "model/autograd.h"
+
+namespace dtrain::model {
+namespace {
+
+at::Tensor cast(const at::Tensor& tensor, at::ScalarType type) {
+  return type == at::kBFloat16 && tensor.is_cuda() ? tensor.to(type) : tensor;
+}
+
+struct LinearNode : torch::autograd::Node {
+  explicit LinearNode(Parameter& used_weight, Parameter* used_bias) : weight(used_weight), bias(used_bias) {}
+
+  variable_list apply(variable_list&& gradients) override {
+    const at::NoGradGuard no_grad;
+    const at::Tensor gradient = gradients[0].contiguous();
+    // The gradient of the input first: what waits for it lies below, and its work can start.
+    at::Tensor input_gradient;
+    if (task_should_compute_output(0)) {
+      const auto product = at::mm(cast(gradient, product_type), cast(weight.value(), product_type)).to(gradient.scalar_type());
+      input_gradient = scale == 1 ? product : product.mul_(scale);
+    }
+    if (weight.trainable()) {
+      const auto scaled = scale == 1 ? gradient : gradient * scale;
+      weight.add_product(scaled, input);
+    }
+    if (bias != nullptr && bias->trainable()) bias->add_row_sum(gradient);
+    variable_list result{input_gradient};
+    if (task_should_compute_output(1)) result.push_back(gradient);
+    result.resize(2);
+    return result;
+  }
+
+  void release_variables() override { input.reset(); }
+
+  Parameter& weight;
+  Parameter* bias;
+  at::Tensor input;  // kept only for the weight's gradient
+  at::ScalarType product_type = at::kFloat;
+  double scale = 1;
+};
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type, double scale,
+                  const at::Tensor& addend) {
+  at::Tensor output;
+  {
+    const at::NoGradGuard no_grad;
+    const auto plain = cast(input, product_type);
+    const auto matrix = cast(weight.value(), product_type).t();
+    if (addend.defined()) {
+      output = plain.scalar_type() == addend.scalar_type()
+                   ? at::addmm(addend, plain, matrix, 1, scale)
+                   : addend + at::mm(plain, matrix).to(addend.scalar_type()).mul_(scale);
+      if (bias != nullptr) output.add_(bias->value());
+    } else if (bias != nullptr && scale == 1) {
+      output = at::addmm(cast(bias->value(), product_type), plain, matrix).to(input.scalar_type());
+    } else {
+      output = at::mm(plain, matrix).to(input.scalar_type());
+      if (scale != 1) output.mul_(scale);
+      if (bias != nullptr) output.add_(bias->value());
+    }
+  }
+  const bool bias_trains = bias != nullptr && bias->trainable();
+  const bool needed = input.requires_grad() || weight.trainable() || bias_trains ||
+                      (addend.defined() && addend.requires_grad());
+  if (!recording() || !needed) return output;
+  auto node = std::make_shared<LinearNode>(weight, bias);
+  node->product_type = product_type;
+  node->scale = scale;
+  if (weight.trainable()) {
+    node->input = input.detach();
+    weight.expect_gradient();
+  }
+  if (bias_trains) bias->expect_gradient();
+  return with_history(output, node, input, addend);
+}
+
+Linear::Linear(std::string path, std::int64_t in, std::int64_t out) : path_(std::move(path)), in_(in), out_(out) {
+  weight.set_name(path_ + ".weight");
+  bias.set_name(path_ + ".bias");
+}
+
+at::Tensor Linear::forward(const at::Tensor& input, ForwardContext& context) {
+  return slot ? slot->forward(*this, input, context) : base_forward(input, context);
+}
+
+at::Tensor Linear::base_forward(const at::Tensor& input, ForwardContext& context) {
+  return linear(input, weight, bias.value().defined() ? &bias : nullptr, context.product_type);
+}
+
+}  // namespace dtrain::model

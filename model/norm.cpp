@@ -1,0 +1,137 @@
+#include "model/norm.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+
+#include "model/autograd.h"
+#include "model/dropout.h"
+#include "model/kernels/real_type.h"
+
+namespace dtrain::model {
+namespace {
+
+template <typename Real>
+const Real* data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr<Real>() : nullptr;
+}
+
+template <typename Real>
+Real* mutable_data_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.mutable_data_ptr<Real>() : nullptr;
+}
+
+struct NormNode : torch::autograd::Node {
+  NormNode(Parameter& used_weight, Parameter& used_bias) : weight(used_weight), bias(used_bias) {}
+
+  variable_list apply(variable_list&& gradients) override {
+    const at::NoGradGuard no_grad;
+    const auto upstream = gradients[0].contiguous();
+    const std::int64_t rows = upstream.size(0);
+    const std::int64_t columns = upstream.size(1);
+    at::Tensor input_gradient;
+    at::Tensor residual_gradient;
+    if (task_should_compute_output(1)) residual_gradient = at::empty_like(upstream);
+    if (task_should_compute_output(0)) {
+      // Without dropout both are the same tensor.
+      input_gradient = dropout.probability > 0 || !residual_gradient.defined() ? at::empty_like(upstream) : residual_gradient;
+    }
+    // Each thread sums its rows apart; the sums are added in their order, so the result does not depend on timing.
+    const std::int64_t chunks = std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), rows));
+    at::Tensor weight_sums;
+    at::Tensor bias_sums;
+    if (weight.trainable()) weight_sums = at::zeros({chunks, columns}, upstream.options());
+    if (bias.trainable()) bias_sums = at::zeros({chunks, columns}, upstream.options());
+    kernels::for_real_type(upstream, [&]<typename Real>(Real) {
+      kernels::Norm<Real> norm{};
+      norm.weight = weight.value().const_data_ptr<Real>();
+      norm.columns = columns;
+      norm.dropout = dropout;
+      norm.normalized = normalized.mutable_data_ptr<Real>();
+      norm.scale = scale.mutable_data_ptr<Real>();
+      norm.output_gradient = upstream.const_data_ptr<Real>();
+      norm.residual_gradient = mutable_data_or_null<Real>(residual_gradient);
+      norm.input_gradient =
+          input_gradient.is_same(residual_gradient) ? nullptr : mutable_data_or_null<Real>(input_gradient);
+      at::parallel_for(0, chunks, 1, [&](std::int64_t first_chunk, std::int64_t last_chunk) {
+        for (std::int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
+          auto part = norm;
+          if (weight_sums.defined()) part.weight_gradient = weight_sums.mutable_data_ptr<Real>() + chunk * columns;
+          if (bias_sums.defined()) part.bias_gradient = bias_sums.mutable_data_ptr<Real>() + chunk * columns;
+          kernels::loops<Real>().norm_backward(part, rows * chunk / chunks, rows * (chunk + 1) / chunks);
+        }
+      });
+    });
+    if (weight_sums.defined()) weight.add_row_sum(weight_sums);
+    if (bias_sums.defined()) bias.add_row_sum(bias_sums);
+    return {input_gradient, residual_gradient};
+  }
+
+  void release_variables() override {
+    normalized.reset();
+    scale.reset();
+  }
+
+  Parameter& weight;
+  Parameter& bias;
+  kernels::Dropout dropout;
+  at::Tensor normalized;
+  at::Tensor scale;
+};
+
+}  // namespace
+
+LayerNorm::LayerNorm(const std::string& path, double epsilon) : epsilon_(epsilon) {
+  weight.set_name(path + ".weight");
+  bias.set_name(path + ".bias");
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& input, const at::Tensor& residual, const kernels::Dropout& mask) {
+  if (!input.is_cpu()) {
+    const auto dropped = dropout(input, mask);
+    const auto sum = residual.defined() ? dropped + residual : dropped;
+    return at::layer_norm(sum, {sum.size(1)}, weight.use(), bias.use(), epsilon_);
+  }
+  const bool needed = recording() && (input.requires_grad() || (residual.defined() && residual.requires_grad()) ||
+                                      weight.trainable() || bias.trainable());
+  at::Tensor output;
+  at::Tensor normalized;
+  at::Tensor scale;
+  {
+    const at::NoGradGuard no_grad;
+    const auto plain = input.contiguous();
+    const auto plain_residual = residual.defined() ? residual.contiguous() : residual;
+    output = at::empty_like(plain);
+    if (needed) {
+      normalized = at::empty_like(plain);
+      scale = at::empty({plain.size(0)}, plain.options());
+    }
+    kernels::for_real_type(plain, [&]<typename Real>(Real) {
+      kernels::Norm<Real> norm{};
+      norm.input = plain.const_data_ptr<Real>();
+      norm.residual = data_or_null<Real>(plain_residual);
+      norm.weight = weight.value().const_data_ptr<Real>();
+      norm.bias = bias.value().const_data_ptr<Real>();
+      norm.columns = plain.size(1);
+      norm.epsilon = static_cast<Real>(epsilon_);
+      norm.dropout = mask;
+      norm.output = output.mutable_data_ptr<Real>();
+      norm.normalized = mutable_data_or_null<Real>(normalized);
+      norm.scale = mutable_data_or_null<Real>(scale);
+      at::parallel_for(0, plain.size(0), 16, [&](std::int64_t first, std::int64_t last) {
+        kernels::loops<Real>().norm_forward(norm, first, last);
+      });
+    });
+  }
+  if (!needed) return output;
+  auto node = std::make_shared<NormNode>(weight, bias);
+  node->dropout = mask;
+  node->normalized = normalized;
+  node->scale = scale;
+  if (weight.trainable()) weight.expect_gradient();
+  if (bias.trainable()) bias.expect_gradient();
+  return with_history(output, node, input, residual);
+}
+
+}  // namespace dtrain::model

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace dtrain::model {
+
+/// A named tensor of the model, frozen until something makes it trainable.
+///
+/// A trainable one is bound to a view of the run's flat values and a view of its flat gradients. Backward writes its
+/// gradient straight into that view: the first product of a step overwrites (nothing is zeroed before), later ones add.
+/// That is why parameters are no leaves of LibTorch's autograd, which would zero, allocate and add.
+class Parameter {
+ public:
+  Parameter() = default;
+  Parameter(std::string name, at::Tensor value) : name_(std::move(name)), value_(std::move(value)) {}
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+
+  /// Under Hugging Face's name in a `...ForSequenceClassification` model, or PEFT's for what a method adds.
+  const std::string& name() const { return name_; }
+  const at::Tensor& value() const { return value_; }
+  /// Undefined while not bound.
+  const at::Tensor& gradient() const { return gradient_; }
+  bool trainable() const { return trainable_; }
+
+  void set_name(std::string name) { name_ = std::move(name); }
+  void set_value(at::Tensor value) { value_ = std::move(value); }
+  void set_trainable(bool trainable) { trainable_ = trainable; }
+
+  /// Copies the value into `value` and continues there, with gradients in `gradient`.
+  void bind(const at::Tensor& value, const at::Tensor& gradient);
+  /// Gradients go to `gradient` from now on (the shards of virtual ranks).
+  void set_gradient(at::Tensor gradient) { gradient_ = std::move(gradient); }
+
+  /// Forgets what was written: the next contribution overwrites.
+  void begin_step();
+  /// Whether backward has written the gradient since begin_step.
+  bool written() const { return written_; }
+
+  /// A tensor for use in LibTorch's own operations, whose gradient flows here. Under no-grad or when frozen: the value.
+  at::Tensor use();
+
+  /// For operations that write the gradient themselves: one call in forward for each call below in backward.
+  void expect_gradient() { ++expected_; }
+  /// gradient += left.t() @ right, for left [n, rows] and right [n, columns].
+  void add_product(const at::Tensor& left, const at::Tensor& right);
+  /// gradient += sum of rows, for [n, columns].
+  void add_row_sum(const at::Tensor& rows);
+  /// gradient += value.
+  void add(const at::Tensor& gradient);
+  /// gradient[index[i]] += rows[i].
+  void add_rows(const at::Tensor& index, const at::Tensor& rows);
+
+  /// Called when the last expected contribution of a backward pass has been written.
+  std::function<void()> on_gradient_ready;
+
+ private:
+  void contributed();
+
+  std::string name_;
+  at::Tensor value_;
+  at::Tensor gradient_;
+  bool trainable_ = false;
+  bool written_ = false;
+  int expected_ = 0;
+};
+
+}  // namespace dtrain::model

@@ -1,0 +1,64 @@
+#include "model/pooling.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "model/autograd.h"
+
+namespace dtrain::model {
+namespace {
+
+// [tokens] int64: the example of each token.
+at::Tensor example_of_token(const at::Tensor& offsets, const at::Tensor& like) {
+  const auto lengths = offsets.diff();
+  return at::repeat_interleave(at::arange(lengths.size(0), lengths.options()), lengths).to(like.device());
+}
+
+struct MeanNode : torch::autograd::Node {
+  variable_list apply(variable_list&& gradients) override {
+    const at::NoGradGuard no_grad;
+    return {at::mul(gradients[0], inverse_lengths).index_select(0, examples)};
+  }
+  at::Tensor inverse_lengths;
+  at::Tensor examples;
+};
+
+}  // namespace
+
+std::string pooling_name(Pooling pooling) {
+  return pooling == Pooling::pooler ? "pooler" : pooling == Pooling::cls ? "cls" : "mean";
+}
+
+Pooling pooling_from_name(const std::string& name) {
+  for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
+    if (pooling_name(pooling) == name) return pooling;
+  }
+  throw UsageError(fmt::format("unknown pooling '{}'; expected auto, pooler, cls or mean{}", name,
+                               did_you_mean(name, {"auto", "pooler", "cls", "mean"})));
+}
+
+at::Tensor mean_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
+  at::Tensor output;
+  at::Tensor inverse_lengths;
+  at::Tensor examples;
+  {
+    const at::NoGradGuard no_grad;
+    examples = example_of_token(batch.offsets, hidden);
+    inverse_lengths = batch.offsets.diff().to(hidden.scalar_type()).reciprocal().unsqueeze(1).to(hidden.device());
+    output = at::zeros({batch.examples(), hidden.size(1)}, hidden.options()).index_add_(0, examples, hidden);
+    output.mul_(inverse_lengths);
+  }
+  if (!recording() || !hidden.requires_grad()) return output;
+  auto node = std::make_shared<MeanNode>();
+  node->inverse_lengths = inverse_lengths;
+  node->examples = examples;
+  return with_history(output, node, hidden);
+}
+
+at::Tensor first_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
+  return hidden.index_select(0, batch.offsets.slice(0, 0, -1).to(hidden.device()));
+}
+
+}  // namespace dtrain::model

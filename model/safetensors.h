@@ -1,0 +1,71 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/mapped_file.h"
+
+namespace dtrain::model {
+
+/// A safetensors file, memory-mapped: 8 bytes of header length, a JSON header, the tensors' bytes. The header is checked
+/// whole before anything is read: its length, every type and shape, offsets inside the file and not overlapping. Throws
+/// InputError naming file and tensor, what was expected and what was found.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const { return entries_.count(name) > 0; }
+  std::vector<std::int64_t> shape(const std::string& name) const;
+  at::ScalarType type(const std::string& name) const;
+  /// The free texts of the header's __metadata__.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  /// A copy of a tensor in the type it has in the file. Throws InputError when it is not there.
+  at::Tensor tensor(const std::string& name) const;
+  /// The same as float, of the expected shape (floating-point types convert, integers are refused).
+  at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
+
+ private:
+  struct Entry {
+    at::ScalarType type;
+    std::vector<std::int64_t> shape;
+    std::size_t begin;
+    std::size_t end;
+  };
+  const Entry& entry(const std::string& name) const;
+
+  std::filesystem::path path_;
+  MappedFile file_;
+  std::size_t data_begin_ = 0;
+  std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
+};
+
+/// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json lists.
+class SafetensorsModel {
+ public:
+  explicit SafetensorsModel(const std::filesystem::path& directory);
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const { return file_of_.count(name) > 0; }
+  at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
+  const std::filesystem::path& directory() const { return directory_; }
+
+ private:
+  std::filesystem::path directory_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, std::size_t> file_of_;
+};
+
+/// Writes tensors (any device, made contiguous) under their names, atomically; throws TrainingError when the disk refuses.
+void write_safetensors(const std::filesystem::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
+
+}  // namespace dtrain::model
