@@ -111,6 +111,7 @@ std::vector<Linear*> Classifier::linears() {
     const auto linears = encoder_->layer_linears(layer);
     all.insert(all.end(), linears.begin(), linears.end());
   }
+  if (pooling_ == Pooling::pooler) all.push_back(&pooler);
   return all;
 }
 

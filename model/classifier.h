@@ -45,7 +45,7 @@ class Classifier {
   std::vector<Parameter*> stage_parameters(int stage);
   /// All that a Hugging Face directory holds: without slots, and with the pooler where it is loaded but not used.
   std::vector<Parameter*> stored_parameters();
-  /// Every linear map of the encoder, in order.
+  /// Every linear map below the classifier, in order: the encoder's, and the pooler where it is used.
   std::vector<Linear*> linears();
 
   /// BERT's pooler; undefined values where the checkpoint has none and the pooling needs none.

@@ -1,0 +1,14 @@
+#pragma once
+
+#include "peft/registry.h"
+
+namespace dtrain::peft {
+
+/// Trains everything.
+MethodKind full_kind();
+/// Trains the classifier over a frozen body: linear probing.
+MethodKind head_kind();
+/// Trains the top k layers and what is above them.
+MethodKind layers_kind();
+
+}  // namespace dtrain::peft

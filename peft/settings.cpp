@@ -1,0 +1,86 @@
+#include "peft/settings.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+
+namespace dtrain::peft {
+namespace {
+
+template <typename Number>
+bool parse(const std::string& text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+}  // namespace
+
+Settings::Settings(std::string method, const std::vector<Setting>& known,
+                   const std::map<std::string, std::string>& given)
+    : method_(std::move(method)) {
+  std::vector<std::string> keys;
+  for (const Setting& setting : known) {
+    values_[setting.key] = setting.default_value;
+    keys.push_back(setting.key);
+  }
+  for (const auto& [key, value] : given) {
+    if (values_.count(key) == 0) {
+      throw UsageError(fmt::format("method '{}' has no setting '{}'{}; it has: {}", method_, key, did_you_mean(key, keys),
+                                   keys.empty() ? "none" : fmt::format("{}", fmt::join(keys, ", "))));
+    }
+    values_[key] = value;
+  }
+}
+
+void Settings::refuse(const std::string& key, const std::string& expected) const {
+  throw UsageError(
+      fmt::format("method '{}': {} must be {}, found '{}'", method_, key, expected, values_.at(key)));
+}
+
+std::int64_t Settings::integer(const std::string& key, std::int64_t lowest) const {
+  std::int64_t number = 0;
+  if (!parse(values_.at(key), number) || number < lowest) refuse(key, fmt::format("a whole number from {}", lowest));
+  return number;
+}
+
+double Settings::number(const std::string& key, double lowest, double highest) const {
+  double number = 0;
+  if (!parse(values_.at(key), number) || !(number >= lowest && number <= highest)) {
+    refuse(key, fmt::format("a number from {} to {}", lowest, highest));
+  }
+  return number;
+}
+
+bool Settings::boolean(const std::string& key) const {
+  const std::string& text = values_.at(key);
+  if (text != "true" && text != "false") refuse(key, "true or false");
+  return text == "true";
+}
+
+std::string Settings::choice(const std::string& key, const std::vector<std::string>& choices) const {
+  const std::string& text = values_.at(key);
+  if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
+    refuse(key, fmt::format("one of {}", fmt::join(choices, ", ")));
+  }
+  return text;
+}
+
+std::vector<std::string> Settings::list(const std::string& key) const {
+  std::vector<std::string> items(1);
+  for (const char character : values_.at(key)) {
+    if (character == '+') {
+      items.emplace_back();
+    } else {
+      items.back() += character;
+    }
+  }
+  if (std::any_of(items.begin(), items.end(), [](const auto& item) { return item.empty(); })) refuse(key, "names joined by +");
+  return items;
+}
+
+}  // namespace dtrain::peft

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/pooling.h"
+#include "peft/method.h"
+
+namespace dtrain::train {
+
+/// How one model is trained. The defaults are dtrain's (docs/architecture.md says why).
+struct TrainOptions {
+  peft::MethodSpec method{"full", {}};
+  /// Unset: the middle of the method's grid.
+  std::optional<double> learning_rate;
+  double epochs = 3;
+  /// Small data still gets as many steps, in more epochs.
+  std::int64_t min_steps = 150;
+  /// Unset: by epochs.
+  std::optional<std::int64_t> max_steps;
+  /// Examples of one optimiser step, over all ranks.
+  std::int64_t batch_size = 32;
+  /// Examples a rank computes at once; 0: its whole share (gradient accumulation otherwise).
+  std::int64_t micro_batch_size = 0;
+  std::uint64_t seed = 0;
+  /// 0: off; else results are the same bytes on every number of ranks that divides it.
+  int virtual_ranks = 0;
+
+  double weight_decay = 0.01;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double warmup_ratio = 0.06;
+  double max_gradient_norm = 1.0;
+
+  /// What the best step is chosen by on dev: log_loss (lower is better), accuracy, balanced_accuracy, macro_f1 (higher).
+  std::string select_metric = "log_loss";
+  /// Bytes of frozen features kept in memory.
+  std::int64_t cache_memory = 0;
+  /// A checkpoint every so many steps; 0: only on a signal.
+  std::int64_t save_steps = 0;
+  std::int64_t log_steps = 10;
+
+  /// Bytes of gradients reduced at once.
+  std::int64_t bucket_bytes = 4 << 20;
+  /// Start a bucket's reduction while backward goes on.
+  bool overlap = true;
+};
+
+/// The learning rate the options name, or the method's default.
+double learning_rate_of(const TrainOptions& options);
+
+}  // namespace dtrain::train

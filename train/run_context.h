@@ -1,0 +1,28 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+#include <functional>
+
+#include "base/log.h"
+#include "dist/communicator.h"
+
+namespace dtrain::train {
+
+/// Where a run happens: what it holds besides its options and data.
+struct RunContext {
+  /// Host tensors: losses, scores, small agreements.
+  dist::Communicator& control;
+  /// Gradients, on `device`.
+  dist::Communicator& gradients;
+  at::Device device = at::Device("cpu");
+  /// bfloat16 for CUDA's matrix products; on the CPU the precision is set once for the process.
+  at::ScalarType product_type = at::kFloat;
+  /// Silent on every rank but the first.
+  Log log;
+  /// Whether a signal asked to stop; asked once a step.
+  std::function<bool()> stop_requested = [] { return false; };
+};
+
+}  // namespace dtrain::train
