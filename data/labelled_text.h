@@ -12,6 +12,8 @@ struct LabelledText {
   std::string text;
   std::string pair;
   std::string label;
+  /// Where the row begins in its file, from 1.
+  std::int64_t line = 0;
 };
 
 /// Which columns to read. An empty name means Hugging Face's: `label`; `text` or `sentence` or `sentence1`;

@@ -32,7 +32,8 @@ MpiWork::~MpiWork() {
   if (ended_) return;
   if (state_.failure.empty() && std::uncaught_exceptions() == exceptions_) {
     try {
-      return wait();
+      wait();
+      return;
     } catch (const CommunicationError&) {
       // The state keeps it: the next call on the communicator throws.
     }
@@ -43,7 +44,7 @@ MpiWork::~MpiWork() {
 void MpiWork::abandon(const std::string& why) {
   if (state_.failure.empty()) state_.failure = why;
   // MPI may still write into the tensors: they stay until the end of the process.
-  for (at::Tensor& tensor : tensors_) tensor.unsafeReleaseIntrusivePtr().release();
+  for (at::Tensor& tensor : tensors_) tensor.unsafeReleaseTensorImpl();
   tensors_.clear();
   ended_ = true;
 }

@@ -8,6 +8,9 @@ namespace dtrain::dist {
 
 namespace {
 
+// One rank serves any device: the tensor's own is the one expected.
+at::Device own_device(const at::Tensor& tensor) { return tensor.defined() ? tensor.device() : at::kCPU; }
+
 class EndedWork final : public Work {
  public:
   bool test() override { return true; }
@@ -22,22 +25,22 @@ class SingleCommunicator final : public Communicator {
   int size() const override { return 1; }
 
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor) override {
-    check_tensor(tensor, tensor.device(), "all_reduce", name());
+    check_tensor(tensor, own_device(tensor), "all_reduce", name());
     return std::make_unique<EndedWork>();
   }
 
   void broadcast(const at::Tensor& tensor, int root) override {
-    check_tensor(tensor, tensor.device(), "broadcast", name());
+    check_tensor(tensor, own_device(tensor), "broadcast", name());
     check_root(root, 1, "broadcast");
   }
 
   at::Tensor all_gather(const at::Tensor& rows) override {
-    check_rows(rows, rows.device(), "all_gather", name());
+    check_rows(rows, own_device(rows), "all_gather", name());
     return rows.clone();
   }
 
   at::Tensor reduce_scatter(const at::Tensor& rows) override {
-    check_rows(rows, rows.device(), "reduce_scatter", name());
+    check_rows(rows, own_device(rows), "reduce_scatter", name());
     return rows.clone();
   }
 

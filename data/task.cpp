@@ -1,0 +1,129 @@
+#include "data/task.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+#include <string_view>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+
+namespace dtrain::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string content_key(const LabelledText& row, bool with_label) {
+  return fmt::format("{}\x1f{}\x1f{}", row.text, row.pair, with_label ? row.label : "");
+}
+
+std::string counted(std::int64_t count, const std::string& noun) {
+  return fmt::format("{} {}{}", count_text(count), noun, count == 1 ? "" : "s");
+}
+
+std::vector<std::string> training_notes(const LabelledTexts& texts, const LabelMap& labels, const std::string& name) {
+  std::vector<std::string> notes;
+  std::unordered_set<std::string> seen;
+  std::map<std::string, std::int64_t> counts;
+  std::int64_t duplicates = 0;
+  for (const LabelledText& row : texts.rows) {
+    if (!seen.insert(content_key(row, true)).second) ++duplicates;
+    ++counts[row.label];
+  }
+  if (duplicates > 0) notes.push_back(fmt::format("{}: {} (kept)", name, counted(duplicates, "duplicate row")));
+  std::vector<std::string> single;
+  for (const auto& [label, count] : counts) {
+    if (count == 1) single.push_back(label);
+  }
+  if (!single.empty()) {
+    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}", name, single.size(), labels.size(), fmt::join(single, ", ")));
+  }
+  return notes;
+}
+
+void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool drop, const std::string& name) {
+  if (!texts.has_labels) return;
+  std::vector<LabelledText> known;
+  const std::size_t before = texts.rows.size();
+  for (LabelledText& row : texts.rows) {
+    if (labels.id_of(row.label) >= 0 || (row.label.empty() && !drop)) {
+      known.push_back(std::move(row));
+    } else if (!drop) {
+      throw InputError(fmt::format("{}:{}: the label '{}' does not occur in the training file{}. Its {} labels decide the classes; "
+                                   "--drop-unknown-labels drops such rows.",
+                                   name, row.line, row.label, did_you_mean(row.label, labels.names()), labels.size()));
+    }
+  }
+  if (known.empty()) throw InputError(fmt::format("{}: no row has a label of the training file", name));
+  if (known.size() < before) {
+    texts.notes.push_back(fmt::format("{}: {} with unknown labels dropped", name, counted(static_cast<std::int64_t>(before - known.size()), "row")));
+  }
+  texts.rows = std::move(known);
+}
+
+}  // namespace
+
+LabelledSet load_split(const fs::path& path, const Columns& columns, const LabelMap& labels, bool drop_unknown_labels,
+                       const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
+  LabelledSet set{read_labelled_texts(path, columns), {}};
+  drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
+  set.examples = tokenize(set.texts, labels, tokenizer, options, log);
+  if (set.examples.truncated() > 0) {
+    set.texts.notes.push_back(fmt::format("{}: {} cut to {} tokens (--max-length)", path.string(), counted(set.examples.truncated(), "text"), options.max_length));
+  }
+  return set;
+}
+
+Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
+  Task task;
+  task.name = files.name;
+  const LabelledTexts train = read_labelled_texts(files.train, files.columns);
+  task.labels = LabelMap::from_rows(train.rows);
+  if (task.labels.size() < 2) {
+    throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(), task.labels.size(),
+                                 fmt::join(task.labels.names(), ", ")));
+  }
+  const auto note = [&](const std::vector<std::string>& notes) { task.notes.insert(task.notes.end(), notes.begin(), notes.end()); };
+  note(train.notes);
+  note(training_notes(train, task.labels, files.train.string()));
+  task.train = tokenize(train, task.labels, tokenizer, options, log);
+  if (task.train.truncated() > 0) {
+    note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(), counted(task.train.truncated(), "text"), options.max_length)});
+  }
+  std::unordered_set<std::string> train_texts;
+  for (const LabelledText& row : train.rows) train_texts.insert(content_key(row, false));
+  const auto load = [&](const fs::path& path) {
+    LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
+    note(set.texts.notes);
+    const auto shared = std::count_if(set.texts.rows.begin(), set.texts.rows.end(), [&](const LabelledText& row) { return train_texts.count(content_key(row, false)) > 0; });
+    if (shared > 0) note({fmt::format("{}: {} also in the training file", path.string(), counted(shared, "text"))});
+    return set.examples;
+  };
+  if (!files.dev.empty()) task.dev = load(files.dev);
+  if (!files.test.empty()) task.test = load(files.test);
+  for (const auto& [name, path] : files.ood) task.ood.emplace_back(name, load(path));
+  return task;
+}
+
+TaskFiles embedded_task(const std::string& name, const fs::path& share_directory) {
+  const std::vector<std::string> known = {"wordnet"};
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw UsageError(fmt::format("unknown task '{}'{}; there are: {}", name, did_you_mean(name, known), fmt::join(known, ", ")));
+  }
+  const fs::path directory = share_directory / "tasks" / name;
+  if (!fs::exists(directory / "train.tsv")) {
+    throw InputError(fmt::format("the embedded task is not at {}; scripts/run.sh puts it there, or name its place with DTRAIN_SHARE", directory.string()));
+  }
+  return {.name = name,
+          .train = directory / "train.tsv",
+          .dev = directory / "dev.tsv",
+          .test = directory / "test.tsv",
+          .ood = {{"examples", directory / "examples.tsv"}},
+          .columns = {},
+          .drop_unknown_labels = false};
+}
+
+}  // namespace dtrain::data

@@ -1,0 +1,215 @@
+#include "data/token_dataset.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+
+namespace dtrain::data {
+
+// One run of 32-bit numbers, the same in memory and in a cache file: a header, offsets [examples + 1], second segments,
+// labels, ids.
+struct TokenDataset::Storage {
+  struct Header {
+    char magic[8];
+    std::uint32_t version;
+    std::uint32_t examples;
+    std::uint64_t tokens;
+    std::uint64_t truncated;
+    std::uint64_t digest_low;  // XXH3-128 of what follows the header
+    std::uint64_t digest_high;
+  };
+
+  std::vector<std::byte> memory;
+  std::unique_ptr<MappedFile> file;
+
+  const std::byte* begin() const { return file ? file->bytes().data() : memory.data(); }
+  const Header& header() const { return *reinterpret_cast<const Header*>(begin()); }
+  const std::uint32_t* offsets() const { return reinterpret_cast<const std::uint32_t*>(begin() + sizeof(Header)); }
+  const std::int32_t* second_segments() const { return reinterpret_cast<const std::int32_t*>(offsets() + header().examples + 1); }
+  const std::int32_t* labels() const { return second_segments() + header().examples; }
+  const std::int32_t* ids() const { return labels() + header().examples; }
+};
+
+namespace {
+
+using Storage = TokenDataset::Storage;
+constexpr char kMagic[8] = {'d', 't', 'r', 't', 'o', 'k', 'e', 'n'};
+constexpr std::uint32_t kVersion = 1;
+
+std::string hexadecimal(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
+
+class Digest {
+ public:
+  Digest() : state_(XXH3_createState()) { XXH3_128bits_reset(state_); }
+  ~Digest() { XXH3_freeState(state_); }
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  void add(const void* bytes, std::size_t size) { XXH3_128bits_update(state_, bytes, size); }
+  // Length first, so that no two lists of texts look alike.
+  void add(std::string_view text) {
+    const std::uint64_t size = text.size();
+    add(&size, sizeof size);
+    add(text.data(), text.size());
+  }
+  std::string text() const { return hexadecimal(XXH3_128bits_digest(state_)); }
+
+ private:
+  XXH3_state_t* state_;
+};
+
+std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer, const TokenizeOptions& options) {
+  Digest digest;
+  digest.add(tokenizer.digest());
+  digest.add(fmt::format("{} {} {}", kVersion, options.max_length, rows.has_pairs));
+  for (const auto& name : labels.names()) digest.add(name);
+  for (const LabelledText& row : rows.rows) {
+    digest.add(row.text);
+    digest.add(row.pair);
+    digest.add(row.label);
+  }
+  return digest.text();
+}
+
+std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, const Log& log) {
+  if (!std::filesystem::exists(path)) return nullptr;
+  try {
+    auto storage = std::make_shared<Storage>();
+    storage->file = std::make_unique<MappedFile>(path);
+    const auto bytes = storage->file->bytes();
+    const bool has_header = bytes.size() >= sizeof(Storage::Header);
+    if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 && storage->header().version == kVersion) {
+      const auto body = bytes.subspan(sizeof(Storage::Header));
+      const auto hash = XXH3_128bits(body.data(), body.size());
+      if (hash.low64 == storage->header().digest_low && hash.high64 == storage->header().digest_high) return storage;
+    }
+  } catch (const InputError&) {
+    // Gone or unreadable since: the data is tokenized anew.
+  }
+  log.warning(fmt::format("the token cache {} is damaged; tokenizing again", path.string()));
+  return nullptr;
+}
+
+std::vector<TokenizedText> tokenize_rows(const std::vector<LabelledText>& rows, bool pairs, const Tokenizer& tokenizer, const TokenizeOptions& options) {
+  std::vector<TokenizedText> results(rows.size());
+  constexpr std::size_t kBlock = 512;
+  std::atomic<std::size_t> next{0};
+  std::exception_ptr failure;
+  std::atomic<bool> failed{false};
+  const auto work = [&] {
+    for (std::size_t begin = next.fetch_add(kBlock); begin < rows.size() && !failed; begin = next.fetch_add(kBlock)) {
+      try {
+        for (std::size_t i = begin; i < std::min(begin + kBlock, rows.size()); ++i) {
+          const std::string_view pair = rows[i].pair;
+          results[i] = tokenizer.tokenize(rows[i].text, pairs ? &pair : nullptr, options.max_length);
+        }
+      } catch (...) {
+        if (!failed.exchange(true)) failure = std::current_exception();
+      }
+    }
+  };
+  std::vector<std::jthread> threads;
+  for (int i = 1; i < options.threads; ++i) threads.emplace_back(work);
+  work();
+  threads.clear();
+  if (failure) std::rethrow_exception(failure);
+  return results;
+}
+
+std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std::vector<LabelledText>& rows, const LabelMap& labels) {
+  Storage::Header header{};
+  std::memcpy(header.magic, kMagic, sizeof kMagic);
+  header.version = kVersion;
+  header.examples = static_cast<std::uint32_t>(texts.size());
+  for (const TokenizedText& text : texts) {
+    header.tokens += text.ids.size();
+    header.truncated += text.truncated ? 1 : 0;
+  }
+  if (header.tokens > UINT32_MAX) throw InputError("a data file of more than 4,294,967,295 tokens is not supported; split it");
+  std::vector<std::int32_t> body;
+  body.reserve(3 * texts.size() + 1 + header.tokens);
+  std::int64_t offset = 0;
+  for (const TokenizedText& text : texts) {
+    body.push_back(static_cast<std::int32_t>(offset));
+    offset += static_cast<std::int64_t>(text.ids.size());
+  }
+  body.push_back(static_cast<std::int32_t>(offset));
+  for (const TokenizedText& text : texts) body.push_back(text.second_segment);
+  for (const LabelledText& row : rows) body.push_back(static_cast<std::int32_t>(labels.id_of(row.label)));
+  for (const TokenizedText& text : texts) body.insert(body.end(), text.ids.begin(), text.ids.end());
+  const std::size_t body_size = body.size() * sizeof(std::int32_t);
+  const auto hash = XXH3_128bits(body.data(), body_size);
+  header.digest_low = hash.low64;
+  header.digest_high = hash.high64;
+  auto storage = std::make_shared<Storage>();
+  storage->memory.resize(sizeof header + body_size);
+  std::memcpy(storage->memory.data(), &header, sizeof header);
+  std::memcpy(storage->memory.data() + sizeof header, body.data(), body_size);
+  return storage;
+}
+
+}  // namespace
+
+TokenDataset::TokenDataset(std::shared_ptr<const Storage> storage) : storage_(std::move(storage)) {}
+
+std::int64_t TokenDataset::size() const {
+  if (indices_) return static_cast<std::int64_t>(indices_->size());
+  return storage_ ? storage_->header().examples : 0;
+}
+
+TokenDataset::Example TokenDataset::example(std::int64_t index) const {
+  const auto row = static_cast<std::size_t>(indices_ ? (*indices_)[static_cast<std::size_t>(index)] : index);
+  const std::uint32_t begin = storage_->offsets()[row];
+  const std::uint32_t end = storage_->offsets()[row + 1];
+  return {{storage_->ids() + begin, end - begin}, storage_->second_segments()[row], storage_->labels()[row]};
+}
+
+std::int64_t TokenDataset::truncated() const { return storage_ ? static_cast<std::int64_t>(storage_->header().truncated) : 0; }
+
+std::string TokenDataset::digest() const {
+  if (!storage_) return "";
+  Digest digest;
+  digest.add(&storage_->header().digest_low, 2 * sizeof(std::uint64_t));
+  if (indices_) digest.add(indices_->data(), indices_->size() * sizeof(std::int64_t));
+  return digest.text();
+}
+
+TokenDataset TokenDataset::subset(std::vector<std::int64_t> indices) const {
+  if (indices_) {
+    for (std::int64_t& index : indices) index = (*indices_)[static_cast<std::size_t>(index)];
+  }
+  TokenDataset part(storage_);
+  part.indices_ = std::make_shared<const std::vector<std::int64_t>>(std::move(indices));
+  return part;
+}
+
+TokenDataset tokenize(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
+  std::filesystem::path path;
+  if (!options.cache_directory.empty()) {
+    path = options.cache_directory / (cache_key(rows, labels, tokenizer, options) + ".tokens");
+    if (auto cached = read_cache(path, log)) return TokenDataset(std::move(cached));
+  }
+  auto storage = pack(tokenize_rows(rows.rows, rows.has_pairs, tokenizer, options), rows.rows, labels);
+  if (!path.empty()) {
+    try {
+      ensure_directory(options.cache_directory);
+      AtomicFile file(path);
+      file.write(storage->memory.data(), storage->memory.size());
+      file.commit();
+      if (auto mapped = read_cache(path, log)) return TokenDataset(std::move(mapped));
+    } catch (const Error& error) {
+      log.warning(fmt::format("no token cache: {}", error.what()));
+    }
+  }
+  return TokenDataset(std::move(storage));
+}
+
+}  // namespace dtrain::data

@@ -1,0 +1,121 @@
+#include "dist/gradient_reducer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include <algorithm>
+#include <numeric>
+#include <random>
+
+#include "base/error.h"
+#include "dist/mpi_communicator.h"
+
+namespace {
+std::int64_t bytes_given_to_mpi = 0;
+std::int64_t calls_of_mpi = 0;
+}  // namespace
+
+// MPI's profiling interface: the library calls this one, so what is counted is what MPI itself was handed.
+extern "C" int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op op,
+                              MPI_Comm communicator, MPI_Request* request) {
+  int size = 0;
+  MPI_Type_size(type, &size);
+  bytes_given_to_mpi += std::int64_t{count} * size;
+  ++calls_of_mpi;
+  return PMPI_Iallreduce(send, receive, count, type, op, communicator, request);
+}
+
+namespace dtrain::dist {
+namespace {
+
+const std::vector<std::int64_t> kOffsets{0, 10, 11, 11, 300, 301, 1000, 1064, 5000};
+constexpr std::size_t kParameters = 8;
+constexpr std::int64_t kElements = 5000;
+
+class GradientReducerOverMpi : public testing::Test {
+ protected:
+  // Whole numbers, whose sum does not depend on the order of the additions.
+  at::Tensor gradients_of(int rank, int step) { return at::arange(kElements, at::kFloat) * (rank + 1) + step; }
+
+  at::Tensor summed(int step) {
+    at::Tensor sum = at::zeros({kElements});
+    for (int rank = 0; rank < communicator->size(); ++rank) sum += gradients_of(rank, step);
+    return sum;
+  }
+
+  const std::unique_ptr<Communicator> communicator =
+      make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
+  const at::Tensor gradients = at::zeros({kElements});
+};
+
+TEST_F(GradientReducerOverMpi, SumsWhateverOrderTheGradientsArriveInOnEachRank) {
+  std::mt19937 random(17 + communicator->rank());  // the ranks' orders differ
+  for (const std::int64_t bucket_bytes : {1, 256, 1200, 1 << 20}) {
+    for (const bool overlap : {true, false}) {
+      GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, overlap);
+      for (int step = 0; step < 10; ++step) {
+        std::vector<std::size_t> order(kParameters);
+        std::iota(order.begin(), order.end(), 0);
+        std::shuffle(order.begin(), order.end(), random);
+        order.resize(random() % (kParameters + 1));  // the rest is never ready: finish() reduces it
+        gradients.copy_(gradients_of(communicator->rank(), step));
+        for (const std::size_t index : order) reducer.ready(index);
+        reducer.finish();
+        ASSERT_TRUE(at::equal(gradients, summed(step))) << "bucket of " << bucket_bytes << " bytes, step " << step;
+      }
+    }
+  }
+}
+
+TEST_F(GradientReducerOverMpi, HandsMpiTheBytesThatItReports) {
+  for (const std::int64_t bucket_bytes : {1, 1200, 1 << 20}) {
+    GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, true);
+    bytes_given_to_mpi = 0;
+    for (std::size_t index = 0; index < kParameters; ++index) reducer.ready(index);
+    reducer.finish();
+    EXPECT_EQ(bytes_given_to_mpi, reducer.bytes_per_step());
+    EXPECT_EQ(bytes_given_to_mpi, communicator->size() > 1 ? kElements * 4 : 0);
+  }
+}
+
+TEST_F(GradientReducerOverMpi, StartsABucketWithItsLastGradientOnlyWhereItOverlaps) {
+  if (communicator->size() == 1) return;  // nothing is started there, as the test above holds
+  const auto calls_after = [&](bool overlap, std::vector<std::size_t> ready) {
+    GradientReducer reducer(*communicator, gradients, kOffsets, 1200, overlap);  // buckets of parameters 0-3, 4-5, 6-7
+    calls_of_mpi = 0;
+    for (const std::size_t index : ready) reducer.ready(index);
+    const std::int64_t calls = calls_of_mpi;
+    reducer.finish();
+    EXPECT_EQ(calls_of_mpi, 3);
+    return calls;
+  };
+  EXPECT_EQ(calls_after(true, {0, 1, 2}), 0);
+  EXPECT_EQ(calls_after(true, {0, 1, 2, 3}), 1);
+  EXPECT_EQ(calls_after(true, {4, 5, 6, 7}), 0) << "the order of the buckets is the same on every rank";
+  EXPECT_EQ(calls_after(true, {4, 5, 6, 7, 3, 2, 1, 0}), 3);
+  EXPECT_EQ(calls_after(false, {0, 1, 2, 3, 4, 5, 6, 7}), 0);
+}
+
+TEST_F(GradientReducerOverMpi, AGradientThatIsReadyTwiceIsAnError) {
+  GradientReducer reducer(*communicator, gradients, kOffsets, 1 << 20, true);
+  reducer.ready(2);
+  EXPECT_THROW(reducer.ready(2), TrainingError);
+  reducer.finish();
+  EXPECT_NO_THROW(reducer.ready(2)) << "a new step";
+}
+
+TEST_F(GradientReducerOverMpi, OffsetsThatDoNotCoverTheGradientsAreAnError) {
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {0, 10}, 1, true), TrainingError);
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {1, kElements}, 1, true), TrainingError);
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {}, 1, true), TrainingError);
+}
+
+TEST_F(GradientReducerOverMpi, NoParametersAreNoBytes) {
+  GradientReducer reducer(*communicator, at::zeros({0}), {0}, 1, true);
+  reducer.finish();
+  EXPECT_EQ(reducer.bytes_per_step(), 0);
+}
+
+}  // namespace
+}  // namespace dtrain::dist

@@ -1,0 +1,35 @@
+#include "dist/rank_counters.h"
+
+#include <gtest/gtest.h>
+
+namespace dtrain::dist {
+namespace {
+
+TEST(RankCounters, CountFromOne) {
+  RankCounters::Counter mine{0};
+  RankCounters counters({&mine}, {0}, 0);
+  EXPECT_EQ(counters.start(), 1);
+  EXPECT_EQ(counters.start(), 2);
+  EXPECT_EQ(counters.last(), 2);
+}
+
+TEST(RankCounters, NameTheRanksThatAreBehindByWhereTheyAre) {
+  RankCounters::Counter counts[] = {17, 16, 17, 16};
+  const RankCounters counters({&counts[0], &counts[1], &counts[2], &counts[3]}, {0, 1, 2, 3}, 0);
+  EXPECT_EQ(counters.who_did_not_come(17), "ranks 1, 3 did not come (they are at #16)");
+  counts[3] = 12;
+  EXPECT_EQ(counters.who_did_not_come(17), "rank 3 did not come (it is at #12); rank 1 did not come (it is at #16)");
+  EXPECT_EQ(counters.who_did_not_come(12), "every rank of this node has started it");
+}
+
+TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndCallRanksByTheirNumberInTheWorld) {
+  RankCounters::Counter counts[] = {5, 4};
+  const RankCounters counters({&counts[0], &counts[1], nullptr, nullptr}, {2, 3, 6, 7}, 0);
+  EXPECT_EQ(counters.who_did_not_come(5),
+            "rank 3 did not come (it is at #4); on other nodes: unknown (ranks 6, 7)");
+  EXPECT_EQ(counters.where_is(1), "rank 3 is at #4");
+  EXPECT_EQ(counters.where_is(3), "rank 7 is on another node: unknown where");
+}
+
+}  // namespace
+}  // namespace dtrain::dist

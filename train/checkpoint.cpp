@@ -1,0 +1,111 @@
+#include "train/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <system_error>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "model/safetensors.h"
+
+namespace dtrain::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Complete checkpoints, the newest first.
+std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& directory) {
+  std::vector<std::pair<std::int64_t, fs::path>> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos && name.size() > 5) {
+      found.emplace_back(std::stoll(name.substr(5)), entry.path());
+    }
+  }
+  std::sort(found.rbegin(), found.rend());
+  return found;
+}
+
+Checkpoint read_one(const fs::path& directory) {
+  const auto state = nlohmann::json::parse(read_file(directory / "state.json"), nullptr, false);
+  if (!state.is_object()) throw InputError(fmt::format("{}: not a JSON object", (directory / "state.json").string()));
+  const model::SafetensorsFile file(directory / "state.safetensors");
+  Checkpoint checkpoint;
+  try {
+    checkpoint.step = state.at("step").get<std::int64_t>();
+    checkpoint.best_step = state.at("best_step").get<std::int64_t>();
+    checkpoint.best_metric = state.at("best_metric").get<double>();
+    checkpoint.train_seconds = state.at("train_seconds").get<double>();
+    checkpoint.identity = state.at("identity").get<std::map<std::string, std::string>>();
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(fmt::format("{}: {}", (directory / "state.json").string(), error.what()));
+  }
+  checkpoint.values = file.tensor("values");
+  checkpoint.first_moments = file.tensor("first_moments");
+  checkpoint.second_moments = file.tensor("second_moments");
+  if (file.contains("best_values")) checkpoint.best_values = file.tensor("best_values");
+  return checkpoint;
+}
+
+}  // namespace
+
+void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
+  const fs::path final_name = directory / fmt::format("step-{}", checkpoint.step);
+  const fs::path temporary = directory / fmt::format("step-{}.part", checkpoint.step);
+  std::error_code ignored;
+  fs::remove_all(temporary, ignored);
+  ensure_directory(temporary);
+  std::vector<std::pair<std::string, at::Tensor>> tensors = {{"values", checkpoint.values},
+                                                             {"first_moments", checkpoint.first_moments},
+                                                             {"second_moments", checkpoint.second_moments}};
+  if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
+  const nlohmann::json state = {{"schema", 1},
+                                {"step", checkpoint.step},
+                                {"best_step", checkpoint.best_step},
+                                {"best_metric", checkpoint.best_metric},
+                                {"train_seconds", checkpoint.train_seconds},
+                                {"identity", checkpoint.identity}};
+  try {
+    model::write_safetensors(temporary / "state.safetensors", tensors);
+    write_file_atomically(temporary / "state.json", state.dump(2) + "\n");
+  } catch (...) {
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+  fs::remove_all(final_name, ignored);
+  std::error_code error;
+  fs::rename(temporary, final_name, error);
+  if (error) throw TrainingError(fmt::format("cannot write the checkpoint {}: {}", final_name.string(), error.message()));
+  const auto all = checkpoints(directory);
+  for (std::size_t i = 2; i < all.size(); ++i) fs::remove_all(all[i].second, ignored);
+}
+
+std::optional<Checkpoint> read_checkpoint(const fs::path& directory, const std::map<std::string, std::string>& identity,
+                                          const Log& log) {
+  for (const auto& [step, path] : checkpoints(directory)) {
+    Checkpoint checkpoint;
+    try {
+      checkpoint = read_one(path);
+    } catch (const InputError& error) {
+      log.warning(fmt::format("the checkpoint {} is damaged and skipped: {}", path.string(), error.what()));
+      continue;
+    }
+    for (const auto& [name, value] : identity) {
+      const auto found = checkpoint.identity.find(name);
+      const std::string before = found == checkpoint.identity.end() ? "" : found->second;
+      if (before != value) {
+        throw UsageError(fmt::format("cannot resume from {}: {} was '{}' and is now '{}'. Resume with the same options, or "
+                                     "start anew with --overwrite.",
+                                     path.string(), name, before, value));
+      }
+    }
+    return checkpoint;
+  }
+  return std::nullopt;
+}
+
+}  // namespace dtrain::train

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "train/metrics.h"
+
+namespace dtrain::train {
+
+/// All that a run needs to go on at the exact step: trainable weights, optimiser, position, best so far. Random numbers
+/// follow from the step.
+struct Checkpoint {
+  std::int64_t step = 0;
+  at::Tensor values;          // [n], as the three below
+  at::Tensor first_moments;
+  at::Tensor second_moments;
+  /// The best weights so far; undefined before the first evaluation.
+  at::Tensor best_values;
+  std::int64_t best_step = 0;
+  double best_metric = 0;
+  double train_seconds = 0;
+  /// What must be the same when the run goes on (options, digests of the data and the model), by name.
+  std::map<std::string, std::string> identity;
+};
+
+/// Writes `directory`/step-N as a whole (under a temporary name until it is complete) and removes all but the last two.
+void write_checkpoint(const std::filesystem::path& directory, const Checkpoint& checkpoint);
+
+/// The newest readable checkpoint, or nothing. One that is damaged is a warning, and the one before it is taken. Throws
+/// UsageError naming what differs when `identity` is not the checkpoint's.
+std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& directory,
+                                          const std::map<std::string, std::string>& identity, const Log& log);
+
+}  // namespace dtrain::train

@@ -1,0 +1,52 @@
+#include "train/evaluation.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include "data/batch_plan.h"
+#include "train/collate.h"
+
+namespace dtrain::train {
+
+at::Tensor score(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
+                 FeatureStore* features) {
+  const at::NoGradGuard no_grad;
+  const auto batches = data::evaluation_batches(lengths_of(examples), kEvaluationTokens);
+  std::vector<std::int64_t> mine;
+  std::vector<std::vector<std::int64_t>> my_batches;
+  for (std::size_t i = 0; i < batches.size(); ++i) {
+    if (static_cast<int>(i) % context.control.size() != context.control.rank()) continue;
+    my_batches.push_back(batches[i]);
+    mine.insert(mine.end(), batches[i].begin(), batches[i].end());
+  }
+  const FeatureCache* cache = features == nullptr ? nullptr : features->cache_for(classifier, examples, mine, context);
+  const int stage = classifier.first_trainable_stage();
+  auto rows = at::empty({static_cast<std::int64_t>(mine.size()), classifier.classes()});
+  std::int64_t next = 0;
+  for (const auto& ids : my_batches) {
+    const auto batch = collate(examples, ids, context.device);
+    model::ForwardContext forward;
+    forward.product_type = context.product_type;
+    const auto logits = cache == nullptr
+                            ? classifier.forward(batch, forward)
+                            : classifier.forward_from(stage, cache->features(classifier, ids, batch, context), batch, forward);
+    rows.slice(0, next, next + logits.size(0)).copy_(logits);
+    next += logits.size(0);
+    if (mine.size() > 4000) context.log.progress(fmt::format("evaluating: {} of {} examples", next, mine.size()));
+  }
+  context.log.progress("");
+  const auto all_ids = context.control.all_gather(at::tensor(mine, at::kLong));
+  const auto all_rows = context.control.all_gather(rows);
+  return at::empty_like(all_rows).index_copy_(0, all_ids, all_rows);
+}
+
+Metrics evaluate(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
+                 FeatureStore* features) {
+  const auto logits = score(classifier, examples, context, features);
+  std::vector<std::int64_t> all(static_cast<std::size_t>(examples.size()));
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
+  return compute_metrics(logits, collate_labels(examples, all, at::kCPU));
+}
+
+}  // namespace dtrain::train

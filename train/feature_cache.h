@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "data/token_dataset.h"
+#include "model/classifier.h"
+#include "train/run_context.h"
+
+namespace dtrain::train {
+
+/// What the frozen stages below the first trainable one make of examples, computed once, without dropout, and kept up to
+/// a limit; what does not fit is computed again when it is needed.
+class FeatureCache {
+ public:
+  /// Runs the stages below `stage` on the examples `ids` (this rank's share).
+  FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples,
+               const std::vector<std::int64_t>& ids, std::int64_t memory_limit, const RunContext& context);
+
+  /// The input of `stage` for these examples: rows of tokens, or of examples before the head.
+  at::Tensor features(model::Classifier& classifier, const std::vector<std::int64_t>& ids,
+                      const model::TokenBatch& batch, const RunContext& context) const;
+
+  std::int64_t bytes() const;
+  /// How many examples did not fit.
+  std::int64_t left_out() const { return left_out_; }
+
+ private:
+  struct Rows {
+    std::int64_t begin;
+    std::int64_t count;
+  };
+
+  int stage_;
+  at::Tensor rows_;  // [rows, hidden]
+  std::unordered_map<std::int64_t, Rows> rows_of_;
+  std::int64_t left_out_ = 0;
+};
+
+/// The caches of a study: trials that share a frozen part share its features. Held by whoever runs several runs.
+class FeatureStore {
+ public:
+  explicit FeatureStore(std::int64_t memory_limit) : memory_limit_(memory_limit) {}
+
+  /// The cache for these examples, made when it is asked for the first time; null where nothing but the embeddings lies
+  /// below the first trainable stage, which costs less to compute than to keep.
+  const FeatureCache* cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
+                                const std::vector<std::int64_t>& ids, const RunContext& context);
+
+ private:
+  std::int64_t memory_limit_;
+  std::int64_t used_ = 0;
+  std::map<std::string, std::unique_ptr<FeatureCache>> caches_;
+};
+
+}  // namespace dtrain::train

@@ -1,0 +1,192 @@
+#include "train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+#include "train/checkpoint.h"
+#include "train/evaluation.h"
+#include "train/flat_parameters.h"
+#include "train/optimizer.h"
+#include "train/peak_memory.h"
+#include "train/step_log.h"
+#include "train/training_step.h"
+
+namespace dtrain::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+// Evaluations cost time that small data cannot spare: every epoch, but at most ten in a run.
+std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch) {
+  const std::int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
+  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + 9) / 10);
+}
+
+// One run: what the loop carries from step to step.
+class Run {
+ public:
+  Run(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+      const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features)
+      : classifier_(classifier),
+        dev_(dev),
+        options_(options),
+        files_(files),
+        context_(context),
+        features_(features),
+        begin_(Clock::now()),
+        parameters_(flatten(classifier)),
+        step_(classifier, parameters_, options, examples, context, features),
+        optimizer_(parameters_, options),
+        steps_(total_steps(options, step_.steps_per_epoch())),
+        learning_rate_(learning_rate_of(options)) {
+    identity_ = {{"method", options.method.text()},
+                 {"learning rate", fmt::format("{}", learning_rate_)},
+                 {"steps", std::to_string(steps_)},
+                 {"batch size", std::to_string(options.batch_size)},
+                 {"seed", std::to_string(options.seed)},
+                 {"virtual ranks", std::to_string(options.virtual_ranks)},
+                 {"training data", examples.digest()},
+                 {"trainable parameters", std::to_string(parameters_.size())}};
+  }
+
+  TrainReport finish() {
+    std::int64_t position = files_.resume ? resume() : 0;
+    StepLog log(context_.control.rank() == 0 ? files_.log : std::filesystem::path(), position);
+    const std::int64_t interval = evaluation_interval(steps_, step_.steps_per_epoch());
+    const std::int64_t first_position = position;
+    double loss = 0;
+    while (position < steps_) {
+      const auto outcome = step_.run(position);
+      loss = outcome.loss;
+      samples_ += outcome.examples;
+      const double rate = learning_rate_ * schedule_factor(position, steps_, options_.warmup_ratio);
+      const double norm = optimizer_.step(rate);
+      ++position;
+      if (!std::isfinite(norm)) {
+        throw TrainingError(fmt::format("the gradient of step {} is not finite; a lower --lr than {} usually helps", position, learning_rate_));
+      }
+      const double elapsed = seconds_since(begin_) - evaluation_seconds_;
+      if (position % options_.log_steps == 0 || position == steps_) {
+        log.write({position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, step_.allreduce_bytes()});
+      }
+      const double left = seconds_since(begin_) / static_cast<double>(position - first_position) * static_cast<double>(steps_ - position);
+      context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  {:.0f} samples/s  {} left", position, steps_, loss,
+                                        static_cast<double>(samples_) / elapsed, duration_text(left)));
+      if (position % interval == 0 || position == steps_) evaluate_dev(position);
+      const bool save = options_.save_steps > 0 && position % options_.save_steps == 0 && position < steps_;
+      if (save || outcome.stop_requested) checkpoint(position);
+      if (outcome.stop_requested && position < steps_) {
+        context_.log.progress("");
+        throw Stopped(files_.checkpoints.empty()
+                          ? fmt::format("stopped by a signal after step {} of {}", position, steps_)
+                          : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume", position, steps_));
+      }
+    }
+    context_.log.progress("");
+    return report(loss);
+  }
+
+ private:
+  std::int64_t resume() {
+    const auto checkpoint = read_checkpoint(files_.checkpoints, identity_, context_.log);
+    if (!checkpoint) {
+      context_.log.line("no checkpoint yet: starting at step 0");
+      return 0;
+    }
+    const at::NoGradGuard no_grad;
+    parameters_.values.copy_(checkpoint->values);
+    optimizer_.restore(checkpoint->first_moments, checkpoint->second_moments, checkpoint->step);
+    if (checkpoint->best_values.defined()) best_values_ = checkpoint->best_values.to(parameters_.values.device());
+    best_step_ = checkpoint->best_step;
+    best_metric_ = checkpoint->best_metric;
+    earlier_seconds_ = checkpoint->train_seconds;
+    context_.log.line(fmt::format("resumed at step {} of {}", checkpoint->step, steps_));
+    return checkpoint->step;
+  }
+
+  void evaluate_dev(std::int64_t position) {
+    if (dev_.size() == 0) return;
+    const auto begin = Clock::now();
+    const Metrics metrics = evaluate(classifier_, dev_, context_, &features_);
+    evaluation_seconds_ += seconds_since(begin);
+    const double value = metrics.value(options_.select_metric);
+    const bool better = larger_is_better(options_.select_metric) ? value > best_metric_ : value < best_metric_;
+    context_.log.line(fmt::format("  step {:>6}/{}  dev log-loss {:.4f}  accuracy {:.4f}  macro-F1 {:.4f}{}", position, steps_,
+                                  metrics.log_loss, metrics.accuracy, metrics.macro_f1, !best_step_ || better ? "  best" : ""));
+    if (best_step_ == 0 || better) {
+      best_metric_ = value;
+      best_step_ = position;
+      best_values_ = parameters_.values.clone();
+    }
+  }
+
+  void checkpoint(std::int64_t position) const {
+    if (files_.checkpoints.empty() || context_.control.rank() != 0) return;
+    write_checkpoint(files_.checkpoints, {position, parameters_.values, optimizer_.first_moments(), optimizer_.second_moments(), best_values_, best_step_,
+                                          best_metric_, earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_});
+  }
+
+  TrainReport report(double loss) {
+    TrainReport report;
+    report.train_seconds = seconds_since(begin_) - evaluation_seconds_;
+    report.samples_per_second = static_cast<double>(samples_) / report.train_seconds;
+    report.train_seconds += earlier_seconds_;
+    report.learning_rate = learning_rate_;
+    report.steps = steps_;
+    report.best_step = best_step_ > 0 ? best_step_ : steps_;
+    report.final_loss = loss;
+    report.trainable_parameters = parameters_.size();
+    report.allreduce_bytes_per_step = step_.allreduce_bytes();
+    report.peak_memory_bytes = peak_memory_bytes(context_.device);
+    if (best_step_ > 0) {
+      const at::NoGradGuard no_grad;
+      parameters_.values.copy_(best_values_);
+      report.dev = evaluate(classifier_, dev_, context_, &features_);
+    }
+    return report;
+  }
+
+  model::Classifier& classifier_;
+  const data::TokenDataset& dev_;
+  const TrainOptions& options_;
+  const RunFiles& files_;
+  const RunContext& context_;
+  FeatureStore& features_;
+  Clock::time_point begin_;
+  FlatParameters parameters_;
+  TrainingStep step_;
+  AdamW optimizer_;
+  std::int64_t steps_;
+  double learning_rate_;
+  std::map<std::string, std::string> identity_;
+  std::int64_t samples_ = 0;
+  double evaluation_seconds_ = 0;
+  double earlier_seconds_ = 0;
+  at::Tensor best_values_;
+  std::int64_t best_step_ = 0;
+  double best_metric_ = 0;
+};
+
+}  // namespace
+
+std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch) {
+  if (options.max_steps) return *options.max_steps;
+  const auto by_epochs = static_cast<std::int64_t>(std::ceil(options.epochs * static_cast<double>(steps_per_epoch)));
+  return std::max(by_epochs, options.min_steps);
+}
+
+TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+                  const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features) {
+  reset_peak_memory(context.device);
+  return Run(classifier, examples, dev, options, files, context, features).finish();
+}
+
+}  // namespace dtrain::train

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "data/token_dataset.h"
+#include "model/classifier.h"
+#include "train/feature_cache.h"
+#include "train/metrics.h"
+#include "train/options.h"
+#include "train/run_context.h"
+
+namespace dtrain::train {
+
+/// Where a run keeps what must survive it. Empty paths: nowhere.
+struct RunFiles {
+  /// log.jsonl, a line per logged step.
+  std::filesystem::path log;
+  /// The folder of checkpoints.
+  std::filesystem::path checkpoints;
+  bool resume = false;
+};
+
+/// What a run cost and how it went.
+struct TrainReport {
+  double learning_rate = 0;
+  std::int64_t steps = 0;
+  /// The step whose weights the classifier has now: the best on dev, or the last without dev.
+  std::int64_t best_step = 0;
+  std::optional<Metrics> dev;
+  double final_loss = 0;
+  /// Without evaluations.
+  double train_seconds = 0;
+  double samples_per_second = 0;
+  std::int64_t trainable_parameters = 0;
+  std::int64_t allreduce_bytes_per_step = 0;
+  std::int64_t peak_memory_bytes = 0;
+};
+
+/// The steps of a run: `max_steps`, or `epochs` of them and at least `min_steps`.
+std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch);
+
+/// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over the
+/// context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not finite,
+/// and Stopped after a signal, with a checkpoint written where `files` has a place for one.
+TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+                  const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features);
+
+}  // namespace dtrain::train

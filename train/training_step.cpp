@@ -1,0 +1,130 @@
+#include "train/training_step.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "dist/tree_reduction.h"
+#include "train/collate.h"
+
+namespace dtrain::train {
+
+TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
+                           const data::TokenDataset& examples, const RunContext& context, FeatureStore& features)
+    : classifier_(classifier),
+      parameters_(parameters),
+      options_(options),
+      examples_(examples),
+      context_(context),
+      plan_(lengths_of(examples), options.batch_size, options.seed),
+      first_trainable_stage_(classifier.first_trainable_stage()) {
+  const int ranks = context.control.size();
+  const int rank = context.control.rank();
+  shards_ = options.virtual_ranks > 0 ? options.virtual_ranks : ranks;
+  if (shards_ % ranks != 0) {
+    throw UsageError(fmt::format("--virtual-ranks {} must be a multiple of the number of ranks, {}", shards_, ranks));
+  }
+  shards_of_rank_ = shards_ / ranks;
+  first_shard_ = rank * shards_of_rank_;
+
+  // With cached features an example always belongs to the same shard, so that nothing is computed twice or exchanged.
+  std::vector<std::int64_t> mine;
+  for (std::int64_t id = 0; id < examples.size(); ++id) {
+    const auto shard = static_cast<int>(id % shards_);
+    if (shard >= first_shard_ && shard < first_shard_ + shards_of_rank_) mine.push_back(id);
+  }
+  cache_ = features.cache_for(classifier, examples, mine, context);
+
+  if (options.virtual_ranks > 0) {
+    shard_gradients_ = at::zeros({shards_of_rank_, parameters.size()}, parameters.values.options());
+    parameters.gradients = shard_gradients_[0];
+    return;
+  }
+  reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
+                                                     options.bucket_bytes, options.overlap);
+  for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
+    parameters.parameters[i]->on_gradient_ready = [this, i] {
+      if (last_backward_) reducer_->ready(i);
+    };
+  }
+}
+
+TrainingStep::~TrainingStep() {
+  for (model::Parameter* parameter : parameters_.parameters) parameter->on_gradient_ready = nullptr;
+}
+
+std::int64_t TrainingStep::allreduce_bytes() const {
+  if (reducer_) return reducer_->bytes_per_step();
+  return context_.control.size() > 1 ? parameters_.bytes() : 0;
+}
+
+std::vector<std::int64_t> TrainingStep::share(const std::vector<std::int64_t>& batch, int shard) const {
+  // Whether a cache exists must not depend on the rank: a rank without examples of its own has none.
+  if (first_trainable_stage_ <= 1) return data::share_of_batch(batch, shard, shards_);
+  std::vector<std::int64_t> ids;
+  std::copy_if(batch.begin(), batch.end(), std::back_inserter(ids), [&](std::int64_t id) { return id % shards_ == shard; });
+  return ids;
+}
+
+StepOutcome TrainingStep::run(std::int64_t step) {
+  const auto batch = plan_.batch(step);
+  StepOutcome outcome;
+  outcome.examples = static_cast<std::int64_t>(batch.size());
+  for (const std::int64_t id : batch) outcome.tokens += examples_.length(id);
+  double loss = 0;
+  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
+    if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
+    for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
+    loss += run_shard(share(batch, shard), step, shard, outcome.examples);
+    // An empty share, or a parameter that no example reached.
+    for (model::Parameter* parameter : parameters_.parameters) {
+      if (!parameter->written()) parameter->gradient().zero_();
+    }
+  }
+  if (reducer_) {
+    reducer_->finish();
+  } else {
+    dist::tree_reduce(context_.gradients, shard_gradients_);
+    parameters_.set_gradients(parameters_.gradients);
+  }
+  const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0}, at::kDouble);
+  context_.control.all_reduce(agreed);
+  outcome.loss = agreed[0].item<double>();
+  outcome.stop_requested = agreed[1].item<double>() > 0;
+  if (!std::isfinite(outcome.loss)) {
+    throw TrainingError(fmt::format("the loss of step {} is {} (examples {} of the training set). Nothing after the last "
+                                    "checkpoint is kept; a lower --lr than {} usually helps",
+                                    step + 1, outcome.loss, fmt::join(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8)), ", "),
+                                    learning_rate_of(options_)));
+  }
+  return outcome;
+}
+
+double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, std::int64_t global_count) {
+  const auto count = static_cast<std::int64_t>(ids.size());
+  const std::int64_t micro = options_.micro_batch_size > 0 ? options_.micro_batch_size : std::max<std::int64_t>(1, count);
+  // Micro-batches of a shard draw from one stream after the other.
+  model::ForwardContext forward({options_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(shard)}, first_trainable_stage_);
+  forward.product_type = context_.product_type;
+  double sum = 0;
+  for (std::int64_t begin = 0; begin < count; begin += micro) {
+    const std::int64_t end = std::min(begin + micro, count);
+    const std::vector<std::int64_t> part(ids.begin() + begin, ids.begin() + end);
+    const auto tokens = collate(examples_, part, context_.device);
+    const auto labels = collate_labels(examples_, part, context_.device);
+    const auto logits = cache_ == nullptr ? classifier_.forward(tokens, forward)
+                                          : classifier_.forward_from(first_trainable_stage_, cache_->features(classifier_, part, tokens, context_), tokens, forward);
+    const auto loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / static_cast<double>(global_count);
+    last_backward_ = end == count;
+    torch::autograd::backward({loss}, {});
+    sum += loss.item<double>();
+  }
+  return sum;
+}
+
+}  // namespace dtrain::train

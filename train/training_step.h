@@ -1,0 +1,70 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "data/batch_plan.h"
+#include "data/token_dataset.h"
+#include "dist/gradient_reducer.h"
+#include "model/classifier.h"
+#include "train/feature_cache.h"
+#include "train/flat_parameters.h"
+#include "train/options.h"
+#include "train/run_context.h"
+
+namespace dtrain::train {
+
+/// What every rank knows after the gradients of a step are summed.
+struct StepOutcome {
+  /// Mean loss over the global batch.
+  double loss = 0;
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+  /// Whether a rank was asked to stop.
+  bool stop_requested = false;
+};
+
+/// One global batch, from example ids to the summed gradient in the flat buffer.
+///
+/// Loss: cross-entropy summed over the rank's examples, divided by the global count, so that the sum over the ranks is the
+/// gradient of the global mean, whatever the shares.
+class TrainingStep {
+ public:
+  TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
+               const data::TokenDataset& examples, const RunContext& context, FeatureStore& features);
+  ~TrainingStep();
+  TrainingStep(const TrainingStep&) = delete;
+  TrainingStep& operator=(const TrainingStep&) = delete;
+
+  /// Collective. Throws TrainingError on every rank where the loss is not finite.
+  StepOutcome run(std::int64_t step);
+
+  std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
+  /// Payload of the gradient reduction handed to the back end by this rank in one step (0 at one rank).
+  std::int64_t allreduce_bytes() const;
+
+ private:
+  std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
+  /// Forward and backward over a shard's examples; returns the summed loss over the global count.
+  double run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, std::int64_t global_count);
+
+  model::Classifier& classifier_;
+  FlatParameters& parameters_;
+  TrainOptions options_;
+  const data::TokenDataset& examples_;
+  const RunContext& context_;
+  data::BatchPlan plan_;
+  int first_trainable_stage_;
+  int shards_;
+  int first_shard_;
+  int shards_of_rank_;
+  const FeatureCache* cache_ = nullptr;
+  at::Tensor shard_gradients_;  // [shards of this rank, n] with virtual ranks
+  std::unique_ptr<dist::GradientReducer> reducer_;
+  bool last_backward_ = false;
+};
+
+}  // namespace dtrain::train
