@@ -15,8 +15,8 @@ namespace dtrain::dist {
 /// see each other's counters in shared memory, so that an error can name who did not come. What is longer than
 /// `piece_elements` goes in pieces: the bytes of 2^27 doubles are the most that MPI's int can count, too.
 ///
-/// Destroying it is collective. After a failure, or when an exception passes through, nothing is freed and nobody waited
-/// for, and the process should end by MPI_Abort rather than MPI_Finalize.
+/// MPI_COMM_WORLD is set to return errors, not to abort. After a failure, or when an exception passes through, nobody
+/// is waited for, collectives may be under way, and the process should end by MPI_Abort, not MPI_Finalize.
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono::milliseconds timeout,
                                                     std::int64_t piece_elements = std::int64_t{1} << 27);
 

@@ -1,72 +1,93 @@
 #include "dist/node_counters.h"
 
-#include <new>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <numeric>
+#include <random>
 
 namespace dtrain::dist {
+
+namespace {
 
 using Counter = RankCounters::Counter;
 static_assert(Counter::is_always_lock_free, "counters are read by other processes");
 
-struct NodeCounters::Shared {
-  MPI_Comm node = MPI_COMM_NULL;
-  MPI_Win window = MPI_WIN_NULL;
-  std::vector<Counter*> own;
-  std::vector<Counter*> beside;
-  std::vector<int> names;
-  int rank = 0;
+// A cache line a rank, so that ranks that count do not disturb each other.
+struct alignas(64) Line {
+  Counter own{0};
+  Counter beside{0};
 };
 
-NodeCounters::Shared NodeCounters::share(MPI_Comm communicator) {
-  Shared shared;
-  int size = 0;
-  MPI_Comm_rank(communicator, &shared.rank);
-  MPI_Comm_size(communicator, &size);
-  MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, shared.rank, MPI_INFO_NULL, &shared.node);
+// Null where that cannot be.
+std::shared_ptr<void> map(int file, std::size_t bytes) {
+  void* memory = file < 0 ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (file >= 0) close(file);
+  if (memory == MAP_FAILED) return nullptr;
+  return {memory, [bytes](void* mapped) { munmap(mapped, bytes); }};
+}
 
-  // One cache line a rank, so that ranks that count do not disturb each other.
-  constexpr MPI_Aint kBytes = 64;
-  Counter* mine = nullptr;
-  MPI_Win_allocate_shared(kBytes, 1, MPI_INFO_NULL, shared.node, &mine, &shared.window);
-  new (mine) Counter(0);
-  new (mine + 1) Counter(0);
-  MPI_Barrier(shared.node);
+// One piece of memory for all ranks of `node`, filled with zeros, which are counters at 0. Collective; null where this
+// rank cannot see it.
+std::shared_ptr<void> share(MPI_Comm node, int node_rank, std::size_t bytes) {
+  char name[64] = "";
+  int file = -1;
+  if (node_rank == 0) {
+    std::random_device random;
+    fmt::format_to_n(name, sizeof(name) - 1, "/dtrain-{}-{:08x}{:08x}", getpid(), random(), random());
+    file = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0 && posix_fallocate(file, 0, static_cast<off_t>(bytes)) != 0) {
+      shm_unlink(name);
+      close(file);
+      file = -1;
+    }
+    if (file < 0) name[0] = '\0';
+  }
+  MPI_Bcast(name, sizeof(name), MPI_CHAR, 0, node);
+  if (node_rank != 0 && name[0] != '\0') file = shm_open(name, O_RDWR | O_CLOEXEC, 0);
+  std::shared_ptr<void> memory = map(file, bytes);
+  MPI_Barrier(node);
+  if (node_rank == 0 && name[0] != '\0') shm_unlink(name);  // all have it open: nothing stays behind a killed job
+  return memory;
+}
+
+}  // namespace
+
+NodeCounters::NodeCounters(MPI_Comm communicator) {
+  int rank = 0, size = 0, node_rank = 0, node_size = 0;
+  MPI_Comm_rank(communicator, &rank);
+  MPI_Comm_size(communicator, &size);
+  MPI_Comm node_ranks = MPI_COMM_NULL;
+  MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_ranks);
+  MPI_Comm_rank(node_ranks, &node_rank);
+  MPI_Comm_size(node_ranks, &node_size);
+  memory_ = share(node_ranks, node_rank, node_size * sizeof(Line));
 
   MPI_Group all, node, world;
   MPI_Comm_group(communicator, &all);
-  MPI_Comm_group(shared.node, &node);
+  MPI_Comm_group(node_ranks, &node);
   MPI_Comm_group(MPI_COMM_WORLD, &world);
-  std::vector<int> ranks(size), on_node(size);
+  std::vector<int> ranks(size), names(size), on_node(size);
   std::iota(ranks.begin(), ranks.end(), 0);
-  shared.names.resize(size);
-  MPI_Group_translate_ranks(all, size, ranks.data(), world, shared.names.data());
+  MPI_Group_translate_ranks(all, size, ranks.data(), world, names.data());
   MPI_Group_translate_ranks(all, size, ranks.data(), node, on_node.data());
   for (MPI_Group* group : {&all, &node, &world}) MPI_Group_free(group);
+  MPI_Comm_free(&node_ranks);
 
-  for (const int rank : on_node) {
-    Counter* counter = nullptr;
-    if (rank != MPI_UNDEFINED) {
-      MPI_Aint bytes = 0;
-      int unit = 0;
-      MPI_Win_shared_query(shared.window, rank, &bytes, &unit, &counter);
-    }
-    shared.own.push_back(counter);
-    shared.beside.push_back(counter == nullptr ? nullptr : counter + 1);
+  const bool alone = memory_ == nullptr;
+  if (alone) memory_ = std::make_shared<Line>();
+  Line* lines = static_cast<Line*>(memory_.get());
+  std::vector<Counter*> own(size, nullptr), beside(size, nullptr);
+  for (int other = 0; other < size; ++other) {
+    if (other != rank && (alone || on_node[other] == MPI_UNDEFINED)) continue;
+    Line& line = lines[alone ? 0 : on_node[other]];
+    own[other] = &line.own;
+    beside[other] = &line.beside;
   }
-  return shared;
-}
-
-NodeCounters::NodeCounters(MPI_Comm communicator) : NodeCounters(share(communicator)) {}
-
-NodeCounters::NodeCounters(Shared shared)
-    : node_(shared.node),
-      window_(shared.window),
-      own_(std::move(shared.own), shared.names, shared.rank),
-      beside_(std::move(shared.beside), shared.names, shared.rank) {}
-
-void NodeCounters::free() {
-  MPI_Win_free(&window_);
-  MPI_Comm_free(&node_);
+  own_ = std::make_unique<RankCounters>(std::move(own), names, rank);
+  beside_ = std::make_unique<RankCounters>(std::move(beside), names, rank);
 }
 
 }  // namespace dtrain::dist

@@ -11,8 +11,8 @@ bool ends_within(std::chrono::milliseconds timeout, const std::function<bool()>&
   while (!ended()) {
     const nanoseconds waited = steady_clock::now() - start;
     if (waited >= timeout) return false;
-    if (waited < 50us) continue;
-    if (waited < 200us) {
+    if (waited < 100us) continue;
+    if (waited < 1ms) {
       std::this_thread::yield();
     } else {
       // MPI moves a collective only inside `ended`, so the sleep grows with the wait but stays short.

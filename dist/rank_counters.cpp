@@ -38,7 +38,7 @@ std::string RankCounters::who_did_not_come(std::int64_t number) const {
     parts.push_back(fmt::format("{} did not come ({} at #{})", ranks_text(names),
                                 names.size() == 1 ? "it is" : "they are", at));
   }
-  if (behind.empty()) parts.push_back("every rank of this node has started it");
+  if (behind.empty()) parts.push_back("every rank seen from here has started it");
   if (!unseen.empty()) parts.push_back(fmt::format("on other nodes: unknown ({})", ranks_text(unseen)));
   return fmt::format("{}", fmt::join(parts, "; "));
 }

@@ -4,8 +4,8 @@
 mpirun=$1 program=$2 fault=$3
 case $fault in
   killed)  code=137 says="signal 9" ;;
-  stopped) code=5 says="rank 0: all_reduce #5 did not end within 2 s: rank 1 did not come (it is at #4)" ;;
-  absent)  code=5 says="rank 0: making a communicator of 2 ranks did not end within 2 s" ;;
+  stopped) code=5 says="rank 0: all_reduce #5 did not end within 2.0 s: rank 1 did not come (it is at #4)" ;;
+  absent)  code=5 says="rank 0: making a communicator of 2 ranks did not end within 2.0 s" ;;
   throws)  code=3 says="rank 1: the fault of rank 1" ;;
   *) echo "unknown fault: $fault"; exit 2 ;;
 esac

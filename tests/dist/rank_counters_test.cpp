@@ -19,7 +19,7 @@ TEST(RankCounters, NameTheRanksThatAreBehindByWhereTheyAre) {
   EXPECT_EQ(counters.who_did_not_come(17), "ranks 1, 3 did not come (they are at #16)");
   counts[3] = 12;
   EXPECT_EQ(counters.who_did_not_come(17), "rank 3 did not come (it is at #12); rank 1 did not come (it is at #16)");
-  EXPECT_EQ(counters.who_did_not_come(12), "every rank of this node has started it");
+  EXPECT_EQ(counters.who_did_not_come(12), "every rank seen from here has started it");
 }
 
 TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndCallRanksByTheirNumberInTheWorld) {

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "launcher/options.h"
+#include "launcher/session.h"
+
+/// One function a command; each throws an Error where it cannot do what was asked.
+namespace dtrain::launcher {
+
+void run_compare(const Options& options, const Session& session);
+void run_train(const Options& options, const Session& session);
+void run_evaluate(const Options& options, const Session& session);
+void run_predict(const Options& options, const Session& session);
+void run_estimate(const Options& options, const Session& session);
+void run_inspect(const Options& options, const Session& session);
+void run_methods(const Options& options, const Session& session);
+void run_bench(const Options& options, const Session& session);
+
+}  // namespace dtrain::launcher

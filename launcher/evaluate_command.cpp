@@ -1,0 +1,92 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "launcher/commands.h"
+#include "launcher/loading.h"
+#include "launcher/output_directory.h"
+#include "peft/trained_model.h"
+#include "train/evaluation.h"
+#include "train/results.h"
+
+namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A trained model and a file in its terms.
+struct Scoring {
+  peft::TrainedModel trained;
+  data::LabelledSet set;
+};
+
+Scoring load(const Options& options, const Session& session, bool labels_required) {
+  if (options.run.empty()) throw UsageError("--run: expected the output of a run, a model or an adapter");
+  fs::path input = options.input;
+  if (input.empty() && !labels_required) throw UsageError("--input: expected a file of inputs");
+  if (input.empty()) input = data::embedded_task("wordnet", options.share_directory).test;
+  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
+  Scoring scoring;
+  scoring.trained = peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  const auto tokenizer = data::load_tokenizer(scoring.trained.tokenizer);
+  const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
+  scoring.set = data::load_split(input, columns, data::LabelMap(scoring.trained.labels), options.drop_unknown_labels, *tokenizer, tokenize_options(options, session),
+                                 session.log());
+  for (const auto& note : scoring.set.texts.notes) session.log().warning(note);
+  return scoring;
+}
+
+std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
+  const auto& labels = scoring.trained.labels;
+  std::string text = "text\tpair\tpredicted\tprobability";
+  for (const auto& label : labels) text += "\tp(" + label + ")";
+  text += "\n";
+  const auto probabilities = at::softmax(logits.to(at::kDouble), 1).contiguous();
+  const auto one_line = [](std::string field) {
+    std::replace_if(field.begin(), field.end(), [](char byte) { return byte == '\t' || byte == '\n' || byte == '\r'; }, ' ');
+    return field;
+  };
+  for (std::size_t i = 0; i < scoring.set.texts.rows.size(); ++i) {
+    const double* row = probabilities.const_data_ptr<double>() + i * labels.size();
+    const auto best = static_cast<std::size_t>(std::max_element(row, row + labels.size()) - row);
+    text += fmt::format("{}\t{}\t{}\t{:.6f}", one_line(scoring.set.texts.rows[i].text), one_line(scoring.set.texts.rows[i].pair), labels[best], row[best]);
+    for (std::size_t c = 0; c < labels.size(); ++c) text += fmt::format("\t{:.6f}", row[c]);
+    text += "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+void run_evaluate(const Options& options, const Session& session) {
+  if (!options.output.empty()) prepare_output(options, session);
+  Scoring scoring = load(options, session, true);
+  const auto metrics = train::evaluate(*scoring.trained.classifier, scoring.set.examples, session.context());
+  session.log().line(train::metrics_table({{"test", metrics}}));
+  if (options.output.empty()) return;
+  on_first_rank(session, [&] {
+    const nlohmann::json json = {{"schema", 1},
+                                 {"method", scoring.trained.method.text()},
+                                 {"run", options.run},
+                                 {"metrics", {{"test", train::metrics_json(metrics, scoring.trained.labels, true)}}}};
+    write_file_atomically(fs::path(options.output) / "results.json", json.dump(2) + "\n");
+  });
+}
+
+void run_predict(const Options& options, const Session& session) {
+  if (options.output.empty()) throw UsageError("--output: expected a directory for predictions.tsv");
+  prepare_output(options, session);
+  Scoring scoring = load(options, session, false);
+  const auto logits = train::score(*scoring.trained.classifier, scoring.set.examples, session.context());
+  const fs::path path = fs::path(options.output) / "predictions" / "predictions.tsv";
+  on_first_rank(session, [&] {
+    ensure_directory(path.parent_path());
+    write_file_atomically(path, prediction_lines(scoring, logits));
+  });
+  session.log().line(fmt::format("{} predictions in {}", count_text(scoring.set.examples.size()), path.string()));
+}
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,85 @@
+#include "launcher/loading.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/error.h"
+#include "data/subset.h"
+#include "model/encoder_config.h"
+
+namespace dtrain::launcher {
+namespace {
+
+std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(examples.size()));
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = examples.example(static_cast<std::int64_t>(i)).label;
+  return labels;
+}
+
+}  // namespace
+
+std::optional<model::Pooling> pooling_option(const Options& options) {
+  if (options.pooling == "auto") return std::nullopt;
+  return model::pooling_from_name(options.pooling);
+}
+
+data::TokenizeOptions tokenize_options(const Options& options, const Session& session) {
+  data::TokenizeOptions tokenize{.max_length = static_cast<std::int32_t>(options.max_length), .threads = session.threads(), .cache_directory = options.token_cache};
+  if (options.token_cache == "none") tokenize.cache_directory.clear();
+  if (options.token_cache.empty()) {
+    const char* cache = std::getenv("XDG_CACHE_HOME");
+    const char* home = std::getenv("HOME");
+    if (cache != nullptr && *cache != '\0') {
+      tokenize.cache_directory = std::filesystem::path(cache) / "dtrain";
+    } else if (home != nullptr) {
+      tokenize.cache_directory = std::filesystem::path(home) / ".cache" / "dtrain";
+    }
+  }
+  return tokenize;
+}
+
+data::Task load_task(const Options& options, const Session& session) {
+  const auto directory = model_directory(options);
+  const auto config = model::read_encoder_config(directory);
+  if (options.max_length > config.max_positions) {
+    throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}", options.max_length, config.max_positions, directory.string()));
+  }
+  const auto tokenizer = data::load_tokenizer(directory);
+  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
+    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(), tokenizer->vocabulary_size(), config.vocabulary_size));
+  }
+  data::Task task = data::load_task(task_files(options), *tokenizer, tokenize_options(options, session), session.log());
+  if (task.dev.size() == 0) {
+    const std::int64_t held_out = std::min(std::max<std::int64_t>(100, task.train.size() / 10), task.train.size() / 2);
+    const auto dev = data::stratified_subset(labels_of(task.train), task.labels.size(), held_out, 0);
+    std::vector<std::int64_t> rest;
+    for (std::int64_t id = 0; id < task.train.size(); ++id) {
+      if (!std::binary_search(dev.begin(), dev.end(), id)) rest.push_back(id);
+    }
+    task.dev = task.train.subset(dev);
+    task.train = task.train.subset(rest);
+    task.notes.push_back(fmt::format("no --dev file: {} of the training examples are held out to choose steps and learning rates", count_text(held_out)));
+  }
+  for (const auto& note : task.notes) session.log().warning(note);
+  return task;
+}
+
+data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
+  return samples == 0 ? task.train : task.train.subset(data::stratified_subset(labels_of(task.train), task.labels.size(), samples, subset_seed));
+}
+
+data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count, std::uint64_t seed) {
+  if (count == 0 || count >= examples.size()) return examples;
+  return examples.subset(data::stratified_subset(labels_of(examples), classes, count, seed));
+}
+
+std::int64_t cache_memory(const Options& options, const Session& session) {
+  if (!options.cache_memory.empty()) return options.training.cache_memory;
+  const auto memory = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  return memory / 4 / session.local_size();
+}
+
+}  // namespace dtrain::launcher

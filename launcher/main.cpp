@@ -1,0 +1,62 @@
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <functional>
+#include <map>
+#include <new>
+#include <string>
+
+#include "base/error.h"
+#include "launcher/commands.h"
+#include "launcher/options.h"
+#include "launcher/session.h"
+
+namespace {
+
+using namespace dtrain;
+
+const std::map<std::string, void (*)(const launcher::Options&, const launcher::Session&)> kCommands = {
+    {"compare", launcher::run_compare},   {"train", launcher::run_train},     {"evaluate", launcher::run_evaluate},
+    {"predict", launcher::run_predict},   {"estimate", launcher::run_estimate}, {"inspect", launcher::run_inspect},
+    {"methods", launcher::run_methods},   {"bench", launcher::run_bench},
+};
+
+struct Outcome {
+  int exit_code = 0;
+  std::string message;
+};
+
+Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) {
+  try {
+    const launcher::Options options = launcher::parse_options(argc, argv);
+    const launcher::Session session(environment, options);
+    kCommands.at(options.command)(options, session);
+    return {};
+  } catch (const Error& error) {
+    return {error.exit_code(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {4, "out of memory; a smaller --batch-size, --micro-batch-size or --cache-memory needs less"};
+  } catch (const c10::OutOfMemoryError& error) {
+    return {4, fmt::format("out of GPU memory; a smaller --batch-size or --micro-batch-size needs less ({})", error.what_without_backtrace())};
+  } catch (const c10::Error& error) {
+    return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
+  } catch (const std::exception& error) {
+    return {4, error.what()};
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Help needs no ranks.
+  const std::string help = launcher::help_text(argc, argv);
+  if (!help.empty()) {
+    std::fputs(help.c_str(), stdout);
+    return 0;
+  }
+  const launcher::MpiEnvironment environment(&argc, &argv);
+  const Outcome outcome = run(argc, argv, environment);
+  return environment.agree_on_end(outcome.exit_code, outcome.message);
+}

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "data/task.h"
+#include "train/options.h"
+
+namespace dtrain::launcher {
+
+/// Every option of every command, resolved: command line over environment over configuration file over defaults.
+struct Options {
+  std::string command;
+
+  // Data
+  std::string task = "wordnet";
+  std::string train_file, dev_file, test_file;
+  std::vector<std::string> ood;
+  std::string text_column, pair_column, label_column;
+  bool drop_unknown_labels = false;
+  std::int64_t max_length = 128;
+  std::string samples;
+  std::uint64_t subset_seed = 0;
+  std::int64_t test_samples = 0;
+  std::int64_t ood_samples = 0;
+  std::string token_cache;
+
+  // Model and method
+  std::string model;
+  std::string pooling = "auto";
+  std::string method = "full";
+  std::string methods = "full,head,lora";
+  std::string lr;
+  std::string lrs;
+
+  // Training
+  train::TrainOptions training;
+  double epochs = 3;
+  std::int64_t max_steps = 0;
+  std::int64_t seeds = 3;
+
+  // Machine
+  std::string precision = "auto";
+  std::string device = "auto";
+  std::string backend = "auto";
+  int threads = 0;
+  double comm_timeout = 600;
+  std::string cache_memory;
+
+  // Files
+  std::string output;
+  bool resume = false;
+  bool overwrite = false;
+  std::string run;
+  std::string input;
+  std::vector<std::string> targets;  // positional: what to inspect, what to time
+
+  /// All of the above as an INI file, which --config takes back.
+  std::string resolved;
+
+  std::filesystem::path share_directory;
+};
+
+/// What a command is: its name, one line, and the groups of options it takes.
+struct CommandInfo {
+  std::string name;
+  std::string summary;
+  std::string groups;  // of "data model method train study machine output run input targets"
+};
+const std::vector<CommandInfo>& commands();
+
+/// Throws UsageError: an unknown command or option (with the nearest), a value of the wrong kind or range.
+Options parse_options(int argc, const char* const* argv);
+
+/// Whether the arguments ask for help or the version alone; the text then.
+std::string help_text(int argc, const char* const* argv);
+
+/// The model directory: --model, or the embedded one.
+std::filesystem::path model_directory(const Options& options);
+/// The files of the task: --train and its companions, or the embedded one.
+data::TaskFiles task_files(const Options& options);
+/// --samples as numbers; empty: all.
+std::vector<std::int64_t> sample_counts(const Options& options);
+/// "a,b" -> {"a", "b"}.
+std::vector<std::string> split_list(const std::string& text);
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "data/token_dataset.h"
+#include "model/classifier.h"
+#include "train/options.h"
+#include "train/run_context.h"
+
+namespace dtrain::train {
+
+/// What a run will take, from counting and from a few real steps.
+struct Estimate {
+  std::int64_t parameters = 0;
+  std::int64_t trainable_parameters = 0;
+  std::int64_t steps = 0;
+  std::int64_t allreduce_bytes = 0;
+  /// Frozen and trainable values, gradients and the optimiser's two moments, of one rank.
+  std::int64_t state_bytes = 0;
+  std::int64_t peak_memory_bytes = 0;
+  double step_seconds = 0;
+  double train_seconds = 0;
+  double evaluation_seconds = 0;
+};
+
+/// Collective. Takes three steps on `classifier` (after one to warm up), which is of no use afterwards. With a frozen
+/// prefix, the time of the first pass is measured on the examples of those steps.
+Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
+                  const TrainOptions& options, const RunContext& context);
+
+}  // namespace dtrain::train
