@@ -59,9 +59,10 @@ void AtomicFile::commit() {
 }
 
 void AtomicFile::fail(const char* action) const {
-  throw TrainingError(fmt::format("cannot {} {}: {}. Free space or choose another --output; what was complete before "
-                                  "is still there.",
-                                  action, path_.string(), std::strerror(errno)));
+  throw TrainingError(
+      fmt::format("cannot {} {}: {}. Free space or choose another --output; what was complete before "
+                  "is still there.",
+                  action, path_.string(), std::strerror(errno)));
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content) {

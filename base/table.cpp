@@ -6,8 +6,8 @@ namespace dtrain {
 namespace {
 
 std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
 std::vector<std::size_t> column_widths(const Table& table) {
@@ -56,7 +56,8 @@ std::string markdown_table(const Table& table) {
   const auto widths = column_widths(table);
   std::vector<std::string> rule;
   for (std::size_t column = 0; column < widths.size(); ++column) {
-    rule.push_back(column == 0 ? std::string(widths[column], '-') : std::string(widths[column] > 0 ? widths[column] - 1 : 0, '-') + ":");
+    rule.push_back(column == 0 ? std::string(widths[column], '-')
+                               : std::string(widths[column] > 0 ? widths[column] - 1 : 0, '-') + ":");
   }
   std::string text = joined(table.header, widths, "| ", " | ", " |") + joined(rule, widths, "| ", " | ", " |");
   for (const auto& row : table.rows) text += joined(row, widths, "| ", " | ", " |");

@@ -32,8 +32,8 @@ class BatchPlan {
 /// (0 1 2 2 1 0 ...), so that tokens spread evenly. May be empty.
 std::vector<std::int64_t> share_of_batch(const std::vector<std::int64_t>& batch, int shard, int shards);
 
-/// Batches for evaluation, each of at most `token_budget` tokens (at least one example), of similar length. A function of
-/// the lengths alone: dealt whole to the ranks, scores do not depend on how many there are.
+/// Batches for evaluation, each of at most `token_budget` tokens (at least one example), of similar length. A function
+/// of the lengths alone: dealt whole to the ranks, scores do not depend on how many there are.
 std::vector<std::vector<std::int64_t>> evaluation_batches(const std::vector<std::int32_t>& lengths,
                                                           std::int64_t token_budget);
 

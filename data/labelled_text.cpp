@@ -24,7 +24,8 @@ struct Format {
   Records (*read)(std::string_view content, const std::string& name);
 };
 // Every format there is. Adding one: its reader and a line here.
-constexpr std::array<Format, 4> kFormats = {{{".tsv", read_tsv}, {".txt", read_tsv}, {".csv", read_csv}, {".jsonl", read_jsonl}}};
+constexpr std::array<Format, 4> kFormats = {
+    {{".tsv", read_tsv}, {".txt", read_tsv}, {".csv", read_csv}, {".jsonl", read_jsonl}}};
 
 const std::vector<std::string> kLabelNames = {"label"};
 const std::vector<std::string> kTextNames = {"text", "sentence", "sentence1"};
@@ -39,7 +40,8 @@ std::string cleaned(std::string content, const std::string& name, std::vector<st
   if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
   const std::size_t nul = content.find('\0');
   if (nul != std::string::npos) {
-    throw InputError(fmt::format("{}:{}: a NUL byte; expected a text file, this looks like a binary one", name, line_of(content, nul)));
+    throw InputError(fmt::format("{}:{}: a NUL byte; expected a text file, this looks like a binary one", name,
+                                 line_of(content, nul)));
   }
   const auto invalid = utf8::find_invalid(content.begin(), content.end());
   if (invalid == content.end()) return content;
@@ -50,11 +52,13 @@ std::string cleaned(std::string content, const std::string& name, std::vector<st
   std::int64_t bad_lines = 0;
   for (std::size_t begin = 0; begin < content.size();) {
     const std::size_t end = std::min(content.find('\n', begin), content.size());
-    if (!utf8::is_valid(content.begin() + static_cast<std::ptrdiff_t>(begin), content.begin() + static_cast<std::ptrdiff_t>(end))) ++bad_lines;
+    if (!utf8::is_valid(content.begin() + static_cast<std::ptrdiff_t>(begin),
+                        content.begin() + static_cast<std::ptrdiff_t>(end)))
+      ++bad_lines;
     begin = end + 1;
   }
-  notes.push_back(fmt::format("{}:{}:{}: invalid UTF-8, replaced by U+FFFD ({} line{} in all)", name, line_of(content, offset),
-                              offset - line_begin + 1, bad_lines, bad_lines == 1 ? "" : "s"));
+  notes.push_back(fmt::format("{}:{}:{}: invalid UTF-8, replaced by U+FFFD ({} line{} in all)", name,
+                              line_of(content, offset), offset - line_begin + 1, bad_lines, bad_lines == 1 ? "" : "s"));
   return valid;
 }
 
@@ -74,12 +78,13 @@ struct Places {
 
 // The column named by the option, or by Hugging Face's names where there is no option.
 std::optional<std::size_t> place(const std::vector<std::string>& columns, const std::string& asked,
-                                 const std::vector<std::string>& defaults, const char* option, const std::string& name) {
+                                 const std::vector<std::string>& defaults, const char* option,
+                                 const std::string& name) {
   if (asked.empty()) return position_of(columns, defaults);
   const auto found = position_of(columns, {asked});
   if (!found) {
-    throw InputError(fmt::format("{}: there is no column '{}' ({}){}; there are: {}", name, asked, option, did_you_mean(asked, columns),
-                                 fmt::join(columns, ", ")));
+    throw InputError(fmt::format("{}: there is no column '{}' ({}){}; there are: {}", name, asked, option,
+                                 did_you_mean(asked, columns), fmt::join(columns, ", ")));
   }
   return found;
 }
@@ -88,7 +93,8 @@ Places find_places(Records& records, const Columns& asked, const std::string& na
   if (records.columns.empty()) {
     const auto& first = records.rows.front().fields;
     const bool named_by_option = !asked.text.empty() || !asked.label.empty() || !asked.pair.empty();
-    const bool is_header = named_by_option || position_of(first, kTextNames).has_value() || position_of(first, kLabelNames).has_value();
+    const bool is_header =
+        named_by_option || position_of(first, kTextNames).has_value() || position_of(first, kLabelNames).has_value();
     if (!is_header && headerless_allowed) {
       const std::size_t width = first.size();
       if (!asked.label_required && width == 1) return {std::nullopt, 0, std::nullopt};
@@ -101,11 +107,12 @@ Places find_places(Records& records, const Columns& asked, const std::string& na
                 place(records.columns, asked.text, kTextNames, "--text-column", name),
                 place(records.columns, asked.pair, kPairNames, "--pair-column", name)};
   if (!places.text) {
-    throw InputError(fmt::format("{}: no column named {}; name it with --text-column. There are: {}", name, fmt::join(kTextNames, " or "),
-                                 fmt::join(records.columns, ", ")));
+    throw InputError(fmt::format("{}: no column named {}; name it with --text-column. There are: {}", name,
+                                 fmt::join(kTextNames, " or "), fmt::join(records.columns, ", ")));
   }
   if (!places.label && asked.label_required) {
-    throw InputError(fmt::format("{}: no column named label; name it with --label-column. There are: {}", name, fmt::join(records.columns, ", ")));
+    throw InputError(fmt::format("{}: no column named label; name it with --label-column. There are: {}", name,
+                                 fmt::join(records.columns, ", ")));
   }
   return places;
 }
@@ -121,11 +128,13 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
     if (path.extension() == known.ending) format = &known;
   }
   if (format == nullptr) {
-    throw InputError(fmt::format("{}: unknown kind of data file; expected a name that ends in {}", name, fmt::join(endings, ", ")));
+    throw InputError(
+        fmt::format("{}: unknown kind of data file; expected a name that ends in {}", name, fmt::join(endings, ", ")));
   }
   LabelledTexts texts;
   const std::string content = cleaned(read_file(path), name, texts.notes);
-  if (content.find_first_not_of(" \t\r\n") == std::string::npos) throw InputError(fmt::format("{}: the file is empty", name));
+  if (content.find_first_not_of(" \t\r\n") == std::string::npos)
+    throw InputError(fmt::format("{}: the file is empty", name));
   Records records = format->read(content, name);
   const Places places = find_places(records, columns, name, format->read == read_tsv);
   if (records.rows.empty()) throw InputError(fmt::format("{}: there are no rows below the header", name));
@@ -136,7 +145,8 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   std::int64_t without_text = 0;
   for (Record& record : records.rows) {
     if (record.fields.size() < needed) {
-      throw InputError(fmt::format("{}:{}: expected at least {} columns, found {}", name, record.line, needed, record.fields.size()));
+      throw InputError(fmt::format("{}:{}: expected at least {} columns, found {}", name, record.line, needed,
+                                   record.fields.size()));
     }
     LabelledText row;
     row.line = record.line;
@@ -147,13 +157,15 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
       throw InputError(fmt::format("{}:{}:{}: the label is empty", name, record.line, *places.label + 1));
     }
     const auto visible = [](const std::string& text) {
-      return std::any_of(text.begin(), text.end(), [](char byte) { return static_cast<unsigned char>(byte) > 32 && byte != 127; });
+      return std::any_of(text.begin(), text.end(),
+                         [](char byte) { return static_cast<unsigned char>(byte) > 32 && byte != 127; });
     };
     if (!visible(row.text) && !visible(row.pair)) ++without_text;
     texts.rows.push_back(std::move(row));
   }
   if (without_text > 0) {
-    texts.notes.push_back(fmt::format("{}: {} row{} without a visible character (kept)", name, without_text, without_text == 1 ? "" : "s"));
+    texts.notes.push_back(fmt::format("{}: {} row{} without a visible character (kept)", name, without_text,
+                                      without_text == 1 ? "" : "s"));
   }
   return texts;
 }

@@ -17,7 +17,8 @@ std::vector<std::int64_t> stratified_subset(const std::vector<std::int32_t>& lab
     throw UsageError(fmt::format("--samples {} is more than the {} training examples there are", count, total));
   }
   std::vector<std::vector<std::int64_t>> members(static_cast<std::size_t>(classes));
-  for (std::int64_t i = 0; i < total; ++i) members[static_cast<std::size_t>(labels[static_cast<std::size_t>(i)])].push_back(i);
+  for (std::int64_t i = 0; i < total; ++i)
+    members[static_cast<std::size_t>(labels[static_cast<std::size_t>(i)])].push_back(i);
   for (std::size_t c = 0; c < members.size(); ++c) {
     SplitMix64 random(stream_seed(seed, c));
     shuffle(members[c], random);

@@ -39,7 +39,8 @@ std::vector<std::string> training_notes(const LabelledTexts& texts, const LabelM
     if (count == 1) single.push_back(label);
   }
   if (!single.empty()) {
-    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}", name, single.size(), labels.size(), fmt::join(single, ", ")));
+    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}", name, single.size(), labels.size(),
+                                fmt::join(single, ", ")));
   }
   return notes;
 }
@@ -52,14 +53,16 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
     if (labels.id_of(row.label) >= 0 || (row.label.empty() && !drop)) {
       known.push_back(std::move(row));
     } else if (!drop) {
-      throw InputError(fmt::format("{}:{}: the label '{}' does not occur in the training file{}. Its {} labels decide the classes; "
-                                   "--drop-unknown-labels drops such rows.",
-                                   name, row.line, row.label, did_you_mean(row.label, labels.names()), labels.size()));
+      throw InputError(
+          fmt::format("{}:{}: the label '{}' does not occur in the training file{}. Its {} labels decide the classes; "
+                      "--drop-unknown-labels drops such rows.",
+                      name, row.line, row.label, did_you_mean(row.label, labels.names()), labels.size()));
     }
   }
   if (known.empty()) throw InputError(fmt::format("{}: no row has a label of the training file", name));
   if (known.size() < before) {
-    texts.notes.push_back(fmt::format("{}: {} with unknown labels dropped", name, counted(static_cast<std::int64_t>(before - known.size()), "row")));
+    texts.notes.push_back(fmt::format("{}: {} with unknown labels dropped", name,
+                                      counted(static_cast<std::int64_t>(before - known.size()), "row")));
   }
   texts.rows = std::move(known);
 }
@@ -72,7 +75,8 @@ LabelledSet load_split(const fs::path& path, const Columns& columns, const Label
   drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
   set.examples = tokenize(set.texts, labels, tokenizer, options, log);
   if (set.examples.truncated() > 0) {
-    set.texts.notes.push_back(fmt::format("{}: {} cut to {} tokens (--max-length)", path.string(), counted(set.examples.truncated(), "text"), options.max_length));
+    set.texts.notes.push_back(fmt::format("{}: {} cut to {} tokens (--max-length)", path.string(),
+                                          counted(set.examples.truncated(), "text"), options.max_length));
   }
   return set;
 }
@@ -83,22 +87,27 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   const LabelledTexts train = read_labelled_texts(files.train, files.columns);
   task.labels = LabelMap::from_rows(train.rows);
   if (task.labels.size() < 2) {
-    throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(), task.labels.size(),
-                                 fmt::join(task.labels.names(), ", ")));
+    throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(),
+                                 task.labels.size(), fmt::join(task.labels.names(), ", ")));
   }
-  const auto note = [&](const std::vector<std::string>& notes) { task.notes.insert(task.notes.end(), notes.begin(), notes.end()); };
+  const auto note = [&](const std::vector<std::string>& notes) {
+    task.notes.insert(task.notes.end(), notes.begin(), notes.end());
+  };
   note(train.notes);
   note(training_notes(train, task.labels, files.train.string()));
   task.train = tokenize(train, task.labels, tokenizer, options, log);
   if (task.train.truncated() > 0) {
-    note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(), counted(task.train.truncated(), "text"), options.max_length)});
+    note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(),
+                      counted(task.train.truncated(), "text"), options.max_length)});
   }
   std::unordered_set<std::string> train_texts;
   for (const LabelledText& row : train.rows) train_texts.insert(content_key(row, false));
   const auto load = [&](const fs::path& path) {
     LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
     note(set.texts.notes);
-    const auto shared = std::count_if(set.texts.rows.begin(), set.texts.rows.end(), [&](const LabelledText& row) { return train_texts.count(content_key(row, false)) > 0; });
+    const auto shared = std::count_if(set.texts.rows.begin(), set.texts.rows.end(), [&](const LabelledText& row) {
+      return train_texts.count(content_key(row, false)) > 0;
+    });
     if (shared > 0) note({fmt::format("{}: {} also in the training file", path.string(), counted(shared, "text"))});
     return set.examples;
   };
@@ -111,11 +120,14 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
 TaskFiles embedded_task(const std::string& name, const fs::path& share_directory) {
   const std::vector<std::string> known = {"wordnet"};
   if (std::find(known.begin(), known.end(), name) == known.end()) {
-    throw UsageError(fmt::format("unknown task '{}'{}; there are: {}", name, did_you_mean(name, known), fmt::join(known, ", ")));
+    throw UsageError(
+        fmt::format("unknown task '{}'{}; there are: {}", name, did_you_mean(name, known), fmt::join(known, ", ")));
   }
   const fs::path directory = share_directory / "tasks" / name;
   if (!fs::exists(directory / "train.tsv")) {
-    throw InputError(fmt::format("the embedded task is not at {}; scripts/run.sh puts it there, or name its place with DTRAIN_SHARE", directory.string()));
+    throw InputError(
+        fmt::format("the embedded task is not at {}; scripts/run.sh puts it there, or name its place with DTRAIN_SHARE",
+                    directory.string()));
   }
   return {.name = name,
           .train = directory / "train.tsv",

@@ -41,9 +41,9 @@ struct Task {
 };
 
 /// Reads and tokenizes every split of a task. The label map comes from the whole training file. Notes count duplicate
-/// rows of train, train texts that are also in dev or test, classes with a single row, truncated examples, dropped labels.
-/// Throws InputError for a file that cannot be read, fewer than two classes, or an unknown label in another split (file,
-/// line, label, nearest known).
+/// rows of train, train texts that are also in dev or test, classes with a single row, truncated examples, dropped
+/// labels. Throws InputError for a file that cannot be read, fewer than two classes, or an unknown label in another
+/// split (file, line, label, nearest known).
 Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log);
 
 /// One more file under a known label map (evaluate, predict). The rows are kept.

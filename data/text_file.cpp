@@ -61,7 +61,8 @@ Records read_csv(std::string_view content, const std::string& name) {
         ++position;
         while (true) {
           if (position >= content.size()) {
-            throw InputError(fmt::format("{}:{}:{}: this quote is never closed; is the file complete?", name, open_line, open_column));
+            throw InputError(fmt::format("{}:{}:{}: this quote is never closed; is the file complete?", name, open_line,
+                                         open_column));
           }
           const char byte = content[position++];
           if (byte == '"') {
@@ -78,9 +79,10 @@ Records read_csv(std::string_view content, const std::string& name) {
           }
           field += byte;
         }
-        if (position < content.size() && content[position] != ',' && content[position] != '\n' && content[position] != '\r') {
-          throw InputError(fmt::format("{}:{}:{}: expected a comma or a line end after the closing quote, found '{}'", name, line,
-                                       position - line_begin + 1, content[position]));
+        if (position < content.size() && content[position] != ',' && content[position] != '\n' &&
+            content[position] != '\r') {
+          throw InputError(fmt::format("{}:{}:{}: expected a comma or a line end after the closing quote, found '{}'",
+                                       name, line, position - line_begin + 1, content[position]));
         }
       } else {
         const std::size_t end = std::min(content.find_first_of(",\r\n", position), content.size());
@@ -113,9 +115,11 @@ Records read_jsonl(std::string_view content, const std::string& name) {
     try {
       object = nlohmann::json::parse(line);
     } catch (const nlohmann::json::parse_error& error) {
-      throw InputError(fmt::format("{}:{}:{}: not a JSON object; is the file complete? ({})", name, number, error.byte, error.what()));
+      throw InputError(fmt::format("{}:{}:{}: not a JSON object; is the file complete? ({})", name, number, error.byte,
+                                   error.what()));
     }
-    if (!object.is_object()) throw InputError(fmt::format("{}:{}:1: expected a JSON object, found {}", name, number, object.type_name()));
+    if (!object.is_object())
+      throw InputError(fmt::format("{}:{}:1: expected a JSON object, found {}", name, number, object.type_name()));
     Record record{std::vector<std::string>(records.columns.size()), number};
     for (const auto& [key, value] : object.items()) {
       const auto [found, is_new] = column_of.emplace(key, records.columns.size());

@@ -20,8 +20,8 @@ struct Records {
   std::vector<Record> rows;
 };
 
-/// Readers of the formats, over valid UTF-8 without a byte-order mark. `name` is for messages; all throw InputError with
-/// name:line:column.
+/// Readers of the formats, over valid UTF-8 without a byte-order mark. `name` is for messages; all throw InputError
+/// with name:line:column.
 Records read_tsv(std::string_view content, const std::string& name);
 /// RFC 4180, a quoted field may hold line ends. Own code: the message needs the exact line and column of an open quote,
 /// which the kept CSV libraries do not give.

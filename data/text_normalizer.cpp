@@ -86,7 +86,10 @@ constexpr std::array<AsciiKind, 128> kAscii = [] {
   for (std::size_t c = 0; c < kinds.size(); ++c) {
     const bool space = c == ' ' || c == '\t' || c == '\n' || c == '\r';
     const bool word = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
-    kinds[c] = space ? AsciiKind::space : c < 32 || c == 127 ? AsciiKind::dropped : word ? AsciiKind::letter : AsciiKind::punctuation;
+    kinds[c] = space                ? AsciiKind::space
+               : c < 32 || c == 127 ? AsciiKind::dropped
+               : word               ? AsciiKind::letter
+                                    : AsciiKind::punctuation;
   }
   return kinds;
 }();
@@ -104,11 +107,17 @@ void append_words(std::string_view text, const NormalizerOptions& options, std::
     if (byte < 0x80) {
       ++position;
       switch (kAscii[byte]) {
-        case AsciiKind::dropped: break;
-        case AsciiKind::space: builder.end_word(); break;
-        case AsciiKind::punctuation: builder.add_alone(byte); break;
+        case AsciiKind::dropped:
+          break;
+        case AsciiKind::space:
+          builder.end_word();
+          break;
+        case AsciiKind::punctuation:
+          builder.add_alone(byte);
+          break;
         case AsciiKind::letter:
-          builder.add_ascii(options.lower_case && byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32) : static_cast<char>(byte));
+          builder.add_ascii(options.lower_case && byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32)
+                                                                             : static_cast<char>(byte));
           break;
       }
       continue;

@@ -33,7 +33,9 @@ struct TokenDataset::Storage {
   const std::byte* begin() const { return file ? file->bytes().data() : memory.data(); }
   const Header& header() const { return *reinterpret_cast<const Header*>(begin()); }
   const std::uint32_t* offsets() const { return reinterpret_cast<const std::uint32_t*>(begin() + sizeof(Header)); }
-  const std::int32_t* second_segments() const { return reinterpret_cast<const std::int32_t*>(offsets() + header().examples + 1); }
+  const std::int32_t* second_segments() const {
+    return reinterpret_cast<const std::int32_t*>(offsets() + header().examples + 1);
+  }
   const std::int32_t* labels() const { return second_segments() + header().examples; }
   const std::int32_t* ids() const { return labels() + header().examples; }
 };
@@ -66,7 +68,8 @@ class Digest {
   XXH3_state_t* state_;
 };
 
-std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer, const TokenizeOptions& options) {
+std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
+                      const TokenizeOptions& options) {
   Digest digest;
   digest.add(tokenizer.digest());
   digest.add(fmt::format("{} {} {}", kVersion, options.max_length, rows.has_pairs));
@@ -86,7 +89,8 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     storage->file = std::make_unique<MappedFile>(path);
     const auto bytes = storage->file->bytes();
     const bool has_header = bytes.size() >= sizeof(Storage::Header);
-    if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 && storage->header().version == kVersion) {
+    if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
+        storage->header().version == kVersion) {
       const auto body = bytes.subspan(sizeof(Storage::Header));
       const auto hash = XXH3_128bits(body.data(), body.size());
       if (hash.low64 == storage->header().digest_low && hash.high64 == storage->header().digest_high) return storage;
@@ -98,7 +102,8 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
   return nullptr;
 }
 
-std::vector<TokenizedText> tokenize_rows(const std::vector<LabelledText>& rows, bool pairs, const Tokenizer& tokenizer, const TokenizeOptions& options) {
+std::vector<TokenizedText> tokenize_rows(const std::vector<LabelledText>& rows, bool pairs, const Tokenizer& tokenizer,
+                                         const TokenizeOptions& options) {
   std::vector<TokenizedText> results(rows.size());
   constexpr std::size_t kBlock = 512;
   std::atomic<std::size_t> next{0};
@@ -124,7 +129,8 @@ std::vector<TokenizedText> tokenize_rows(const std::vector<LabelledText>& rows, 
   return results;
 }
 
-std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std::vector<LabelledText>& rows, const LabelMap& labels) {
+std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std::vector<LabelledText>& rows,
+                              const LabelMap& labels) {
   Storage::Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
@@ -133,7 +139,8 @@ std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std
     header.tokens += text.ids.size();
     header.truncated += text.truncated ? 1 : 0;
   }
-  if (header.tokens > UINT32_MAX) throw InputError("a data file of more than 4,294,967,295 tokens is not supported; split it");
+  if (header.tokens > UINT32_MAX)
+    throw InputError("a data file of more than 4,294,967,295 tokens is not supported; split it");
   std::vector<std::int32_t> body;
   body.reserve(3 * texts.size() + 1 + header.tokens);
   std::int64_t offset = 0;
@@ -172,7 +179,9 @@ TokenDataset::Example TokenDataset::example(std::int64_t index) const {
   return {{storage_->ids() + begin, end - begin}, storage_->second_segments()[row], storage_->labels()[row]};
 }
 
-std::int64_t TokenDataset::truncated() const { return storage_ ? static_cast<std::int64_t>(storage_->header().truncated) : 0; }
+std::int64_t TokenDataset::truncated() const {
+  return storage_ ? static_cast<std::int64_t>(storage_->header().truncated) : 0;
+}
 
 std::string TokenDataset::digest() const {
   if (!storage_) return "";
@@ -191,7 +200,8 @@ TokenDataset TokenDataset::subset(std::vector<std::int64_t> indices) const {
   return part;
 }
 
-TokenDataset tokenize(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
+TokenDataset tokenize(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
+                      const TokenizeOptions& options, const Log& log) {
   std::filesystem::path path;
   if (!options.cache_directory.empty()) {
     path = options.cache_directory / (cache_key(rows, labels, tokenizer, options) + ".tokens");

@@ -12,7 +12,8 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_dir
   for (const auto load : {load_wordpiece_tokenizer}) {
     if (auto tokenizer = load(model_directory)) return tokenizer;
   }
-  throw InputError(fmt::format("{}: no tokenizer there; expected tokenizer.json or vocab.txt", model_directory.string()));
+  throw InputError(
+      fmt::format("{}: no tokenizer there; expected tokenizer.json or vocab.txt", model_directory.string()));
 }
 
 }  // namespace dtrain::data

@@ -24,7 +24,8 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
   /// `pair` may be null. At most `max_length` tokens with the special ones (longest first, as Hugging Face's
   /// `truncation=True`); throws UsageError where that cannot hold the special tokens.
-  virtual TokenizedText tokenize(std::string_view text, const std::string_view* pair, std::int32_t max_length) const = 0;
+  virtual TokenizedText tokenize(std::string_view text, const std::string_view* pair,
+                                 std::int32_t max_length) const = 0;
   virtual std::int64_t vocabulary_size() const = 0;
   /// A digest of all that decides the ids (vocabulary, options), for the key of the token cache.
   virtual std::string digest() const = 0;

@@ -23,14 +23,21 @@ constexpr std::uint64_t kShuffleSeed = 20'061'201;  // WordNet 3.0's release
 
 // lexnames(5WN), in the order of their numbers.
 constexpr std::array<const char*, 45> kLexicographerFiles = {
-    "adj.all",           "adj.pert",         "adv.all",         "noun.Tops",        "noun.act",           "noun.animal",
-    "noun.artifact",     "noun.attribute",   "noun.body",       "noun.cognition",   "noun.communication", "noun.event",
-    "noun.feeling",      "noun.food",        "noun.group",      "noun.location",    "noun.motive",        "noun.object",
-    "noun.person",       "noun.phenomenon",  "noun.plant",      "noun.possession",  "noun.process",       "noun.quantity",
-    "noun.relation",     "noun.shape",       "noun.state",      "noun.substance",   "noun.time",          "verb.body",
-    "verb.change",       "verb.cognition",   "verb.communication", "verb.competition", "verb.consumption", "verb.contact",
-    "verb.creation",     "verb.emotion",     "verb.motion",     "verb.perception",  "verb.possession",    "verb.social",
-    "verb.stative",      "verb.weather",     "adj.ppl"};
+    "adj.all",          "adj.pert",           "adv.all",
+    "noun.Tops",        "noun.act",           "noun.animal",
+    "noun.artifact",    "noun.attribute",     "noun.body",
+    "noun.cognition",   "noun.communication", "noun.event",
+    "noun.feeling",     "noun.food",          "noun.group",
+    "noun.location",    "noun.motive",        "noun.object",
+    "noun.person",      "noun.phenomenon",    "noun.plant",
+    "noun.possession",  "noun.process",       "noun.quantity",
+    "noun.relation",    "noun.shape",         "noun.state",
+    "noun.substance",   "noun.time",          "verb.body",
+    "verb.change",      "verb.cognition",     "verb.communication",
+    "verb.competition", "verb.consumption",   "verb.contact",
+    "verb.creation",    "verb.emotion",       "verb.motion",
+    "verb.perception",  "verb.possession",    "verb.social",
+    "verb.stative",     "verb.weather",       "adj.ppl"};
 
 struct Synset {
   std::string label;
@@ -70,8 +77,10 @@ Synset parse_synset(const std::string& line, const std::string& place) {
   std::size_t number = 0;
   const auto [end, error] = std::from_chars(file.data(), file.data() + file.size(), number);
   const std::size_t bar = line.find(" | ");
-  if (!fields || error != std::errc() || end != file.data() + file.size() || number >= kLexicographerFiles.size() || bar == std::string::npos) {
-    throw InputError(fmt::format("{}: expected a WordNet 3.0 synset (offset, lexicographer file below 45, type, words, ' | ' gloss)", place));
+  if (!fields || error != std::errc() || end != file.data() + file.size() || number >= kLexicographerFiles.size() ||
+      bar == std::string::npos) {
+    throw InputError(fmt::format(
+        "{}: expected a WordNet 3.0 synset (offset, lexicographer file below 45, type, words, ' | ' gloss)", place));
   }
   Synset synset;
   synset.label = kLexicographerFiles[number];
@@ -82,7 +91,9 @@ Synset parse_synset(const std::string& line, const std::string& place) {
   return synset;
 }
 
-std::string row(const Synset& synset, const std::string& text) { return fmt::format("{}\t{}\t{}\n", synset.label, synset.headword, text); }
+std::string row(const Synset& synset, const std::string& text) {
+  return fmt::format("{}\t{}\t{}\n", synset.label, synset.headword, text);
+}
 
 }  // namespace
 
@@ -99,7 +110,8 @@ void import_wordnet(const fs::path& dictionary, const fs::path& output) {
     }
   }
   if (synsets.size() <= kTrain + kDev) {
-    throw InputError(fmt::format("{}: expected WordNet 3.0 with 117,659 synsets, found {}", dictionary.string(), synsets.size()));
+    throw InputError(
+        fmt::format("{}: expected WordNet 3.0 with 117,659 synsets, found {}", dictionary.string(), synsets.size()));
   }
   SplitMix64 random(kShuffleSeed);
   shuffle(synsets, random);

@@ -77,8 +77,9 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t vocabulary_size() const override { return static_cast<std::int64_t>(config_.vocabulary.size()); }
 
   std::string digest() const override {
-    std::string content = fmt::format("wordpiece 1 {} {} {} {} {} {}\n", normalizer_.lower_case, normalizer_.strip_accents,
-                                      normalizer_.split_chinese, config_.unknown, config_.first, config_.separator);
+    std::string content =
+        fmt::format("wordpiece 1 {} {} {} {} {} {}\n", normalizer_.lower_case, normalizer_.strip_accents,
+                    normalizer_.split_chinese, config_.unknown, config_.first, config_.separator);
     for (const auto& token : config_.special) content += token + "\n";
     for (const auto& token : config_.vocabulary) content += token + "\n";
     const auto hash = XXH3_128bits(content.data(), content.size());
@@ -198,18 +199,21 @@ void read_tokenizer_json(const fs::path& path, WordPieceConfig& config) {
   const json document = parse_json(path);
   const json model = document.value("model", json::object());
   if (model.value("type", "WordPiece") != "WordPiece" || !model.contains("vocab") || !model["vocab"].is_object()) {
-    throw InputError(fmt::format("{}: expected a WordPiece model with a vocabulary, found '{}'", path.string(), model.value("type", "none")));
+    throw InputError(fmt::format("{}: expected a WordPiece model with a vocabulary, found '{}'", path.string(),
+                                 model.value("type", "none")));
   }
   config.vocabulary.assign(model["vocab"].size(), "");
   for (const auto& [token, id] : model["vocab"].items()) {
     if (!id.is_number_unsigned() || id.get<std::size_t>() >= config.vocabulary.size()) {
-      throw InputError(fmt::format("{}: token '{}': expected an id below {}, found {}", path.string(), token, config.vocabulary.size(), id.dump()));
+      throw InputError(fmt::format("{}: token '{}': expected an id below {}, found {}", path.string(), token,
+                                   config.vocabulary.size(), id.dump()));
     }
     config.vocabulary[id.get<std::size_t>()] = token;
   }
   const json normalizer = document.value("normalizer", json::object());
   if (normalizer.is_object() && normalizer.value("type", "BertNormalizer") != "BertNormalizer") {
-    throw InputError(fmt::format("{}: expected a BertNormalizer, found '{}'", path.string(), normalizer.value("type", "")));
+    throw InputError(
+        fmt::format("{}: expected a BertNormalizer, found '{}'", path.string(), normalizer.value("type", "")));
   }
   if (normalizer.is_object()) {
     config.lower_case = normalizer.value("lowercase", true);
@@ -219,7 +223,8 @@ void read_tokenizer_json(const fs::path& path, WordPieceConfig& config) {
     }
   }
   config.special.clear();
-  for (const auto& token : document.value("added_tokens", json::array())) config.special.push_back(token.at("content").get<std::string>());
+  for (const auto& token : document.value("added_tokens", json::array()))
+    config.special.push_back(token.at("content").get<std::string>());
   config.files.push_back(path);
 }
 
@@ -240,14 +245,16 @@ std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const fs::path& model_direct
       const json document = parse_json(options);
       config.lower_case = document.value("do_lower_case", true);
       config.split_chinese = document.value("tokenize_chinese_chars", true);
-      if (document.contains("strip_accents") && document["strip_accents"].is_boolean()) config.strip_accents = document["strip_accents"].get<bool>();
+      if (document.contains("strip_accents") && document["strip_accents"].is_boolean())
+        config.strip_accents = document["strip_accents"].get<bool>();
     }
   } else {
     return nullptr;
   }
   for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
     const fs::path path = model_directory / name;
-    if (fs::exists(path) && std::find(config.files.begin(), config.files.end(), path) == config.files.end()) config.files.push_back(path);
+    if (fs::exists(path) && std::find(config.files.begin(), config.files.end(), path) == config.files.end())
+      config.files.push_back(path);
   }
   return make_wordpiece_tokenizer(std::move(config));
 }

@@ -10,11 +10,11 @@
 namespace dtrain::dist {
 
 struct GradientReducer::Bucket {
-  at::Tensor gradients;          // a view into the flat ones
-  std::vector<char> is_ready;    // by parameter of this bucket
+  at::Tensor gradients;        // a view into the flat ones
+  std::vector<char> is_ready;  // by parameter of this bucket
   std::size_t first_parameter;
-  std::size_t missing;           // how many are not ready
-  std::unique_ptr<Work> work;    // null while not started
+  std::size_t missing;         // how many are not ready
+  std::unique_ptr<Work> work;  // null while not started
 };
 
 GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gradients,
@@ -22,9 +22,10 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
     : communicator_(communicator), flat_gradients_(std::move(flat_gradients)), overlap_(overlap) {
   if (flat_gradients_.dim() != 1 || !flat_gradients_.is_contiguous() || offsets.empty() || offsets.front() != 0 ||
       offsets.back() != flat_gradients_.numel()) {
-    throw TrainingError(fmt::format("gradient reducer: expected flat gradients and offsets from 0 to their length, "
-                                    "found {} elements and {} offsets that end at {}",
-                                    flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
+    throw TrainingError(
+        fmt::format("gradient reducer: expected flat gradients and offsets from 0 to their length, "
+                    "found {} elements and {} offsets that end at {}",
+                    flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
   }
   const std::size_t parameters = offsets.size() - 1;
   std::size_t first = 0;
@@ -47,7 +48,8 @@ GradientReducer::~GradientReducer() = default;
 void GradientReducer::ready(std::size_t index) {
   Bucket& bucket = buckets_.at(bucket_of_.at(index));
   char& is_ready = bucket.is_ready[index - bucket.first_parameter];
-  if (is_ready) throw TrainingError(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
+  if (is_ready)
+    throw TrainingError(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
   is_ready = 1;
   --bucket.missing;
   if (!overlap_ || communicator_.size() == 1) return;

@@ -78,7 +78,8 @@ class MpiCommunicator final : public Communicator {
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    if (!finalized && state_.failure.empty() && std::uncaught_exceptions() == exceptions_) MPI_Comm_free(&communicator_);
+    if (!finalized && state_.failure.empty() && std::uncaught_exceptions() == exceptions_)
+      MPI_Comm_free(&communicator_);
   }
 
   std::string_view name() const override { return "mpi"; }
@@ -181,7 +182,8 @@ class MpiCommunicator final : public Communicator {
     }
     work->wait();
     if (const std::int64_t received = work->received(mpi_type(tensor)); received != tensor.numel()) {
-      state_.failure = fmt::format("receive from rank {}: expected {} elements, found {}", from, tensor.numel(), received);
+      state_.failure =
+          fmt::format("receive from rank {}: expected {} elements, found {}", from, tensor.numel(), received);
       state_.check();
     }
   }

@@ -176,7 +176,8 @@ class NcclCommunicator final : public Communicator {
     const ncclUniqueId id = exchange_id();
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
-    handle_.settle(ncclCommInitRankConfig(handle_.address(), size(), id, rank(), &config), collective("initialisation"));
+    handle_.settle(ncclCommInitRankConfig(handle_.address(), size(), id, rank(), &config),
+                   collective("initialisation"));
   }
 
   std::string_view name() const override { return "nccl"; }
@@ -195,8 +196,8 @@ class NcclCommunicator final : public Communicator {
     check_tensor(tensor, device_, "broadcast", name());
     check_root(root, size(), "broadcast");
     launch("broadcast", {tensor}, [&] {
-      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), nccl_type(tensor), root,
-                           handle_.get(), stream_);
+      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), nccl_type(tensor), root, handle_.get(),
+                           stream_);
     })->wait();
   }
 
@@ -292,7 +293,8 @@ class NcclCommunicator final : public Communicator {
 
   Operation collective(std::string_view name) {
     const std::int64_t number = counters_.start();
-    return {fmt::format("{} #{} over NCCL", name, number), [this, number] { return counters_.who_did_not_come(number); }};
+    return {fmt::format("{} #{} over NCCL", name, number),
+            [this, number] { return counters_.who_did_not_come(number); }};
   }
 
   Operation exchange_with(std::string what, int peer) {
@@ -344,9 +346,10 @@ std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, std:
   const at::Tensor with_gpu = at::full({1}, c10::cuda::device_count() > 0 ? 1 : 0, at::kInt);
   control.all_reduce(with_gpu);
   if (const int count = with_gpu.item<int>(); count < control.size()) {
-    throw UsageError(fmt::format("--backend nccl: expected a CUDA device on each of {} ranks, found one on {}. "
-                                 "Start as many ranks as GPUs, or use --backend mpi with --device cpu.",
-                                 control.size(), count));
+    throw UsageError(
+        fmt::format("--backend nccl: expected a CUDA device on each of {} ranks, found one on {}. "
+                    "Start as many ranks as GPUs, or use --backend mpi with --device cpu.",
+                    control.size(), count));
   }
   return std::make_unique<NcclCommunicator>(control, nullptr, timeout);
 }

@@ -15,8 +15,8 @@ bool nccl_is_compiled_in();
 std::string nccl_version();
 
 /// CUDA tensors over NCCL, on the current device of this rank. Collective over `control` (host tensors), which carries
-/// the unique id and must outlive the result. Non-blocking initialisation; the stream and asynchronous errors are polled
-/// against `timeout`, and a failure aborts the communicator. Throws UsageError in a build without NCCL.
+/// the unique id and must outlive the result. Non-blocking initialisation; the stream and asynchronous errors are
+/// polled against `timeout`, and a failure aborts the communicator. Throws UsageError in a build without NCCL.
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, std::chrono::milliseconds timeout);
 
 }  // namespace dtrain::dist

@@ -35,8 +35,8 @@ std::string RankCounters::who_did_not_come(std::int64_t number) const {
   }
   std::vector<std::string> parts;
   for (const auto& [at, names] : behind) {
-    parts.push_back(fmt::format("{} did not come ({} at #{})", ranks_text(names),
-                                names.size() == 1 ? "it is" : "they are", at));
+    parts.push_back(
+        fmt::format("{} did not come ({} at #{})", ranks_text(names), names.size() == 1 ? "it is" : "they are", at));
   }
   if (behind.empty()) parts.push_back("every rank seen from here has started it");
   if (!unseen.empty()) parts.push_back(fmt::format("on other nodes: unknown ({})", ranks_text(unseen)));

@@ -70,7 +70,8 @@ void check_divisible_rows(const at::Tensor& rows, int size, at::Device device, s
 
 void check_peer(int rank, int self, int size, std::string_view collective) {
   check_root(rank, size, collective);
-  if (rank == self) throw CommunicationError(fmt::format("{}: expected another rank, found this one, {}", collective, rank));
+  if (rank == self)
+    throw CommunicationError(fmt::format("{}: expected another rank, found this one, {}", collective, rank));
 }
 
 void check_root(int root, int size, std::string_view collective) {

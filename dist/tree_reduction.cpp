@@ -9,8 +9,8 @@ namespace dtrain::dist {
 
 void tree_reduce(Communicator& communicator, const at::Tensor& shards) {
   if (shards.dim() != 2 || !shards.is_contiguous() || shards.size(0) < 1) {
-    throw CommunicationError(fmt::format("tree_reduce: expected contiguous shards [1 or more, n], found {} dimensions",
-                                         shards.dim()));
+    throw CommunicationError(
+        fmt::format("tree_reduce: expected contiguous shards [1 or more, n], found {} dimensions", shards.dim()));
   }
   const std::int64_t per_rank = shards.size(0);
   const std::int64_t virtual_ranks = per_rank * communicator.size();

@@ -52,7 +52,8 @@ void bench_gemm(const Options& options, const Session& session) {
   const std::int64_t hidden = config.hidden_size;
   const std::int64_t wide = config.intermediate_size;
   const std::int64_t tokens = 18 * options.training.batch_size;
-  for (const auto& [k, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{{hidden, hidden}, {hidden, wide}, {wide, hidden}, {hidden, 8}}) {
+  for (const auto& [k, n] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {hidden, hidden}, {hidden, wide}, {wide, hidden}, {hidden, 8}}) {
     const auto left = at::randn({tokens, k}, at::TensorOptions().device(context.device)).to(type);
     const auto right = at::randn({n, k}, at::TensorOptions().device(context.device)).to(type);
     at::Tensor out;
@@ -61,7 +62,8 @@ void bench_gemm(const Options& options, const Session& session) {
       if (!context.device.is_cpu()) out[0][0].item<float>();
     });
     const double flops = 2.0 * static_cast<double>(tokens * k * n) / 1e9;
-    table.rows.push_back({fmt::format("[{}, {}] x [{}, {}]", tokens, k, k, n), fmt::format("{:.0f}", flops / timing.most), fmt::format("{:.0f}", flops / timing.median),
+    table.rows.push_back({fmt::format("[{}, {}] x [{}, {}]", tokens, k, k, n),
+                          fmt::format("{:.0f}", flops / timing.most), fmt::format("{:.0f}", flops / timing.median),
                           fmt::format("{:.0f}", flops / timing.least)});
   }
   session.log().line(terminal_table(table));
@@ -71,9 +73,13 @@ void bench_step(const Options& options, const Session& session) {
   const auto context = session.context();
   const data::Task task = load_task(options, session);
   const auto counts = sample_counts(options);
-  const auto examples = training_examples(task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);
-  auto classifier = model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = task.labels.size(),
-                                            .head_seed = options.training.seed, .device = context.device});
+  const auto examples = training_examples(
+      task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);
+  auto classifier = model::load_classifier({.directory = model_directory(options),
+                                            .pooling = pooling_option(options),
+                                            .classes = task.labels.size(),
+                                            .head_seed = options.training.seed,
+                                            .device = context.device});
   peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
@@ -89,21 +95,28 @@ void bench_step(const Options& options, const Session& session) {
     samples += outcome.examples;
   });
   const double per_step = static_cast<double>(samples) / static_cast<double>(position);
-  session.log().line(terminal_table({{"step of " + options.training.method.text(), "min", "median", "max"},
-                                     {{"seconds", fmt::format("{:.4f}", timing.least), fmt::format("{:.4f}", timing.median), fmt::format("{:.4f}", timing.most)},
-                                      {"samples/s", fmt::format("{:.0f}", per_step / timing.most), fmt::format("{:.0f}", per_step / timing.median),
-                                       fmt::format("{:.0f}", per_step / timing.least)}}}));
-  session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step", static_cast<double>(tokens) / static_cast<double>(samples),
+  session.log().line(terminal_table(
+      {{"step of " + options.training.method.text(), "min", "median", "max"},
+       {{"seconds", fmt::format("{:.4f}", timing.least), fmt::format("{:.4f}", timing.median),
+         fmt::format("{:.4f}", timing.most)},
+        {"samples/s", fmt::format("{:.0f}", per_step / timing.most), fmt::format("{:.0f}", per_step / timing.median),
+         fmt::format("{:.0f}", per_step / timing.least)}}}));
+  session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step",
+                                 static_cast<double>(tokens) / static_cast<double>(samples),
                                  bytes_text(static_cast<double>(step.allreduce_bytes()))));
 }
 
 void bench_allreduce(const Session& session) {
-  Table table{{"all-reduce over " + std::to_string(session.control().size()) + " ranks (" + std::string(session.context().gradients.name()) + ")", "min", "median", "max", "GB/s"}, {}};
+  Table table{{"all-reduce over " + std::to_string(session.control().size()) + " ranks (" +
+                   std::string(session.context().gradients.name()) + ")",
+               "min", "median", "max", "GB/s"},
+              {}};
   const auto context = session.context();
   for (const std::int64_t bytes : {4L << 10, 64L << 10, 1L << 20, 16L << 20, 64L << 20}) {
     const auto tensor = at::zeros({bytes / 4}, at::TensorOptions().device(context.device));
     const Timing timing = time_of(session, [&] { context.gradients.all_reduce(tensor); });
-    table.rows.push_back({bytes_text(static_cast<double>(bytes)), duration_text(timing.least), duration_text(timing.median), duration_text(timing.most),
+    table.rows.push_back({bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
+                          duration_text(timing.median), duration_text(timing.most),
                           fmt::format("{:.2f}", static_cast<double>(bytes) / timing.median / 1e9)});
   }
   session.log().line(terminal_table(table));
@@ -114,7 +127,8 @@ void bench_allreduce(const Session& session) {
 void run_bench(const Options& options, const Session& session) {
   const std::vector<std::string> kinds = {"gemm", "step", "allreduce"};
   if (options.targets.size() != 1 || std::find(kinds.begin(), kinds.end(), options.targets[0]) == kinds.end()) {
-    throw UsageError(fmt::format("bench: expected gemm, step or allreduce{}", options.targets.empty() ? "" : did_you_mean(options.targets[0], kinds)));
+    throw UsageError(fmt::format("bench: expected gemm, step or allreduce{}",
+                                 options.targets.empty() ? "" : did_you_mean(options.targets[0], kinds)));
   }
   session.log().line(session.description());
   if (options.targets[0] == "gemm") bench_gemm(options, session);

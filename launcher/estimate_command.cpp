@@ -17,8 +17,11 @@ void run_estimate(const Options& options, const Session& session) {
   const auto counts = sample_counts(options);
   const auto examples = training_examples(task, counts.empty() ? 0 : counts[0], options.subset_seed);
   const train::RunContext context = session.context();
-  auto classifier = model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = task.labels.size(),
-                                            .head_seed = options.training.seed, .device = context.device});
+  auto classifier = model::load_classifier({.directory = model_directory(options),
+                                            .pooling = pooling_option(options),
+                                            .classes = task.labels.size(),
+                                            .head_seed = options.training.seed,
+                                            .device = context.device});
   peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
   train::TrainOptions training = options.training;
   training.cache_memory = cache_memory(options, session);

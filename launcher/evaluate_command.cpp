@@ -30,11 +30,12 @@ Scoring load(const Options& options, const Session& session, bool labels_require
   if (input.empty()) input = data::embedded_task("wordnet", options.share_directory).test;
   const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
   Scoring scoring;
-  scoring.trained = peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  scoring.trained =
+      peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
   const auto tokenizer = data::load_tokenizer(scoring.trained.tokenizer);
   const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
-  scoring.set = data::load_split(input, columns, data::LabelMap(scoring.trained.labels), options.drop_unknown_labels, *tokenizer, tokenize_options(options, session),
-                                 session.log());
+  scoring.set = data::load_split(input, columns, data::LabelMap(scoring.trained.labels), options.drop_unknown_labels,
+                                 *tokenizer, tokenize_options(options, session), session.log());
   for (const auto& note : scoring.set.texts.notes) session.log().warning(note);
   return scoring;
 }
@@ -46,13 +47,15 @@ std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
   text += "\n";
   const auto probabilities = at::softmax(logits.to(at::kDouble), 1).contiguous();
   const auto one_line = [](std::string field) {
-    std::replace_if(field.begin(), field.end(), [](char byte) { return byte == '\t' || byte == '\n' || byte == '\r'; }, ' ');
+    std::replace_if(
+        field.begin(), field.end(), [](char byte) { return byte == '\t' || byte == '\n' || byte == '\r'; }, ' ');
     return field;
   };
   for (std::size_t i = 0; i < scoring.set.texts.rows.size(); ++i) {
     const double* row = probabilities.const_data_ptr<double>() + i * labels.size();
     const auto best = static_cast<std::size_t>(std::max_element(row, row + labels.size()) - row);
-    text += fmt::format("{}\t{}\t{}\t{:.6f}", one_line(scoring.set.texts.rows[i].text), one_line(scoring.set.texts.rows[i].pair), labels[best], row[best]);
+    text += fmt::format("{}\t{}\t{}\t{:.6f}", one_line(scoring.set.texts.rows[i].text),
+                        one_line(scoring.set.texts.rows[i].pair), labels[best], row[best]);
     for (std::size_t c = 0; c < labels.size(); ++c) text += fmt::format("\t{:.6f}", row[c]);
     text += "\n";
   }

@@ -9,8 +9,8 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/table.h"
-#include "data/labelled_text.h"
 #include "data/label_map.h"
+#include "data/labelled_text.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "model/classifier_files.h"
@@ -31,7 +31,8 @@ void inspect_tensors(const fs::path& path, const Log& log) {
     std::int64_t elements = 1;
     for (const std::int64_t size : shape) elements *= size;
     total += elements;
-    table.rows.push_back({name, c10::toString(file.type(name)), fmt::format("[{}]", fmt::join(shape, ", ")), count_text(elements)});
+    table.rows.push_back(
+        {name, c10::toString(file.type(name)), fmt::format("[{}]", fmt::join(shape, ", ")), count_text(elements)});
   }
   log.line(fmt::format("{}: {} tensors, {} elements", path.string(), table.rows.size(), count_text(total)));
   log.line(terminal_table(table));
@@ -56,26 +57,33 @@ void inspect_directory(const fs::path& directory, const Log& log) {
   for (const auto& entry : fs::directory_iterator(directory)) files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   for (const auto& path : files) {
-    const bool inner = fs::is_directory(path) && (path.filename() == "model" || path.filename() == "adapter" || path.filename().string().starts_with("step-") ||
-                                                  path.filename() == "checkpoint");
+    const bool inner =
+        fs::is_directory(path) && (path.filename() == "model" || path.filename() == "adapter" ||
+                                   path.filename().string().starts_with("step-") || path.filename() == "checkpoint");
     if (path.extension() == ".safetensors") inspect_tensors(path, log);
     if (inner) inspect_directory(path, log);
     known = known || inner || path.extension() == ".safetensors";
   }
-  if (!known) throw InputError(fmt::format("{}: expected a model, an adapter, a run's output or a checkpoint, found none", directory.string()));
+  if (!known)
+    throw InputError(fmt::format("{}: expected a model, an adapter, a run's output or a checkpoint, found none",
+                                 directory.string()));
 }
 
 void inspect_data(const fs::path& path, const Options& options, const Log& log) {
-  const auto texts = data::read_labelled_texts(path, {options.text_column, options.pair_column, options.label_column, false});
+  const auto texts =
+      data::read_labelled_texts(path, {options.text_column, options.pair_column, options.label_column, false});
   for (const auto& note : texts.notes) log.warning(note);
-  log.line(fmt::format("{}: {} rows, {}, {}", path.string(), count_text(static_cast<long long>(texts.rows.size())), texts.has_pairs ? "text pairs" : "single texts",
+  log.line(fmt::format("{}: {} rows, {}, {}", path.string(), count_text(static_cast<long long>(texts.rows.size())),
+                       texts.has_pairs ? "text pairs" : "single texts",
                        texts.has_labels ? "labelled" : "without labels"));
   if (!texts.has_labels) return;
   std::map<std::string, std::int64_t> counts;
   for (const auto& row : texts.rows) ++counts[row.label];
   Table table{{"label", "rows", "share"}, {}};
   for (const auto& [label, count] : counts) {
-    table.rows.push_back({label, count_text(count), fmt::format("{:.2f} %", 100.0 * static_cast<double>(count) / static_cast<double>(texts.rows.size()))});
+    table.rows.push_back(
+        {label, count_text(count),
+         fmt::format("{:.2f} %", 100.0 * static_cast<double>(count) / static_cast<double>(texts.rows.size()))});
   }
   log.line(terminal_table(table));
 }
@@ -99,7 +107,8 @@ void run_inspect(const Options& options, const Session& session) {
 void run_methods(const Options& options, const Session& session) {
   Table table{{"method", "trains", "of", "share", "learning rates", "what", "paper"}, {}};
   for (const auto& kind : peft::method_kinds()) {
-    auto classifier = model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
+    auto classifier = model::load_classifier(
+        {.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
     peft::make_method({kind.name, {}})->attach(*classifier, 0);
     std::int64_t trainable = 0;
     std::int64_t all = 0;
@@ -107,7 +116,8 @@ void run_methods(const Options& options, const Session& session) {
       all += parameter->value().numel();
       if (parameter->trainable()) trainable += parameter->value().numel();
     }
-    table.rows.push_back({kind.name, count_text(trainable), count_text(all), fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
+    table.rows.push_back({kind.name, count_text(trainable), count_text(all),
+                          fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
                           fmt::format("{}", fmt::join(kind.learning_rates, ", ")), kind.summary, kind.paper});
   }
   session.log().line(terminal_table(table));

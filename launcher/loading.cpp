@@ -27,7 +27,9 @@ std::optional<model::Pooling> pooling_option(const Options& options) {
 }
 
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session) {
-  data::TokenizeOptions tokenize{.max_length = static_cast<std::int32_t>(options.max_length), .threads = session.threads(), .cache_directory = options.token_cache};
+  data::TokenizeOptions tokenize{.max_length = static_cast<std::int32_t>(options.max_length),
+                                 .threads = session.threads(),
+                                 .cache_directory = options.token_cache};
   if (options.token_cache == "none") tokenize.cache_directory.clear();
   if (options.token_cache.empty()) {
     const char* cache = std::getenv("XDG_CACHE_HOME");
@@ -45,11 +47,13 @@ data::Task load_task(const Options& options, const Session& session) {
   const auto directory = model_directory(options);
   const auto config = model::read_encoder_config(directory);
   if (options.max_length > config.max_positions) {
-    throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}", options.max_length, config.max_positions, directory.string()));
+    throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}", options.max_length,
+                                 config.max_positions, directory.string()));
   }
   const auto tokenizer = data::load_tokenizer(directory);
   if (tokenizer->vocabulary_size() > config.vocabulary_size) {
-    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(), tokenizer->vocabulary_size(), config.vocabulary_size));
+    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(),
+                                 tokenizer->vocabulary_size(), config.vocabulary_size));
   }
   data::Task task = data::load_task(task_files(options), *tokenizer, tokenize_options(options, session), session.log());
   if (task.dev.size() == 0) {
@@ -61,17 +65,22 @@ data::Task load_task(const Options& options, const Session& session) {
     }
     task.dev = task.train.subset(dev);
     task.train = task.train.subset(rest);
-    task.notes.push_back(fmt::format("no --dev file: {} of the training examples are held out to choose steps and learning rates", count_text(held_out)));
+    task.notes.push_back(
+        fmt::format("no --dev file: {} of the training examples are held out to choose steps and learning rates",
+                    count_text(held_out)));
   }
   for (const auto& note : task.notes) session.log().warning(note);
   return task;
 }
 
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
-  return samples == 0 ? task.train : task.train.subset(data::stratified_subset(labels_of(task.train), task.labels.size(), samples, subset_seed));
+  return samples == 0 ? task.train
+                      : task.train.subset(
+                            data::stratified_subset(labels_of(task.train), task.labels.size(), samples, subset_seed));
 }
 
-data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count, std::uint64_t seed) {
+data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
+                          std::uint64_t seed) {
   if (count == 0 || count >= examples.size()) return examples;
   return examples.subset(data::stratified_subset(labels_of(examples), classes, count, seed));
 }

@@ -18,15 +18,16 @@ std::optional<model::Pooling> pooling_option(const Options& options);
 
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session);
 
-/// The task the options name, tokenized for their model, with what a person should know about it said. With --dev absent a
-/// tenth of the training file, at least 100 examples where there are, is held out and said.
+/// The task the options name, tokenized for their model, with what a person should know about it said. With --dev
+/// absent a tenth of the training file, at least 100 examples where there are, is held out and said.
 data::Task load_task(const Options& options, const Session& session);
 
 /// The training examples of a run of `samples` (0: all), a stratified draw.
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed);
 
 /// The first `count` of a seeded stratified draw of a test set; 0: all. `classes`: of the task.
-data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count, std::uint64_t seed);
+data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
+                          std::uint64_t seed);
 
 /// Bytes for frozen features: --cache-memory, or a quarter of the memory of the node over its ranks.
 std::int64_t cache_memory(const Options& options, const Session& session);

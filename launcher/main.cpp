@@ -18,9 +18,9 @@ namespace {
 using namespace dtrain;
 
 const std::map<std::string, void (*)(const launcher::Options&, const launcher::Session&)> kCommands = {
-    {"compare", launcher::run_compare},   {"train", launcher::run_train},     {"evaluate", launcher::run_evaluate},
-    {"predict", launcher::run_predict},   {"estimate", launcher::run_estimate}, {"inspect", launcher::run_inspect},
-    {"methods", launcher::run_methods},   {"bench", launcher::run_bench},
+    {"compare", launcher::run_compare}, {"train", launcher::run_train},       {"evaluate", launcher::run_evaluate},
+    {"predict", launcher::run_predict}, {"estimate", launcher::run_estimate}, {"inspect", launcher::run_inspect},
+    {"methods", launcher::run_methods}, {"bench", launcher::run_bench},
 };
 
 struct Outcome {
@@ -39,7 +39,8 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   } catch (const std::bad_alloc&) {
     return {4, "out of memory; a smaller --batch-size, --micro-batch-size or --cache-memory needs less"};
   } catch (const c10::OutOfMemoryError& error) {
-    return {4, fmt::format("out of GPU memory; a smaller --batch-size or --micro-batch-size needs less ({})", error.what_without_backtrace())};
+    return {4, fmt::format("out of GPU memory; a smaller --batch-size or --micro-batch-size needs less ({})",
+                           error.what_without_backtrace())};
   } catch (const c10::Error& error) {
     return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
   } catch (const std::exception& error) {

@@ -90,7 +90,8 @@ void add_group(po::options_description& all, const std::string& group, Options& 
     add("warmup-ratio", bound(t.warmup_ratio), "share of the steps that warm up");
     add("max-grad-norm", bound(t.max_gradient_norm), "gradients are clipped to this norm; 0: off");
     add("select-metric", bound(t.select_metric), "metric on dev that chooses steps and learning rates");
-    add("virtual-ranks", bound(t.virtual_ranks), "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
+    add("virtual-ranks", bound(t.virtual_ranks),
+        "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
     add("log-steps", bound(t.log_steps), "a line in log.jsonl every so many steps");
   }
   if (group == "machine") {
@@ -99,7 +100,8 @@ void add_group(po::options_description& all, const std::string& group, Options& 
     add("backend", bound(o.backend), "auto, single, mpi or nccl");
     add("threads", bound(o.threads), "threads of a rank; 0: the node's cores over its ranks");
     add("comm-timeout", bound(o.comm_timeout), "seconds until a collective counts as failed");
-    add("cache-memory", open(o.cache_memory), "memory for frozen features, such as 4G (default: a quarter of RAM over the node's ranks)");
+    add("cache-memory", open(o.cache_memory),
+        "memory for frozen features, such as 4G (default: a quarter of RAM over the node's ranks)");
     add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
     add("overlap", bound(o.training.overlap), "reduce while backward goes on");
   }
@@ -108,7 +110,8 @@ void add_group(po::options_description& all, const std::string& group, Options& 
     add("resume", po::bool_switch(&o.resume), "go on with what --output holds");
     add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
   }
-  if (group == "checkpoints") add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal only");
+  if (group == "checkpoints")
+    add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal only");
   if (group == "run") add("run", open(o.run), "output of a run, a model or an adapter");
   if (group == "input") add("input", open(o.input), "file of inputs (TSV, CSV or JSONL)");
   all.add(part);
@@ -181,17 +184,22 @@ void check(Options& o) {
   require(t.virtual_ranks >= 0, "virtual-ranks", "0 or more", std::to_string(t.virtual_ranks));
   require(t.save_steps >= 0, "save-steps", "0 or more", std::to_string(t.save_steps));
   require(t.log_steps >= 1, "log-steps", "at least 1", std::to_string(t.log_steps));
-  require(t.weight_decay >= 0 && std::isfinite(t.weight_decay), "weight-decay", "0 or more", fmt::format("{}", t.weight_decay));
-  require(t.warmup_ratio >= 0 && t.warmup_ratio < 1, "warmup-ratio", "from 0 to below 1", fmt::format("{}", t.warmup_ratio));
-  require(t.max_gradient_norm >= 0 && std::isfinite(t.max_gradient_norm), "max-grad-norm", "0 or more", fmt::format("{}", t.max_gradient_norm));
+  require(t.weight_decay >= 0 && std::isfinite(t.weight_decay), "weight-decay", "0 or more",
+          fmt::format("{}", t.weight_decay));
+  require(t.warmup_ratio >= 0 && t.warmup_ratio < 1, "warmup-ratio", "from 0 to below 1",
+          fmt::format("{}", t.warmup_ratio));
+  require(t.max_gradient_norm >= 0 && std::isfinite(t.max_gradient_norm), "max-grad-norm", "0 or more",
+          fmt::format("{}", t.max_gradient_norm));
   require(t.bucket_bytes >= 1, "bucket-bytes", "at least 1", std::to_string(t.bucket_bytes));
   require(o.max_length >= 3 && o.max_length <= 1 << 20, "max-length", "at least 3", std::to_string(o.max_length));
   require(o.seeds >= 1, "seeds", "at least 1", std::to_string(o.seeds));
   require(o.threads >= 0, "threads", "0 or more", std::to_string(o.threads));
-  require(std::isfinite(o.comm_timeout) && o.comm_timeout > 0, "comm-timeout", "seconds above 0", fmt::format("{}", o.comm_timeout));
+  require(std::isfinite(o.comm_timeout) && o.comm_timeout > 0, "comm-timeout", "seconds above 0",
+          fmt::format("{}", o.comm_timeout));
   const auto one_of = [](const std::string& value, const std::string& option, const std::vector<std::string>& choices) {
     if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
-    throw UsageError(fmt::format("--{}: expected one of {}, found '{}'{}", option, fmt::join(choices, ", "), value, did_you_mean(value, choices)));
+    throw UsageError(fmt::format("--{}: expected one of {}, found '{}'{}", option, fmt::join(choices, ", "), value,
+                                 did_you_mean(value, choices)));
   };
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
@@ -239,11 +247,14 @@ std::string ini_of(const po::variables_map& values, const std::string& command) 
 
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
-      {"compare", "compares methods over sample counts, learning rates and seeds (the default command)", "data,model,study,train,machine,output"},
-      {"train", "trains one model and writes it, its metrics and its log", "data,model,method,train,checkpoints,machine,output"},
+      {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
+       "data,model,study,train,machine,output"},
+      {"train", "trains one model and writes it, its metrics and its log",
+       "data,model,method,train,checkpoints,machine,output"},
       {"evaluate", "metrics of a trained model or adapter on a file", "run,input,columns,model,machine,output"},
       {"predict", "labels and probabilities for a file of inputs", "run,input,columns,model,machine,output"},
-      {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run", "data,model,method,train,machine"},
+      {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
+       "data,model,method,train,machine"},
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,targets"},
       {"methods", "the methods there are, and what they train on a model", "model"},
       {"bench", "times gemm, step or allreduce on this machine", "data,model,method,train,machine,targets"},
@@ -259,7 +270,8 @@ Options parse_options(int argc, const char* const* argv) {
   if (command == nullptr) {
     std::vector<std::string> names;
     for (const CommandInfo& known : commands()) names.push_back(known.name);
-    throw UsageError(fmt::format("unknown command '{}'{}; there are: {}", options.command, did_you_mean(options.command, names), fmt::join(names, ", ")));
+    throw UsageError(fmt::format("unknown command '{}'{}; there are: {}", options.command,
+                                 did_you_mean(options.command, names), fmt::join(names, ", ")));
   }
   const auto visible = describe(*command, options);
   po::options_description all;
@@ -276,7 +288,9 @@ Options parse_options(int argc, const char* const* argv) {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     po::store(po::command_line_parser(arguments).options(all).positional(positional).style(style).run(), values);
     source = "the environment";
-    po::store(po::parse_environment(all, [&](const std::string& variable) { return option_of_variable(variable, names); }), values);
+    po::store(
+        po::parse_environment(all, [&](const std::string& variable) { return option_of_variable(variable, names); }),
+        values);
     if (values.count("config") > 0) {
       source = values["config"].as<std::string>();
       std::ifstream file(source);
@@ -287,7 +301,8 @@ Options parse_options(int argc, const char* const* argv) {
   } catch (const po::unknown_option& error) {
     std::string name = error.get_option_name();
     name.erase(0, name.find_first_not_of('-'));
-    throw UsageError(fmt::format("{}: unknown option '{}'{} (dtrain {} --help lists them)", source, name, did_you_mean(name, names), options.command));
+    throw UsageError(fmt::format("{}: unknown option '{}'{} (dtrain {} --help lists them)", source, name,
+                                 did_you_mean(name, names), options.command));
   } catch (const po::error& error) {
     throw UsageError(fmt::format("{}: {}", source, error.what()));
   }
@@ -301,22 +316,26 @@ std::string help_text(int argc, const char* const* argv) {
   const bool named = argc > 1 && argv[1][0] != '-';
   const CommandInfo* command = named ? find_command(argv[1]) : nullptr;
   const std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
-  const auto has = [&](const char* word) { return std::find(arguments.begin(), arguments.end(), word) != arguments.end(); };
+  const auto has = [&](const char* word) {
+    return std::find(arguments.begin(), arguments.end(), word) != arguments.end();
+  };
   if (has("--version")) return version_text();
   if (!has("--help") && !has("-h") && !(named && arguments[0] == "help")) return "";
   std::ostringstream text;
   if (command != nullptr) {
     Options defaults;
-    text << "dtrain " << command->name << ": " << command->summary << "\n\nusage: [mpirun -np N] dtrain " << command->name
-         << (command->groups.find("targets") != std::string::npos ? " WHAT" : "") << " [options]\n"
+    text << "dtrain " << command->name << ": " << command->summary << "\n\nusage: [mpirun -np N] dtrain "
+         << command->name << (command->groups.find("targets") != std::string::npos ? " WHAT" : "") << " [options]\n"
          << describe(*command, defaults);
     return text.str();
   }
   text << "dtrain: should I fine-tune the whole model, freeze it, or use a parameter-efficient method?\n\n"
           "usage: [mpirun -np N] dtrain [COMMAND] [options]\n\n";
   for (const CommandInfo& known : commands()) text << fmt::format("  {:<10} {}\n", known.name, known.summary);
-  text << "\ndtrain COMMAND --help lists a command's options. Every option is also a variable (DTRAIN_BATCH_SIZE) and a line of\n"
-          "a --config file. Exit codes: 0 done, 2 usage, 3 input, 4 training failed, 5 communication failed, 75 stopped on a\n"
+  text << "\ndtrain COMMAND --help lists a command's options. Every option is also a variable (DTRAIN_BATCH_SIZE) and "
+          "a line of\n"
+          "a --config file. Exit codes: 0 done, 2 usage, 3 input, 4 training failed, 5 communication failed, 75 "
+          "stopped on a\n"
           "signal after a checkpoint.\n";
   return text.str();
 }
@@ -339,7 +358,8 @@ data::TaskFiles task_files(const Options& o) {
   if (!o.ood.empty()) files.ood.clear();
   for (const std::string& named : o.ood) {
     const std::size_t equals = named.find('=');
-    if (equals == std::string::npos || equals == 0) throw UsageError(fmt::format("--ood: expected NAME=FILE, found '{}'", named));
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError(fmt::format("--ood: expected NAME=FILE, found '{}'", named));
     files.ood.emplace_back(named.substr(0, equals), named.substr(equals + 1));
   }
   files.columns = {o.text_column, o.pair_column, o.label_column, true};

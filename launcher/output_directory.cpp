@@ -16,22 +16,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model", "adapter", "results.json", "log.jsonl", "predictions", "checkpoint", "config.ini",
-                                  "journal.jsonl", "report.html", "report.md"};
+constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",   "predictions",
+                                  "checkpoint", "config.ini", "journal.jsonl", "report.html", "report.md"};
 
 void prepare(const Options& options) {
   const fs::path output = options.output;
   std::error_code error;
-  if (fs::exists(output, error) && !fs::is_directory(output, error)) throw UsageError(fmt::format("--output {}: it is a file", output.string()));
+  if (fs::exists(output, error) && !fs::is_directory(output, error))
+    throw UsageError(fmt::format("--output {}: it is a file", output.string()));
   const bool empty = !fs::exists(output, error) || fs::is_empty(output, error);
   if (!empty && !options.resume && !options.overwrite) {
-    throw UsageError(fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what dtrain wrote there", output.string()));
+    throw UsageError(
+        fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what "
+                    "dtrain wrote there",
+                    output.string()));
   }
   if (options.overwrite) {
     for (const char* name : kContents) fs::remove_all(output / name, error);
   }
   ensure_directory(output);
-  if (access(output.c_str(), W_OK) != 0) throw UsageError(fmt::format("--output {}: the directory is not writable", output.string()));
+  if (access(output.c_str(), W_OK) != 0)
+    throw UsageError(fmt::format("--output {}: the directory is not writable", output.string()));
   write_file_atomically(output / "config.ini", options.resolved);
 }
 

@@ -37,7 +37,9 @@ bool started_by_a_launcher() {
   return false;
 }
 
-std::chrono::milliseconds milliseconds(double seconds) { return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000)); }
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
 
 // Seconds of a product as the encoder has them, the best of a few.
 double product_seconds() {
@@ -95,9 +97,10 @@ int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) cons
 Session::Session(const MpiEnvironment& environment, const Options& options) : log_(terminal_log(environment.rank())) {
   if (const char* tasks = std::getenv("SLURM_NTASKS"); tasks != nullptr && std::getenv("SLURM_PROCID") != nullptr) {
     if (std::atoi(tasks) != environment.size()) {
-      throw UsageError(fmt::format("SLURM started {} tasks, but MPI sees {} ranks: srun and OpenMPI do not speak the same PMI. Use srun "
-                                   "--mpi=pmix, or mpirun inside the job.",
-                                   tasks, environment.size()));
+      throw UsageError(fmt::format(
+          "SLURM started {} tasks, but MPI sees {} ranks: srun and OpenMPI do not speak the same PMI. Use srun "
+          "--mpi=pmix, or mpirun inside the job.",
+          tasks, environment.size()));
     }
   }
   MPI_Comm node = MPI_COMM_NULL;
@@ -110,7 +113,8 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   local_size_ = local_size;
 
   const auto timeout = milliseconds(options.comm_timeout);
-  control_ = environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
+  control_ =
+      environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
   check_agreement(options);
   place_on_cores(options, local_rank, local_size);
   choose_device(options, local_rank, local_size);
@@ -118,9 +122,12 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
 
   const std::string automatic = environment.size() == 1 ? "single" : device_.is_cuda() ? "nccl" : "mpi";
   const std::string backend = options.backend == "auto" ? automatic : options.backend;
-  if (backend == "single" && environment.size() > 1) throw UsageError(fmt::format("--backend single serves one rank, there are {}", environment.size()));
-  if (backend == "mpi" && device_.is_cuda()) throw UsageError("--backend mpi serves the CPU: a device pointer never goes into MPI. Use nccl.");
-  if (backend == "nccl" && !device_.is_cuda()) throw UsageError("--backend nccl serves GPUs, and this run is on the CPU");
+  if (backend == "single" && environment.size() > 1)
+    throw UsageError(fmt::format("--backend single serves one rank, there are {}", environment.size()));
+  if (backend == "mpi" && device_.is_cuda())
+    throw UsageError("--backend mpi serves the CPU: a device pointer never goes into MPI. Use nccl.");
+  if (backend == "nccl" && !device_.is_cuda())
+    throw UsageError("--backend nccl serves GPUs, and this run is on the CPU");
   if (backend == "single") gradients_ = dist::make_single_communicator();
   if (backend == "mpi") gradients_ = dist::make_mpi_communicator(MPI_COMM_WORLD, timeout);
   if (backend == "nccl") gradients_ = dist::make_nccl_communicator(*control_, timeout);
@@ -132,17 +139,19 @@ void Session::check_agreement(const Options& options) const {
   const auto all = control_->all_gather(at::tensor({static_cast<std::int64_t>(digest)}, at::kLong));
   for (std::int64_t rank = 1; rank < all.size(0); ++rank) {
     if (all[rank].item<std::int64_t>() != all[0].item<std::int64_t>()) {
-      throw UsageError(fmt::format("rank {} was started with other options (or DTRAIN_ variables, or another --config) than rank 0; start all "
-                                   "ranks alike",
-                                   rank));
+      throw UsageError(fmt::format(
+          "rank {} was started with other options (or DTRAIN_ variables, or another --config) than rank 0; start all "
+          "ranks alike",
+          rank));
     }
   }
 }
 
 void Session::place_on_cores(const Options& options, int local_rank, int local_size) {
-  // mpirun binds each of two ranks to one core, whatever the machine has. Unless the user asked for a binding, the node's
-  // cores are shared out evenly.
-  const bool user_bound = std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr && std::getenv("OMPI_MCA_hwloc_base_binding_policy") != std::string("none");
+  // mpirun binds each of two ranks to one core, whatever the machine has. Unless the user asked for a binding, the
+  // node's cores are shared out evenly.
+  const bool user_bound = std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr &&
+                          std::getenv("OMPI_MCA_hwloc_base_binding_policy") != std::string("none");
   cpu_set_t set;
   if (!user_bound) {
     std::memset(&set, 0xFF, sizeof set);
@@ -153,7 +162,8 @@ void Session::place_on_cores(const Options& options, int local_rank, int local_s
   for (int core = 0; core < CPU_SETSIZE; ++core) {
     if (CPU_ISSET(core, &set)) cores.push_back(core);
   }
-  const int share = user_bound ? static_cast<int>(cores.size()) : std::max(1, static_cast<int>(cores.size()) / local_size);
+  const int share =
+      user_bound ? static_cast<int>(cores.size()) : std::max(1, static_cast<int>(cores.size()) / local_size);
   threads_ = options.threads > 0 ? options.threads : share;
   cores_ = static_cast<int>(cores.size());
   if (!user_bound && local_size > 1 && static_cast<int>(cores.size()) >= local_size) {
@@ -170,7 +180,8 @@ void Session::choose_device(const Options& options, int local_rank, int local_si
   if (options.device == "cpu" || gpus == 0) return;
   const bool shared = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
   if (local_size > gpus && !shared) {
-    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start one rank a GPU, or use --device cpu", local_size, gpus, gpus == 1 ? "" : "s"));
+    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start one rank a GPU, or use --device cpu",
+                                 local_size, gpus, gpus == 1 ? "" : "s"));
   }
   device_ = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(local_rank % gpus));
   device_guard_.emplace(device_);
@@ -202,8 +213,9 @@ train::RunContext Session::context() const {
 }
 
 std::string Session::description() const {
-  return fmt::format("{} rank{} ({}), {}, {} thread{} each, {}{}", control_->size(), control_->size() == 1 ? "" : "s", gradients_->name(),
-                     device_.is_cuda() ? "one GPU each" : fmt::format("{} cores", cores_), threads_, threads_ == 1 ? "" : "s", precision_,
+  return fmt::format("{} rank{} ({}), {}, {} thread{} each, {}{}", control_->size(), control_->size() == 1 ? "" : "s",
+                     gradients_->name(), device_.is_cuda() ? "one GPU each" : fmt::format("{} cores", cores_), threads_,
+                     threads_ == 1 ? "" : "s", precision_,
                      precision_reason_.empty() ? "" : " (" + precision_reason_ + ")");
 }
 

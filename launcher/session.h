@@ -14,7 +14,8 @@
 
 namespace dtrain::launcher {
 
-/// MPI from its initialisation to its end: every process makes one, first of all. Signals SIGTERM and SIGUSR1 are noted.
+/// MPI from its initialisation to its end: every process makes one, first of all. Signals SIGTERM and SIGUSR1 are
+/// noted.
 class MpiEnvironment {
  public:
   MpiEnvironment(int* argc, char*** argv);
@@ -38,8 +39,8 @@ class MpiEnvironment {
 /// What a command runs on: the ranks, this rank's device and cores.
 class Session {
  public:
-  /// Collective. Throws UsageError for a world size that is not SLURM's, more ranks than GPUs on a node, a back end that
-  /// does not serve the device, or ranks that disagree on the options.
+  /// Collective. Throws UsageError for a world size that is not SLURM's, more ranks than GPUs on a node, a back end
+  /// that does not serve the device, or ranks that disagree on the options.
   Session(const MpiEnvironment& environment, const Options& options);
 
   train::RunContext context() const;

@@ -1,12 +1,12 @@
 #include "launcher/share.h"
 
 #include <ATen/Version.h>
-#include <boost/version.hpp>
 #include <fmt/format.h>
 #include <mpi.h>
 #include <torch/headeronly/version.h>
 
 #include <array>
+#include <boost/version.hpp>
 #include <cstdlib>
 #include <system_error>
 
@@ -31,10 +31,11 @@ std::string version_text() {
   int length = 0;
   MPI_Get_library_version(mpi.data(), &length);
   const std::string mpi_text(mpi.data(), static_cast<std::size_t>(length));
-  return fmt::format("dtrain {}\nback ends: single, mpi{}\nLibTorch {}, CPU kernels {}\n{}{}\nBoost {}.{}.{}\n", DTRAIN_VERSION,
-                     dist::nccl_is_compiled_in() ? ", nccl" : "", TORCH_VERSION, model::kernels::instruction_set(),
-                     mpi_text.substr(0, mpi_text.find(',')), dist::nccl_is_compiled_in() ? "\nNCCL " + dist::nccl_version() : "",
-                     BOOST_VERSION / 100000, BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100);
+  return fmt::format("dtrain {}\nback ends: single, mpi{}\nLibTorch {}, CPU kernels {}\n{}{}\nBoost {}.{}.{}\n",
+                     DTRAIN_VERSION, dist::nccl_is_compiled_in() ? ", nccl" : "", TORCH_VERSION,
+                     model::kernels::instruction_set(), mpi_text.substr(0, mpi_text.find(',')),
+                     dist::nccl_is_compiled_in() ? "\nNCCL " + dist::nccl_version() : "", BOOST_VERSION / 100000,
+                     BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100);
 }
 
 }  // namespace dtrain::launcher

@@ -22,7 +22,8 @@ class Terminal {
 
   void warning(std::string_view text) {
     clear();
-    std::fprintf(stderr, "%swarning:%s %.*s\n", interactive_ ? "\033[33m" : "", interactive_ ? "\033[0m" : "", static_cast<int>(text.size()), text.data());
+    std::fprintf(stderr, "%swarning:%s %.*s\n", interactive_ ? "\033[33m" : "", interactive_ ? "\033[0m" : "",
+                 static_cast<int>(text.size()), text.data());
   }
 
   void progress(std::string_view text) {
@@ -31,7 +32,8 @@ class Terminal {
       return;
     }
     const auto now = Clock::now();
-    if (now - last_progress_ < (interactive_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(30000))) return;
+    if (now - last_progress_ < (interactive_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(30000)))
+      return;
     last_progress_ = now;
     if (interactive_) {
       std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(text.size()), text.data());

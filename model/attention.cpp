@@ -106,7 +106,8 @@ at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, cons
   const std::int64_t examples = batch.examples();
   const std::int64_t size = query.size(1) / heads;
   const auto lengths = batch.offsets.diff();
-  const auto valid = (at::arange(batch.max_length, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(query.device());
+  const auto valid =
+      (at::arange(batch.max_length, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(query.device());
   // Where each token of the packed batch stands in the padded one.
   const auto place = valid.view({-1}).nonzero().squeeze(1);
   const auto padded = [&](const at::Tensor& packed) {
@@ -116,7 +117,8 @@ at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, cons
         .transpose(1, 2);
   };
   const auto mask = valid.view({examples, 1, 1, batch.max_length});
-  const auto output = at::scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout.probability);
+  const auto output =
+      at::scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout.probability);
   return output.transpose(1, 2).reshape({examples * batch.max_length, heads * size}).index_select(0, place);
 }
 

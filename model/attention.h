@@ -7,8 +7,8 @@
 
 namespace dtrain::model {
 
-/// Scaled dot-product self-attention over packed sequences: query, key, value [tokens, heads * size] -> [tokens, heads *
-/// size]. On the CPU one fused pass a head that keeps no probabilities (after Dao et al., 2022); on CUDA LibTorch's
+/// Scaled dot-product self-attention over packed sequences: query, key, value [tokens, heads * size] -> [tokens, heads
+/// * size]. On the CPU one fused pass a head that keeps no probabilities (after Dao et al., 2022); on CUDA LibTorch's
 /// scaled_dot_product_attention over padded sequences.
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch,
                      std::int64_t heads, const kernels::Dropout& dropout);

@@ -57,7 +57,8 @@ at::Tensor Classifier::head(const at::Tensor& selected, ForwardContext& context)
 int Classifier::first_trainable_stage() {
   for (int stage = 0; stage < stages(); ++stage) {
     const auto parameters = stage_parameters(stage);
-    if (std::any_of(parameters.begin(), parameters.end(), [](const Parameter* p) { return p->trainable(); })) return stage;
+    if (std::any_of(parameters.begin(), parameters.end(), [](const Parameter* p) { return p->trainable(); }))
+      return stage;
   }
   return head_stage();
 }

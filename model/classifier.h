@@ -15,7 +15,8 @@ namespace dtrain::model {
 /// An encoder, a pooling, and a linear map to the classes: transformers' ...ForSequenceClassification.
 ///
 /// It runs in stages: 0 the embeddings, 1..L the layers, L + 1 the head (after selecting or averaging the tokens, which
-/// has no parameters and belongs to what is before it). What is below the first stage that trains can run once and be kept.
+/// has no parameters and belongs to what is before it). What is below the first stage that trains can run once and be
+/// kept.
 class Classifier {
  public:
   /// With undefined values; load_classifier fills them.

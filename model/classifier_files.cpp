@@ -47,15 +47,17 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
     read_linear(model->pooler);
   } else if (model->pooling() == Pooling::pooler) {
     if (options.trained_head) {
-      throw InputError(fmt::format("{}: tensor '{}' is missing, and this classifier pools with it", options.directory.string(), pooler));
+      throw InputError(fmt::format("{}: tensor '{}' is missing, and this classifier pools with it",
+                                   options.directory.string(), pooler));
     }
     draw(model->pooler, config.initializer_range, generator);
   }
   if (options.trained_head) {
     if (!file.contains(model->classifier.weight.name())) {
-      throw InputError(fmt::format("{}: tensor 'classifier.weight' is missing; expected a classifier that was trained, "
-                                   "found a bare encoder",
-                                   options.directory.string()));
+      throw InputError(
+          fmt::format("{}: tensor 'classifier.weight' is missing; expected a classifier that was trained, "
+                      "found a bare encoder",
+                      options.directory.string()));
     }
     read_linear(model->classifier);
   } else {
@@ -80,7 +82,8 @@ void save_classifier(Classifier& classifier, const std::vector<std::string>& lab
   }
   config.erase("num_labels");
   std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const Parameter* parameter : classifier.stored_parameters()) tensors.emplace_back(parameter->name(), parameter->value());
+  for (const Parameter* parameter : classifier.stored_parameters())
+    tensors.emplace_back(parameter->name(), parameter->value());
   write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
   write_file_atomically(directory / "config.json", config.dump(2) + "\n");
 }

@@ -26,8 +26,8 @@ struct LoadOptions {
   at::Device device = at::Device("cpu");
 };
 
-/// Reads a Hugging Face directory, a bare encoder's or a classifier's. Throws InputError naming file and tensor: missing,
-/// wrong shape or type, expected and found. A missing pooler is drawn anew where the pooling needs it.
+/// Reads a Hugging Face directory, a bare encoder's or a classifier's. Throws InputError naming file and tensor:
+/// missing, wrong shape or type, expected and found. A missing pooler is drawn anew where the pooling needs it.
 std::unique_ptr<Classifier> load_classifier(const LoadOptions& options);
 
 /// Writes config.json (architectures, id2label, label2id, dtrain_pooling) and model.safetensors as transformers'

@@ -20,7 +20,8 @@ class Encoder {
   /// -> [tokens, hidden].
   virtual at::Tensor embed(const TokenBatch& batch, ForwardContext& context) = 0;
   /// [tokens, hidden] -> [tokens, hidden]; `layer` from 0.
-  virtual at::Tensor run_layer(int layer, const at::Tensor& hidden, const TokenBatch& batch, ForwardContext& context) = 0;
+  virtual at::Tensor run_layer(int layer, const at::Tensor& hidden, const TokenBatch& batch,
+                               ForwardContext& context) = 0;
 
   /// What has a slot, in the order of the Hugging Face model's modules.
   virtual std::vector<Linear*> layer_linears(int layer) = 0;

@@ -40,8 +40,8 @@ class Reader {
     const auto found = document_.find(key);
     if (found == document_.end() || found->is_null()) return fallback;
     if (!found->is_number() || found->get<double>() < lowest || found->get<double>() >= below) {
-      throw InputError(fmt::format("{}: '{}' must be a number from {} to below {}, found {}", path_.string(), key, lowest,
-                                   below, found->dump()));
+      throw InputError(fmt::format("{}: '{}' must be a number from {} to below {}, found {}", path_.string(), key,
+                                   lowest, below, found->dump()));
     }
     return found->get<double>();
   }
@@ -63,9 +63,10 @@ Pooling default_pooling(const std::filesystem::path& directory, const json& docu
   const json pooling = parse(path);
   if (pooling.value("pooling_mode_mean_tokens", false)) return Pooling::mean;
   if (pooling.value("pooling_mode_cls_token", false)) return Pooling::cls;
-  throw InputError(fmt::format("{}: this pooling is not supported; expected pooling_mode_mean_tokens or "
-                               "pooling_mode_cls_token to be true. Choose with --pooling.",
-                               path.string()));
+  throw InputError(
+      fmt::format("{}: this pooling is not supported; expected pooling_mode_mean_tokens or "
+                  "pooling_mode_cls_token to be true. Choose with --pooling.",
+                  path.string()));
 }
 
 std::vector<std::string> label_names(const json& document) {
@@ -85,9 +86,10 @@ std::vector<std::string> label_names(const json& document) {
 EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) {
   const auto path = model_directory / "config.json";
   if (!std::filesystem::exists(path)) {
-    throw InputError(fmt::format("{}: no config.json there; expected a Hugging Face model directory (config.json, "
-                                 "model.safetensors, vocab.txt or tokenizer.json)",
-                                 model_directory.string()));
+    throw InputError(
+        fmt::format("{}: no config.json there; expected a Hugging Face model directory (config.json, "
+                    "model.safetensors, vocab.txt or tokenizer.json)",
+                    model_directory.string()));
   }
   EncoderConfig config;
   config.json = parse(path);
@@ -123,8 +125,8 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
   }
   const std::string positions = reader.text("position_embedding_type", "absolute");
   if (positions != "absolute") {
-    throw InputError(fmt::format("{}: position_embedding_type '{}' is not supported; expected 'absolute'", path.string(),
-                                 positions));
+    throw InputError(fmt::format("{}: position_embedding_type '{}' is not supported; expected 'absolute'",
+                                 path.string(), positions));
   }
   config.pooling = default_pooling(model_directory, config.json);
   config.labels = label_names(config.json);

@@ -27,8 +27,8 @@ struct EncoderConfig {
   double layer_norm_epsilon = 1e-12;
   double initializer_range = 0.02;
   std::string activation = "gelu";
-  /// How this model pools where the user does not choose: sentence-transformers' 1_Pooling/config.json, what dtrain wrote
-  /// at an export, else the architecture's own.
+  /// How this model pools where the user does not choose: sentence-transformers' 1_Pooling/config.json, what dtrain
+  /// wrote at an export, else the architecture's own.
   Pooling pooling = Pooling::pooler;
   /// The class names of a classifier checkpoint (id2label); empty for a bare encoder.
   std::vector<std::string> labels;
@@ -36,8 +36,8 @@ struct EncoderConfig {
   nlohmann::json json;
 };
 
-/// Reads config.json of a model directory. Throws InputError naming the file and the key: what was expected and found; an
-/// architecture that is not supported is refused with the list of those that are.
+/// Reads config.json of a model directory. Throws InputError naming the file and the key: what was expected and found;
+/// an architecture that is not supported is refused with the list of those that are.
 EncoderConfig read_encoder_config(const std::filesystem::path& model_directory);
 
 }  // namespace dtrain::model

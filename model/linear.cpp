@@ -20,7 +20,8 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      const auto product = at::mm(cast(gradient, product_type), cast(weight.value(), product_type)).to(gradient.scalar_type());
+      const auto product =
+          at::mm(cast(gradient, product_type), cast(weight.value(), product_type)).to(gradient.scalar_type());
       input_gradient = scale == 1 ? product : product.mul_(scale);
     }
     if (weight.trainable()) {
@@ -45,8 +46,8 @@ struct LinearNode : torch::autograd::Node {
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type, double scale,
-                  const at::Tensor& addend) {
+at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type,
+                  double scale, const at::Tensor& addend) {
   at::Tensor output;
   {
     const at::NoGradGuard no_grad;
@@ -66,8 +67,8 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, a
     }
   }
   const bool bias_trains = bias != nullptr && bias->trainable();
-  const bool needed = input.requires_grad() || weight.trainable() || bias_trains ||
-                      (addend.defined() && addend.requires_grad());
+  const bool needed =
+      input.requires_grad() || weight.trainable() || bias_trains || (addend.defined() && addend.requires_grad());
   if (!recording() || !needed) return output;
   auto node = std::make_shared<LinearNode>(weight, bias);
   node->product_type = product_type;

@@ -35,7 +35,8 @@ struct NormNode : torch::autograd::Node {
     if (task_should_compute_output(1)) residual_gradient = at::empty_like(upstream);
     if (task_should_compute_output(0)) {
       // Without dropout both are the same tensor.
-      input_gradient = dropout.probability > 0 || !residual_gradient.defined() ? at::empty_like(upstream) : residual_gradient;
+      input_gradient =
+          dropout.probability > 0 || !residual_gradient.defined() ? at::empty_like(upstream) : residual_gradient;
     }
     // Each thread sums its rows apart; the sums are added in their order, so the result does not depend on timing.
     const std::int64_t chunks = std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), rows));

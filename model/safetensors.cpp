@@ -36,19 +36,23 @@ constexpr std::array<NamedType, 9> kTypes = {{{"F64", at::kDouble},
                                               {"BOOL", at::kBool}}};
 
 const char* type_name(at::ScalarType type) {
-  const auto* found = std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.type == type; });
+  const auto* found =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.type == type; });
   if (found == kTypes.end()) throw InputError("a tensor type that safetensors files do not hold");
   return found->name;
 }
 
-std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", ")); }
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+}
 
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
   const auto bytes = file_.bytes();
   const auto fail = [&](const std::string& problem) {
-    throw InputError(fmt::format("{}: not a valid safetensors file: {}. Is the file complete?", path_.string(), problem));
+    throw InputError(
+        fmt::format("{}: not a valid safetensors file: {}. Is the file complete?", path_.string(), problem));
   };
   if (bytes.size() < 8) fail(fmt::format("expected at least 8 bytes, found {}", bytes.size()));
   std::uint64_t header_size = 0;
@@ -80,12 +84,14 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     const json& offsets = value["data_offsets"];
     const auto is_size = [](const json& number) { return number.is_number_unsigned(); };
     if (!value["dtype"].is_string()) fail_tensor("dtype is not a string");
-    if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) fail_tensor("shape is not a list of sizes");
+    if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size))
+      fail_tensor("shape is not a list of sizes");
     if (!offsets.is_array() || offsets.size() != 2 || !is_size(offsets[0]) || !is_size(offsets[1])) {
       fail_tensor("data_offsets is not a pair of sizes");
     }
     const auto dtype = value["dtype"].get<std::string>();
-    const auto* type = std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.name == dtype; });
+    const auto* type =
+        std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.name == dtype; });
     if (type == kTypes.end()) fail_tensor(fmt::format("dtype '{}' is not supported", dtype));
     Entry entry{type->type, {}, offsets[0].get<std::size_t>(), offsets[1].get<std::size_t>()};
     std::size_t expected = at::elementSize(type->type);
@@ -94,11 +100,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
       if (__builtin_mul_overflow(expected, size.get<std::size_t>(), &expected)) fail_tensor("its size overflows");
     }
     if (entry.begin > entry.end || entry.end > data_size) {
-      fail_tensor(fmt::format("data_offsets [{}, {}] lie outside the {} bytes of data", entry.begin, entry.end, data_size));
+      fail_tensor(
+          fmt::format("data_offsets [{}, {}] lie outside the {} bytes of data", entry.begin, entry.end, data_size));
     }
     if (entry.end - entry.begin != expected) {
-      fail_tensor(fmt::format("shape {} of {} needs {} bytes, data_offsets give {}", shape_text(entry.shape), dtype, expected,
-                              entry.end - entry.begin));
+      fail_tensor(fmt::format("shape {} of {} needs {} bytes, data_offsets give {}", shape_text(entry.shape), dtype,
+                              expected, entry.end - entry.begin));
     }
     if (expected > 0) extents.emplace_back(entry.begin, entry.end);
     entries_.emplace(name, std::move(entry));
@@ -148,8 +155,8 @@ at::Tensor SafetensorsFile::float_tensor(const std::string& name, at::IntArrayRe
                                  type_name(found.type)));
   }
   if (at::IntArrayRef(found.shape) != shape) {
-    throw InputError(fmt::format("{}: tensor '{}': expected shape {}, found {}", path_.string(), name, shape_text(shape),
-                                 shape_text(found.shape)));
+    throw InputError(fmt::format("{}: tensor '{}': expected shape {}, found {}", path_.string(), name,
+                                 shape_text(shape), shape_text(found.shape)));
   }
   return tensor(name).to(at::kFloat);
 }
@@ -188,20 +195,23 @@ std::vector<std::string> SafetensorsModel::names() const {
 at::Tensor SafetensorsModel::float_tensor(const std::string& name, at::IntArrayRef shape) const {
   const auto found = file_of_.find(name);
   if (found == file_of_.end()) {
-    throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}", directory_.string(), name, shape_text(shape),
-                                 did_you_mean(name, names())));
+    throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}", directory_.string(), name,
+                                 shape_text(shape), did_you_mean(name, names())));
   }
   return files_[found->second].float_tensor(name, shape);
 }
 
-void write_safetensors(const std::filesystem::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::size_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::size_t size = static_cast<std::size_t>(tensor.numel()) * tensor.element_size();
-    header[name] = {{"dtype", type_name(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + size}}};
+    header[name] = {{"dtype", type_name(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + size}}};
     offset += size;
   }
   std::string text = header.dump();
@@ -212,7 +222,8 @@ void write_safetensors(const std::filesystem::path& path, const std::vector<std:
   file.write(text);
   for (const auto& [name, tensor] : tensors) {
     const auto plain = tensor.detach().to(at::kCPU).contiguous();
-    if (plain.numel() > 0) file.write(plain.const_data_ptr(), static_cast<std::size_t>(plain.numel()) * plain.element_size());
+    if (plain.numel() > 0)
+      file.write(plain.const_data_ptr(), static_cast<std::size_t>(plain.numel()) * plain.element_size());
   }
   file.commit();
 }

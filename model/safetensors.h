@@ -13,9 +13,9 @@
 
 namespace dtrain::model {
 
-/// A safetensors file, memory-mapped: 8 bytes of header length, a JSON header, the tensors' bytes. The header is checked
-/// whole before anything is read: its length, every type and shape, offsets inside the file and not overlapping. Throws
-/// InputError naming file and tensor, what was expected and what was found.
+/// A safetensors file, memory-mapped: 8 bytes of header length, a JSON header, the tensors' bytes. The header is
+/// checked whole before anything is read: its length, every type and shape, offsets inside the file and not
+/// overlapping. Throws InputError naming file and tensor, what was expected and what was found.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -64,8 +64,10 @@ class SafetensorsModel {
   std::map<std::string, std::size_t> file_of_;
 };
 
-/// Writes tensors (any device, made contiguous) under their names, atomically; throws TrainingError when the disk refuses.
-void write_safetensors(const std::filesystem::path& path, const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+/// Writes tensors (any device, made contiguous) under their names, atomically; throws TrainingError when the disk
+/// refuses.
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace dtrain::model

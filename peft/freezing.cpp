@@ -43,18 +43,29 @@ class Layers final : public Method {
 }  // namespace
 
 MethodKind full_kind() {
-  return {"full", "every weight trains", "Devlin et al., 2019, NAACL", {5e-5, 1.5e-4, 5e-4}, {},
+  return {"full",
+          "every weight trains",
+          "Devlin et al., 2019, NAACL",
+          {5e-5, 1.5e-4, 5e-4},
+          {},
           [](const Settings&) -> std::unique_ptr<Method> { return std::make_unique<Full>(); }};
 }
 
 MethodKind head_kind() {
-  return {"head", "frozen body, the classifier trains", "Peters et al., 2019, RepL4NLP", {3e-3, 1e-2, 3e-2}, {},
+  return {"head",
+          "frozen body, the classifier trains",
+          "Peters et al., 2019, RepL4NLP",
+          {3e-3, 1e-2, 3e-2},
+          {},
           [](const Settings&) -> std::unique_ptr<Method> { return std::make_unique<Head>(); }};
 }
 
 MethodKind layers_kind() {
-  return {"layers", "the top k layers and the classifier train", "Lee et al., 2019, arXiv:1911.03090",
-          {5e-5, 1.5e-4, 5e-4}, {{"k", "2", "how many layers from the top train"}},
+  return {"layers",
+          "the top k layers and the classifier train",
+          "Lee et al., 2019, arXiv:1911.03090",
+          {5e-5, 1.5e-4, 5e-4},
+          {{"k", "2", "how many layers from the top train"}},
           [](const Settings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Layers>(settings.integer("k", 1));
           }};

@@ -33,7 +33,8 @@ class LoraSlot final : public model::LinearSlot {
 
   at::Tensor forward(model::Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     const auto output = base.base_forward(input, context);
-    const auto low = model::linear(model::dropout(input, context.next_dropout(dropout_)), a_, nullptr, context.product_type);
+    const auto low =
+        model::linear(model::dropout(input, context.next_dropout(dropout_)), a_, nullptr, context.product_type);
     return model::linear(low, b_, nullptr, context.product_type, scale_, output);
   }
 

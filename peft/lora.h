@@ -8,8 +8,8 @@
 
 namespace dtrain::peft {
 
-/// PEFT's LoraConfig: names and defaults as there, but for target_modules, which PEFT takes from a table by architecture
-/// (query and value for BERT).
+/// PEFT's LoraConfig: names and defaults as there, but for target_modules, which PEFT takes from a table by
+/// architecture (query and value for BERT).
 struct LoraConfig {
   std::int64_t r = 8;
   double lora_alpha = 8;

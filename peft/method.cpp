@@ -37,7 +37,8 @@ MethodSpec parse_method_spec(const std::string& text) {
 NamedTensors trained_tensors(model::Classifier& classifier, bool peft_names) {
   NamedTensors tensors;
   for (const model::Parameter* parameter : classifier.parameters()) {
-    if (parameter->trainable()) tensors.emplace_back((peft_names ? "base_model.model." : "") + parameter->name(), parameter->value());
+    if (parameter->trainable())
+      tensors.emplace_back((peft_names ? "base_model.model." : "") + parameter->name(), parameter->value());
   }
   return tensors;
 }

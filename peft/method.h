@@ -30,14 +30,14 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 /// A way to fine-tune: which parts of a model train, and what is added to it.
 ///
-/// A method fills slots and marks what trains; the model never asks which method it is. The classifier trains with every
-/// method and is saved with every adapter.
+/// A method fills slots and marks what trains; the model never asks which method it is. The classifier trains with
+/// every method and is saved with every adapter.
 class Method {
  public:
   virtual ~Method() = default;
 
-  /// Fills slots with freshly drawn tensors (the same from the same seed) and marks what trains. Throws UsageError where
-  /// the settings do not fit the model, naming what it has.
+  /// Fills slots with freshly drawn tensors (the same from the same seed) and marks what trains. Throws UsageError
+  /// where the settings do not fit the model, naming what it has.
   virtual void attach(model::Classifier& classifier, std::uint64_t seed) const = 0;
 
   /// True where the whole model changes: what is saved is a Hugging Face model directory, not an adapter.

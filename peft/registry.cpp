@@ -21,7 +21,8 @@ const MethodKind& method_kind(const std::string& name) {
     if (kind.name == name) return kind;
     names.push_back(kind.name);
   }
-  throw UsageError(fmt::format("unknown method '{}'{}; there are: {}", name, did_you_mean(name, names), fmt::join(names, ", ")));
+  throw UsageError(
+      fmt::format("unknown method '{}'{}; there are: {}", name, did_you_mean(name, names), fmt::join(names, ", ")));
 }
 
 std::unique_ptr<Method> make_method(const MethodSpec& spec) {

@@ -30,7 +30,8 @@ Settings::Settings(std::string method, const std::vector<Setting>& known,
   }
   for (const auto& [key, value] : given) {
     if (values_.count(key) == 0) {
-      throw UsageError(fmt::format("method '{}' has no setting '{}'{}; it has: {}", method_, key, did_you_mean(key, keys),
+      throw UsageError(fmt::format("method '{}' has no setting '{}'{}; it has: {}", method_, key,
+                                   did_you_mean(key, keys),
                                    keys.empty() ? "none" : fmt::format("{}", fmt::join(keys, ", "))));
     }
     values_[key] = value;
@@ -38,8 +39,7 @@ Settings::Settings(std::string method, const std::vector<Setting>& known,
 }
 
 void Settings::refuse(const std::string& key, const std::string& expected) const {
-  throw UsageError(
-      fmt::format("method '{}': {} must be {}, found '{}'", method_, key, expected, values_.at(key)));
+  throw UsageError(fmt::format("method '{}': {} must be {}, found '{}'", method_, key, expected, values_.at(key)));
 }
 
 std::int64_t Settings::integer(const std::string& key, std::int64_t lowest) const {
@@ -79,7 +79,8 @@ std::vector<std::string> Settings::list(const std::string& key) const {
       items.back() += character;
     }
   }
-  if (std::any_of(items.begin(), items.end(), [](const auto& item) { return item.empty(); })) refuse(key, "names joined by +");
+  if (std::any_of(items.begin(), items.end(), [](const auto& item) { return item.empty(); }))
+    refuse(key, "names joined by +");
   return items;
 }
 

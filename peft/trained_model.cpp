@@ -21,8 +21,8 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kPeftPrefix = "base_model.model.";
-constexpr std::array kTokenizerFiles = {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-                                        "merges.txt", "vocab.json"};
+constexpr std::array kTokenizerFiles = {
+    "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", "vocab.json"};
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
@@ -70,7 +70,8 @@ MethodSpec spec_of_peft_config(const json& config, const fs::path& path) {
   spec.settings["bias"] = value_or<std::string>(config, "bias", "none", path);
   std::string targets;
   if (config.contains("target_modules") && config["target_modules"].is_array()) {
-    for (const auto& target : config["target_modules"]) targets += (targets.empty() ? "" : "+") + target.get<std::string>();
+    for (const auto& target : config["target_modules"])
+      targets += (targets.empty() ? "" : "+") + target.get<std::string>();
   } else if (config.contains("target_modules") && config["target_modules"].is_string()) {
     targets = config["target_modules"].get<std::string>();
   }
@@ -94,18 +95,19 @@ void load_tensors(model::Classifier& classifier, const model::SafetensorsFile& f
                                    is_head ? "; an adapter without its trained classifier would score at random" : ""));
     }
     if (at::IntArrayRef(file.shape(name)) != parameter->value().sizes()) {
-      throw InputError(fmt::format("{}: tensor '{}': the base model {} needs shape {}, found {}. Is the adapter for "
-                                   "another model?",
-                                   file.path().string(), name, base_model.string(), fmt::streamed(parameter->value().sizes()),
-                                   fmt::streamed(at::IntArrayRef(file.shape(name)))));
+      throw InputError(
+          fmt::format("{}: tensor '{}': the base model {} needs shape {}, found {}. Is the adapter for "
+                      "another model?",
+                      file.path().string(), name, base_model.string(), fmt::streamed(parameter->value().sizes()),
+                      fmt::streamed(at::IntArrayRef(file.shape(name)))));
     }
     parameter->set_value(file.float_tensor(name, parameter->value().sizes()).to(parameter->value().device()));
     remaining.erase(name);
   }
   if (!remaining.empty()) {
-    throw InputError(fmt::format("{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?",
-                                 file.path().string(), *remaining.begin(), base_model.string(),
-                                 did_you_mean(*remaining.begin(), known)));
+    throw InputError(fmt::format(
+        "{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?", file.path().string(),
+        *remaining.begin(), base_model.string(), did_you_mean(*remaining.begin(), known)));
   }
 }
 
@@ -123,8 +125,8 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
   } else {
     const json config = method->adapter_config(base);
     const auto tensors = trained_tensors(classifier, !config.is_null());
-    model::write_safetensors(directory / (config.is_null() ? "weights.safetensors" : "adapter_model.safetensors"), tensors,
-                             {{"format", "pt"}});
+    model::write_safetensors(directory / (config.is_null() ? "weights.safetensors" : "adapter_model.safetensors"),
+                             tensors, {{"format", "pt"}});
     if (!config.is_null()) write_file_atomically(directory / "adapter_config.json", config.dump(2) + "\n");
     const json description = {{"schema", 1},
                               {"method", spec.text()},
@@ -147,11 +149,13 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   const bool described = fs::exists(directory / "dtrain.json");
   if (!peft && !described) {
     if (!fs::exists(directory / "config.json")) {
-      throw InputError(fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "
-                                   "(adapter_config.json or dtrain.json), found none of them",
-                                   given.string()));
+      throw InputError(
+          fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "
+                      "(adapter_config.json or dtrain.json), found none of them",
+                      given.string()));
     }
-    trained.classifier = model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
+    trained.classifier =
+        model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
     trained.labels = trained.classifier->config().labels;
     trained.tokenizer = directory;
     trained.method = {"full", {}};
@@ -160,35 +164,42 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
 
   const json description = described ? parse_file(directory / "dtrain.json") : json::object();
   const json config = peft ? parse_file(directory / "adapter_config.json") : json::object();
-  trained.method = peft ? spec_of_peft_config(config, directory / "adapter_config.json")
-                        : parse_method_spec(value_or<std::string>(description, "method", "", directory / "dtrain.json"));
-  const fs::path base = base_model.value_or(described
-                                                ? value_or<std::string>(description, "base_model", "", directory / "dtrain.json")
-                                                : value_or<std::string>(config, "base_model_name_or_path", "",
-                                                                        directory / "adapter_config.json"));
+  trained.method = peft
+                       ? spec_of_peft_config(config, directory / "adapter_config.json")
+                       : parse_method_spec(value_or<std::string>(description, "method", "", directory / "dtrain.json"));
+  const fs::path base = base_model.value_or(
+      described ? value_or<std::string>(description, "base_model", "", directory / "dtrain.json")
+                : value_or<std::string>(config, "base_model_name_or_path", "", directory / "adapter_config.json"));
   if (!fs::is_directory(base)) {
-    throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model", directory.string(), base.string()));
+    throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
+                                 directory.string(), base.string()));
   }
   const model::SafetensorsFile file(directory / (peft ? "adapter_model.safetensors" : "weights.safetensors"));
   const std::string prefix = peft ? kPeftPrefix : "";
   if (!file.contains(prefix + "classifier.weight")) {
-    throw InputError(fmt::format("{}: tensor '{}classifier.weight' is missing; an adapter without its trained classifier "
-                                 "would score at random",
-                                 file.path().string(), prefix));
+    throw InputError(
+        fmt::format("{}: tensor '{}classifier.weight' is missing; an adapter without its trained classifier "
+                    "would score at random",
+                    file.path().string(), prefix));
   }
-  model::LoadOptions load{.directory = base, .pooling = pooling, .classes = file.shape(prefix + "classifier.weight").at(0), .device = device};
-  if (!pooling && description.contains("pooling")) load.pooling = model::pooling_from_name(description["pooling"].get<std::string>());
+  model::LoadOptions load{.directory = base,
+                          .pooling = pooling,
+                          .classes = file.shape(prefix + "classifier.weight").at(0),
+                          .device = device};
+  if (!pooling && description.contains("pooling"))
+    load.pooling = model::pooling_from_name(description["pooling"].get<std::string>());
   trained.classifier = model::load_classifier(load);
   make_method(trained.method)->attach(*trained.classifier, 0);
   load_tensors(*trained.classifier, file, prefix, base);
   trained.labels = value_or(description, "labels", std::vector<std::string>{}, directory / "dtrain.json");
   if (trained.labels.empty()) {
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));
-    log.warning(fmt::format("{}: no label names there; the classes are called 0 to {}", directory.string(), load.classes - 1));
+    log.warning(
+        fmt::format("{}: no label names there; the classes are called 0 to {}", directory.string(), load.classes - 1));
   }
   if (static_cast<std::int64_t>(trained.labels.size()) != load.classes) {
-    throw InputError(fmt::format("{}: {} labels, but the classifier has {} classes", (directory / "dtrain.json").string(),
-                                 trained.labels.size(), load.classes));
+    throw InputError(fmt::format("{}: {} labels, but the classifier has {} classes",
+                                 (directory / "dtrain.json").string(), trained.labels.size(), load.classes));
   }
   const bool own_tokenizer = fs::exists(directory / "vocab.txt") || fs::exists(directory / "tokenizer.json");
   trained.tokenizer = own_tokenizer ? directory : base;

@@ -17,9 +17,10 @@ namespace dtrain::peft {
 
 /// Writes what a run trained below `output`:
 /// - `model/`, a Hugging Face directory with the tokenizer's files, for a method that changes the whole model;
-/// - `adapter/` in PEFT's format (adapter_config.json, adapter_model.safetensors, classifier included) for one PEFT has;
-/// - else `adapter/` with weights.safetensors under the Hugging Face model's names (model.load_state_dict(..., strict=False)).
-/// An adapter has dtrain.json beside it: method, base model, pooling, labels. Returns the directory.
+/// - `adapter/` in PEFT's format (adapter_config.json, adapter_model.safetensors, classifier included) for one PEFT
+/// has;
+/// - else `adapter/` with weights.safetensors under the Hugging Face model's names (model.load_state_dict(...,
+/// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels. Returns the directory.
 std::filesystem::path save_trained(model::Classifier& classifier, const MethodSpec& spec,
                                    const std::vector<std::string>& labels, const std::filesystem::path& base_model,
                                    const std::filesystem::path& output);
@@ -34,9 +35,10 @@ struct TrainedModel {
 };
 
 /// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's or PEFT's).
-/// `base_model` overrides the path in the adapter. Throws InputError: an adapter for another model (tensor, expected and
-/// found shape), without the head, with tensors that have no place.
-TrainedModel load_trained(const std::filesystem::path& directory, const std::optional<std::filesystem::path>& base_model,
+/// `base_model` overrides the path in the adapter. Throws InputError: an adapter for another model (tensor, expected
+/// and found shape), without the head, with tensors that have no place.
+TrainedModel load_trained(const std::filesystem::path& directory,
+                          const std::optional<std::filesystem::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log);
 
 /// The size of all files below a directory.

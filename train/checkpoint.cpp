@@ -79,7 +79,8 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   fs::remove_all(final_name, ignored);
   std::error_code error;
   fs::rename(temporary, final_name, error);
-  if (error) throw TrainingError(fmt::format("cannot write the checkpoint {}: {}", final_name.string(), error.message()));
+  if (error)
+    throw TrainingError(fmt::format("cannot write the checkpoint {}: {}", final_name.string(), error.message()));
   const auto all = checkpoints(directory);
   for (std::size_t i = 2; i < all.size(); ++i) fs::remove_all(all[i].second, ignored);
 }
@@ -98,9 +99,10 @@ std::optional<Checkpoint> read_checkpoint(const fs::path& directory, const std::
       const auto found = checkpoint.identity.find(name);
       const std::string before = found == checkpoint.identity.end() ? "" : found->second;
       if (before != value) {
-        throw UsageError(fmt::format("cannot resume from {}: {} was '{}' and is now '{}'. Resume with the same options, or "
-                                     "start anew with --overwrite.",
-                                     path.string(), name, before, value));
+        throw UsageError(
+            fmt::format("cannot resume from {}: {} was '{}' and is now '{}'. Resume with the same options, or "
+                        "start anew with --overwrite.",
+                        path.string(), name, before, value));
       }
     }
     return checkpoint;

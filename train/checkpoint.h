@@ -17,7 +17,7 @@ namespace dtrain::train {
 /// follow from the step.
 struct Checkpoint {
   std::int64_t step = 0;
-  at::Tensor values;          // [n], as the three below
+  at::Tensor values;  // [n], as the three below
   at::Tensor first_moments;
   at::Tensor second_moments;
   /// The best weights so far; undefined before the first evaluation.

@@ -7,7 +7,8 @@
 
 namespace dtrain::train {
 
-model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<std::int64_t>& indices, at::Device device) {
+model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<std::int64_t>& indices,
+                          at::Device device) {
   model::TokenBatch batch;
   const auto count = static_cast<std::int64_t>(indices.size());
   batch.offsets = at::empty({count + 1}, at::kLong);
@@ -38,7 +39,8 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
   return batch;
 }
 
-at::Tensor collate_labels(const data::TokenDataset& examples, const std::vector<std::int64_t>& indices, at::Device device) {
+at::Tensor collate_labels(const data::TokenDataset& examples, const std::vector<std::int64_t>& indices,
+                          at::Device device) {
   auto labels = at::empty({static_cast<std::int64_t>(indices.size())}, at::kLong);
   auto* values = labels.mutable_data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < indices.size(); ++i) values[i] = examples.example(indices[i]).label;

@@ -45,7 +45,8 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   FeatureStore features(options.cache_memory);
   const auto begin_prefix = Clock::now();
   TrainingStep step(classifier, parameters, options, sample, context, features);
-  const double prefix_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size()) * static_cast<double>(examples.size());
+  const double prefix_seconds =
+      seconds_since(begin_prefix) / static_cast<double>(sample.size()) * static_cast<double>(examples.size());
   AdamW optimizer(parameters, options);
   step.run(0);
   optimizer.step(0);
@@ -65,7 +66,8 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   result.train_seconds = prefix_seconds + result.step_seconds * static_cast<double>(result.steps);
   const std::int64_t epochs = (result.steps + steps_per_epoch - 1) / steps_per_epoch;
   const bool cached = classifier.first_trainable_stage() > 1;
-  result.evaluation_seconds = per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10) + 1));
+  result.evaluation_seconds =
+      per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10) + 1));
   return result;
 }
 

@@ -28,9 +28,9 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
     const auto batch = collate(examples, ids, context.device);
     model::ForwardContext forward;
     forward.product_type = context.product_type;
-    const auto logits = cache == nullptr
-                            ? classifier.forward(batch, forward)
-                            : classifier.forward_from(stage, cache->features(classifier, ids, batch, context), batch, forward);
+    const auto logits = cache == nullptr ? classifier.forward(batch, forward)
+                                         : classifier.forward_from(
+                                               stage, cache->features(classifier, ids, batch, context), batch, forward);
     rows.slice(0, next, next + logits.size(0)).copy_(logits);
     next += logits.size(0);
     if (mine.size() > 4000) context.log.progress(fmt::format("evaluating: {} of {} examples", next, mine.size()));

@@ -74,9 +74,10 @@ const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const
   auto cache = std::make_unique<FeatureCache>(classifier, stage, examples, ids, memory_limit_ - used_, context);
   used_ += cache->bytes();
   if (cache->left_out() > 0) {
-    context.log.warning(fmt::format("the frozen part of {} of {} examples does not fit into --cache-memory ({}) and is "
-                                    "computed again each time",
-                                    cache->left_out(), ids.size(), bytes_text(static_cast<double>(memory_limit_))));
+    context.log.warning(
+        fmt::format("the frozen part of {} of {} examples does not fit into --cache-memory ({}) and is "
+                    "computed again each time",
+                    cache->left_out(), ids.size(), bytes_text(static_cast<double>(memory_limit_))));
   }
   return (caches_[key] = std::move(cache)).get();
 }

@@ -15,8 +15,8 @@
 
 namespace dtrain::train {
 
-/// What the frozen stages below the first trainable one make of examples, computed once, without dropout, and kept up to
-/// a limit; what does not fit is computed again when it is needed.
+/// What the frozen stages below the first trainable one make of examples, computed once, without dropout, and kept up
+/// to a limit; what does not fit is computed again when it is needed.
 class FeatureCache {
  public:
   /// Runs the stages below `stage` on the examples `ids` (this rank's share).

@@ -10,8 +10,8 @@
 namespace dtrain::train {
 
 /// The trainable parameters of a model as views into one buffer of values and one of gradients: first those with weight
-/// decay (matrices), then those without (biases, norms), each in the reverse order of the forward pass, which is about the
-/// order in which backward completes them.
+/// decay (matrices), then those without (biases, norms), each in the reverse order of the forward pass, which is about
+/// the order in which backward completes them.
 struct FlatParameters {
   std::vector<model::Parameter*> parameters;
   /// Where each begins, then the end.

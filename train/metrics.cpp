@@ -52,11 +52,12 @@ void add_counts(Metrics& metrics) {
   }
   const auto total = static_cast<double>(metrics.examples);
   metrics.accuracy = ratio(correct, total);
-  double recalls = 0, f1s = 0, weighted = 0, occurring = 0, seen = 0, chance = 0, truth_squares = 0, predicted_squares = 0;
+  double recalls = 0, f1s = 0, weighted = 0, occurring = 0, seen = 0, chance = 0, truth_squares = 0,
+         predicted_squares = 0;
   for (std::size_t c = 0; c < classes; ++c) {
     const auto hits = static_cast<double>(metrics.confusion[c][c]);
-    const Metrics::PerClass per_class{ratio(hits, predicted[c]), ratio(hits, truth[c]), ratio(2 * hits, truth[c] + predicted[c]),
-                                      static_cast<std::int64_t>(truth[c])};
+    const Metrics::PerClass per_class{ratio(hits, predicted[c]), ratio(hits, truth[c]),
+                                      ratio(2 * hits, truth[c] + predicted[c]), static_cast<std::int64_t>(truth[c])};
     metrics.classes.push_back(per_class);
     if (truth[c] > 0) {
       recalls += per_class.recall;
@@ -119,7 +120,8 @@ Metrics compute_metrics(const at::Tensor& logits, const at::Tensor& labels) {
   }
   const auto total = static_cast<double>(metrics.examples);
   metrics.log_loss = ratio(metrics.log_loss, total);
-  for (std::size_t bin = 0; bin < kBins; ++bin) metrics.calibration_error += ratio(std::abs(confidence[bin] - correct[bin]), total);
+  for (std::size_t bin = 0; bin < kBins; ++bin)
+    metrics.calibration_error += ratio(std::abs(confidence[bin] - correct[bin]), total);
   add_counts(metrics);
   return metrics;
 }

@@ -19,7 +19,8 @@ double learning_rate_of(const TrainOptions& options) {
 double schedule_factor(std::int64_t step, std::int64_t total_steps, double warmup_ratio) {
   const auto warmup = static_cast<std::int64_t>(std::ceil(warmup_ratio * static_cast<double>(total_steps)));
   if (step < warmup) return static_cast<double>(step) / static_cast<double>(std::max<std::int64_t>(1, warmup));
-  return std::max(0.0, static_cast<double>(total_steps - step) / static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup)));
+  return std::max(0.0, static_cast<double>(total_steps - step) /
+                           static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup)));
 }
 
 AdamW::AdamW(const FlatParameters& parameters, const TrainOptions& options)

@@ -36,7 +36,8 @@ struct TrainOptions {
   double warmup_ratio = 0.06;
   double max_gradient_norm = 1.0;
 
-  /// What the best step is chosen by on dev: log_loss (lower is better), accuracy, balanced_accuracy, macro_f1 (higher).
+  /// What the best step is chosen by on dev: log_loss (lower is better), accuracy, balanced_accuracy, macro_f1
+  /// (higher).
   std::string select_metric = "log_loss";
   /// Bytes of frozen features kept in memory.
   std::int64_t cache_memory = 0;

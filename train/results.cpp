@@ -25,7 +25,8 @@ nlohmann::json run_json(const RunResult& result, const std::vector<std::string>&
   json["steps"] = result.report.steps;
   json["best_step"] = result.report.best_step;
   json["metrics"] = nlohmann::json::object();
-  for (const auto& [name, metrics] : result.metrics) json["metrics"][name] = metrics_json(metrics, labels, !labels.empty());
+  for (const auto& [name, metrics] : result.metrics)
+    json["metrics"][name] = metrics_json(metrics, labels, !labels.empty());
   json["cost"] = {{"train_seconds", result.report.train_seconds},
                   {"samples_per_second", result.report.samples_per_second},
                   {"peak_memory_bytes", result.report.peak_memory_bytes},

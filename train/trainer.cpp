@@ -47,14 +47,10 @@ class Run {
         optimizer_(parameters_, options),
         steps_(total_steps(options, step_.steps_per_epoch())),
         learning_rate_(learning_rate_of(options)) {
-    identity_ = {{"method", options.method.text()},
-                 {"learning rate", fmt::format("{}", learning_rate_)},
-                 {"steps", std::to_string(steps_)},
-                 {"batch size", std::to_string(options.batch_size)},
-                 {"seed", std::to_string(options.seed)},
-                 {"virtual ranks", std::to_string(options.virtual_ranks)},
-                 {"training data", examples.digest()},
-                 {"trainable parameters", std::to_string(parameters_.size())}};
+    identity_ = {{"method", options.method.text()},      {"learning rate", fmt::format("{}", learning_rate_)},
+                 {"steps", std::to_string(steps_)},      {"batch size", std::to_string(options.batch_size)},
+                 {"seed", std::to_string(options.seed)}, {"virtual ranks", std::to_string(options.virtual_ranks)},
+                 {"training data", examples.digest()},   {"trainable parameters", std::to_string(parameters_.size())}};
   }
 
   TrainReport finish() {
@@ -71,13 +67,16 @@ class Run {
       const double norm = optimizer_.step(rate);
       ++position;
       if (!std::isfinite(norm)) {
-        throw TrainingError(fmt::format("the gradient of step {} is not finite; a lower --lr than {} usually helps", position, learning_rate_));
+        throw TrainingError(fmt::format("the gradient of step {} is not finite; a lower --lr than {} usually helps",
+                                        position, learning_rate_));
       }
       const double elapsed = seconds_since(begin_) - evaluation_seconds_;
       if (position % options_.log_steps == 0 || position == steps_) {
-        log.write({position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, step_.allreduce_bytes()});
+        log.write(
+            {position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, step_.allreduce_bytes()});
       }
-      const double left = seconds_since(begin_) / static_cast<double>(position - first_position) * static_cast<double>(steps_ - position);
+      const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
+                          static_cast<double>(steps_ - position);
       context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  {:.0f} samples/s  {} left", position, steps_, loss,
                                         static_cast<double>(samples_) / elapsed, duration_text(left)));
       if (position % interval == 0 || position == steps_) evaluate_dev(position);
@@ -85,9 +84,11 @@ class Run {
       if (save || outcome.stop_requested) checkpoint(position);
       if (outcome.stop_requested && position < steps_) {
         context_.log.progress("");
-        throw Stopped(files_.checkpoints.empty()
-                          ? fmt::format("stopped by a signal after step {} of {}", position, steps_)
-                          : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume", position, steps_));
+        throw Stopped(
+            files_.checkpoints.empty()
+                ? fmt::format("stopped by a signal after step {} of {}", position, steps_)
+                : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume",
+                              position, steps_));
       }
     }
     context_.log.progress("");
@@ -119,8 +120,9 @@ class Run {
     evaluation_seconds_ += seconds_since(begin);
     const double value = metrics.value(options_.select_metric);
     const bool better = larger_is_better(options_.select_metric) ? value > best_metric_ : value < best_metric_;
-    context_.log.line(fmt::format("  step {:>6}/{}  dev log-loss {:.4f}  accuracy {:.4f}  macro-F1 {:.4f}{}", position, steps_,
-                                  metrics.log_loss, metrics.accuracy, metrics.macro_f1, !best_step_ || better ? "  best" : ""));
+    context_.log.line(fmt::format("  step {:>6}/{}  dev log-loss {:.4f}  accuracy {:.4f}  macro-F1 {:.4f}{}", position,
+                                  steps_, metrics.log_loss, metrics.accuracy, metrics.macro_f1,
+                                  !best_step_ || better ? "  best" : ""));
     if (best_step_ == 0 || better) {
       best_metric_ = value;
       best_step_ = position;
@@ -130,8 +132,9 @@ class Run {
 
   void checkpoint(std::int64_t position) const {
     if (files_.checkpoints.empty() || context_.control.rank() != 0) return;
-    write_checkpoint(files_.checkpoints, {position, parameters_.values, optimizer_.first_moments(), optimizer_.second_moments(), best_values_, best_step_,
-                                          best_metric_, earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_});
+    write_checkpoint(files_.checkpoints, {position, parameters_.values, optimizer_.first_moments(),
+                                          optimizer_.second_moments(), best_values_, best_step_, best_metric_,
+                                          earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_});
   }
 
   TrainReport report(double loss) {
@@ -184,7 +187,8 @@ std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epo
 }
 
 TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
-                  const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features) {
+                  const TrainOptions& options, const RunFiles& files, const RunContext& context,
+                  FeatureStore& features) {
   reset_peak_memory(context.device);
   return Run(classifier, examples, dev, options, files, context, features).finish();
 }

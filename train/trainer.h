@@ -43,10 +43,11 @@ struct TrainReport {
 /// The steps of a run: `max_steps`, or `epochs` of them and at least `min_steps`.
 std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch);
 
-/// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over the
-/// context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not finite,
-/// and Stopped after a signal, with a checkpoint written where `files` has a place for one.
+/// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over
+/// the context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not
+/// finite, and Stopped after a signal, with a checkpoint written where `files` has a place for one.
 TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
-                  const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features);
+                  const TrainOptions& options, const RunFiles& files, const RunContext& context,
+                  FeatureStore& features);
 
 }  // namespace dtrain::train

@@ -67,7 +67,8 @@ std::vector<std::int64_t> TrainingStep::share(const std::vector<std::int64_t>& b
   // Whether a cache exists must not depend on the rank: a rank without examples of its own has none.
   if (first_trainable_stage_ <= 1) return data::share_of_batch(batch, shard, shards_);
   std::vector<std::int64_t> ids;
-  std::copy_if(batch.begin(), batch.end(), std::back_inserter(ids), [&](std::int64_t id) { return id % shards_ == shard; });
+  std::copy_if(batch.begin(), batch.end(), std::back_inserter(ids),
+               [&](std::int64_t id) { return id % shards_ == shard; });
   return ids;
 }
 
@@ -97,19 +98,25 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   if (!std::isfinite(outcome.loss)) {
-    throw TrainingError(fmt::format("the loss of step {} is {} (examples {} of the training set). Nothing after the last "
-                                    "checkpoint is kept; a lower --lr than {} usually helps",
-                                    step + 1, outcome.loss, fmt::join(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8)), ", "),
-                                    learning_rate_of(options_)));
+    throw TrainingError(fmt::format(
+        "the loss of step {} is {} (examples {} of the training set). Nothing after the last "
+        "checkpoint is kept; a lower --lr than {} usually helps",
+        step + 1, outcome.loss,
+        fmt::join(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8)),
+                  ", "),
+        learning_rate_of(options_)));
   }
   return outcome;
 }
 
-double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, std::int64_t global_count) {
+double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard,
+                               std::int64_t global_count) {
   const auto count = static_cast<std::int64_t>(ids.size());
-  const std::int64_t micro = options_.micro_batch_size > 0 ? options_.micro_batch_size : std::max<std::int64_t>(1, count);
+  const std::int64_t micro =
+      options_.micro_batch_size > 0 ? options_.micro_batch_size : std::max<std::int64_t>(1, count);
   // Micro-batches of a shard draw from one stream after the other.
-  model::ForwardContext forward({options_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(shard)}, first_trainable_stage_);
+  model::ForwardContext forward({options_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(shard)},
+                                first_trainable_stage_);
   forward.product_type = context_.product_type;
   double sum = 0;
   for (std::int64_t begin = 0; begin < count; begin += micro) {
@@ -118,8 +125,11 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
     const auto tokens = collate(examples_, part, context_.device);
     const auto labels = collate_labels(examples_, part, context_.device);
     const auto logits = cache_ == nullptr ? classifier_.forward(tokens, forward)
-                                          : classifier_.forward_from(first_trainable_stage_, cache_->features(classifier_, part, tokens, context_), tokens, forward);
-    const auto loss = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / static_cast<double>(global_count);
+                                          : classifier_.forward_from(
+                                                first_trainable_stage_,
+                                                cache_->features(classifier_, part, tokens, context_), tokens, forward);
+    const auto loss =
+        at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / static_cast<double>(global_count);
     last_backward_ = end == count;
     torch::autograd::backward({loss}, {});
     sum += loss.item<double>();

@@ -29,8 +29,8 @@ struct StepOutcome {
 
 /// One global batch, from example ids to the summed gradient in the flat buffer.
 ///
-/// Loss: cross-entropy summed over the rank's examples, divided by the global count, so that the sum over the ranks is the
-/// gradient of the global mean, whatever the shares.
+/// Loss: cross-entropy summed over the rank's examples, divided by the global count, so that the sum over the ranks is
+/// the gradient of the global mean, whatever the shares.
 class TrainingStep {
  public:
   TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,

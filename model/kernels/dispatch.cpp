@@ -30,26 +30,35 @@ InstructionSet best() {
 template <>
 const Loops<float>& loops() {
   switch (best()) {
-    case InstructionSet::avx512: return avx512::float_loops;
-    case InstructionSet::avx2: return avx2::float_loops;
-    default: return baseline::float_loops;
+    case InstructionSet::avx512:
+      return avx512::float_loops;
+    case InstructionSet::avx2:
+      return avx2::float_loops;
+    default:
+      return baseline::float_loops;
   }
 }
 
 template <>
 const Loops<double>& loops() {
   switch (best()) {
-    case InstructionSet::avx512: return avx512::double_loops;
-    case InstructionSet::avx2: return avx2::double_loops;
-    default: return baseline::double_loops;
+    case InstructionSet::avx512:
+      return avx512::double_loops;
+    case InstructionSet::avx2:
+      return avx2::double_loops;
+    default:
+      return baseline::double_loops;
   }
 }
 
 const char* instruction_set() {
   switch (best()) {
-    case InstructionSet::avx512: return "avx512";
-    case InstructionSet::avx2: return "avx2";
-    default: return "baseline";
+    case InstructionSet::avx512:
+      return "avx512";
+    case InstructionSet::avx2:
+      return "avx2";
+    default:
+      return "baseline";
   }
 }
 

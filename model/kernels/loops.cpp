@@ -95,7 +95,8 @@ template <typename Real>
 class Scratch {
  public:
   explicit Scratch(std::int64_t count)
-      : memory_(static_cast<Real*>(::operator new(sizeof(Real) * static_cast<std::size_t>(count), std::align_val_t{64}))) {
+      : memory_(
+            static_cast<Real*>(::operator new (sizeof(Real) * static_cast<std::size_t>(count), std::align_val_t{64}))) {
     std::memset(memory_.get(), 0, sizeof(Real) * static_cast<std::size_t>(count));
   }
   Real* take(std::int64_t count) {
@@ -106,7 +107,7 @@ class Scratch {
 
  private:
   struct Free {
-    void operator()(Real* pointer) const { ::operator delete(pointer, std::align_val_t{64}); }
+    void operator()(Real* pointer) const { ::operator delete (pointer, std::align_val_t{64}); }
   };
   std::unique_ptr<Real, Free> memory_;
   std::int64_t used_ = 0;
@@ -214,7 +215,8 @@ void attention_forward(const Attention<Real>& a, std::int64_t first_item, std::i
         for (std::int64_t j = 0; j < length; ++j) scores[j] *= normalizer;
       }
       if (a.log_sum != nullptr) a.log_sum[(begin + i) * a.heads + head] = highest * a.scale + std::log(sum);
-      row_times_rows(scores, a.value + corner, a.stride, length, a.size, a.output + (begin + i) * hidden + head * a.size);
+      row_times_rows(scores, a.value + corner, a.stride, length, a.size,
+                     a.output + (begin + i) * hidden + head * a.size);
     }
   }
 }

@@ -26,12 +26,12 @@ struct Attention {
   std::int64_t stride;
   const std::int64_t* offsets;  // [sequences + 1]
   std::int64_t heads;
-  std::int64_t size;         // of one head
-  std::int64_t max_length;   // of a sequence
-  Real scale;                // of the scores
-  Dropout dropout;           // on the probabilities
-  Real* output;              // [tokens, heads * size]
-  Real* log_sum;             // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
+  std::int64_t size;        // of one head
+  std::int64_t max_length;  // of a sequence
+  Real scale;               // of the scores
+  Dropout dropout;          // on the probabilities
+  Real* output;             // [tokens, heads * size]
+  Real* log_sum;            // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
   // Backward only:
   const Real* output_gradient;  // [tokens, heads * size]
   Real* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below

@@ -30,7 +30,8 @@ inline void PrintTo(const Backend& backend, std::ostream* stream) { *stream << b
 class CommunicatorSuite : public testing::TestWithParam<Backend> {
  protected:
   CommunicatorSuite()
-      : communicator(GetParam().make()), rank(communicator ? communicator->rank() : 0),
+      : communicator(GetParam().make()),
+        rank(communicator ? communicator->rank() : 0),
         size(communicator ? communicator->size() : 0) {}
 
   void SetUp() override {

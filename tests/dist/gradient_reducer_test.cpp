@@ -44,8 +44,7 @@ class GradientReducerOverMpi : public testing::Test {
     return sum;
   }
 
-  const std::unique_ptr<Communicator> communicator =
-      make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
+  const std::unique_ptr<Communicator> communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
   const at::Tensor gradients = at::zeros({kElements});
 };
 

@@ -25,8 +25,7 @@ TEST(RankCounters, NameTheRanksThatAreBehindByWhereTheyAre) {
 TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndCallRanksByTheirNumberInTheWorld) {
   RankCounters::Counter counts[] = {5, 4};
   const RankCounters counters({&counts[0], &counts[1], nullptr, nullptr}, {2, 3, 6, 7}, 0);
-  EXPECT_EQ(counters.who_did_not_come(5),
-            "rank 3 did not come (it is at #4); on other nodes: unknown (ranks 6, 7)");
+  EXPECT_EQ(counters.who_did_not_come(5), "rank 3 did not come (it is at #4); on other nodes: unknown (ranks 6, 7)");
   EXPECT_EQ(counters.where_is(1), "rank 3 is at #4");
   EXPECT_EQ(counters.where_is(3), "rank 7 is on another node: unknown where");
 }
