@@ -1,8 +1,160 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "launcher/commands.h"
+#include "launcher/loading.h"
+#include "launcher/output_directory.h"
+#include "model/classifier_files.h"
+#include "study/identity.h"
+#include "study/journal.h"
+#include "study/lock.h"
+#include "study/report.h"
+#include "study/runner.h"
+#include "study/tables.h"
 
 namespace dtrain::launcher {
+namespace {
 
-void run_compare(const Options&, const Session&) { throw UsageError("compare: not here yet"); }
+namespace fs = std::filesystem;
+
+// The share of the most frequent class.
+double majority_share(const data::TokenDataset& examples, std::int64_t classes) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(classes), 0);
+  for (std::int64_t i = 0; i < examples.size(); ++i)
+    ++counts[static_cast<std::size_t>(std::max(0, examples.example(i).label))];
+  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) /
+         static_cast<double>(std::max<std::int64_t>(1, examples.size()));
+}
+
+study::StudyPlan make_plan(const Options& options, const data::Task& task, int ranks) {
+  study::StudyPlan plan;
+  plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
+  auto samples = sample_counts(options);
+  if (samples.empty()) samples = {std::min<std::int64_t>(1000, task.train.size())};
+  plan.samples = study::checked_samples(samples, task.train.size(), ranks);
+  plan.search_seed = options.training.seed;
+  for (std::int64_t i = 1; i <= options.seeds; ++i)
+    plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
+  plan.subset_seed = options.subset_seed;
+  plan.select_metric = options.training.select_metric;
+  plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
+  plan.task = task.name;
+  plan.classes = task.labels.size();
+  plan.dev_majority_share = majority_share(task.dev, plan.classes);
+  const auto add = [&](const std::string& name, const data::TokenDataset& set) {
+    plan.sets.push_back({name, set.size(), majority_share(set, plan.classes)});
+  };
+  add("test", task.test);
+  for (const auto& [name, set] : task.ood) add("ood." + name, set);
+  return plan;
+}
+
+study::Material make_material(const Options& options, const Session& session, const data::Task& task) {
+  study::Material material;
+  material.model_directory = model_directory(options);
+  material.classifier = [&options, &session, &task](std::uint64_t head_seed) {
+    return model::load_classifier({.directory = model_directory(options),
+                                   .pooling = pooling_option(options),
+                                   .classes = task.labels.size(),
+                                   .head_seed = head_seed,
+                                   .device = session.context().device});
+  };
+  material.train = [&task](std::int64_t samples, std::uint64_t subset_seed) {
+    return training_examples(task, samples, subset_seed);
+  };
+  material.dev = [&task](std::int64_t samples) {
+    return capped(task.dev, task.labels.size(), study::dev_examples(samples, task.dev.size()), 0);
+  };
+  material.sets.emplace_back("test", task.test);
+  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, set);
+  material.labels = task.labels.names();
+  material.training = options.training;
+  material.training.cache_memory = cache_memory(options, session);
+  return material;
+}
+
+// The first rank's alone.
+struct Files {
+  fs::path output;
+  std::unique_ptr<study::DirectoryLock> lock;
+  std::optional<study::Journal> journal;
+};
+
+void write_report(const study::Report& report, const fs::path& output) {
+  write_file_atomically(output / "results.json", study::results_json(report).dump(2) + "\n");
+  write_file_atomically(output / "report.md", study::markdown_text(report));
+}
+
+}  // namespace
+
+void run_compare(const Options& given, const Session& session) {
+  const auto& log = session.log();
+  auto& control = session.control();
+  Options options = given;
+  Files files;
+  on_first_rank(session, [&] {
+    options.output = study_output(options, log);
+    files.output = options.output;
+    // Nothing is left in a directory that is refused; one with a lock belongs to a study, which may be running.
+    if (!fs::exists(files.output / "study.lock")) check_output(options);
+    files.lock = std::make_unique<study::DirectoryLock>(files.output);
+  });
+  // A study that is resumed with other options must not lose its config.ini: that is written once the journal agrees.
+  if (!options.resume) prepare_output(options, session);
+  log.line(session.description());
+
+  data::Task task = load_task(options, session);
+  if (task.test.size() == 0) throw UsageError("compare: no test examples; name a file of them with --test");
+  task.test = capped(task.test, task.labels.size(), options.test_samples, 0);
+  for (auto& [name, set] : task.ood) set = capped(set, task.labels.size(), options.ood_samples, 0);
+  study::StudyPlan plan = make_plan(options, task, control.size());
+  const study::Material material = make_material(options, session, task);
+  const train::RunContext context = session.context();
+  on_first_rank(session, [&] {
+    plan.identity = study::study_identity(
+        plan, material.training, task,
+        {material.model_directory, options.pooling, session.precision(), context.device.is_cuda() ? "cuda" : "cpu"});
+    const fs::path path = files.output / "journal.jsonl";
+    if (options.resume && fs::exists(path)) {
+      files.journal = study::Journal::go_on(path, plan, log);
+      log.line(fmt::format("{} trials are finished already", files.journal->finished().size()));
+    } else {
+      if (options.resume) log.line("no journal yet: starting the study");
+      files.journal = study::Journal::begin(path, plan);
+    }
+  });
+  if (options.resume) prepare_output(options, session);
+  const auto finished =
+      study::shared_trials(files.journal ? files.journal->finished() : study::FinishedTrials(), control);
+
+  const auto forecasts = study::forecast(plan, material, files.output / "stored.part", context);
+  const auto sizes = study::trial_sizes(plan, material, task.dev.size());
+  log.line(fmt::format(
+      "{} on {}: {} classes, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+      count_text(study::dev_examples(plan.samples.back(), task.dev.size())), count_text(task.test.size()),
+      plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
+      files.output.string()));
+  log.line(terminal_table(study::plan_table(plan, forecasts, sizes)));
+
+  auto trials =
+      study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, forecasts, sizes, context);
+  on_first_rank(session, [&] {
+    study::Report report = study::make_report(plan, std::move(trials));
+    report.machine = session.description();
+    report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY", control.size(),
+                                 (files.output / "config.ini").string());
+    report.notes = task.notes;
+    write_report(report, files.output);
+    log.line(study::terminal_text(report));
+    log.line(fmt::format("written: {}, {}", (files.output / "report.md").string(),
+                         (files.output / "results.json").string()));
+  });
+}
 
 }  // namespace dtrain::launcher

@@ -18,6 +18,7 @@
 #include "launcher/share.h"
 #include "model/pooling.h"
 #include "peft/registry.h"
+#include "study/plan.h"
 #include "train/metrics.h"
 
 namespace dtrain::launcher {
@@ -34,6 +35,17 @@ po::typed_value<Value>* bound(Value& value) {
 template <typename Value>
 po::typed_value<Value>* open(Value& value) {
   return po::value<Value>(&value);
+}
+
+// What a command does when nothing is said.
+Options defaults_of(const std::string& command) {
+  Options options;
+  options.command = command;
+  if (command == "compare") {
+    options.test_samples = 2000;
+    options.ood_samples = 1000;
+  }
+  return options;
 }
 
 void add_group(po::options_description& all, const std::string& group, Options& o) {
@@ -54,10 +66,11 @@ void add_group(po::options_description& all, const std::string& group, Options& 
     add("dev", open(o.dev_file), "dev file: chooses steps and learning rates");
     add("test", open(o.test_file), "test file");
     add("ood", po::value(&o.ood)->composing(), "out-of-domain test set, NAME=FILE (repeatable)");
-    add("samples", open(o.samples), "training examples to use (compare: a list, 100,1000)");
+    add("samples", open(o.samples),
+        "training examples to use (default: all; compare: a list such as 100,1000, by default 1000)");
     add("subset-seed", bound(o.subset_seed), "seed of the draw of --samples");
-    add("test-samples", open(o.test_samples), "test examples to use; 0: all");
-    add("ood-samples", open(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
+    add("test-samples", bound(o.test_samples), "test examples to use; 0: all");
+    add("ood-samples", bound(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
   }
   if (group == "data" || group == "columns") {
     add("text-column", open(o.text_column), "column of the text (default: text, sentence or sentence1)");
@@ -192,6 +205,8 @@ void check(Options& o) {
           fmt::format("{}", t.max_gradient_norm));
   require(t.bucket_bytes >= 1, "bucket-bytes", "at least 1", std::to_string(t.bucket_bytes));
   require(o.max_length >= 3 && o.max_length <= 1 << 20, "max-length", "at least 3", std::to_string(o.max_length));
+  require(o.test_samples >= 0, "test-samples", "0 or more", std::to_string(o.test_samples));
+  require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));
   require(o.seeds >= 1, "seeds", "at least 1", std::to_string(o.seeds));
   require(o.threads >= 0, "threads", "0 or more", std::to_string(o.threads));
   require(std::isfinite(o.comm_timeout) && o.comm_timeout > 0, "comm-timeout", "seconds above 0",
@@ -213,7 +228,8 @@ void check(Options& o) {
   t.epochs = o.epochs;
   if (o.max_steps > 0) t.max_steps = o.max_steps;
   if (!o.lr.empty()) t.learning_rate = positive_number(o.lr, "lr");
-  for (const auto& rate : split_list(o.lrs)) positive_number(rate, "lrs");
+  learning_rates(o);
+  if (o.command == "compare") study::method_plans(split_list(o.methods), {});
   sample_counts(o);
   if (!o.cache_memory.empty()) t.cache_memory = byte_count(o.cache_memory);
 }
@@ -263,9 +279,8 @@ const std::vector<CommandInfo>& commands() {
 }
 
 Options parse_options(int argc, const char* const* argv) {
-  Options options;
   const bool named = argc > 1 && argv[1][0] != '-';
-  options.command = named ? argv[1] : "compare";
+  Options options = defaults_of(named ? argv[1] : "compare");
   const CommandInfo* command = find_command(options.command);
   if (command == nullptr) {
     std::vector<std::string> names;
@@ -323,7 +338,7 @@ std::string help_text(int argc, const char* const* argv) {
   if (!has("--help") && !has("-h") && !(named && arguments[0] == "help")) return "";
   std::ostringstream text;
   if (command != nullptr) {
-    Options defaults;
+    Options defaults = defaults_of(command->name);
     text << "dtrain " << command->name << ": " << command->summary << "\n\nusage: [mpirun -np N] dtrain "
          << command->name << (command->groups.find("targets") != std::string::npos ? " WHAT" : "") << " [options]\n"
          << describe(*command, defaults);
@@ -378,6 +393,12 @@ std::vector<std::int64_t> sample_counts(const Options& options) {
     counts.push_back(count);
   }
   return counts;
+}
+
+std::vector<double> learning_rates(const Options& options) {
+  std::vector<double> rates;
+  for (const std::string& text : split_list(options.lrs)) rates.push_back(positive_number(text, "lrs"));
+  return rates;
 }
 
 std::vector<std::string> split_list(const std::string& text) {

@@ -83,6 +83,8 @@ std::filesystem::path model_directory(const Options& options);
 data::TaskFiles task_files(const Options& options);
 /// --samples as numbers; empty: all.
 std::vector<std::int64_t> sample_counts(const Options& options);
+/// --lrs as numbers; empty: each method's own.
+std::vector<double> learning_rates(const Options& options);
 /// "a,b" -> {"a", "b"}.
 std::vector<std::string> split_list(const std::string& text);
 

@@ -1,6 +1,5 @@
 #include "launcher/output_directory.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "dist/first_rank.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -19,18 +19,19 @@ namespace fs = std::filesystem;
 constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",   "predictions",
                                   "checkpoint", "config.ini", "journal.jsonl", "report.html", "report.md"};
 
+// Whether there is nothing in it; the lock of a study that begins is nothing.
+bool is_vacant(const fs::path& directory) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().filename() != "study.lock") return false;
+  }
+  return true;
+}
+
 void prepare(const Options& options) {
   const fs::path output = options.output;
   std::error_code error;
-  if (fs::exists(output, error) && !fs::is_directory(output, error))
-    throw UsageError(fmt::format("--output {}: it is a file", output.string()));
-  const bool empty = !fs::exists(output, error) || fs::is_empty(output, error);
-  if (!empty && !options.resume && !options.overwrite) {
-    throw UsageError(
-        fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what "
-                    "dtrain wrote there",
-                    output.string()));
-  }
+  check_output(options);
   if (options.overwrite) {
     for (const char* name : kContents) fs::remove_all(output / name, error);
   }
@@ -42,20 +43,36 @@ void prepare(const Options& options) {
 
 }  // namespace
 
-void on_first_rank(const Session& session, const std::function<void()>& action) {
-  std::string message;
-  int exit_code = 0;
-  if (session.control().rank() == 0) {
-    try {
-      action();
-    } catch (const Error& error) {
-      message = error.what();
-      exit_code = error.exit_code();
-    }
+fs::path study_output(const Options& options, const Log& log) {
+  if (!options.output.empty()) return options.output;
+  const auto numbered = [](int number) {
+    return fs::path(number == 1 ? "dtrain-compare" : fmt::format("dtrain-compare-{}", number));
+  };
+  int next = 1;
+  while (!is_vacant(numbered(next)) || fs::exists(numbered(next) / "study.lock")) ++next;
+  if (next == 1) return numbered(1);
+  if (options.resume || options.overwrite) return numbered(next - 1);
+  log.line(
+      fmt::format("{} holds an earlier study (--resume goes on with it, --overwrite replaces it): this one goes to {}",
+                  numbered(next - 1).string(), numbered(next).string()));
+  return numbered(next);
+}
+
+void check_output(const Options& options) {
+  const fs::path output = options.output;
+  std::error_code error;
+  if (fs::exists(output, error) && !fs::is_directory(output, error))
+    throw UsageError(fmt::format("--output {}: it is a file", output.string()));
+  if (!is_vacant(output) && !options.resume && !options.overwrite) {
+    throw UsageError(
+        fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what "
+                    "dtrain wrote there",
+                    output.string()));
   }
-  const auto code = at::tensor({exit_code}, at::kInt);
-  session.control().broadcast(code, 0);
-  if (code.item<int>() != 0) throw Error(code.item<int>(), message);
+}
+
+void on_first_rank(const Session& session, const std::function<void()>& action) {
+  dist::on_first_rank(session.control(), action);
 }
 
 void prepare_output(const Options& options, const Session& session) {

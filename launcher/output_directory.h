@@ -1,11 +1,21 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 
+#include "base/log.h"
 #include "launcher/options.h"
 #include "launcher/session.h"
 
 namespace dtrain::launcher {
+
+/// The directory of a study: --output, or one that is named by the command in the working folder, so that hours of
+/// results are never lost for want of an option. Where that exists: the newest with --resume or --overwrite, else the
+/// next number, which is said.
+std::filesystem::path study_output(const Options& options, const Log& log);
+
+/// Throws UsageError where --output is a file, or holds something and neither --resume nor --overwrite is given.
+void check_output(const Options& options);
 
 /// Makes --output ready on rank 0 and writes config.ini into it. A non-empty directory is refused without --resume or
 /// --overwrite; --overwrite removes only what dtrain writes. Collective: a failure is an error on every rank.

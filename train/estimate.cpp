@@ -40,13 +40,15 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   const auto begin_evaluation = Clock::now();
   score(classifier, sample, context);
   const double per_example = seconds_since(begin_evaluation) / static_cast<double>(sample.size());
+  result.score_example_seconds = per_example;
 
   FlatParameters parameters = flatten(classifier);
   FeatureStore features(options.cache_memory);
   const auto begin_prefix = Clock::now();
   TrainingStep step(classifier, parameters, options, sample, context, features);
-  const double prefix_seconds =
-      seconds_since(begin_prefix) / static_cast<double>(sample.size()) * static_cast<double>(examples.size());
+  const bool cached = classifier.first_trainable_stage() > 1;
+  if (cached) result.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
+  const double prefix_seconds = result.prefix_example_seconds * static_cast<double>(examples.size());
   AdamW optimizer(parameters, options);
   step.run(0);
   optimizer.step(0);
@@ -65,7 +67,6 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   result.peak_memory_bytes = peak_memory_bytes(context.device);
   result.train_seconds = prefix_seconds + result.step_seconds * static_cast<double>(result.steps);
   const std::int64_t epochs = (result.steps + steps_per_epoch - 1) / steps_per_epoch;
-  const bool cached = classifier.first_trainable_stage() > 1;
   result.evaluation_seconds =
       per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10) + 1));
   return result;

@@ -21,6 +21,10 @@ struct Estimate {
   double step_seconds = 0;
   double train_seconds = 0;
   double evaluation_seconds = 0;
+  /// The frozen part of one example, run once for the cache; 0 where nothing is cached.
+  double prefix_example_seconds = 0;
+  /// Scoring one example, the frozen part included.
+  double score_example_seconds = 0;
 };
 
 /// Collective. Takes three steps on `classifier` (after one to warm up), which is of no use afterwards. With a frozen

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "study/plan.h"
+#include "study/statistics.h"
+#include "study/trial.h"
+
+namespace dtrain::study {
+
+/// What a method gave at a sample count.
+struct Cell {
+  std::string method;
+  std::int64_t samples = 0;
+  /// Chosen on dev; nothing where no learning rate trained.
+  std::optional<double> learning_rate;
+  /// The chosen one is the smallest, or the largest, of a searched grid: a better one may lie beyond.
+  bool at_low_edge = false;
+  bool at_high_edge = false;
+  /// Learning rates and what the search found on dev (NaN: failed).
+  std::vector<std::pair<double, double>> search;
+  /// Over the seeds that ended, by set and metric.
+  std::map<std::string, std::map<std::string, SeedMean>> metrics;
+  /// Seeds whose training failed (a loss that is not finite), which are in no mean.
+  std::vector<std::uint64_t> failed;
+  /// Seeds that learned nothing, which are in the means: accuracy within a point of the most frequent class's share, or
+  /// a dev log-loss that guessing evenly would have.
+  std::vector<std::uint64_t> collapsed;
+  /// Means; of the memory the largest.
+  Cost cost;
+};
+
+/// The difference in accuracy of two methods on a set, first minus second.
+struct Comparison {
+  std::string set;
+  std::int64_t samples = 0;
+  std::string first;
+  std::string second;
+  PairedDifference difference;
+  /// Adjusted by Holm over all pairs and sample counts of the set.
+  double adjusted_p = 0;
+
+  /// Whether the difference is shown, at 5 % for the whole family.
+  bool shown() const { return adjusted_p < 0.05; }
+  /// The other way round.
+  Comparison reversed() const;
+};
+
+/// What the finished trials of a study say. Cells come in the plan's order, sample counts outermost; what is not
+/// finished is not there.
+struct Findings {
+  std::vector<Cell> cells;
+  std::vector<Comparison> comparisons;
+
+  /// Null where it is not there.
+  const Cell* cell(const std::string& method, std::int64_t samples) const;
+  /// First minus second, whichever way round it is kept; nothing where it is not there.
+  std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
+                                    const std::string& second) const;
+};
+
+Findings analyse(const StudyPlan& plan, const FinishedTrials& finished);
+
+}  // namespace dtrain::study

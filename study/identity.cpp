@@ -1,0 +1,70 @@
+#include "study/identity.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "base/mapped_file.h"
+
+namespace dtrain::study {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string digest_of(const std::string& text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
+
+// Of the files that make the model, in the order of their names.
+std::string model_digest(const fs::path& directory) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const fs::path& path = entry.path();
+    if (path.extension() == ".safetensors" || path.filename() == "config.json") files.push_back(path);
+  }
+  std::sort(files.begin(), files.end());
+  std::string digests;
+  for (const fs::path& path : files) {
+    const MappedFile file(path);
+    digests += fmt::format("{:016x}", XXH3_64bits(file.bytes().data(), file.bytes().size()));
+  }
+  return digest_of(digests);
+}
+
+}  // namespace
+
+std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
+                                                  const data::Task& task, const Setting& setting) {
+  std::map<std::string, std::string> identity;
+  std::vector<std::string> methods;
+  for (const MethodPlan& method : plan.methods)
+    methods.push_back(fmt::format("{} at {}", method.method.text(), fmt::join(method.learning_rates, ", ")));
+  identity["methods and learning rates"] = fmt::format("{}", fmt::join(methods, "; "));
+  identity["samples"] = fmt::format("{}", fmt::join(plan.samples, ", "));
+  identity["seeds"] = fmt::format("{} to search, {}", plan.search_seed, fmt::join(plan.result_seeds, ", "));
+  identity["subset seed"] = std::to_string(plan.subset_seed);
+  identity["select metric"] = plan.select_metric;
+
+  identity["model"] = model_digest(setting.model);
+  identity["pooling"] = setting.pooling;
+  identity["precision"] = setting.precision;
+  identity["device"] = setting.device;
+  identity["labels"] = digest_of(fmt::format("{}", fmt::join(task.labels.names(), "\n")));
+  identity["training data"] = task.train.digest();
+  identity["dev data"] = task.dev.digest();
+  identity["test data"] = task.test.digest();
+  for (const auto& [name, set] : task.ood) identity["ood data " + name] = set.digest();
+
+  identity["steps"] = training.max_steps ? std::to_string(*training.max_steps)
+                                         : fmt::format("{} epochs, at least {}", training.epochs, training.min_steps);
+  identity["batch size"] = std::to_string(training.batch_size);
+  identity["micro batch size"] = std::to_string(training.micro_batch_size);
+  identity["virtual ranks"] = std::to_string(training.virtual_ranks);
+  identity["weight decay"] = fmt::format("{}", training.weight_decay);
+  identity["warm-up ratio"] = fmt::format("{}", training.warmup_ratio);
+  identity["gradient norm"] = fmt::format("{}", training.max_gradient_norm);
+  return identity;
+}
+
+}  // namespace dtrain::study

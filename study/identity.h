@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "data/task.h"
+#include "study/plan.h"
+#include "train/options.h"
+
+namespace dtrain::study {
+
+/// What decides a study's numbers besides its plan.
+struct Setting {
+  /// The Hugging Face directory; its config.json and weights count, not its name.
+  std::filesystem::path model;
+  std::string pooling;
+  /// "fp32" or "bf16", as chosen.
+  std::string precision;
+  /// "cpu" or "cuda".
+  std::string device;
+};
+
+/// Everything that decides a study's numbers, by name, as text. The number of ranks and threads is not among it: it
+/// changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.
+std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
+                                                  const data::Task& task, const Setting& setting);
+
+}  // namespace dtrain::study

@@ -1,0 +1,118 @@
+#include "study/journal.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+
+namespace dtrain::study {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kSchema = 1;
+
+// "precision is bf16 there and fp32 here".
+std::vector<std::string> differences(const std::map<std::string, std::string>& there,
+                                     const std::map<std::string, std::string>& here) {
+  std::vector<std::string> texts;
+  const auto value = [](const std::map<std::string, std::string>& values, const std::string& name) {
+    const auto found = values.find(name);
+    return found == values.end() ? std::string("not there") : found->second;
+  };
+  std::map<std::string, std::string> all = there;
+  all.insert(here.begin(), here.end());
+  for (const auto& [name, ignored] : all) {
+    if (value(there, name) != value(here, name))
+      texts.push_back(fmt::format("{} is {} there and {} here", name, value(there, name), value(here, name)));
+  }
+  return texts;
+}
+
+}  // namespace
+
+JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
+  const std::string text = read_file(path);
+  JournalContent content;
+  std::int64_t number = 0;
+  while (content.whole_bytes < text.size()) {
+    ++number;
+    const std::size_t end = text.find('\n', content.whole_bytes);
+    const bool last = end == std::string::npos || end + 1 == text.size();
+    const json line = json::parse(text.substr(content.whole_bytes, end - content.whole_bytes), nullptr, false);
+    // A process that is killed, or a full disk, leaves a part of the last line. The plan was written as a whole.
+    if (number > 1 && last && (end == std::string::npos || line.is_discarded())) {
+      log.warning(fmt::format("{}:{}: the last line was cut short and is dropped; its trial runs again", path.string(),
+                              number));
+      break;
+    }
+    try {
+      if (number == 1) {
+        if (line.at("schema") != kSchema) throw std::invalid_argument(fmt::format("expected schema {}", kSchema));
+        content.plan = plan_from_json(line.at("plan"));
+      } else {
+        auto trial = trial_from_json(line);
+        content.finished.insert_or_assign(trial.first.key(), std::move(trial));
+      }
+    } catch (const std::exception& error) {
+      throw InputError(fmt::format("{}:{}: not a line of a study's journal ({}); --overwrite begins anew",
+                                   path.string(), number, error.what()));
+    }
+    content.whole_bytes = end + 1;
+  }
+  if (number == 0) throw InputError(fmt::format("{}: the journal is empty; --overwrite begins anew", path.string()));
+  return content;
+}
+
+Journal Journal::begin(const std::filesystem::path& path, const StudyPlan& plan) {
+  write_file_atomically(path, json{{"schema", kSchema}, {"plan", plan_json(plan)}}.dump() + "\n");
+  return Journal(path);
+}
+
+Journal Journal::go_on(const std::filesystem::path& path, const StudyPlan& plan, const Log& log) {
+  auto content = read_journal(path, log);
+  const auto different = differences(content.plan.identity, plan.identity);
+  if (!different.empty()) {
+    throw UsageError(
+        fmt::format("--resume: {} is of another study: {}. Resume it with its own options (--config {}), or choose "
+                    "another --output.",
+                    path.string(), fmt::join(different, "; "), (path.parent_path() / "config.ini").string()));
+  }
+  Journal journal(path);
+  journal.finished_ = std::move(content.finished);
+  if (truncate(path.c_str(), static_cast<off_t>(content.whole_bytes)) != 0)
+    throw TrainingError(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  return journal;
+}
+
+void Journal::append(const Trial& trial, const Outcome& outcome) {
+  const std::string line = trial_json(trial, outcome).dump() + "\n";
+  const int descriptor = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  const auto fail = [&] {
+    const int error = errno;
+    if (descriptor >= 0) close(descriptor);
+    throw TrainingError(fmt::format("cannot write {}: {}. What is in it stays good: go on with --resume.",
+                                    path_.string(), std::strerror(error)));
+  };
+  if (descriptor < 0) fail();
+  std::size_t written = 0;
+  while (written < line.size()) {
+    const ssize_t size = write(descriptor, line.data() + written, line.size() - written);
+    if (size < 0 && errno != EINTR) fail();
+    if (size > 0) written += static_cast<std::size_t>(size);
+  }
+  if (fsync(descriptor) != 0) fail();
+  close(descriptor);
+  finished_.insert_or_assign(trial.key(), std::make_pair(trial, outcome));
+}
+
+}  // namespace dtrain::study

@@ -1,0 +1,101 @@
+#include "study/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "peft/registry.h"
+
+namespace dtrain::study {
+namespace {
+
+template <typename Value>
+void sort_once(std::vector<Value>& values) {
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+}
+
+}  // namespace
+
+std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
+  return std::min(std::max<std::int64_t>(samples, 500), available);
+}
+
+std::vector<MethodPlan> method_plans(const std::vector<std::string>& texts, std::vector<double> learning_rates) {
+  sort_once(learning_rates);
+  std::vector<MethodPlan> methods;
+  for (const std::string& text : texts) {
+    MethodPlan plan{peft::parse_method_spec(text), learning_rates};
+    peft::make_method(plan.method);
+    for (const MethodPlan& earlier : methods) {
+      if (earlier.method.text() == plan.method.text())
+        throw UsageError(fmt::format("--methods: '{}' is named twice", plan.method.text()));
+    }
+    if (plan.learning_rates.empty()) plan.learning_rates = peft::method_kind(plan.method.name).learning_rates;
+    sort_once(plan.learning_rates);
+    methods.push_back(std::move(plan));
+  }
+  if (methods.empty()) throw UsageError("--methods: name at least one method");
+  return methods;
+}
+
+std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available, int ranks) {
+  sort_once(samples);
+  if (samples.back() > available) {
+    throw UsageError(fmt::format("--samples {}: more than the {} training examples there are", samples.back(),
+                                 count_text(available)));
+  }
+  if (samples.front() < ranks) {
+    throw UsageError(
+        fmt::format("{} ranks, but --samples {}: some ranks would never have work. Start fewer ranks, or leave out "
+                    "that count.",
+                    ranks, samples.front()));
+  }
+  return samples;
+}
+
+nlohmann::json plan_json(const StudyPlan& plan) {
+  nlohmann::json methods = nlohmann::json::array();
+  for (const MethodPlan& method : plan.methods)
+    methods.push_back({{"method", method.method.text()}, {"learning_rates", method.learning_rates}});
+  nlohmann::json sets = nlohmann::json::array();
+  for (const EvaluationSet& set : plan.sets)
+    sets.push_back({{"name", set.name}, {"examples", set.examples}, {"majority_share", set.majority_share}});
+  return {{"model", plan.model},
+          {"task", plan.task},
+          {"classes", plan.classes},
+          {"dev_majority_share", plan.dev_majority_share},
+          {"sets", sets},
+          {"methods", methods},
+          {"samples", plan.samples},
+          {"search_seed", plan.search_seed},
+          {"result_seeds", plan.result_seeds},
+          {"subset_seed", plan.subset_seed},
+          {"select_metric", plan.select_metric},
+          {"identity", plan.identity}};
+}
+
+StudyPlan plan_from_json(const nlohmann::json& json) {
+  StudyPlan plan;
+  for (const auto& method : json.at("methods")) {
+    plan.methods.push_back({peft::parse_method_spec(method.at("method").get<std::string>()),
+                            method.at("learning_rates").get<std::vector<double>>()});
+  }
+  for (const auto& set : json.at("sets"))
+    plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share")});
+  json.at("model").get_to(plan.model);
+  json.at("task").get_to(plan.task);
+  json.at("classes").get_to(plan.classes);
+  json.at("dev_majority_share").get_to(plan.dev_majority_share);
+  json.at("samples").get_to(plan.samples);
+  json.at("search_seed").get_to(plan.search_seed);
+  json.at("result_seeds").get_to(plan.result_seeds);
+  json.at("subset_seed").get_to(plan.subset_seed);
+  json.at("select_metric").get_to(plan.select_metric);
+  json.at("identity").get_to(plan.identity);
+  return plan;
+}
+
+}  // namespace dtrain::study

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "peft/method.h"
+
+namespace dtrain::study {
+
+/// A method of a study and the learning rates it is searched over.
+struct MethodPlan {
+  peft::MethodSpec method;
+  /// Ascending, each once.
+  std::vector<double> learning_rates;
+};
+
+/// A set of examples that trials are scored on.
+struct EvaluationSet {
+  /// "test", "ood.NAME".
+  std::string name;
+  std::int64_t examples = 0;
+  /// The share of its most frequent class: the accuracy of knowing nothing.
+  double majority_share = 0;
+};
+
+/// What a study tries. For each method and sample count: every learning rate once, with the search seed; then the one
+/// that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
+/// methods, so that the differences between methods are paired.
+struct StudyPlan {
+  std::vector<MethodPlan> methods;
+  /// Ascending, each once.
+  std::vector<std::int64_t> samples;
+  std::uint64_t search_seed = 0;
+  /// Without the search seed: what chose a learning rate must not also judge it.
+  std::vector<std::uint64_t> result_seeds;
+  /// The seed of the draw of the search's examples; each seed after the search seed adds one.
+  std::uint64_t subset_seed = 0;
+  /// The metric on dev that chooses learning rates.
+  std::string select_metric = "log_loss";
+
+  std::string model;
+  std::string task;
+  std::int64_t classes = 0;
+  double dev_majority_share = 0;
+  std::vector<EvaluationSet> sets;
+
+  /// Everything that decides the numbers, by name, as text: what a resumed study must share.
+  std::map<std::string, std::string> identity;
+
+  std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }
+};
+
+/// The dev examples that a method with `samples` training examples may look at, of `available`: small data is small in
+/// dev, too, or the study would answer another question.
+std::int64_t dev_examples(std::int64_t samples, std::int64_t available);
+
+/// Methods from their texts, each with its own grid, or `learning_rates` where that is not empty. Throws UsageError for
+/// an unknown method or setting, and for one that is named twice.
+std::vector<MethodPlan> method_plans(const std::vector<std::string>& texts, std::vector<double> learning_rates);
+
+/// Sorted, each once. Throws UsageError with both numbers where one is larger than the data or smaller than the number
+/// of ranks.
+std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available, int ranks);
+
+/// The plan as results.json and the journal hold it, and back.
+nlohmann::json plan_json(const StudyPlan& plan);
+StudyPlan plan_from_json(const nlohmann::json& json);
+
+}  // namespace dtrain::study

@@ -1,0 +1,146 @@
+#include "study/trial.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "train/metrics.h"
+
+namespace dtrain::study {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kDigits = "0123456789abcdef";
+
+// Four examples a digit, the first in the highest bit.
+std::string hexadecimal(const std::vector<bool>& bits) {
+  std::string text((bits.size() + 3) / 4, '0');
+  for (std::size_t digit = 0; digit < text.size(); ++digit) {
+    unsigned value = 0;
+    for (std::size_t bit = 0; bit < 4; ++bit) {
+      const std::size_t i = 4 * digit + bit;
+      value = 2 * value + (i < bits.size() && bits[i] ? 1 : 0);
+    }
+    text[digit] = kDigits[value];
+  }
+  return text;
+}
+
+std::vector<bool> bits_of(const std::string& text, std::size_t count) {
+  if (text.size() != (count + 3) / 4) throw std::invalid_argument("correctness of another length");
+  std::vector<bool> bits(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t value = std::string(kDigits).find(text[i / 4]);
+    if (value == std::string::npos) throw std::invalid_argument("correctness that is not hexadecimal");
+    bits[i] = ((value >> (3 - i % 4)) & 1U) != 0;
+  }
+  return bits;
+}
+
+double number_or_nan(const json& value) {
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+}  // namespace
+
+std::string Trial::key() const {
+  return fmt::format("{} {} {} {} {}", phase == Phase::search ? "search" : "result", method, samples, learning_rate,
+                     seed);
+}
+
+double Outcome::metric(const std::string& set, const std::string& name) const {
+  const auto found = metrics.find(set);
+  if (found != metrics.end()) {
+    const auto value = found->second.find(name);
+    if (value != found->second.end()) return value->second;
+  }
+  return std::numeric_limits<double>::quiet_NaN();
+}
+
+std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples) {
+  std::vector<Trial> trials;
+  if (method.learning_rates.size() == 1) return trials;
+  for (const double rate : method.learning_rates)
+    trials.push_back({Trial::Phase::search, method.method.text(), samples, rate, plan.search_seed});
+  return trials;
+}
+
+std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                 double learning_rate) {
+  std::vector<Trial> trials;
+  for (const std::uint64_t seed : plan.result_seeds)
+    trials.push_back({Trial::Phase::result, method.method.text(), samples, learning_rate, seed});
+  return trials;
+}
+
+std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                           const FinishedTrials& finished) {
+  if (method.learning_rates.size() == 1) return method.learning_rates[0];
+  const double sign = train::larger_is_better(plan.select_metric) ? 1 : -1;
+  std::optional<double> chosen;
+  double best = 0;
+  for (const Trial& trial : search_trials(plan, method, samples)) {
+    const double value = sign * finished.at(trial.key()).second.metric("dev", plan.select_metric);
+    if (!std::isnan(value) && (!chosen || value > best)) {
+      chosen = trial.learning_rate;
+      best = value;
+    }
+  }
+  return chosen;
+}
+
+json trial_json(const Trial& trial, const Outcome& outcome) {
+  json correct = json::object();
+  for (const auto& [set, bits] : outcome.correct)
+    correct[set] = {{"examples", bits.size()}, {"hex", hexadecimal(bits)}};
+  return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
+          {"method", trial.method},
+          {"samples", trial.samples},
+          {"learning_rate", trial.learning_rate},
+          {"seed", trial.seed},
+          {"failure", outcome.failed() ? json(outcome.failure) : json(nullptr)},
+          {"steps", outcome.steps},
+          {"best_step", outcome.best_step},
+          {"ranks", outcome.ranks},
+          {"metrics", outcome.metrics},
+          {"cost",
+           {{"train_seconds", outcome.cost.train_seconds},
+            {"samples_per_second", outcome.cost.samples_per_second},
+            {"peak_memory_bytes", outcome.cost.peak_memory_bytes},
+            {"trainable_parameters", outcome.cost.trainable_parameters},
+            {"allreduce_bytes_per_step", outcome.cost.allreduce_bytes_per_step},
+            {"stored_bytes", outcome.cost.stored_bytes}}},
+          {"seconds", outcome.seconds},
+          {"correct", correct}};
+}
+
+std::pair<Trial, Outcome> trial_from_json(const json& json) {
+  const auto phase = json.at("phase").get<std::string>();
+  Trial trial{phase == "search" ? Trial::Phase::search : Trial::Phase::result, json.at("method"), json.at("samples"),
+              json.at("learning_rate"), json.at("seed")};
+  Outcome outcome;
+  if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
+  json.at("steps").get_to(outcome.steps);
+  json.at("best_step").get_to(outcome.best_step);
+  json.at("ranks").get_to(outcome.ranks);
+  for (const auto& [set, values] : json.at("metrics").items()) {
+    for (const auto& [name, value] : values.items()) outcome.metrics[set][name] = number_or_nan(value);
+  }
+  const auto& cost = json.at("cost");
+  cost.at("train_seconds").get_to(outcome.cost.train_seconds);
+  cost.at("samples_per_second").get_to(outcome.cost.samples_per_second);
+  cost.at("peak_memory_bytes").get_to(outcome.cost.peak_memory_bytes);
+  cost.at("trainable_parameters").get_to(outcome.cost.trainable_parameters);
+  cost.at("allreduce_bytes_per_step").get_to(outcome.cost.allreduce_bytes_per_step);
+  cost.at("stored_bytes").get_to(outcome.cost.stored_bytes);
+  json.at("seconds").get_to(outcome.seconds);
+  for (const auto& [set, bits] : json.at("correct").items())
+    outcome.correct[set] = bits_of(bits.at("hex").get<std::string>(), bits.at("examples").get<std::size_t>());
+  return {trial, outcome};
+}
+
+}  // namespace dtrain::study

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "study/plan.h"
+
+namespace dtrain::study {
+
+/// One training run of a study.
+struct Trial {
+  enum class Phase { search, result };
+  Phase phase;
+  std::string method;
+  std::int64_t samples;
+  double learning_rate;
+  std::uint64_t seed;
+
+  /// Tells a trial from every other of its study.
+  std::string key() const;
+};
+
+/// What a run costs, as results.json says it.
+struct Cost {
+  double train_seconds = 0;
+  double samples_per_second = 0;
+  std::int64_t peak_memory_bytes = 0;
+  std::int64_t trainable_parameters = 0;
+  std::int64_t allreduce_bytes_per_step = 0;
+  std::int64_t stored_bytes = 0;
+};
+
+/// What a trial gave. Metrics and correctness are the same on every rank; costs are the first rank's.
+struct Outcome {
+  /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
+  std::string failure;
+  std::int64_t steps = 0;
+  std::int64_t best_step = 0;
+  int ranks = 1;
+  /// By set ("dev", "test", "ood.NAME") and name ("accuracy", "log_loss", ...).
+  std::map<std::string, std::map<std::string, double>> metrics;
+  /// By set, whether each example was classified rightly: what paired differences need. Empty for the search.
+  std::map<std::string, std::vector<bool>> correct;
+  Cost cost;
+  /// With loading and all evaluations.
+  double seconds = 0;
+
+  bool failed() const { return !failure.empty(); }
+  /// NaN where the trial failed or has no such metric.
+  double metric(const std::string& set, const std::string& name) const;
+};
+
+/// Finished trials and their outcomes, by key.
+using FinishedTrials = std::map<std::string, std::pair<Trial, Outcome>>;
+
+/// The search of a method at a sample count: empty where there is one learning rate only.
+std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
+/// The trials of the result.
+std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                 double learning_rate);
+
+/// The learning rate whose search trial is best on dev, the smaller of two that are equal; nothing where every one
+/// failed. Throws std::out_of_range where the search is not finished.
+std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                           const FinishedTrials& finished);
+
+/// A trial and its outcome as a line of the journal, and back. Doubles survive exactly.
+nlohmann::json trial_json(const Trial& trial, const Outcome& outcome);
+std::pair<Trial, Outcome> trial_from_json(const nlohmann::json& json);
+
+}  // namespace dtrain::study
