@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Speed of dtrain against transformers + peft: the same rows, batches, precision and cores, in turn.
+
+Each cell (method, precision, ranks) is a number of pairs: peer, dtrain, peer, dtrain, ... The ratio of a pair is
+dtrain's samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
+included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
+machine that does nothing else.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from itertools import product
+from pathlib import Path
+
+from sides import (
+    METHODS,
+    PRECISIONS,
+    ROOT,
+    Setting,
+    machine,
+    markdown_table,
+    require_programs,
+    run_dtrain,
+    run_peer,
+    start,
+)
+
+# The middle of dtrain's grids.
+LEARNING_RATES = {"full": 1.5e-4, "lora": 1.5e-3, "head": 1e-2}
+
+# Three epochs of these take the peer about 20 s on two cores with AVX-512 BF16.
+SAMPLES = {
+    ("full", "fp32"): 768,
+    ("full", "bf16"): 1536,
+    ("lora", "fp32"): 1152,
+    ("lora", "bf16"): 2304,
+    ("head", "fp32"): 2304,
+    ("head", "bf16"): 4096,
+}
+
+# Ratios that dtrain must reach.
+FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
+
+
+def product_rate(build: Path, precision: str) -> float:
+    """GFLOP/s of the encoder's products on all cores: `dtrain bench gemm`, its medians weighted by an encoder layer."""
+    text = start([str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", "--device=cpu"])
+    rows = re.findall(r"\[\d+, (\d+)\] x \[\d+, (\d+)\]\s+(\d+)\s+(\d+)\s+(\d+)", text)
+    rate = {(int(k), int(n)): float(median) for k, n, _, median, _ in rows}
+    _, hidden, wide = encoder_sizes(build)
+    work = {(hidden, hidden): 4 * hidden * hidden, (hidden, wide): hidden * wide, (wide, hidden): hidden * wide}
+    return sum(work.values()) / sum(work[shape] / rate[shape] for shape in work)
+
+
+def encoder_sizes(build: Path) -> tuple[int, int, int]:
+    """Layers, hidden size and intermediate size of the embedded model."""
+    config = json.loads((build / "share/dtrain/models/minilm-l6-h384/config.json").read_text())
+    return config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"]
+
+
+def gflops_of_a_token(build: Path, method: str, epochs: int, cached: bool) -> float:
+    """Matrix products that training has to do for a token, averaged over the epochs.
+
+    With P the encoder's matrix parameters: 2P forward; backward as much for the activations, and again for the weights
+    where they train. A frozen body is 2P, once in all where its features are kept.
+    """
+    layers, hidden, wide = encoder_sizes(build)
+    parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
+    passes = {"full": 6.0, "lora": 4.0, "head": 2.0 / epochs if cached else 2.0}
+    return passes[method] * parameters / 1e9
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Least, median and greatest."""
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def measure(build: Path, setting: Setting, pairs: int) -> dict:
+    """One cell: the pairs, their ratios and the share of the product rate."""
+    runs = []
+    for number in range(1, pairs + 1):
+        peer = run_peer(build, setting)
+        dtrain = run_dtrain(build, setting)
+        if dtrain["cost"]["trainable_parameters"] != peer["trainable_parameters"]:
+            raise SystemExit(
+                f"{setting.method}: dtrain trains {dtrain['cost']['trainable_parameters']} parameters, "
+                f"the peer {peer['trainable_parameters']}"
+            )
+        ours, theirs = dtrain["cost"]["samples_per_second"], peer["samples_per_second"]
+        runs.append(
+            {
+                "ratio": ours / theirs,
+                "tokens_per_sample": peer["tokens_per_sample"],
+                "dtrain": dtrain["cost"],
+                "peer": {key: peer[key] for key in ("train_seconds", "samples_per_second", "peak_memory_bytes")},
+            }
+        )
+        print(
+            f"{setting.method} {setting.precision} {setting.ranks} ranks, pair {number}: peer {theirs:.0f} samples/s "
+            f"({peer['train_seconds']:.1f} s), dtrain {ours:.0f} ({dtrain['cost']['train_seconds']:.1f} s), "
+            f"ratio {ours / theirs:.2f}",
+            file=sys.stderr,
+        )
+    cell: dict = {
+        "method": setting.method,
+        "precision": setting.precision,
+        "ranks": setting.ranks,
+        "threads": setting.threads(),
+        "samples": setting.samples,
+        "epochs": setting.epochs,
+        "ratio": spread([run["ratio"] for run in runs]),
+        "floor": FLOORS[setting.method],
+        "versions": peer["versions"],
+        "runs": runs,
+    }
+    for side in ("dtrain", "peer"):
+        cell[side] = spread([run[side]["samples_per_second"] for run in runs])
+        tokens = cell[side]["median"] * runs[0]["tokens_per_sample"]
+        cell[f"{side}_gflops"] = tokens * gflops_of_a_token(build, setting.method, setting.epochs, side == "dtrain")
+        cell[f"{side}_peak_memory_bytes"] = max(run[side]["peak_memory_bytes"] for run in runs)
+    return cell
+
+
+def table(cells: list[dict], rates: dict[str, float]) -> str:
+    """The cells in Markdown."""
+    header = [
+        "method",
+        "precision",
+        "ranks",
+        "dtrain samples/s",
+        "peer samples/s",
+        "ratio median (min to max)",
+        "floor",
+    ]
+    header += ["dtrain GFLOP/s (share of the products' rate)", "peer GFLOP/s (share)", "peak memory dtrain, peer (MiB)"]
+    rows = []
+    for cell in cells:
+        ratio, rate = cell["ratio"], rates[cell["precision"]]
+        share = [f"{cell[f'{s}_gflops']:.0f} ({cell[f'{s}_gflops'] / rate:.0%})" for s in ("dtrain", "peer")]
+        memory = [f"{cell[f'{s}_peak_memory_bytes'] / 2**20:.0f}" for s in ("dtrain", "peer")]
+        rows.append(
+            [
+                cell["method"],
+                cell["precision"],
+                str(cell["ranks"]),
+                f"{cell['dtrain']['median']:.0f}",
+                f"{cell['peer']['median']:.0f}",
+                f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
+                f"{cell['floor']:.1f}",
+                *share,
+                ", ".join(memory),
+            ]
+        )
+    return markdown_table(header, rows)
+
+
+def main() -> None:
+    """Measures the cells that were asked for and prints them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="which methods")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="which precisions")
+    parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell")
+    parser.add_argument("--samples", type=int, help="samples of every cell (a run of about 20 s on two cores if unset)")
+    parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
+    parser.add_argument("--output", type=Path, help="JSON file of all that was measured")
+    options = parser.parse_args()
+    require_programs(options.build)
+    rates = {precision: product_rate(options.build, precision) for precision in options.precisions}
+    cells: list[dict] = []
+    for ranks, precision, method in product(options.ranks, options.precisions, options.methods):
+        samples = options.samples or SAMPLES[method, precision]
+        setting = Setting(method, precision, ranks, samples, LEARNING_RATES[method])
+        cells.append(measure(options.build, setting, options.pairs))
+        if options.output:
+            # After every cell, so that a run that is cut short leaves what it has.
+            report = {"machine": machine(), "product_gflops": rates, "cells": cells}
+            options.output.write_text(json.dumps(report, indent=2) + "\n")
+    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print("products: " + ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in rates.items()) + "\n")
+    print(table(cells, rates))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Starts either side of a comparison, dtrain or the peer, on the same rows, batches and cores."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = ("full", "lora", "head")
+PRECISIONS = ("fp32", "bf16")
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What both sides train: one run of one method."""
+
+    method: str
+    precision: str
+    ranks: int
+    samples: int
+    lr: float
+    seed: int = 0
+    epochs: int = 3
+    evaluate: bool = False
+
+    def threads(self) -> int:
+        """Threads of a rank: the machine's cores, shared out."""
+        return max(1, len(os.sched_getaffinity(0)) // self.ranks)
+
+
+def environment() -> dict[str, str]:
+    """The environment of the runs: this one without what would change a run: DTRAIN_ variables and thread counts."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DTRAIN_") and k != "OMP_NUM_THREADS"}
+    # Containers run as root, and may have fewer slots than ranks are asked for.
+    return kept | {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    }
+
+
+def start(command: list[str]) -> str:
+    """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines."""
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise SystemExit(f"{tail}\nfailed with exit code {done.returncode}: {' '.join(command)}")
+    return done.stdout
+
+
+def require_programs(build: Path) -> None:
+    """Ends with the command to run where something is not built."""
+    for program in (build / "dtrain", build / "bench" / "dtrain_batch_order"):
+        if not program.exists():
+            raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
+
+
+def run_dtrain(build: Path, setting: Setting) -> dict:
+    """results.json of `dtrain train`."""
+    task = build / "share" / "dtrain" / "tasks" / "wordnet"
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 else []
+        command += [str(build / "dtrain"), "train"]
+        if setting.evaluate:
+            command += ["--task=wordnet"]
+        else:
+            # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
+            lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+            (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
+            command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
+        command += [
+            f"--method={setting.method}",
+            f"--lr={setting.lr}",
+            f"--precision={setting.precision}",
+            f"--samples={setting.samples}",
+            f"--seed={setting.seed}",
+            f"--epochs={setting.epochs}",
+            f"--batch-size={BATCH_SIZE}",
+            "--min-steps=1",
+            f"--threads={setting.threads()}",
+            "--device=cpu",
+            f"--output={directory / 'run'}",
+        ]
+        start(command)
+        return json.loads((directory / "run" / "results.json").read_text())
+
+
+def run_peer(build: Path, setting: Setting) -> dict:
+    """The JSON of bench/peer.py."""
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory) / "peer.json"
+        command = [
+            sys.executable,
+            str(ROOT / "bench" / "peer.py"),
+            f"--method={setting.method}",
+            f"--lr={setting.lr}",
+            f"--precision={setting.precision}",
+            f"--ranks={setting.ranks}",
+            f"--threads={setting.threads()}",
+            f"--samples={setting.samples}",
+            f"--seed={setting.seed}",
+            f"--epochs={setting.epochs}",
+            f"--batch-size={BATCH_SIZE}",
+            f"--share={build / 'share' / 'dtrain'}",
+            f"--batch-order={build / 'bench' / 'dtrain_batch_order'}",
+            f"--output={output}",
+        ]
+        start(command + (["--evaluate"] if setting.evaluate else []))
+        return json.loads(output.read_text())
+
+
+def machine() -> dict[str, str]:
+    """What a reader needs to place the numbers."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        os.uname().machine,
+    )
+    flags = Path("/proc/cpuinfo").read_text()
+    vector = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    return {
+        "cpu": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "vector instructions": " ".join(vector),
+        "memory": f"{memory:.0f} GiB",
+        "kernel": os.uname().release,
+    }
+
+
+def markdown_table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table, its columns after the first right-aligned."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
