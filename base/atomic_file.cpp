@@ -2,21 +2,33 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <iterator>
 #include <system_error>
 #include <utility>
 
 #include "base/error.h"
 
 namespace dtrain {
+namespace {
+
+// Ranks of several nodes may write the same file on a shared disk, with equal process numbers where each node is a
+// container.
+std::string writer_name() {
+  std::array<char, 65> host{};
+  gethostname(host.data(), host.size() - 1);
+  return fmt::format("{}.{}", host.data(), getpid());
+}
+
+}  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
-    : path_(std::move(path)), temporary_(fmt::format("{}.{}.part", path_.string(), getpid())) {
+    : path_(std::move(path)), temporary_(fmt::format("{}.{}.part", path_.string(), writer_name())) {
   descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail("create");
 }
@@ -59,10 +71,11 @@ void AtomicFile::commit() {
 }
 
 void AtomicFile::fail(const char* action) const {
-  throw TrainingError(
-      fmt::format("cannot {} {}: {}. Free space or choose another --output; what was complete before "
-                  "is still there.",
-                  action, path_.string(), std::strerror(errno)));
+  const int error = errno;
+  const bool is_full = error == ENOSPC || error == EDQUOT || error == EFBIG;
+  throw TrainingError(fmt::format("cannot {} {}: {}. {} another place; what was complete before is still there.",
+                                  action, path_.string(), std::strerror(error),
+                                  is_full ? "Free space or choose" : "Choose"));
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
@@ -72,13 +85,25 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 }
 
 std::string read_file(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  std::error_code is_directory_error;
-  if (!stream || std::filesystem::is_directory(path, is_directory_error)) {
-    throw InputError(fmt::format("cannot read {}: {}", path.string(),
-                                 is_directory_error || !stream ? std::strerror(errno) : "it is a directory"));
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  struct stat status {};
+  std::string content;
+  std::size_t filled = 0;
+  bool failed = descriptor < 0 || fstat(descriptor, &status) != 0;
+  while (!failed) {
+    // One byte more than the file holds, so that its end is seen without growing; a pipe has no size and grows.
+    if (filled == content.size())
+      content.resize(std::max(2 * filled, static_cast<std::size_t>(std::max<off_t>(status.st_size, 0)) + 1));
+    const ssize_t count = read(descriptor, content.data() + filled, content.size() - filled);
+    if (count == 0) break;
+    if (count > 0) filled += static_cast<std::size_t>(count);
+    failed = count < 0 && errno != EINTR;
   }
-  return {std::istreambuf_iterator<char>(stream), {}};
+  const int error = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (failed) throw InputError(fmt::format("cannot read {}: {}", path.string(), std::strerror(error)));
+  content.resize(filled);
+  return content;
 }
 
 void ensure_directory(const std::filesystem::path& path) {

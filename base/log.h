@@ -17,7 +17,7 @@ struct Log {
   std::function<void(std::string_view)> progress = [](std::string_view) {};
 };
 
-/// 75 -> "1 min 15 s", 0.034 -> "34 ms", 7300 -> "2 h 2 min".
+/// 75 -> "1 min 15 s", 0.034 -> "34 ms", 7300 -> "2 h 2 min"; "unknown" where it is not finite.
 std::string duration_text(double seconds);
 
 /// 1536 -> "1.5 KiB", 90880000 -> "86.7 MiB".

@@ -29,7 +29,8 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
   for (const auto& candidate : known) {
     const bool begins = name.size() >= 3 && candidate.starts_with(name);
-    const std::size_t distance = begins ? 1 : edit_distance(name, candidate);
+    const std::size_t edits = edit_distance(name, candidate);
+    const std::size_t distance = begins ? std::min<std::size_t>(edits, 1) : edits;
     if (distance < best_distance) {
       best_distance = distance;
       best = candidate;

@@ -37,6 +37,15 @@ std::string joined(const std::vector<std::string>& row, const std::vector<std::s
   return line + "\n";
 }
 
+// A bar would end the cell.
+std::vector<std::string> escaped(std::vector<std::string> row) {
+  for (std::string& cell : row) {
+    for (std::size_t bar = cell.find('|'); bar != std::string::npos; bar = cell.find('|', bar + 2))
+      cell.insert(bar, "\\");
+  }
+  return row;
+}
+
 }  // namespace
 
 std::string terminal_table(const Table& table) {
@@ -52,12 +61,14 @@ std::string terminal_table(const Table& table) {
   return text;
 }
 
-std::string markdown_table(const Table& table) {
-  const auto widths = column_widths(table);
+std::string markdown_table(const Table& plain) {
+  Table table{escaped(plain.header), {}};
+  for (const auto& row : plain.rows) table.rows.push_back(escaped(row));
+  auto widths = column_widths(table);
+  for (std::size_t& width : widths) width = std::max<std::size_t>(width, 3);  // for the rule's dashes and colon
   std::vector<std::string> rule;
   for (std::size_t column = 0; column < widths.size(); ++column) {
-    rule.push_back(column == 0 ? std::string(widths[column], '-')
-                               : std::string(widths[column] > 0 ? widths[column] - 1 : 0, '-') + ":");
+    rule.push_back(column == 0 ? std::string(widths[column], '-') : std::string(widths[column] - 1, '-') + ":");
   }
   std::string text = joined(table.header, widths, "| ", " | ", " |") + joined(rule, widths, "| ", " | ", " |");
   for (const auto& row : table.rows) text += joined(row, widths, "| ", " | ", " |");

@@ -14,7 +14,7 @@ struct Table {
 /// For a terminal: two spaces between columns, a line under the header. Widths count code points.
 std::string terminal_table(const Table& table);
 
-/// For a Markdown file.
-std::string markdown_table(const Table& table);
+/// For a Markdown file; bars in cells are escaped.
+std::string markdown_table(const Table& plain);
 
 }  // namespace dtrain

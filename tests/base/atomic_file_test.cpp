@@ -1,0 +1,150 @@
+#include "base/atomic_file.h"
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+
+namespace dtrain {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// While it lives, no file of this process may grow beyond `bytes`: what a full disk does, for any user.
+class SmallDisk {
+ public:
+  explicit SmallDisk(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~SmallDisk() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  SmallDisk(const SmallDisk&) = delete;
+  SmallDisk& operator=(const SmallDisk&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int);
+};
+
+TEST(AtomicFile, TakesItsNameOnlyWhenCommitted) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "results.json";
+  AtomicFile file(path);
+  file.write("one, ");
+  file.write("two");
+  EXPECT_FALSE(std::filesystem::exists(path));
+  file.commit();
+  EXPECT_EQ(read_file(path), "one, two");
+  EXPECT_THAT(directory.names(), ElementsAre("results.json"));
+}
+
+TEST(AtomicFile, LeavesWhatWasThereWhenItIsNotCommitted) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("results.json", "old");
+  { AtomicFile(path).write("new"); }
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_THAT(directory.names(), ElementsAre("results.json"));
+}
+
+TEST(AtomicFile, ReplacesWhatWasThere) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("results.json", "old and longer");
+  write_file_atomically(path, "new");
+  EXPECT_EQ(read_file(path), "new");
+}
+
+TEST(AtomicFile, OnAFullDiskSaysSoAndLeavesTheOldContentAndNothingElse) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("weights", "old");
+  const std::string message = failure_of<TrainingError>([&] {
+    const SmallDisk disk(5000);
+    write_file_atomically(path, std::string(20'000, 'x'));
+  });
+  EXPECT_THAT(message, AllOf(HasSubstr("cannot write " + path.string()), HasSubstr("Free space")));
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_THAT(directory.names(), ElementsAre("weights"));
+}
+
+TEST(AtomicFile, LeavesTheOldContentWhenTheProcessIsKilledInTheMiddle) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("weights", "old");
+  const pid_t child = fork();
+  if (child == 0) {
+    AtomicFile file(path);
+    file.write("the first half of the new");
+    raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
+  EXPECT_EQ(read_file(path), "old");
+}
+
+TEST(AtomicFile, NamesTheFileAndTheReasonWhenItCannotBeCreated) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "missing" / "file";
+  EXPECT_THAT(failure_of<TrainingError>([&] { write_file_atomically(path, "x"); }),
+              AllOf(HasSubstr("cannot create " + path.string()), HasSubstr("No such file or directory")));
+}
+
+TEST(AtomicFile, NamesTheFileWhenItsNameIsAFolders) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "folder";
+  std::filesystem::create_directory(path);
+  EXPECT_THAT(failure_of<TrainingError>([&] { write_file_atomically(path, "x"); }),
+              AllOf(HasSubstr("cannot rename " + path.string()), HasSubstr("directory")));
+  EXPECT_THAT(directory.names(), ElementsAre("folder"));
+}
+
+TEST(ReadFile, GivesEveryByte) {
+  const TemporaryDirectory directory;
+  std::string content;
+  for (int i = 0; i < 300'000; ++i) content += static_cast<char>(i % 251);
+  EXPECT_EQ(read_file(directory.file("all", content)), content);
+  EXPECT_THAT(read_file(directory.file("nothing", "")), IsEmpty());
+}
+
+TEST(ReadFile, ReadsAFileThatDoesNotTellItsSize) {
+  ASSERT_EQ(std::filesystem::file_size("/proc/self/status"), 0U);
+  EXPECT_THAT(read_file("/proc/self/status"), AllOf(HasSubstr("Name:"), HasSubstr("nonvoluntary_ctxt_switches")));
+}
+
+TEST(ReadFile, NamesTheFileAndTheReason) {
+  const TemporaryDirectory directory;
+  const auto missing = directory.path() / "missing";
+  EXPECT_EQ(failure_of<InputError>([&] { read_file(missing); }),
+            "cannot read " + missing.string() + ": No such file or directory");
+  EXPECT_EQ(failure_of<InputError>([&] { read_file(directory.path()); }),
+            "cannot read " + directory.path().string() + ": Is a directory");
+}
+
+TEST(EnsureDirectory, CreatesParentsAndAcceptsWhatIsThere) {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "a" / "b";
+  ensure_directory(path);
+  ensure_directory(path);
+  EXPECT_TRUE(std::filesystem::is_directory(path));
+}
+
+TEST(EnsureDirectory, NamesAFileThatIsInTheWay) {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", "") / "below";
+  EXPECT_THAT(failure_of<UsageError>([&] { ensure_directory(path); }),
+              AllOf(HasSubstr(path.string()), HasSubstr("Not a directory")));
+}
+
+}  // namespace
+}  // namespace dtrain
