@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "data/text_file.h"
+#include "data/text_normalizer.h"
 
 namespace dtrain::data {
 namespace {
@@ -31,22 +32,26 @@ const std::vector<std::string> kLabelNames = {"label"};
 const std::vector<std::string> kTextNames = {"text", "sentence", "sentence1"};
 const std::vector<std::string> kPairNames = {"pair", "sentence2"};
 
-std::int64_t line_of(std::string_view content, std::size_t offset) {
-  return 1 + std::count(content.begin(), content.begin() + static_cast<std::ptrdiff_t>(offset), '\n');
+// "line:column" of a byte, both from 1.
+std::string place_of(std::string_view content, std::size_t offset) {
+  const std::string_view before = content.substr(0, offset);
+  const std::size_t line_begin = before.rfind('\n') + 1;  // 0 on the first line, where rfind gives npos
+  return fmt::format("{}:{}", 1 + std::count(before.begin(), before.end(), '\n'), offset - line_begin + 1);
 }
 
 // Valid UTF-8, with what was replaced in a note.
 std::string cleaned(std::string content, const std::string& name, std::vector<std::string>& notes) {
   if (content.starts_with("\xEF\xBB\xBF")) content.erase(0, 3);
+  if (content.starts_with("\xFF\xFE") || content.starts_with("\xFE\xFF"))
+    throw InputError(fmt::format("{}:1:1: the file is UTF-16; save it as UTF-8", name));
   const std::size_t nul = content.find('\0');
   if (nul != std::string::npos) {
     throw InputError(fmt::format("{}:{}: a NUL byte; expected a text file, this looks like a binary one", name,
-                                 line_of(content, nul)));
+                                 place_of(content, nul)));
   }
   const auto invalid = utf8::find_invalid(content.begin(), content.end());
   if (invalid == content.end()) return content;
   const auto offset = static_cast<std::size_t>(invalid - content.begin());
-  const std::size_t line_begin = offset == 0 ? 0 : content.rfind('\n', offset - 1) + 1;
   std::string valid;
   utf8::replace_invalid(content.begin(), content.end(), std::back_inserter(valid));
   std::int64_t bad_lines = 0;
@@ -57,8 +62,8 @@ std::string cleaned(std::string content, const std::string& name, std::vector<st
       ++bad_lines;
     begin = end + 1;
   }
-  notes.push_back(fmt::format("{}:{}:{}: invalid UTF-8, replaced by U+FFFD ({} line{} in all)", name,
-                              line_of(content, offset), offset - line_begin + 1, bad_lines, bad_lines == 1 ? "" : "s"));
+  notes.push_back(fmt::format("{}:{}: invalid UTF-8, replaced by U+FFFD ({} line{} in all)", name,
+                              place_of(content, offset), bad_lines, bad_lines == 1 ? "" : "s"));
   return valid;
 }
 
@@ -74,6 +79,8 @@ struct Places {
   std::optional<std::size_t> label;
   std::optional<std::size_t> text;
   std::optional<std::size_t> pair;
+  // How many columns the header or, without one, the first row has.
+  std::size_t columns = 0;
 };
 
 // The column named by the option, or by Hugging Face's names where there is no option.
@@ -97,15 +104,15 @@ Places find_places(Records& records, const Columns& asked, const std::string& na
         named_by_option || position_of(first, kTextNames).has_value() || position_of(first, kLabelNames).has_value();
     if (!is_header && headerless_allowed) {
       const std::size_t width = first.size();
-      if (!asked.label_required && width == 1) return {std::nullopt, 0, std::nullopt};
-      return {0, 1, width > 2 ? std::optional<std::size_t>(2) : std::nullopt};
+      if (!asked.label_required && width == 1) return {std::nullopt, 0, std::nullopt, width};
+      return {0, 1, width > 2 ? std::optional<std::size_t>(2) : std::nullopt, width};
     }
     records.columns = first;
     records.rows.erase(records.rows.begin());
   }
   Places places{place(records.columns, asked.label, kLabelNames, "--label-column", name),
                 place(records.columns, asked.text, kTextNames, "--text-column", name),
-                place(records.columns, asked.pair, kPairNames, "--pair-column", name)};
+                place(records.columns, asked.pair, kPairNames, "--pair-column", name), records.columns.size()};
   if (!places.text) {
     throw InputError(fmt::format("{}: no column named {}; name it with --text-column. There are: {}", name,
                                  fmt::join(kTextNames, " or "), fmt::join(records.columns, ", ")));
@@ -115,6 +122,38 @@ Places find_places(Records& records, const Columns& asked, const std::string& na
                                  fmt::join(records.columns, ", ")));
   }
   return places;
+}
+
+// Whether the tokenizer finds anything in a text; one of control characters alone has no tokens.
+bool has_words(const std::string& text) {
+  if (std::any_of(text.begin(), text.end(), [](char byte) { return byte > ' ' && byte != '\x7F'; })) return true;
+  std::vector<std::string> words;
+  append_words(text, {}, words);
+  return !words.empty();
+}
+
+// Texts and label of a record; throws where it has none.
+LabelledText row_of(Record& record, const Places& places, const Columns& asked, const std::string& name) {
+  const std::size_t needed = 1 + std::max({places.label.value_or(0), *places.text, places.pair.value_or(0)});
+  if (record.fields.size() < needed) {
+    throw InputError(
+        fmt::format("{}:{}: expected at least {} columns, found {}", name, record.line, needed, record.fields.size()));
+  }
+  for (const auto& [column, found] : record.without_text) {
+    const bool is_label = column == places.label;
+    if (is_label ? asked.label_required : column == *places.text || column == places.pair) {
+      throw InputError(fmt::format("{}:{}: expected a string in column {} ({}), found {}", name, record.line,
+                                   column + 1, is_label ? "label" : "text", found));
+    }
+  }
+  LabelledText row;
+  row.line = record.line;
+  row.text = std::move(record.fields[*places.text]);
+  if (places.pair) row.pair = std::move(record.fields[*places.pair]);
+  if (places.label) row.label = std::move(record.fields[*places.label]);
+  if (asked.label_required && row.label.empty())
+    throw InputError(fmt::format("{}:{}: the label (column {}) is empty", name, record.line, *places.label + 1));
+  return row;
 }
 
 }  // namespace
@@ -140,33 +179,23 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   if (records.rows.empty()) throw InputError(fmt::format("{}: there are no rows below the header", name));
   texts.has_pairs = places.pair.has_value();
   texts.has_labels = places.label.has_value();
-  const std::size_t needed = 1 + std::max({places.label.value_or(0), places.text.value_or(0), places.pair.value_or(0)});
   texts.rows.reserve(records.rows.size());
-  std::int64_t without_text = 0;
+  std::int64_t without_words = 0;
+  std::int64_t too_wide = 0;
+  std::int64_t first_too_wide = 0;
   for (Record& record : records.rows) {
-    if (record.fields.size() < needed) {
-      throw InputError(fmt::format("{}:{}: expected at least {} columns, found {}", name, record.line, needed,
-                                   record.fields.size()));
-    }
-    LabelledText row;
-    row.line = record.line;
-    row.text = std::move(record.fields[*places.text]);
-    if (places.pair) row.pair = std::move(record.fields[*places.pair]);
-    if (places.label) row.label = std::move(record.fields[*places.label]);
-    if (columns.label_required && row.label.empty()) {
-      throw InputError(fmt::format("{}:{}:{}: the label is empty", name, record.line, *places.label + 1));
-    }
-    const auto visible = [](const std::string& text) {
-      return std::any_of(text.begin(), text.end(),
-                         [](char byte) { return static_cast<unsigned char>(byte) > 32 && byte != 127; });
-    };
-    if (!visible(row.text) && !visible(row.pair)) ++without_text;
-    texts.rows.push_back(std::move(row));
+    if (record.fields.size() > places.columns && ++too_wide == 1) first_too_wide = record.line;
+    texts.rows.push_back(row_of(record, places, columns, name));
+    if (!has_words(texts.rows.back().text) && !has_words(texts.rows.back().pair)) ++without_words;
   }
-  if (without_text > 0) {
-    texts.notes.push_back(fmt::format("{}: {} row{} without a visible character (kept)", name, without_text,
-                                      without_text == 1 ? "" : "s"));
-  }
+  const auto note = [&](std::int64_t count, const std::string& noun, const std::string& rest) {
+    if (count > 0) texts.notes.push_back(fmt::format("{}: {} {}{} {}", name, count, noun, count == 1 ? "" : "s", rest));
+  };
+  note(records.blank_lines, "blank line", "skipped");
+  note(too_wide, "row",
+       fmt::format("with more than {} columns, the first on line {}; the others are not read", places.columns,
+                   first_too_wide));
+  note(without_words, "row", "without a visible character (kept)");
   return texts;
 }
 

@@ -37,8 +37,9 @@ struct LabelledTexts {
 
 /// Reads TSV, CSV (RFC 4180) or JSONL, told apart by the name's ending (.tsv, .csv, .jsonl, also .txt as TSV). Invalid
 /// UTF-8 is replaced by U+FFFD, counted and noted with its first line; a leading byte-order mark is dropped. Blank
-/// lines are skipped. Throws InputError with file:line:column for a missing, empty, binary (NUL bytes) or truncated
-/// (open quote, broken JSON) file, a row with too few columns, an unknown column (naming those there are and the
+/// lines are skipped; a row may have more columns than the header, which are not read; both are counted in a note.
+/// Throws InputError with file:line:column for a missing, empty, binary (NUL bytes) or truncated (open quote, broken
+/// JSON) file, a row with too few columns or without its label, an unknown column (naming those there are and the
 /// nearest).
 LabelledTexts read_labelled_texts(const std::filesystem::path& path, const Columns& columns);
 

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <xxhash.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <string_view>
 #include <unordered_set>
@@ -16,8 +18,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string content_key(const LabelledText& row, bool with_label) {
-  return fmt::format("{}\x1f{}\x1f{}", row.text, row.pair, with_label ? row.label : "");
+// XXH3-128 of a row's content: a set of these is far smaller than one of texts.
+struct ContentKey {
+  std::uint64_t low;
+  std::uint64_t high;
+  bool operator==(const ContentKey&) const = default;
+};
+struct ContentKeyHash {
+  std::size_t operator()(const ContentKey& key) const { return key.low; }
+};
+using ContentKeys = std::unordered_set<ContentKey, ContentKeyHash>;
+
+ContentKey content_key(const LabelledText& row, bool with_label) {
+  const std::string content = fmt::format("{}\x1f{}\x1f{}", row.text, row.pair, with_label ? row.label : "");
+  const auto hash = XXH3_128bits(content.data(), content.size());
+  return {hash.low64, hash.high64};
 }
 
 std::string counted(std::int64_t count, const std::string& noun) {
@@ -26,7 +41,7 @@ std::string counted(std::int64_t count, const std::string& noun) {
 
 std::vector<std::string> training_notes(const LabelledTexts& texts, const LabelMap& labels, const std::string& name) {
   std::vector<std::string> notes;
-  std::unordered_set<std::string> seen;
+  ContentKeys seen;
   std::map<std::string, std::int64_t> counts;
   std::int64_t duplicates = 0;
   for (const LabelledText& row : texts.rows) {
@@ -84,7 +99,7 @@ LabelledSet load_split(const fs::path& path, const Columns& columns, const Label
 Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
   Task task;
   task.name = files.name;
-  const LabelledTexts train = read_labelled_texts(files.train, files.columns);
+  LabelledTexts train = read_labelled_texts(files.train, files.columns);
   task.labels = LabelMap::from_rows(train.rows);
   if (task.labels.size() < 2) {
     throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(),
@@ -100,8 +115,9 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
     note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(),
                       counted(task.train.truncated(), "text"), options.max_length)});
   }
-  std::unordered_set<std::string> train_texts;
+  ContentKeys train_texts;
   for (const LabelledText& row : train.rows) train_texts.insert(content_key(row, false));
+  train = {};  // the texts are no longer needed, and may be large
   const auto load = [&](const fs::path& path) {
     LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
     note(set.texts.notes);

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstring>
+#include <system_error>
 #include <thread>
 
 #include "base/atomic_file.h"
@@ -23,7 +25,7 @@ struct TokenDataset::Storage {
     std::uint32_t examples;
     std::uint64_t tokens;
     std::uint64_t truncated;
-    std::uint64_t digest_low;  // XXH3-128 of what follows the header
+    std::uint64_t digest_low;  // XXH3-128 of all the rest: the fields above and what follows the header
     std::uint64_t digest_high;
   };
 
@@ -44,7 +46,7 @@ namespace {
 
 using Storage = TokenDataset::Storage;
 constexpr char kMagic[8] = {'d', 't', 'r', 't', 'o', 'k', 'e', 'n'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 
 std::string hexadecimal(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
 
@@ -62,17 +64,25 @@ class Digest {
     add(&size, sizeof size);
     add(text.data(), text.size());
   }
-  std::string text() const { return hexadecimal(XXH3_128bits_digest(state_)); }
+  XXH128_hash_t value() const { return XXH3_128bits_digest(state_); }
+  std::string text() const { return hexadecimal(value()); }
 
  private:
   XXH3_state_t* state_;
 };
 
+XXH128_hash_t digest_of(const Storage::Header& header, std::span<const std::byte> body) {
+  Digest digest;
+  digest.add(&header, offsetof(Storage::Header, digest_low));
+  digest.add(body.data(), body.size());
+  return digest.value();
+}
+
 std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
                       const TokenizeOptions& options) {
   Digest digest;
   digest.add(tokenizer.digest());
-  digest.add(fmt::format("{} {} {}", kVersion, options.max_length, rows.has_pairs));
+  digest.add(fmt::format("{} {} {} {}", kVersion, options.max_length, rows.has_pairs, labels.size()));
   for (const auto& name : labels.names()) digest.add(name);
   for (const LabelledText& row : rows.rows) {
     digest.add(row.text);
@@ -83,7 +93,8 @@ std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const T
 }
 
 std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, const Log& log) {
-  if (!std::filesystem::exists(path)) return nullptr;
+  std::error_code unreachable;
+  if (!std::filesystem::exists(path, unreachable) && !unreachable) return nullptr;
   try {
     auto storage = std::make_shared<Storage>();
     storage->file = std::make_unique<MappedFile>(path);
@@ -91,8 +102,7 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     const bool has_header = bytes.size() >= sizeof(Storage::Header);
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
         storage->header().version == kVersion) {
-      const auto body = bytes.subspan(sizeof(Storage::Header));
-      const auto hash = XXH3_128bits(body.data(), body.size());
+      const auto hash = digest_of(storage->header(), bytes.subspan(sizeof(Storage::Header)));
       if (hash.low64 == storage->header().digest_low && hash.high64 == storage->header().digest_high) return storage;
     }
   } catch (const InputError&) {
@@ -141,25 +151,23 @@ std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std
   }
   if (header.tokens > UINT32_MAX)
     throw InputError("a data file of more than 4,294,967,295 tokens is not supported; split it");
-  std::vector<std::int32_t> body;
-  body.reserve(3 * texts.size() + 1 + header.tokens);
-  std::int64_t offset = 0;
+  auto storage = std::make_shared<Storage>();
+  const std::size_t body_size = (3 * texts.size() + 1 + header.tokens) * sizeof(std::int32_t);
+  storage->memory.resize(sizeof header + body_size);
+  auto* next = reinterpret_cast<std::int32_t*>(storage->memory.data() + sizeof header);
+  std::uint32_t offset = 0;
   for (const TokenizedText& text : texts) {
-    body.push_back(static_cast<std::int32_t>(offset));
-    offset += static_cast<std::int64_t>(text.ids.size());
+    *next++ = static_cast<std::int32_t>(offset);
+    offset += static_cast<std::uint32_t>(text.ids.size());
   }
-  body.push_back(static_cast<std::int32_t>(offset));
-  for (const TokenizedText& text : texts) body.push_back(text.second_segment);
-  for (const LabelledText& row : rows) body.push_back(static_cast<std::int32_t>(labels.id_of(row.label)));
-  for (const TokenizedText& text : texts) body.insert(body.end(), text.ids.begin(), text.ids.end());
-  const std::size_t body_size = body.size() * sizeof(std::int32_t);
-  const auto hash = XXH3_128bits(body.data(), body_size);
+  *next++ = static_cast<std::int32_t>(offset);
+  for (const TokenizedText& text : texts) *next++ = text.second_segment;
+  for (const LabelledText& row : rows) *next++ = static_cast<std::int32_t>(labels.id_of(row.label));
+  for (const TokenizedText& text : texts) next = std::copy(text.ids.begin(), text.ids.end(), next);
+  const auto hash = digest_of(header, std::span(storage->memory).subspan(sizeof header));
   header.digest_low = hash.low64;
   header.digest_high = hash.high64;
-  auto storage = std::make_shared<Storage>();
-  storage->memory.resize(sizeof header + body_size);
   std::memcpy(storage->memory.data(), &header, sizeof header);
-  std::memcpy(storage->memory.data() + sizeof header, body.data(), body_size);
   return storage;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -33,16 +34,17 @@ class WordPieceTokenizer final : public Tokenizer {
   explicit WordPieceTokenizer(WordPieceConfig config) : config_(std::move(config)) {
     for (std::size_t id = 0; id < config_.vocabulary.size(); ++id) {
       const std::string& token = config_.vocabulary[id];
-      ids_.emplace(token, static_cast<std::int32_t>(id));
-      const bool continues = token.starts_with(kContinuation);
-      auto& pieces = continues ? continuations_ : beginnings_;
-      const std::string piece = continues ? token.substr(2) : token;
-      pieces.emplace(piece, static_cast<std::int32_t>(id));
-      longest_piece_ = std::max(longest_piece_, piece.size());
+      longest_piece_ = std::max(longest_piece_, token.size());
+      // Of a token that is listed twice, Hugging Face keeps the later id. "##a" is also the beginning of a word that is
+      // spelled so.
+      beginnings_.insert_or_assign(token, static_cast<std::int32_t>(id));
+      if (token.starts_with(kContinuation))
+        continuations_.insert_or_assign(token.substr(2), static_cast<std::int32_t>(id));
     }
-    // A token such as "##a" is also a beginning: of a word that is spelled so.
-    for (const auto& [token, id] : ids_) beginnings_.emplace(token, id);
-    longest_piece_ += 2;
+    for (const std::string& token : config_.special) {
+      const auto found = beginnings_.find(token);
+      if (found != beginnings_.end() && !token.empty()) special_.emplace_back(token, found->second);
+    }
     unknown_ = special_id(config_.unknown);
     first_ = special_id(config_.first);
     separator_ = special_id(config_.separator);
@@ -90,8 +92,8 @@ class WordPieceTokenizer final : public Tokenizer {
 
  private:
   std::int32_t special_id(const std::string& token) const {
-    const auto found = ids_.find(token);
-    if (found == ids_.end()) {
+    const auto found = beginnings_.find(token);
+    if (found == beginnings_.end()) {
       throw InputError(fmt::format("{}: the special token '{}' is not in the vocabulary",
                                    config_.files.empty() ? "tokenizer" : config_.files.front().string(), token));
     }
@@ -113,22 +115,27 @@ class WordPieceTokenizer final : public Tokenizer {
     longer->resize(std::min(longer->size(), long_size));
   }
 
-  // Special tokens are split off the raw text, the earliest and then the longest first.
+  // Special tokens are split off the raw text, the earliest and then the longest first. Each is looked for again only
+  // when the text has come past it: a long text full of one of them would be searched to its end for the others.
   void append_ids(std::string_view text, std::vector<std::int32_t>& out) const {
-    while (!text.empty()) {
-      std::size_t begin = std::string_view::npos;
-      const std::string* match = nullptr;
-      for (const std::string& token : config_.special) {
-        const std::size_t found = text.find(token);
-        if (found < begin || (found == begin && match != nullptr && token.size() > match->size())) {
-          begin = found;
-          match = &token;
+    std::vector<std::size_t> next(special_.size());
+    for (std::size_t i = 0; i < next.size(); ++i) next[i] = text.find(special_[i].first);
+    std::size_t begin = 0;
+    while (begin < text.size()) {
+      std::size_t end = text.size();
+      std::size_t match = next.size();
+      for (std::size_t i = 0; i < next.size(); ++i) {
+        if (next[i] < begin) next[i] = text.find(special_[i].first, begin);
+        const bool longer = match < next.size() && special_[i].first.size() > special_[match].first.size();
+        if (next[i] < end || (next[i] == end && longer)) {
+          end = next[i];
+          match = i;
         }
       }
-      append_plain(text.substr(0, begin), out);
-      if (match == nullptr) return;
-      out.push_back(ids_.find(*match)->second);
-      text.remove_prefix(begin + match->size());
+      append_plain(text.substr(begin, end - begin), out);
+      if (match == next.size()) return;
+      out.push_back(special_[match].second);
+      begin = end + special_[match].first.size();
     }
   }
 
@@ -165,9 +172,9 @@ class WordPieceTokenizer final : public Tokenizer {
 
   WordPieceConfig config_;
   NormalizerOptions normalizer_;
-  TextMap<std::int32_t> ids_;
-  TextMap<std::int32_t> beginnings_;
-  TextMap<std::int32_t> continuations_;
+  TextMap<std::int32_t> beginnings_;     // every token
+  TextMap<std::int32_t> continuations_;  // "##" tokens, without the mark
+  std::vector<std::pair<std::string, std::int32_t>> special_;
   std::size_t longest_piece_ = 0;
   std::int32_t unknown_ = 0;
   std::int32_t first_ = 0;
@@ -182,20 +189,56 @@ json parse_json(const fs::path& path) {
 
 void read_vocabulary_text(const fs::path& path, WordPieceConfig& config) {
   const std::string content = read_file(path);
-  std::size_t begin = 0;
-  while (begin < content.size()) {
+  for (std::size_t begin = 0; begin < content.size();) {
     const std::size_t end = std::min(content.find('\n', begin), content.size());
     std::string token = content.substr(begin, end - begin);
     if (token.ends_with('\r')) token.pop_back();
     config.vocabulary.push_back(std::move(token));
     begin = end + 1;
   }
-  config.special = {"[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"};
-  config.files.push_back(path);
+  while (!config.vocabulary.empty() && config.vocabulary.back().empty()) config.vocabulary.pop_back();
 }
 
-// What Hugging Face's fast tokenizer would do, which reads this file rather than vocab.txt.
-void read_tokenizer_json(const fs::path& path, WordPieceConfig& config) {
+// A token that Hugging Face splits off the text before anything else; one beyond the vocabulary extends it.
+void add_token(const json& token, std::size_t id, const fs::path& path, WordPieceConfig& config) {
+  const auto content = token.at("content").get<std::string>();
+  for (const char* flag : {"single_word", "lstrip", "rstrip", "normalized"}) {
+    if (token.value(flag, false))
+      throw InputError(fmt::format("{}: added token '{}': '{}' is not supported", path.string(), content, flag));
+  }
+  if (id == config.vocabulary.size()) config.vocabulary.push_back(content);
+  if (id >= config.vocabulary.size() || config.vocabulary[id] != content) {
+    throw InputError(
+        fmt::format("{}: added token '{}': its id {} is neither its own in the vocabulary nor the next, {}",
+                    path.string(), content, id, config.vocabulary.size()));
+  }
+  if (std::find(config.special.begin(), config.special.end(), content) == config.special.end())
+    config.special.push_back(content);
+}
+
+// What a generic tokenizer class takes from tokenizer.json.
+void read_pipeline(const json& document, const fs::path& path, WordPieceConfig& config) {
+  const json normalizer = document.at("normalizer");
+  const json& model = document.at("model");
+  const bool is_bert = normalizer.is_object() && normalizer.value("type", "") == "BertNormalizer" &&
+                       normalizer.value("clean_text", true) &&
+                       document.at("pre_tokenizer").value("type", "") == "BertPreTokenizer" &&
+                       model.value("continuing_subword_prefix", kContinuation) == kContinuation &&
+                       model.value("max_input_chars_per_word", kLongestWord) == kLongestWord;
+  if (!is_bert) {
+    throw InputError(fmt::format(
+        "{}: expected BERT's tokenizer (BertNormalizer with clean_text, BertPreTokenizer, words of at most "
+        "{} characters, continued by '{}'), found normalizer {}, pre_tokenizer {}",
+        path.string(), kLongestWord, kContinuation, normalizer.dump(), document.at("pre_tokenizer").dump()));
+  }
+  config.lower_case = normalizer.value("lowercase", true);
+  config.split_chinese = normalizer.value("handle_chinese_chars", true);
+  if (normalizer.contains("strip_accents") && normalizer["strip_accents"].is_boolean())
+    config.strip_accents = normalizer["strip_accents"].get<bool>();
+  config.unknown = model.value("unk_token", config.unknown);
+}
+
+void read_tokenizer_json(const fs::path& path, bool with_pipeline, WordPieceConfig& config) {
   const json document = parse_json(path);
   const json model = document.value("model", json::object());
   if (model.value("type", "WordPiece") != "WordPiece" || !model.contains("vocab") || !model["vocab"].is_object()) {
@@ -210,22 +253,40 @@ void read_tokenizer_json(const fs::path& path, WordPieceConfig& config) {
     }
     config.vocabulary[id.get<std::size_t>()] = token;
   }
-  const json normalizer = document.value("normalizer", json::object());
-  if (normalizer.is_object() && normalizer.value("type", "BertNormalizer") != "BertNormalizer") {
-    throw InputError(
-        fmt::format("{}: expected a BertNormalizer, found '{}'", path.string(), normalizer.value("type", "")));
-  }
-  if (normalizer.is_object()) {
-    config.lower_case = normalizer.value("lowercase", true);
-    config.split_chinese = normalizer.value("handle_chinese_chars", true);
-    if (normalizer.contains("strip_accents") && normalizer["strip_accents"].is_boolean()) {
-      config.strip_accents = normalizer["strip_accents"].get<bool>();
-    }
-  }
-  config.special.clear();
+  if (with_pipeline) read_pipeline(document, path, config);
   for (const auto& token : document.value("added_tokens", json::array()))
-    config.special.push_back(token.at("content").get<std::string>());
-  config.files.push_back(path);
+    add_token(token, token.at("id").get<std::size_t>(), path, config);
+}
+
+// The options and special tokens of tokenizer_config.json, which is empty where there is none.
+void read_options(const json& document, WordPieceConfig& config) {
+  config.lower_case = document.value("do_lower_case", true);
+  config.split_chinese = document.value("tokenize_chinese_chars", true);
+  if (document.contains("strip_accents") && document["strip_accents"].is_boolean())
+    config.strip_accents = document["strip_accents"].get<bool>();
+}
+
+void read_special_tokens(const json& document, const fs::path& path, WordPieceConfig& config) {
+  const auto named = [&](const char* key, std::string& token) {
+    if (!document.contains(key) || document[key].is_null()) return;
+    token =
+        document[key].is_object() ? document[key].at("content").get<std::string>() : document[key].get<std::string>();
+  };
+  std::string padding = "[PAD]";
+  std::string mask = "[MASK]";
+  named("unk_token", config.unknown);
+  named("cls_token", config.first);
+  named("sep_token", config.separator);
+  named("pad_token", padding);
+  named("mask_token", mask);
+  for (const std::string& token : {config.unknown, config.separator, padding, config.first, mask}) {
+    if (std::find(config.special.begin(), config.special.end(), token) == config.special.end())
+      config.special.push_back(token);
+  }
+  std::map<std::size_t, json> added;  // by id, as text they are out of order
+  for (const auto& [id, token] : document.value("added_tokens_decoder", json::object()).items())
+    added.emplace(json::parse(id).get<std::size_t>(), token);
+  for (const auto& [id, token] : added) add_token(token, id, path, config);
 }
 
 }  // namespace
@@ -235,26 +296,31 @@ std::unique_ptr<Tokenizer> make_wordpiece_tokenizer(WordPieceConfig config) {
 }
 
 std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const fs::path& model_directory) {
+  const fs::path whole = model_directory / "tokenizer.json";
+  const fs::path vocabulary = model_directory / "vocab.txt";
+  const fs::path options = model_directory / "tokenizer_config.json";
+  if (!fs::exists(whole) && !fs::exists(vocabulary)) return nullptr;
   WordPieceConfig config;
-  if (fs::exists(model_directory / "tokenizer.json")) {
-    read_tokenizer_json(model_directory / "tokenizer.json", config);
-  } else if (fs::exists(model_directory / "vocab.txt")) {
-    read_vocabulary_text(model_directory / "vocab.txt", config);
-    const fs::path options = model_directory / "tokenizer_config.json";
-    if (fs::exists(options)) {
-      const json document = parse_json(options);
-      config.lower_case = document.value("do_lower_case", true);
-      config.split_chinese = document.value("tokenize_chinese_chars", true);
-      if (document.contains("strip_accents") && document["strip_accents"].is_boolean())
-        config.strip_accents = document["strip_accents"].get<bool>();
+  fs::path reading = options;
+  try {
+    const json document = fs::exists(options) ? parse_json(options) : json::object();
+    const std::string type = document.value("tokenizer_class", "BertTokenizer");
+    // transformers' BertTokenizer takes the vocabulary alone from tokenizer.json; its generic class takes it all.
+    const bool generic = type == "PreTrainedTokenizerFast" || type == "TokenizersBackend";
+    if (!generic) read_options(document, config);
+    reading = fs::exists(whole) ? whole : vocabulary;
+    if (reading == whole) {
+      read_tokenizer_json(whole, generic, config);
+    } else {
+      read_vocabulary_text(vocabulary, config);
     }
-  } else {
-    return nullptr;
+    reading = options;
+    read_special_tokens(document, options, config);
+  } catch (const json::exception& error) {
+    throw InputError(fmt::format("{}: not what a tokenizer's file holds: {}", reading.string(), error.what()));
   }
   for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
-    const fs::path path = model_directory / name;
-    if (fs::exists(path) && std::find(config.files.begin(), config.files.end(), path) == config.files.end())
-      config.files.push_back(path);
+    if (fs::exists(model_directory / name)) config.files.push_back(model_directory / name);
   }
   return make_wordpiece_tokenizer(std::move(config));
 }
