@@ -189,6 +189,8 @@ std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epo
 TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features) {
+  // Ranks that loaded faster wait here, outside the clock of the run.
+  context.control.barrier();
   reset_peak_memory(context.device);
   return Run(classifier, examples, dev, options, files, context, features).finish();
 }
