@@ -32,6 +32,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   try {
     const launcher::Options options = launcher::parse_options(argc, argv);
     const launcher::Session session(environment, options);
+    for (const auto& note : options.notes) session.log().warning(note);
     kCommands.at(options.command)(options, session);
     return {};
   } catch (const Error& error) {

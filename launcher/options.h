@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/task.h"
@@ -60,6 +61,9 @@ struct Options {
   /// All of the above as an INI file, which --config takes back.
   std::string resolved;
 
+  /// What the user should know about the way the options were given.
+  std::vector<std::string> notes;
+
   std::filesystem::path share_directory;
 };
 
@@ -67,11 +71,12 @@ struct Options {
 struct CommandInfo {
   std::string name;
   std::string summary;
-  std::string groups;  // of "data model method train study machine output run input targets"
+  std::string groups;  // of those in option_groups.cpp, and "targets" for words without an option name
 };
 const std::vector<CommandInfo>& commands();
 
-/// Throws UsageError: an unknown command or option (with the nearest), a value of the wrong kind or range.
+/// Throws UsageError: an unknown command or option (with the nearest), a value of the wrong kind or range; InputError
+/// for one in the --config file. The message names the source where that is not the command line.
 Options parse_options(int argc, const char* const* argv);
 
 /// Whether the arguments ask for help or the version alone; the text then.
@@ -83,6 +88,8 @@ std::filesystem::path model_directory(const Options& options);
 data::TaskFiles task_files(const Options& options);
 /// --samples as numbers; empty: all.
 std::vector<std::int64_t> sample_counts(const Options& options);
+/// One --ood: "NAME=FILE" -> {"NAME", "FILE"}.
+std::pair<std::string, std::filesystem::path> named_file(const std::string& text);
 /// --lrs as numbers; empty: each method's own.
 std::vector<double> learning_rates(const Options& options);
 /// "a,b" -> {"a", "b"}.

@@ -32,7 +32,7 @@ class Terminal {
       return;
     }
     const auto now = Clock::now();
-    if (now - last_progress_ < (interactive_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(30000)))
+    if (now - last_progress_ < (interactive_ ? std::chrono::milliseconds(200) : std::chrono::milliseconds(5000)))
       return;
     last_progress_ = now;
     if (interactive_) {
@@ -67,8 +67,10 @@ Log terminal_log(int rank) {
           [terminal](std::string_view text) { terminal->progress(text); }};
 }
 
-void print_error(const std::string& message) {
-  std::fprintf(stderr, "%sdtrain: error: %s\n", isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "", message.c_str());
+void print_error(const std::string& message) { print_notice("error: " + message); }
+
+void print_notice(const std::string& message) {
+  std::fprintf(stderr, "%sdtrain: %s\n", isatty(STDERR_FILENO) != 0 ? "\r\033[K" : "", message.c_str());
 }
 
 }  // namespace dtrain::launcher

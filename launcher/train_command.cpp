@@ -9,27 +9,90 @@
 #include "model/classifier_files.h"
 #include "peft/registry.h"
 #include "peft/trained_model.h"
+#include "study/plan.h"
 #include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/results.h"
 
 namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What a run trains on, chooses its steps by, and is tested on.
+struct Sets {
+  data::TokenDataset train;
+  data::TokenDataset dev;
+  std::vector<std::pair<std::string, data::TokenDataset>> tests;
+};
+
+Sets choose_sets(const Options& options, const Session& session, const data::Task& task) {
+  const auto counts = sample_counts(options);
+  Sets sets{training_examples(task, counts.empty() ? 0 : counts[0], options.subset_seed), {}, {}};
+  if (sets.train.size() < session.control().size()) {
+    throw UsageError(
+        fmt::format("{} ranks, but only {} training examples: some ranks would never have work. Start fewer ranks.",
+                    session.control().size(), sets.train.size()));
+  }
+  sets.dev = capped(task.dev, task.labels.size(), study::dev_examples(sets.train.size(), task.dev.size()), 0);
+  if (task.test.size() > 0)
+    sets.tests.emplace_back("test", capped(task.test, task.labels.size(), options.test_samples, 0));
+  for (const auto& [name, set] : task.ood)
+    sets.tests.emplace_back("ood." + name, capped(set, task.labels.size(), options.ood_samples, 0));
+  return sets;
+}
+
+bool is_finished(const fs::path& output, const Session& session) {
+  const auto finished = at::tensor({fs::exists(output / "results.json") ? 1 : 0}, at::kInt);
+  session.control().broadcast(finished, 0);
+  return finished.item<int>() == 1;
+}
+
+// The first lines: what is trained, on what, and what each step sends.
+void describe(model::Classifier& classifier, const train::TrainOptions& training, const fs::path& directory,
+              const data::Task& task, const Sets& sets, const Session& session) {
+  std::int64_t all = 0;
+  std::int64_t trainable = 0;
+  for (const auto* parameter : classifier.parameters()) {
+    all += parameter->value().numel();
+    if (parameter->trainable()) trainable += parameter->value().numel();
+  }
+  const auto part = [](const data::TokenDataset& used, const data::TokenDataset& given) {
+    return used.size() == given.size() ? count_text(used.size())
+                                       : fmt::format("{} of {}", count_text(used.size()), count_text(given.size()));
+  };
+  std::string data = fmt::format("data: {}, {} classes, {} training and {} dev examples", task.name, task.labels.size(),
+                                 part(sets.train, task.train), part(sets.dev, task.dev));
+  for (const auto& [name, set] : sets.tests) data += fmt::format(", {} {}", name, count_text(set.size()));
+  const auto& log = session.log();
+  log.line(data);
+  log.line(fmt::format("model: {}, {} parameters, {} pooling", fs::absolute(directory).filename().string(),
+                       count_text(all), model::pooling_name(classifier.pooling())));
+  log.line(fmt::format("method: {}, learning rate {}, {} trainable parameters ({:.3g} %), {} all-reduced a step",
+                       training.method.text(), train::learning_rate_of(training), count_text(trainable),
+                       100.0 * static_cast<double>(trainable) / static_cast<double>(all),
+                       bytes_text(session.control().size() > 1 ? 4.0 * static_cast<double>(trainable) : 0.0)));
+}
+
+}  // namespace
 
 void run_train(const Options& options, const Session& session) {
   const auto& log = session.log();
-  if (!options.output.empty()) prepare_output(options, session);
+  const fs::path output = options.output;
+  if (sample_counts(options).size() > 1) throw UsageError("--samples: train takes one number; compare takes a list");
+  if ((options.resume || options.overwrite) && output.empty())
+    throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
+  if (options.resume && is_finished(output, session)) {
+    log.line(fmt::format("{}: this run is finished, there is nothing to resume; --overwrite starts it anew",
+                         (output / "results.json").string()));
+    return;
+  }
+  // What --overwrite replaces stays until the new run is known to have its data and model.
+  if (!output.empty() && !options.overwrite) prepare_output(options, session);
   log.line(session.description());
   const data::Task task = load_task(options, session);
-  const auto counts = sample_counts(options);
-  if (counts.size() > 1) throw UsageError("--samples: train takes one number; compare takes a list");
-  const auto examples = training_examples(task, counts.empty() ? 0 : counts[0], options.subset_seed);
+  const Sets sets = choose_sets(options, session, task);
   const train::RunContext context = session.context();
-  if (examples.size() < session.control().size()) {
-    throw UsageError(
-        fmt::format("{} ranks, but only {} training examples: some ranks would never have work. Start fewer ranks.",
-                    session.control().size(), examples.size()));
-  }
-
   train::TrainOptions training = options.training;
   training.cache_memory = cache_memory(options, session);
   const auto directory = model_directory(options);
@@ -39,56 +102,57 @@ void run_train(const Options& options, const Session& session) {
                                             .head_seed = training.seed,
                                             .device = context.device});
   peft::make_method(training.method)->attach(*classifier, training.seed);
-  log.line(fmt::format("{} on {}: {} examples, {} classes, learning rate {}, {} pooling", training.method.text(),
-                       task.name, count_text(examples.size()), task.labels.size(), train::learning_rate_of(training),
-                       model::pooling_name(classifier->pooling())));
+  if (!output.empty() && options.overwrite) prepare_output(options, session);
+  describe(*classifier, training, directory, task, sets, session);
 
-  const std::filesystem::path output = options.output;
   train::RunFiles files;
-  if (!options.output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
+  if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
   train::FeatureStore features(training.cache_memory);
   train::RunResult result;
-  result.report = train::train(*classifier, examples, task.dev, training, files, context, features);
+  result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);
   result.options = training;
   result.model = directory.string();
   result.task = task.name;
-  result.samples = examples.size();
+  result.samples = sets.train.size();
   result.ranks = session.control().size();
   result.notes = task.notes;
+  fs::path saved;
+  if (!output.empty()) {
+    // Before the tests: they take time, and the training took more.
+    on_first_rank(session, [&] {
+      saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output);
+      result.stored_bytes = peft::stored_bytes(saved);
+    });
+  }
 
   if (result.report.dev) result.metrics.emplace_back("dev", *result.report.dev);
-  std::vector<std::pair<std::string, data::TokenDataset>> tests;
-  if (task.test.size() > 0) tests.emplace_back("test", capped(task.test, task.labels.size(), options.test_samples, 0));
-  for (const auto& [name, set] : task.ood)
-    tests.emplace_back("ood." + name, capped(set, task.labels.size(), options.ood_samples, 0));
-  for (const auto& [name, set] : tests) {
+  for (const auto& [name, set] : sets.tests) {
     const auto logits = train::score(*classifier, set, context, &features);
     std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
     result.metrics.emplace_back(name, train::compute_metrics(logits, train::collate_labels(set, all, at::kCPU)));
-    if (options.output.empty()) continue;
+    if (output.empty()) continue;
     on_first_rank(session, [&, name = name, set = set] {
       ensure_directory(output / "predictions");
       train::write_predictions(output / "predictions" / (name + ".tsv"), logits, set, task.labels.names());
     });
   }
-  log.line("\n" + train::metrics_table(result.metrics));
-  log.line(fmt::format("{} trainable parameters, {} all-reduced a step, {:.0f} samples/s, {} in all, peak memory {}",
-                       count_text(result.report.trainable_parameters),
-                       bytes_text(static_cast<double>(result.report.allreduce_bytes_per_step)),
-                       result.report.samples_per_second, duration_text(result.report.train_seconds),
-                       bytes_text(static_cast<double>(result.report.peak_memory_bytes))));
-  if (options.output.empty()) {
-    log.line("nothing is kept: name a directory with --output");
-    return;
+  if (!output.empty()) {
+    on_first_rank(session, [&] {
+      write_file_atomically(output / "results.json", train::run_json(result, task.labels.names()).dump(2) + "\n");
+    });
   }
-  on_first_rank(session, [&] {
-    const auto saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output);
-    result.stored_bytes = peft::stored_bytes(saved);
-    write_file_atomically(output / "results.json", train::run_json(result, task.labels.names()).dump(2) + "\n");
+  log.line("\n" + train::metrics_table(result.metrics));
+  log.line(fmt::format("{:.0f} samples/s, {} of training in all, best at step {} of {}, peak memory {}",
+                       result.report.samples_per_second, duration_text(result.report.train_seconds),
+                       result.report.best_step, result.report.steps,
+                       bytes_text(static_cast<double>(result.report.peak_memory_bytes))));
+  if (output.empty()) {
+    log.line("nothing is kept: name a directory with --output");
+  } else {
     log.line(fmt::format("written: {} ({}), {}", saved.string(), bytes_text(static_cast<double>(result.stored_bytes)),
                          (output / "results.json").string()));
-  });
+  }
 }
 
 }  // namespace dtrain::launcher

@@ -1,0 +1,133 @@
+#include "launcher/option_checks.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/nearest_name.h"
+#include "model/pooling.h"
+#include "peft/registry.h"
+#include "study/plan.h"
+#include "train/metrics.h"
+
+namespace dtrain::launcher {
+namespace {
+
+double positive_number(const std::string& text, const std::string& option) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value) || value <= 0) {
+    throw UsageError(fmt::format("--{}: expected a number above 0, found '{}'", option, text));
+  }
+  return value;
+}
+
+std::int64_t byte_count(const std::string& text) {
+  std::string digits = text;
+  double unit = 1;
+  const std::string units = "KMGT";
+  if (!digits.empty() && units.find(static_cast<char>(std::toupper(digits.back()))) != std::string::npos) {
+    unit = std::pow(1024.0, 1.0 + static_cast<double>(units.find(static_cast<char>(std::toupper(digits.back())))));
+    digits.pop_back();
+  }
+  double number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (error != std::errc() || end != digits.data() + digits.size() || !(number >= 0 && number * unit < 1e18)) {
+    throw UsageError(fmt::format("--cache-memory: expected bytes, such as 500M or 4G, found '{}'", text));
+  }
+  return static_cast<std::int64_t>(number * unit);
+}
+
+void require(bool holds, const std::string& option, const std::string& expected, const std::string& found) {
+  if (!holds) throw UsageError(fmt::format("--{}: expected {}, found {}", option, expected, found));
+}
+
+}  // namespace
+
+void check_options(Options& o) {
+  auto& t = o.training;
+  require(std::isfinite(o.epochs) && o.epochs > 0, "epochs", "a number above 0", fmt::format("{}", o.epochs));
+  require(t.min_steps >= 1, "min-steps", "at least 1", std::to_string(t.min_steps));
+  require(o.max_steps >= 0, "max-steps", "0 or more", std::to_string(o.max_steps));
+  require(t.batch_size >= 1, "batch-size", "at least 1", std::to_string(t.batch_size));
+  require(t.micro_batch_size >= 0, "micro-batch-size", "0 or more", std::to_string(t.micro_batch_size));
+  require(t.virtual_ranks >= 0, "virtual-ranks", "0 or more", std::to_string(t.virtual_ranks));
+  require(t.save_steps >= 0, "save-steps", "0 or more", std::to_string(t.save_steps));
+  require(t.log_steps >= 1, "log-steps", "at least 1", std::to_string(t.log_steps));
+  require(t.weight_decay >= 0 && std::isfinite(t.weight_decay), "weight-decay", "0 or more",
+          fmt::format("{}", t.weight_decay));
+  require(t.warmup_ratio >= 0 && t.warmup_ratio < 1, "warmup-ratio", "from 0 to below 1",
+          fmt::format("{}", t.warmup_ratio));
+  require(t.max_gradient_norm >= 0 && std::isfinite(t.max_gradient_norm), "max-grad-norm", "0 or more",
+          fmt::format("{}", t.max_gradient_norm));
+  require(t.bucket_bytes >= 1, "bucket-bytes", "at least 1", std::to_string(t.bucket_bytes));
+  require(o.max_length >= 3 && o.max_length <= 1 << 20, "max-length", "at least 3", std::to_string(o.max_length));
+  require(o.test_samples >= 0, "test-samples", "0 or more", std::to_string(o.test_samples));
+  require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));
+  require(o.seeds >= 1, "seeds", "at least 1", std::to_string(o.seeds));
+  require(o.threads >= 0 && o.threads <= 1024, "threads", "from 0 to 1024", std::to_string(o.threads));
+  require(std::isfinite(o.comm_timeout) && o.comm_timeout > 0, "comm-timeout", "seconds above 0",
+          fmt::format("{}", o.comm_timeout));
+  const auto one_of = [](const std::string& value, const std::string& option, const std::vector<std::string>& choices) {
+    if (std::find(choices.begin(), choices.end(), value) != choices.end()) return;
+    throw UsageError(fmt::format("--{}: expected one of {}, found '{}'{}", option, fmt::join(choices, ", "), value,
+                                 did_you_mean(value, choices)));
+  };
+  one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
+  one_of(o.device, "device", {"auto", "cpu", "cuda"});
+  one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
+  one_of(t.select_metric, "select-metric", train::metric_names());
+  if (o.pooling != "auto") model::pooling_from_name(o.pooling);
+  require(!(o.resume && o.overwrite), "resume", "one of --resume and --overwrite", "both");
+  for (const auto& named : o.ood) named_file(named);
+
+  t.method = peft::parse_method_spec(o.method);
+  peft::make_method(t.method);
+  t.epochs = o.epochs;
+  if (o.max_steps > 0) t.max_steps = o.max_steps;
+  if (!o.lr.empty()) t.learning_rate = positive_number(o.lr, "lr");
+  learning_rates(o);
+  if (o.command == "compare") study::method_plans(split_list(o.methods), {});
+  sample_counts(o);
+  if (!o.cache_memory.empty()) t.cache_memory = byte_count(o.cache_memory);
+}
+
+std::vector<std::int64_t> sample_counts(const Options& options) {
+  std::vector<std::int64_t> counts;
+  for (const std::string& text : split_list(options.samples)) {
+    std::int64_t count = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+    if (error != std::errc() || end != text.data() + text.size() || count < 2) {
+      throw UsageError(fmt::format("--samples: expected whole numbers from 2, found '{}'", text));
+    }
+    counts.push_back(count);
+  }
+  return counts;
+}
+
+std::pair<std::string, std::filesystem::path> named_file(const std::string& text) {
+  const std::size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size())
+    throw UsageError(fmt::format("--ood: expected NAME=FILE, found '{}'", text));
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
+std::vector<double> learning_rates(const Options& options) {
+  std::vector<double> rates;
+  for (const std::string& text : split_list(options.lrs)) rates.push_back(positive_number(text, "lrs"));
+  return rates;
+}
+
+std::vector<std::string> split_list(const std::string& text) {
+  std::vector<std::string> parts;
+  std::stringstream stream(text);
+  for (std::string part; std::getline(stream, part, ',');) parts.push_back(part);
+  return parts;
+}
+
+}  // namespace dtrain::launcher

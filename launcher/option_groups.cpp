@@ -1,0 +1,177 @@
+#include "launcher/option_groups.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/program_options.hpp>
+#include <type_traits>
+#include <typeinfo>
+
+namespace dtrain::launcher {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr unsigned kLineLength = 100;
+
+template <typename Value>
+po::typed_value<Value>* bound(Value& value, const char* name = std::is_floating_point_v<Value> ? "X" : "N") {
+  return po::value<Value>(&value)->default_value(value, fmt::format("{}", value))->value_name(name);
+}
+
+// An option whose default is decided later, from other facts.
+po::typed_value<std::string>* open(std::string& value, const char* name) {
+  return po::value<std::string>(&value)->value_name(name);
+}
+
+using Adder = po::options_description_easy_init;
+
+void add_data(Adder add, Options& o) {
+  add("task", bound(o.task, "NAME"), "embedded task, where --train is not given");
+  add("train", open(o.train_file, "FILE"), "training file (TSV, CSV or JSONL)");
+  add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
+  add("test", open(o.test_file, "FILE"), "test file");
+  add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
+  add("samples", open(o.samples, "N"),
+      o.command == "compare" ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
+                             : "training examples to use (default: all)");
+  add("subset-seed", bound(o.subset_seed), "seed of the draw of --samples");
+  add("test-samples", bound(o.test_samples), "test examples to use; 0: all");
+  add("ood-samples", bound(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
+}
+
+void add_columns(Adder add, Options& o) {
+  add("text-column", open(o.text_column, "NAME"), "column of the text (default: text, sentence or sentence1)");
+  add("pair-column", open(o.pair_column, "NAME"), "column of the second text (default: pair or sentence2)");
+  add("label-column", open(o.label_column, "NAME"), "column of the label (default: label)");
+}
+
+void add_tokens(Adder add, Options& o) {
+  add("drop-unknown-labels", po::bool_switch(&o.drop_unknown_labels), "drop rows whose label training did not see");
+  add("max-length", bound(o.max_length), "most tokens of an example, special ones included");
+  add("token-cache", open(o.token_cache, "DIR"), "folder of the token cache; none: off (default: ~/.cache/dtrain)");
+}
+
+void add_model(Adder add, Options& o) {
+  const bool trained = o.command == "evaluate" || o.command == "predict";
+  add("model", open(o.model, "DIR"),
+      trained ? "the adapter's base model (default: where it was when the adapter was trained)"
+              : "Hugging Face model directory (default: the embedded MiniLM)");
+  add("pooling", bound(o.pooling, "NAME"), "auto (as the model says), pooler, cls or mean");
+}
+
+void add_method(Adder add, Options& o) {
+  add("method", bound(o.method, "SPEC"), "NAME[:key=value...], such as lora:r=16; see dtrain methods");
+  add("lr", open(o.lr, "X"), "learning rate (default: the method's)");
+}
+
+void add_study(Adder add, Options& o) {
+  add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
+  add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
+  add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
+}
+
+void add_training(Adder add, Options& o) {
+  auto& t = o.training;
+  add("epochs", bound(o.epochs), "passes over the training data");
+  add("min-steps", bound(t.min_steps), "least steps, in more epochs where data is small");
+  add("max-steps", bound(o.max_steps), "exact number of steps, instead of epochs; 0: by epochs");
+  add("batch-size", bound(t.batch_size), "examples of a step, over all ranks");
+  add("micro-batch-size", bound(t.micro_batch_size), "examples a rank computes at once; 0: its share of the batch");
+  add("seed", bound(t.seed), "seed of the head, the order and dropout");
+  add("weight-decay", bound(t.weight_decay), "AdamW's, not on biases and norms");
+  add("warmup-ratio", bound(t.warmup_ratio), "share of the steps that warm up");
+  add("max-grad-norm", bound(t.max_gradient_norm), "gradients are clipped to this norm; 0: off");
+  add("select-metric", bound(t.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
+  add("virtual-ranks", bound(t.virtual_ranks),
+      "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
+  add("log-steps", bound(t.log_steps), "a line in log.jsonl every so many steps");
+}
+
+void add_checkpoints(Adder add, Options& o) {
+  add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal only");
+}
+
+void add_machine(Adder add, Options& o) {
+  add("precision", bound(o.precision, "NAME"), "fp32, bf16 or auto: bf16 where it is measured faster");
+  add("device", bound(o.device, "NAME"), "auto, cpu or cuda");
+  add("backend", bound(o.backend, "NAME"), "auto, single, mpi or nccl");
+  add("threads", bound(o.threads), "threads of a rank; 0: the node's cores over its ranks");
+  add("comm-timeout", bound(o.comm_timeout, "SECONDS"), "until a collective counts as failed");
+}
+
+void add_reduction(Adder add, Options& o) {
+  add("cache-memory", open(o.cache_memory, "BYTES"),
+      "memory for frozen features, such as 4G (default: a quarter of RAM over the node's ranks)");
+  add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
+  add("overlap", bound(o.training.overlap, "true|false"), "reduce while backward goes on");
+}
+
+void add_output(Adder add, Options& o) {
+  add("output", open(o.output, "DIR"),
+      o.command == "compare" ? "directory for the results (default: dtrain-compare, or the next free number)"
+                             : "directory for the results");
+  add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
+}
+
+void add_resume(Adder add, Options& o) { add("resume", po::bool_switch(&o.resume), "go on with what --output holds"); }
+
+struct Group {
+  const char* name;
+  const char* title;
+  void (*add)(Adder, Options&);
+};
+// Groups of one title form one paragraph of --help.
+constexpr Group kGroups[] = {
+    {"run", "Input",
+     [](Adder add, Options& o) { add("run", open(o.run, "DIR"), "output of a run, a model or an adapter"); }},
+    {"input", "Input",
+     [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},
+    {"data", "Data", add_data},
+    {"columns", "Data", add_columns},
+    {"tokens", "Data", add_tokens},
+    {"model", "Model", add_model},
+    {"method", "Method", add_method},
+    {"study", "Study", add_study},
+    {"train", "Training", add_training},
+    {"checkpoints", "Training", add_checkpoints},
+    {"machine", "Machine", add_machine},
+    {"reduction", "Machine", add_reduction},
+    {"output", "Output", add_output},
+    {"resume", "Output", add_resume},
+};
+
+}  // namespace
+
+po::options_description describe_options(const CommandInfo& command, Options& options) {
+  std::vector<po::options_description> paragraphs;
+  std::vector<std::string> titles;
+  const auto taken = split_list(command.groups);
+  for (const Group& group : kGroups) {
+    if (std::find(taken.begin(), taken.end(), group.name) == taken.end()) continue;
+    if (titles.empty() || titles.back() != group.title) {
+      titles.emplace_back(group.title);
+      paragraphs.emplace_back(group.title, kLineLength);
+    }
+    group.add(paragraphs.back().add_options(), options);
+  }
+  paragraphs.emplace_back("General", kLineLength);
+  paragraphs.back().add_options()("config", po::value<std::string>()->value_name("FILE"), "INI file of these options")(
+      "help", "this text");
+  po::options_description all("", kLineLength);
+  for (const auto& paragraph : paragraphs) all.add(paragraph);
+  return all;
+}
+
+std::string expected_value(const po::option_description& option) {
+  const auto* typed = dynamic_cast<const po::typed_value_base*>(option.semantic().get());
+  if (typed == nullptr) return "";
+  const auto& type = typed->value_type();
+  if (type == typeid(double)) return "a number";
+  if (type == typeid(std::uint64_t)) return "a whole number from 0";
+  if (type == typeid(std::int64_t) || type == typeid(int)) return "a whole number";
+  if (type == typeid(bool)) return "true or false";
+  return "";
+}
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <boost/program_options/options_description.hpp>
+
+#include "launcher/options.h"
+
+namespace dtrain::launcher {
+
+/// The options of a command in the groups that --help shows, bound to the fields of `options`, whose values are the
+/// defaults.
+boost::program_options::options_description describe_options(const CommandInfo& command, Options& options);
+
+/// What a value of the option must be: "a number", "a whole number", "true or false"; "" for text.
+std::string expected_value(const boost::program_options::option_description& option);
+
+}  // namespace dtrain::launcher
