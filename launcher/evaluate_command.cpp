@@ -25,24 +25,42 @@ struct Scoring {
 
 Scoring load(const Options& options, const Session& session, bool labels_required) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run, a model or an adapter");
-  fs::path input = options.input;
-  if (input.empty() && !labels_required) throw UsageError("--input: expected a file of inputs");
-  if (input.empty()) input = data::embedded_task("wordnet", options.share_directory).test;
   const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
   Scoring scoring;
   scoring.trained =
       peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  const auto& config = scoring.trained.classifier->config();
+  check_length(options, config.max_positions, options.run);
   const auto tokenizer = data::load_tokenizer(scoring.trained.tokenizer);
+  const data::LabelMap labels(scoring.trained.labels);
   const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
-  scoring.set = data::load_split(input, columns, data::LabelMap(scoring.trained.labels), options.drop_unknown_labels,
-                                 *tokenizer, tokenize_options(options, session), session.log());
+  const auto read = [&](const fs::path& path) {
+    scoring.set = data::load_split(path, columns, labels, options.drop_unknown_labels, *tokenizer,
+                                   tokenize_options(options, session), session.log());
+  };
+  if (!options.input.empty()) {
+    read(options.input);
+  } else {
+    try {
+      read(data::embedded_task("wordnet", options.share_directory).test);
+    } catch (const InputError& error) {
+      throw UsageError(fmt::format(
+          "--input: expected a file of inputs; without it the embedded task's test set is taken, which does "
+          "not fit {} ({})",
+          options.run, error.what()));
+    }
+  }
   for (const auto& note : scoring.set.texts.notes) session.log().warning(note);
+  session.log().line(session.description());
+  session.log().line(fmt::format("{}: {}, {} classes; {} examples", options.run, scoring.trained.method.text(),
+                                 labels.size(), count_text(scoring.set.examples.size())));
   return scoring;
 }
 
 std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
   const auto& labels = scoring.trained.labels;
-  std::string text = "text\tpair\tpredicted\tprobability";
+  const bool pairs = scoring.set.texts.has_pairs;
+  std::string text = pairs ? "text\tpair\tpredicted\tprobability" : "text\tpredicted\tprobability";
   for (const auto& label : labels) text += "\tp(" + label + ")";
   text += "\n";
   const auto probabilities = at::softmax(logits.to(at::kDouble), 1).contiguous();
@@ -54,8 +72,9 @@ std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
   for (std::size_t i = 0; i < scoring.set.texts.rows.size(); ++i) {
     const double* row = probabilities.const_data_ptr<double>() + i * labels.size();
     const auto best = static_cast<std::size_t>(std::max_element(row, row + labels.size()) - row);
-    text += fmt::format("{}\t{}\t{}\t{:.6f}", one_line(scoring.set.texts.rows[i].text),
-                        one_line(scoring.set.texts.rows[i].pair), labels[best], row[best]);
+    text += one_line(scoring.set.texts.rows[i].text);
+    if (pairs) text += "\t" + one_line(scoring.set.texts.rows[i].pair);
+    text += fmt::format("\t{}\t{:.6f}", labels[best], row[best]);
     for (std::size_t c = 0; c < labels.size(); ++c) text += fmt::format("\t{:.6f}", row[c]);
     text += "\n";
   }
@@ -68,19 +87,22 @@ void run_evaluate(const Options& options, const Session& session) {
   if (!options.output.empty()) prepare_output(options, session);
   Scoring scoring = load(options, session, true);
   const auto metrics = train::evaluate(*scoring.trained.classifier, scoring.set.examples, session.context());
-  session.log().line(train::metrics_table({{"test", metrics}}));
+  session.log().line("\n" + train::metrics_table({{"test", metrics}}));
   if (options.output.empty()) return;
   on_first_rank(session, [&] {
     const nlohmann::json json = {{"schema", 1},
                                  {"method", scoring.trained.method.text()},
                                  {"run", options.run},
                                  {"metrics", {{"test", train::metrics_json(metrics, scoring.trained.labels, true)}}}};
-    write_file_atomically(fs::path(options.output) / "results.json", json.dump(2) + "\n");
+    const fs::path path = fs::path(options.output) / "results.json";
+    write_file_atomically(path, json.dump(2) + "\n");
+    session.log().line(fmt::format("written: {}", path.string()));
   });
 }
 
 void run_predict(const Options& options, const Session& session) {
   if (options.output.empty()) throw UsageError("--output: expected a directory for predictions.tsv");
+  if (options.input.empty()) throw UsageError("--input: expected a file of inputs");
   prepare_output(options, session);
   Scoring scoring = load(options, session, false);
   const auto logits = train::score(*scoring.trained.classifier, scoring.set.examples, session.context());
@@ -89,7 +111,8 @@ void run_predict(const Options& options, const Session& session) {
     ensure_directory(path.parent_path());
     write_file_atomically(path, prediction_lines(scoring, logits));
   });
-  session.log().line(fmt::format("{} predictions in {}", count_text(scoring.set.examples.size()), path.string()));
+  session.log().line(
+      fmt::format("written: {} predictions in {}", count_text(scoring.set.examples.size()), path.string()));
 }
 
 }  // namespace dtrain::launcher

@@ -43,13 +43,17 @@ data::TokenizeOptions tokenize_options(const Options& options, const Session& se
   return tokenize;
 }
 
+void check_length(const Options& options, std::int64_t positions, const std::filesystem::path& model) {
+  if (options.max_length <= positions) return;
+  throw UsageError(
+      fmt::format("--max-length {0} is more than the {1} positions of the model {2}; --max-length {1} fits",
+                  options.max_length, positions, model.string()));
+}
+
 data::Task load_task(const Options& options, const Session& session) {
   const auto directory = model_directory(options);
   const auto config = model::read_encoder_config(directory);
-  if (options.max_length > config.max_positions) {
-    throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}", options.max_length,
-                                 config.max_positions, directory.string()));
-  }
+  check_length(options, config.max_positions, directory);
   const auto tokenizer = data::load_tokenizer(directory);
   if (tokenizer->vocabulary_size() > config.vocabulary_size) {
     throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(),

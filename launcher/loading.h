@@ -16,6 +16,9 @@ namespace dtrain::launcher {
 /// --pooling, unset for auto.
 std::optional<model::Pooling> pooling_option(const Options& options);
 
+/// Throws UsageError where --max-length is more than a model has positions.
+void check_length(const Options& options, std::int64_t positions, const std::filesystem::path& model);
+
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session);
 
 /// The task the options name, tokenized for their model, with what a person should know about it said. With --dev

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <filesystem>
+#include <string>
 #include <system_error>
+#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -28,7 +30,26 @@ bool is_vacant(const fs::path& directory) {
   return true;
 }
 
-void prepare(const Options& options) {
+// The options with what was chosen in place of "auto", so that the file gives the same run on any day.
+std::string resolved(const Options& options, const Session& session) {
+  const std::string automatic = "precision = auto\n";
+  std::string text = options.resolved;
+  const std::size_t found = text.find(automatic);
+  if (found != std::string::npos) text.replace(found, automatic.size(), "precision = " + session.precision() + "\n");
+  return text;
+}
+
+// What a run that was killed left under temporary names.
+void remove_parts(const fs::path& directory) {
+  std::error_code error;
+  std::vector<fs::path> parts;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".part") parts.push_back(entry.path());
+  }
+  for (const auto& part : parts) fs::remove_all(part, error);
+}
+
+void prepare(const Options& options, const Session& session) {
   const fs::path output = options.output;
   std::error_code error;
   check_output(options);
@@ -38,7 +59,10 @@ void prepare(const Options& options) {
   ensure_directory(output);
   if (access(output.c_str(), W_OK) != 0)
     throw UsageError(fmt::format("--output {}: the directory is not writable", output.string()));
-  write_file_atomically(output / "config.ini", options.resolved);
+  for (const auto& directory : {output, output / "checkpoint", output / "predictions"}) remove_parts(directory);
+  // A run that is resumed with other options must not lose its own: the checkpoint tells whether they fit.
+  if (options.command == "train" && options.resume && fs::exists(output / "config.ini", error)) return;
+  write_file_atomically(output / "config.ini", resolved(options, session));
 }
 
 }  // namespace
@@ -76,7 +100,7 @@ void on_first_rank(const Session& session, const std::function<void()>& action) 
 }
 
 void prepare_output(const Options& options, const Session& session) {
-  on_first_rank(session, [&] { prepare(options); });
+  on_first_rank(session, [&] { prepare(options, session); });
 }
 
 }  // namespace dtrain::launcher
