@@ -14,7 +14,11 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
+#include <sstream>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -30,6 +34,8 @@ namespace {
 volatile std::sig_atomic_t stop_signal = 0;
 void note_stop(int signal) { stop_signal = signal; }
 
+constexpr int kStopped = 75;
+
 bool started_by_a_launcher() {
   for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
     if (std::getenv(variable) != nullptr) return true;
@@ -41,21 +47,42 @@ std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
-// Seconds of a product as the encoder has them, the best of a few.
-double product_seconds() {
-  const auto left = at::randn({512, 384});
-  const auto right = at::randn({384, 1536});
-  double best = 1e9;
-  for (int i = 0; i < 6; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    at::mm(left, right);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+// The first "option = value" of `lines` that `others` lacks.
+std::string first_line_not_in(const std::string& others, const std::string& lines) {
+  std::istringstream stream(lines);
+  for (std::string line; std::getline(stream, line);) {
+    if (others.find("\n" + line + "\n") == std::string::npos && !others.starts_with(line + "\n")) return line;
   }
-  return best;
+  return "fewer options";
 }
 
-void set_cpu_products(at::Float32Precision precision) {
-  at::globalContext().setFloat32Precision(at::Float32Backend::MKLDNN, at::Float32Op::MATMUL, precision);
+// How many times as fast as in fp32 a product as the encoder has them is in bf16: the best of a few of each, in turn,
+// because another process may take the cores for a while.
+double bf16_gain() {
+  const auto seconds = [](at::ScalarType type) {
+    const auto left = at::randn({512, 384}).to(type);
+    const auto right = at::randn({384, 1536}).to(type);
+    const auto begin = std::chrono::steady_clock::now();
+    at::mm(left, right);
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  double fp32 = 1e9;
+  double bf16 = 1e9;
+  for (int i = 0; i < 10; ++i) {
+    fp32 = std::min(fp32, seconds(at::kFloat));
+    bf16 = std::min(bf16, seconds(at::kBFloat16));
+  }
+  return fp32 / bf16;
+}
+
+// The precision that a run wrote into its config.ini; empty where there is none.
+std::string precision_of_run(const std::filesystem::path& output) {
+  std::ifstream config(output / "config.ini");
+  constexpr std::string_view kKey = "precision = ";
+  for (std::string line; std::getline(config, line);) {
+    if (line.starts_with(kKey)) return line.substr(kKey.size());
+  }
+  return "";
 }
 
 }  // namespace
@@ -67,8 +94,8 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
-  std::signal(SIGTERM, note_stop);
-  std::signal(SIGUSR1, note_stop);
+  // A file that outgrows a limit is an error of that write, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
 }
 
 MpiEnvironment::~MpiEnvironment() { MPI_Finalize(); }
@@ -87,7 +114,10 @@ int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) cons
     if (done == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   const std::string who = size_ > 1 && (done == 0 || first_failed != 0) ? fmt::format("rank {}: ", rank_) : "";
-  if (exit_code != 0 && (done == 0 || first_failed == rank_)) print_error(who + message);
+  if (exit_code != 0 && (done == 0 || first_failed == rank_)) {
+    if (exit_code == kStopped) print_notice(message);
+    if (exit_code != kStopped) print_error(who + message);
+  }
   // Some ranks still wait for this one in a collective.
   if (done == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
   if (first_failed < size_) MPI_Bcast(&exit_code, 1, MPI_INT, first_failed, MPI_COMM_WORLD);
@@ -95,6 +125,11 @@ int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) cons
 }
 
 Session::Session(const MpiEnvironment& environment, const Options& options) : log_(terminal_log(environment.rank())) {
+  // These end at a step with a checkpoint; the other commands have nothing to save and end at once.
+  if (options.command == "train" || options.command == "compare") {
+    std::signal(SIGTERM, note_stop);
+    std::signal(SIGUSR1, note_stop);
+  }
   if (const char* tasks = std::getenv("SLURM_NTASKS"); tasks != nullptr && std::getenv("SLURM_PROCID") != nullptr) {
     if (std::atoi(tasks) != environment.size()) {
       throw UsageError(fmt::format(
@@ -134,16 +169,24 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
 }
 
 void Session::check_agreement(const Options& options) const {
-  // A digest is enough to see that ranks differ.
-  const std::size_t digest = std::hash<std::string>()(options.command + options.resolved);
-  const auto all = control_->all_gather(at::tensor({static_cast<std::int64_t>(digest)}, at::kLong));
-  for (std::int64_t rank = 1; rank < all.size(0); ++rank) {
-    if (all[rank].item<std::int64_t>() != all[0].item<std::int64_t>()) {
-      throw UsageError(fmt::format(
-          "rank {} was started with other options (or DTRAIN_ variables, or another --config) than rank 0; start all "
-          "ranks alike",
-          rank));
-    }
+  const std::string mine = fmt::format("command = {}\n{}resume = {}\noverwrite = {}\n", options.command,
+                                       options.resolved, options.resume, options.overwrite);
+  const auto bytes = at::empty({static_cast<std::int64_t>(mine.size())}, at::kByte);
+  std::memcpy(bytes.mutable_data_ptr(), mine.data(), mine.size());
+  const auto sizes = control_->all_gather(at::tensor({static_cast<std::int64_t>(mine.size())}, at::kLong));
+  const auto all = control_->all_gather(bytes);
+  std::string first;
+  std::int64_t begin = 0;
+  for (std::int64_t rank = 0; rank < sizes.size(0); ++rank) {
+    const std::int64_t size = sizes[rank].item<std::int64_t>();
+    const std::string theirs(static_cast<const char*>(all.const_data_ptr()) + begin, static_cast<std::size_t>(size));
+    begin += size;
+    if (rank == 0) first = theirs;
+    if (theirs == first) continue;
+    throw UsageError(
+        fmt::format("the ranks were started with different options: {} on rank 0, {} on rank {}. Start all ranks with "
+                    "the same command line, DTRAIN_ variables and --config.",
+                    first_line_not_in(theirs, first), first_line_not_in(first, theirs), rank));
   }
 }
 
@@ -190,22 +233,23 @@ void Session::choose_device(const Options& options, int local_rank, int local_si
 void Session::choose_precision(const Options& options) {
   precision_ = options.precision;
   precision_reason_ = "as asked";
-  if (device_.is_cuda()) {
-    if (precision_ == "auto") precision_ = "bf16";
-    product_type_ = precision_ == "bf16" ? at::kBFloat16 : at::kFloat;
-    return;
+  if (precision_ == "auto" && options.resume) {
+    // A run goes on as it began, whatever is faster this time.
+    const std::string found = control_->rank() == 0 ? precision_of_run(options.output) : "";
+    const auto earlier = at::tensor({found == "bf16" ? 1 : found == "fp32" ? 0 : -1}, at::kInt);
+    control_->broadcast(earlier, 0);
+    if (earlier.item<int>() >= 0) precision_ = earlier.item<int>() == 1 ? "bf16" : "fp32";
+    precision_reason_ = "as before";
   }
+  if (precision_ == "auto" && device_.is_cuda()) precision_ = "bf16";
   if (precision_ == "auto") {
-    const double fp32 = product_seconds();
-    set_cpu_products(at::Float32Precision::BF16);
-    const double bf16 = product_seconds();
     // Every rank must choose alike: the first decides.
-    const auto gain = at::tensor({fp32 / bf16}, at::kDouble);
+    const auto gain = at::tensor({bf16_gain()}, at::kDouble);
     control_->broadcast(gain, 0);
     precision_ = gain[0].item<double>() > 1.2 ? "bf16" : "fp32";
     precision_reason_ = fmt::format("bf16 products are {:.1f}x as fast here", gain[0].item<double>());
   }
-  set_cpu_products(precision_ == "bf16" ? at::Float32Precision::BF16 : at::Float32Precision::IEEE);
+  product_type_ = precision_ == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
 train::RunContext Session::context() const {
@@ -213,10 +257,13 @@ train::RunContext Session::context() const {
 }
 
 std::string Session::description() const {
-  return fmt::format("{} rank{} ({}), {}, {} thread{} each, {}{}", control_->size(), control_->size() == 1 ? "" : "s",
-                     gradients_->name(), device_.is_cuda() ? "one GPU each" : fmt::format("{} cores", cores_), threads_,
-                     threads_ == 1 ? "" : "s", precision_,
-                     precision_reason_.empty() ? "" : " (" + precision_reason_ + ")");
+  const int ranks = control_->size();
+  const auto counted = [](int count, const char* noun) {
+    return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+  };
+  return fmt::format("{} (back end {}) on {}, {} each on {}, {} products ({})", counted(ranks, "rank"),
+                     gradients_->name(), device_.is_cuda() ? ranks == 1 ? "one GPU" : "one GPU each" : "the CPU",
+                     counted(threads_, "thread"), counted(cores_, "core"), precision_, precision_reason_);
 }
 
 }  // namespace dtrain::launcher

@@ -14,8 +14,7 @@
 
 namespace dtrain::launcher {
 
-/// MPI from its initialisation to its end: every process makes one, first of all. Signals SIGTERM and SIGUSR1 are
-/// noted.
+/// MPI from its initialisation to its end: every process makes one, first of all.
 class MpiEnvironment {
  public:
   MpiEnvironment(int* argc, char*** argv);
@@ -36,7 +35,8 @@ class MpiEnvironment {
   int size_ = 1;
 };
 
-/// What a command runs on: the ranks, this rank's device and cores.
+/// What a command runs on: the ranks, this rank's device and cores. For train and compare SIGTERM and SIGUSR1 are
+/// noted, and the context's `stop_requested` tells.
 class Session {
  public:
   /// Collective. Throws UsageError for a world size that is not SLURM's, more ranks than GPUs on a node, a back end
@@ -47,7 +47,7 @@ class Session {
   const Log& log() const { return log_; }
   /// One line on what the run runs on.
   std::string description() const;
-  /// "fp32" or "bf16", as chosen; `reason` says how.
+  /// "fp32" or "bf16": as asked, as the run that is resumed began, or what this machine computes faster.
   const std::string& precision() const { return precision_; }
   int threads() const { return threads_; }
   dist::Communicator& control() const { return *control_; }

@@ -6,19 +6,19 @@
 #include <cmath>
 
 #include "model/autograd.h"
-#include "model/kernels/real_type.h"
+#include "model/kernels/stored_type.h"
 
 namespace dtrain::model {
 namespace {
 
-template <typename Real>
-kernels::Attention<Real> arguments(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                   const at::Tensor& offsets, std::int64_t heads, std::int64_t max_length,
-                                   const kernels::Dropout& dropout) {
-  kernels::Attention<Real> a{};
-  a.query = query.const_data_ptr<Real>();
-  a.key = key.const_data_ptr<Real>();
-  a.value = value.const_data_ptr<Real>();
+template <typename Real, typename Stored>
+kernels::Attention<Real, Stored> arguments(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                           const at::Tensor& offsets, std::int64_t heads, std::int64_t max_length,
+                                           const kernels::Dropout& dropout) {
+  kernels::Attention<Real, Stored> a{};
+  a.query = kernels::stored_data<Stored>(query);
+  a.key = kernels::stored_data<Stored>(key);
+  a.value = kernels::stored_data<Stored>(value);
   a.stride = query.size(1);
   a.offsets = offsets.const_data_ptr<std::int64_t>();
   a.heads = heads;
@@ -36,17 +36,17 @@ struct AttentionNode : torch::autograd::Node {
     auto query_gradient = at::empty_like(query);
     auto key_gradient = at::empty_like(query);
     auto value_gradient = at::empty_like(query);
-    kernels::for_real_type(upstream, [&]<typename Real>(Real) {
-      auto a = arguments<Real>(query, key, value, offsets, heads, max_length, dropout);
-      a.output = output.mutable_data_ptr<Real>();
+    kernels::for_stored_type(upstream, [&]<typename Real, typename Stored>() {
+      auto a = arguments<Real, Stored>(query, key, value, offsets, heads, max_length, dropout);
+      a.output = kernels::mutable_stored_data<Stored>(output);
       a.log_sum = log_sum.mutable_data_ptr<Real>();
-      a.output_gradient = upstream.const_data_ptr<Real>();
-      a.query_gradient = query_gradient.mutable_data_ptr<Real>();
-      a.key_gradient = key_gradient.mutable_data_ptr<Real>();
-      a.value_gradient = value_gradient.mutable_data_ptr<Real>();
+      a.output_gradient = kernels::stored_data<Stored>(upstream);
+      a.query_gradient = kernels::mutable_stored_data<Stored>(query_gradient);
+      a.key_gradient = kernels::mutable_stored_data<Stored>(key_gradient);
+      a.value_gradient = kernels::mutable_stored_data<Stored>(value_gradient);
       a.gradient_stride = query.size(1);
       at::parallel_for(0, (offsets.size(0) - 1) * heads, 1, [&](std::int64_t first, std::int64_t last) {
-        kernels::loops<Real>().attention_backward(a, first, last);
+        kernels::loops<Real, Stored>().attention_backward(a, first, last);
       });
     });
     return {query_gradient, key_gradient, value_gradient};
@@ -77,13 +77,17 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
     const auto plain_value = value.contiguous();
     output = at::empty_like(plain_query);
     at::Tensor log_sum;
-    if (needed) log_sum = at::empty({query.size(0), heads}, query.options());
-    kernels::for_real_type(plain_query, [&]<typename Real>(Real) {
-      auto a = arguments<Real>(plain_query, plain_key, plain_value, batch.offsets, heads, batch.max_length, dropout);
-      a.output = output.mutable_data_ptr<Real>();
+    if (needed) {
+      const auto real = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+      log_sum = at::empty({query.size(0), heads}, query.options().dtype(real));
+    }
+    kernels::for_stored_type(plain_query, [&]<typename Real, typename Stored>() {
+      auto a =
+          arguments<Real, Stored>(plain_query, plain_key, plain_value, batch.offsets, heads, batch.max_length, dropout);
+      a.output = kernels::mutable_stored_data<Stored>(output);
       if (needed) a.log_sum = log_sum.mutable_data_ptr<Real>();
       at::parallel_for(0, batch.examples() * heads, 1, [&](std::int64_t first, std::int64_t last) {
-        kernels::loops<Real>().attention_forward(a, first, last);
+        kernels::loops<Real, Stored>().attention_forward(a, first, last);
       });
     });
     if (needed) {

@@ -67,7 +67,10 @@ class Bert final : public Encoder {
   int layers() const override { return static_cast<int>(layers_.size()); }
 
   at::Tensor embed(const TokenBatch& batch, ForwardContext& context) override {
-    const auto sum = embed_tokens(batch, words_, positions_, types_);
+    // A model of one token type does not tell the segments of a pair apart.
+    TokenBatch typed = batch;
+    if (config_.token_types == 1) typed.types = at::zeros_like(batch.types);
+    const auto sum = embed_tokens(typed, words_, positions_, types_);
     // BERT drops after this norm, not before it.
     const auto normalized = norm_.forward(sum, {}, {});
     return dropout(normalized, context.next_dropout(config_.hidden_dropout));

@@ -51,7 +51,8 @@ at::Tensor Classifier::head(const at::Tensor& selected, ForwardContext& context)
   context.enter_stage(head_stage());
   auto pooled = pooling_ == Pooling::pooler ? at::tanh(pooler.forward(selected, context)) : selected;
   pooled = dropout(pooled, context.next_dropout(config_.classifier_dropout));
-  return classifier.forward(pooled, context);
+  const auto logits = classifier.forward(pooled, context);
+  return logits.scalar_type() == at::kBFloat16 ? logits.to(at::kFloat) : logits;
 }
 
 int Classifier::first_trainable_stage() {
@@ -112,7 +113,7 @@ std::vector<Linear*> Classifier::linears() {
     const auto linears = encoder_->layer_linears(layer);
     all.insert(all.end(), linears.begin(), linears.end());
   }
-  if (pooling_ == Pooling::pooler) all.push_back(&pooler);
+  if (pooling_ == Pooling::pooler && !pooler_is_new) all.push_back(&pooler);
   return all;
 }
 

@@ -46,11 +46,14 @@ class Classifier {
   std::vector<Parameter*> stage_parameters(int stage);
   /// All that a Hugging Face directory holds: without slots, and with the pooler where it is loaded but not used.
   std::vector<Parameter*> stored_parameters();
-  /// Every linear map below the classifier, in order: the encoder's, and the pooler where it is used.
+  /// Every pretrained linear map below the classifier, in order: the encoder's, and the pooler where it is used.
   std::vector<Linear*> linears();
 
   /// BERT's pooler; undefined values where the checkpoint has none and the pooling needs none.
   Linear pooler;
+  /// The checkpoint has no pooler, but the pooling needs one: it was drawn anew, and is part of the head, as the
+  /// classifier is: every method trains it and saves it.
+  bool pooler_is_new = false;
   Linear classifier;
 
  private:

@@ -51,6 +51,7 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
                                    options.directory.string(), pooler));
     }
     draw(model->pooler, config.initializer_range, generator);
+    model->pooler_is_new = true;
   }
   if (options.trained_head) {
     if (!file.contains(model->classifier.weight.name())) {

@@ -6,20 +6,20 @@
 #include <algorithm>
 
 #include "model/autograd.h"
-#include "model/kernels/real_type.h"
+#include "model/kernels/stored_type.h"
 
 namespace dtrain::model {
 namespace {
 
 at::Tensor masked(const at::Tensor& input, const kernels::Dropout& dropout) {
   auto output = at::empty_like(input);
-  kernels::for_real_type(input, [&]<typename Real>(Real) {
-    const Real* in = input.const_data_ptr<Real>();
-    Real* out = output.mutable_data_ptr<Real>();
+  kernels::for_stored_type(input, [&]<typename Real, typename Stored>() {
+    const auto* in = kernels::stored_data<Stored>(input);
+    auto* out = kernels::mutable_stored_data<Stored>(output);
     constexpr std::int64_t kBlock = 64;
     const std::int64_t blocks = (input.numel() + kBlock - 1) / kBlock;
     at::parallel_for(0, blocks, 256, [&](std::int64_t first, std::int64_t last) {
-      kernels::loops<Real>().dropout(dropout, in, out, first * kBlock, std::min(last * kBlock, input.numel()));
+      kernels::loops<Real, Stored>().dropout(dropout, in, out, first * kBlock, std::min(last * kBlock, input.numel()));
     });
   });
   return output;

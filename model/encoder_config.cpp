@@ -16,11 +16,16 @@ namespace {
 using nlohmann::json;
 
 json parse(const std::filesystem::path& path) {
+  json document;
   try {
-    return json::parse(read_file(path));
+    document = json::parse(read_file(path));
   } catch (const json::parse_error& error) {
     throw InputError(fmt::format("{}: not valid JSON: {}", path.string(), error.what()));
   }
+  if (!document.is_object()) {
+    throw InputError(fmt::format("{}: expected a JSON object, found {}", path.string(), document.type_name()));
+  }
+  return document;
 }
 
 class Reader {
@@ -57,26 +62,48 @@ class Reader {
 };
 
 Pooling default_pooling(const std::filesystem::path& directory, const json& document) {
-  if (document.contains("dtrain_pooling")) return pooling_from_name(document["dtrain_pooling"].get<std::string>());
+  if (document.contains("dtrain_pooling")) {
+    const json& name = document["dtrain_pooling"];
+    for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
+      if (name == pooling_name(pooling)) return pooling;
+    }
+    throw InputError(fmt::format("{}: 'dtrain_pooling' must be pooler, cls or mean, found {}",
+                                 (directory / "config.json").string(), name.dump()));
+  }
   const auto path = directory / "1_Pooling" / "config.json";
   if (!std::filesystem::exists(path)) return Pooling::pooler;
   const json pooling = parse(path);
-  if (pooling.value("pooling_mode_mean_tokens", false)) return Pooling::mean;
-  if (pooling.value("pooling_mode_cls_token", false)) return Pooling::cls;
+  const auto chosen = [&](const char* key) { return pooling.contains(key) && pooling[key] == true; };
+  if (chosen("pooling_mode_mean_tokens")) return Pooling::mean;
+  if (chosen("pooling_mode_cls_token")) return Pooling::cls;
   throw InputError(
       fmt::format("{}: this pooling is not supported; expected pooling_mode_mean_tokens or "
                   "pooling_mode_cls_token to be true. Choose with --pooling.",
                   path.string()));
 }
 
-std::vector<std::string> label_names(const json& document) {
+bool is_classifier(const json& document) {
+  const auto architectures = document.find("architectures");
+  return architectures != document.end() && architectures->is_array() && !architectures->empty() &&
+         architectures->front().is_string() &&
+         architectures->front().get<std::string>().ends_with("ForSequenceClassification");
+}
+
+std::vector<std::string> label_names(const json& document, const std::filesystem::path& path) {
+  const auto labels = document.find("id2label");
+  if (labels == document.end() || labels->is_null()) {
+    // transformers leaves out what is its default: two labels.
+    return is_classifier(document) ? std::vector<std::string>{"LABEL_0", "LABEL_1"} : std::vector<std::string>{};
+  }
   std::vector<std::string> names;
-  if (!document.contains("id2label") || !document["id2label"].is_object()) return names;
-  const json& labels = document["id2label"];
-  for (std::size_t id = 0; id < labels.size(); ++id) {
-    const auto found = labels.find(std::to_string(id));
-    if (found == labels.end() || !found->is_string()) return {};
-    names.push_back(found->get<std::string>());
+  for (std::size_t id = 0; id < labels->size(); ++id) {
+    const auto key = std::to_string(id);
+    if (!labels->is_object() || !labels->contains(key) || !(*labels)[key].is_string()) {
+      throw InputError(fmt::format("{}: 'id2label' must give a name to each of the ids 0 to {}, found {}",
+                                   path.string(), labels->size() - 1,
+                                   labels->dump(-1, ' ', false, json::error_handler_t::replace).substr(0, 200)));
+    }
+    names.push_back((*labels)[key].get<std::string>());
   }
   return names;
 }
@@ -129,7 +156,7 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
                                  path.string(), positions));
   }
   config.pooling = default_pooling(model_directory, config.json);
-  config.labels = label_names(config.json);
+  config.labels = label_names(config.json, path);
   return config;
 }
 

@@ -30,7 +30,8 @@ class ForwardContext {
   /// The dropout of the next place that has one: of probability 0 where this stage does not train.
   kernels::Dropout next_dropout(double probability);
 
-  /// The type of matrix products on CUDA: float, or bfloat16 with float accumulation and results cast back.
+  /// The type of matrix products: bfloat16 (accumulated in float; activations between a product and the next norm stay
+  /// so), or float for the type that the parameters have.
   at::ScalarType product_type = at::kFloat;
 
  private:

@@ -7,8 +7,8 @@
 namespace dtrain::model {
 namespace {
 
-at::Tensor cast(const at::Tensor& tensor, at::ScalarType type) {
-  return type == at::kBFloat16 && tensor.is_cuda() ? tensor.to(type) : tensor;
+at::Tensor as_product_input(const at::Tensor& tensor, at::ScalarType product_type) {
+  return product_type == at::kBFloat16 ? tensor.to(product_type) : tensor;
 }
 
 struct LinearNode : torch::autograd::Node {
@@ -20,26 +20,19 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      const auto product =
-          at::mm(cast(gradient, product_type), cast(weight.value(), product_type)).to(gradient.scalar_type());
-      input_gradient = scale == 1 ? product : product.mul_(scale);
+      input_gradient = at::mm(gradient, weight.product_value(product_type));
+      if (scale != 1) input_gradient.mul_(scale);
     }
-    if (weight.trainable()) {
-      const auto scaled = scale == 1 ? gradient : gradient * scale;
-      weight.add_product(scaled, input);
-    }
+    if (weight.trainable()) weight.add_product(gradient, input, scale);
     if (bias != nullptr && bias->trainable()) bias->add_row_sum(gradient);
-    variable_list result{input_gradient};
-    if (task_should_compute_output(1)) result.push_back(gradient);
-    result.resize(2);
-    return result;
+    return {input_gradient, task_should_compute_output(1) ? gradient : at::Tensor()};
   }
 
   void release_variables() override { input.reset(); }
 
   Parameter& weight;
   Parameter* bias;
-  at::Tensor input;  // kept only for the weight's gradient
+  at::Tensor input;  // as the product took it; kept only for the weight's gradient
   at::ScalarType product_type = at::kFloat;
   double scale = 1;
 };
@@ -49,21 +42,20 @@ struct LinearNode : torch::autograd::Node {
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type,
                   double scale, const at::Tensor& addend) {
   at::Tensor output;
+  at::Tensor factor;
   {
     const at::NoGradGuard no_grad;
-    const auto plain = cast(input, product_type);
-    const auto matrix = cast(weight.value(), product_type).t();
+    factor = as_product_input(input.detach(), product_type);
+    const auto matrix = weight.product_value(product_type).t();
     if (addend.defined()) {
-      output = plain.scalar_type() == addend.scalar_type()
-                   ? at::addmm(addend, plain, matrix, 1, scale)
-                   : addend + at::mm(plain, matrix).to(addend.scalar_type()).mul_(scale);
-      if (bias != nullptr) output.add_(bias->value());
+      output = at::addmm(addend, factor, matrix, 1, scale);
+      if (bias != nullptr) output.add_(bias->product_value(product_type));
     } else if (bias != nullptr && scale == 1) {
-      output = at::addmm(cast(bias->value(), product_type), plain, matrix).to(input.scalar_type());
+      output = at::addmm(bias->product_value(product_type), factor, matrix);
     } else {
-      output = at::mm(plain, matrix).to(input.scalar_type());
+      output = at::mm(factor, matrix);
       if (scale != 1) output.mul_(scale);
-      if (bias != nullptr) output.add_(bias->value());
+      if (bias != nullptr) output.add_(bias->product_value(product_type));
     }
   }
   const bool bias_trains = bias != nullptr && bias->trainable();
@@ -74,7 +66,7 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, a
   node->product_type = product_type;
   node->scale = scale;
   if (weight.trainable()) {
-    node->input = input.detach();
+    node->input = factor;
     weight.expect_gradient();
   }
   if (bias_trains) bias->expect_gradient();

@@ -11,8 +11,10 @@
 
 namespace dtrain::model {
 
-/// input [n, in] @ weight.t() [in, out] * scale, plus `bias` [out] and `addend` [n, out] where given. Backward computes
-/// only what is asked for: no weight gradient of a frozen weight, no input gradient where nothing below trains.
+/// input [n, in] @ weight.t() [in, out] * scale, plus `bias` [out] and `addend` [n, out] where given. The result, and
+/// in backward its gradient, is bfloat16 where `product_type` is (as under torch.autocast), else of the input's type.
+/// Backward computes only what is asked for: no weight gradient of a frozen weight, no input gradient where nothing
+/// below trains.
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type,
                   double scale = 1, const at::Tensor& addend = {});
 

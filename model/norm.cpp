@@ -7,7 +7,7 @@
 
 #include "model/autograd.h"
 #include "model/dropout.h"
-#include "model/kernels/real_type.h"
+#include "model/kernels/stored_type.h"
 
 namespace dtrain::model {
 namespace {
@@ -34,9 +34,9 @@ struct NormNode : torch::autograd::Node {
     at::Tensor residual_gradient;
     if (task_should_compute_output(1)) residual_gradient = at::empty_like(upstream);
     if (task_should_compute_output(0)) {
-      // Without dropout both are the same tensor.
-      input_gradient =
-          dropout.probability > 0 || !residual_gradient.defined() ? at::empty_like(upstream) : residual_gradient;
+      // Without dropout both are the same numbers.
+      const bool same = dropout.probability == 0 && residual_gradient.defined() && input_type == upstream.scalar_type();
+      input_gradient = same ? residual_gradient : at::empty_like(upstream, upstream.options().dtype(input_type));
     }
     // Each thread sums its rows apart; the sums are added in their order, so the result does not depend on timing.
     const std::int64_t chunks = std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), rows));
@@ -44,8 +44,9 @@ struct NormNode : torch::autograd::Node {
     at::Tensor bias_sums;
     if (weight.trainable()) weight_sums = at::zeros({chunks, columns}, upstream.options());
     if (bias.trainable()) bias_sums = at::zeros({chunks, columns}, upstream.options());
-    kernels::for_real_type(upstream, [&]<typename Real>(Real) {
-      kernels::Norm<Real> norm{};
+    const auto stored_like = input_gradient.defined() ? input_gradient : upstream;
+    kernels::for_stored_type(stored_like, [&]<typename Real, typename Stored>() {
+      kernels::Norm<Real, Stored> norm{};
       norm.weight = weight.value().const_data_ptr<Real>();
       norm.columns = columns;
       norm.dropout = dropout;
@@ -53,14 +54,15 @@ struct NormNode : torch::autograd::Node {
       norm.scale = scale.mutable_data_ptr<Real>();
       norm.output_gradient = upstream.const_data_ptr<Real>();
       norm.residual_gradient = mutable_data_or_null<Real>(residual_gradient);
-      norm.input_gradient =
-          input_gradient.is_same(residual_gradient) ? nullptr : mutable_data_or_null<Real>(input_gradient);
+      if (input_gradient.defined() && !input_gradient.is_same(residual_gradient)) {
+        norm.input_gradient = kernels::mutable_stored_data<Stored>(input_gradient);
+      }
       at::parallel_for(0, chunks, 1, [&](std::int64_t first_chunk, std::int64_t last_chunk) {
         for (std::int64_t chunk = first_chunk; chunk < last_chunk; ++chunk) {
           auto part = norm;
           if (weight_sums.defined()) part.weight_gradient = weight_sums.mutable_data_ptr<Real>() + chunk * columns;
           if (bias_sums.defined()) part.bias_gradient = bias_sums.mutable_data_ptr<Real>() + chunk * columns;
-          kernels::loops<Real>().norm_backward(part, rows * chunk / chunks, rows * (chunk + 1) / chunks);
+          kernels::loops<Real, Stored>().norm_backward(part, rows * chunk / chunks, rows * (chunk + 1) / chunks);
         }
       });
     });
@@ -77,6 +79,7 @@ struct NormNode : torch::autograd::Node {
   Parameter& weight;
   Parameter& bias;
   kernels::Dropout dropout;
+  at::ScalarType input_type = at::kFloat;
   at::Tensor normalized;
   at::Tensor scale;
 };
@@ -103,14 +106,15 @@ at::Tensor LayerNorm::forward(const at::Tensor& input, const at::Tensor& residua
     const at::NoGradGuard no_grad;
     const auto plain = input.contiguous();
     const auto plain_residual = residual.defined() ? residual.contiguous() : residual;
-    output = at::empty_like(plain);
+    const auto real = plain.options().dtype(plain.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+    output = at::empty(plain.sizes(), real);
     if (needed) {
-      normalized = at::empty_like(plain);
-      scale = at::empty({plain.size(0)}, plain.options());
+      normalized = at::empty(plain.sizes(), real);
+      scale = at::empty({plain.size(0)}, real);
     }
-    kernels::for_real_type(plain, [&]<typename Real>(Real) {
-      kernels::Norm<Real> norm{};
-      norm.input = plain.const_data_ptr<Real>();
+    kernels::for_stored_type(plain, [&]<typename Real, typename Stored>() {
+      kernels::Norm<Real, Stored> norm{};
+      norm.input = kernels::stored_data<Stored>(plain);
       norm.residual = data_or_null<Real>(plain_residual);
       norm.weight = weight.value().const_data_ptr<Real>();
       norm.bias = bias.value().const_data_ptr<Real>();
@@ -121,13 +125,14 @@ at::Tensor LayerNorm::forward(const at::Tensor& input, const at::Tensor& residua
       norm.normalized = mutable_data_or_null<Real>(normalized);
       norm.scale = mutable_data_or_null<Real>(scale);
       at::parallel_for(0, plain.size(0), 16, [&](std::int64_t first, std::int64_t last) {
-        kernels::loops<Real>().norm_forward(norm, first, last);
+        kernels::loops<Real, Stored>().norm_forward(norm, first, last);
       });
     });
   }
   if (!needed) return output;
   auto node = std::make_shared<NormNode>(weight, bias);
   node->dropout = mask;
+  node->input_type = input.scalar_type();
   node->normalized = normalized;
   node->scale = scale;
   if (weight.trainable()) weight.expect_gradient();

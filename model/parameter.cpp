@@ -18,10 +18,27 @@ struct UseNode : torch::autograd::Node {
 
 }  // namespace
 
+void Parameter::set_value(at::Tensor value) {
+  value_ = std::move(value);
+  product_value_.reset();
+  value_changed();
+}
+
+const at::Tensor& Parameter::product_value(at::ScalarType product_type) {
+  if (product_type != at::kBFloat16) return value_;
+  if (!product_value_is_current_) {
+    const at::NoGradGuard no_grad;
+    if (!product_value_.defined()) product_value_ = at::empty_like(value_, value_.options().dtype(product_type));
+    product_value_.copy_(value_);
+    product_value_is_current_ = true;
+  }
+  return product_value_;
+}
+
 void Parameter::bind(const at::Tensor& value, const at::Tensor& gradient) {
   at::NoGradGuard no_grad;
   value.copy_(value_);
-  value_ = value;
+  set_value(value);
   gradient_ = gradient;
   begin_step();
 }
@@ -39,20 +56,29 @@ at::Tensor Parameter::use() {
   return alias;
 }
 
-void Parameter::add_product(const at::Tensor& left, const at::Tensor& right) {
-  if (written_) {
-    gradient_.addmm_(left.t(), right);
+void Parameter::add_product(const at::Tensor& left, const at::Tensor& right, double scale) {
+  if (left.scalar_type() != gradient_.scalar_type()) {
+    const auto product = at::mm(left.t(), right);
+    if (written_) {
+      gradient_.add_(product, scale);
+    } else {
+      gradient_.copy_(product);
+      if (scale != 1) gradient_.mul_(scale);
+    }
+  } else if (written_) {
+    gradient_.addmm_(left.t(), right, 1, scale);
   } else {
     at::mm_out(gradient_, left.t(), right);
+    if (scale != 1) gradient_.mul_(scale);
   }
   contributed();
 }
 
 void Parameter::add_row_sum(const at::Tensor& rows) {
   if (written_) {
-    gradient_.add_(rows.sum(0));
+    gradient_.add_(rows.sum({0}, false, gradient_.scalar_type()));
   } else {
-    at::sum_out(gradient_, rows, {0});
+    at::sum_out(gradient_, rows, {0}, false, gradient_.scalar_type());
   }
   contributed();
 }

@@ -23,12 +23,16 @@ class Parameter {
   /// Under Hugging Face's name in a `...ForSequenceClassification` model, or PEFT's for what a method adds.
   const std::string& name() const { return name_; }
   const at::Tensor& value() const { return value_; }
+  /// The value as matrix products take it: itself, or for bfloat16 a copy, kept until the value changes.
+  const at::Tensor& product_value(at::ScalarType product_type);
   /// Undefined while not bound.
   const at::Tensor& gradient() const { return gradient_; }
   bool trainable() const { return trainable_; }
 
   void set_name(std::string name) { name_ = std::move(name); }
-  void set_value(at::Tensor value) { value_ = std::move(value); }
+  void set_value(at::Tensor value);
+  /// To be called when somebody wrote into the value (the optimiser).
+  void value_changed() { product_value_is_current_ = false; }
   void set_trainable(bool trainable) { trainable_ = trainable; }
 
   /// Copies the value into `value` and continues there, with gradients in `gradient`.
@@ -46,8 +50,8 @@ class Parameter {
 
   /// For operations that write the gradient themselves: one call in forward for each call below in backward.
   void expect_gradient() { ++expected_; }
-  /// gradient += left.t() @ right, for left [n, rows] and right [n, columns].
-  void add_product(const at::Tensor& left, const at::Tensor& right);
+  /// gradient += scale * left.t() @ right, for left [n, rows] and right [n, columns], both float or both bfloat16.
+  void add_product(const at::Tensor& left, const at::Tensor& right, double scale);
   /// gradient += sum of rows, for [n, columns].
   void add_row_sum(const at::Tensor& rows);
   /// gradient += value.
@@ -64,6 +68,8 @@ class Parameter {
   std::string name_;
   at::Tensor value_;
   at::Tensor gradient_;
+  at::Tensor product_value_;
+  bool product_value_is_current_ = false;
   bool trainable_ = false;
   bool written_ = false;
   int expected_ = 0;

@@ -95,9 +95,14 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     if (type == kTypes.end()) fail_tensor(fmt::format("dtype '{}' is not supported", dtype));
     Entry entry{type->type, {}, offsets[0].get<std::size_t>(), offsets[1].get<std::size_t>()};
     std::size_t expected = at::elementSize(type->type);
+    std::int64_t extent = 1;  // the product of the sizes that are not 0, which LibTorch's strides must hold
     for (const json& size : shape) {
-      entry.shape.push_back(size.get<std::int64_t>());
-      if (__builtin_mul_overflow(expected, size.get<std::size_t>(), &expected)) fail_tensor("its size overflows");
+      const auto number = size.get<std::size_t>();
+      entry.shape.push_back(static_cast<std::int64_t>(number));
+      if (__builtin_mul_overflow(expected, number, &expected) ||
+          __builtin_mul_overflow(extent, std::max<std::size_t>(number, 1), &extent)) {
+        fail_tensor("its size overflows");
+      }
     }
     if (entry.begin > entry.end || entry.end > data_size) {
       fail_tensor(
@@ -111,8 +116,10 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     entries_.emplace(name, std::move(entry));
   }
   std::sort(extents.begin(), extents.end());
-  for (std::size_t i = 1; i < extents.size(); ++i) {
-    if (extents[i].first < extents[i - 1].second) {
+  std::size_t covered = 0;
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    covered += extents[i].second - extents[i].first;
+    if (i > 0 && extents[i].first < extents[i - 1].second) {
       const auto owner = std::find_if(entries_.begin(), entries_.end(), [&](const auto& named) {
         return named.second.begin == extents[i].first && named.second.end == extents[i].second;
       });
@@ -120,6 +127,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
                        extents[i].second));
     }
   }
+  // As the reference reader: bytes that belong to nothing are a sign of a file that is not what its header says.
+  if (covered != data_size) fail(fmt::format("the tensors have {} bytes, the file holds {}", covered, data_size));
 }
 
 std::vector<std::string> SafetensorsFile::names() const {
@@ -172,7 +181,13 @@ SafetensorsModel::SafetensorsModel(const std::filesystem::path& directory) : dir
       throw InputError(fmt::format("{}: expected a JSON object with a 'weight_map'", index.string()));
     }
     std::set<std::string> names;
-    for (const auto& [tensor, file] : document["weight_map"].items()) names.insert(file.get<std::string>());
+    for (const auto& [tensor, file] : document["weight_map"].items()) {
+      if (!file.is_string()) {
+        throw InputError(fmt::format("{}: weight_map: tensor '{}': expected a file name, found {}", index.string(),
+                                     tensor, file.dump()));
+      }
+      names.insert(file.get<std::string>());
+    }
     for (const auto& name : names) files_.emplace_back(directory / name);
   } else {
     const bool has_pickle = std::filesystem::exists(directory / "pytorch_model.bin");

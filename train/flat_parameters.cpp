@@ -1,6 +1,7 @@
 #include "train/flat_parameters.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
@@ -10,6 +11,16 @@ void FlatParameters::set_gradients(const at::Tensor& flat) const {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     parameters[i]->set_gradient(flat.slice(0, offsets[i], offsets[i + 1]).view(parameters[i]->value().sizes()));
   }
+}
+
+void FlatParameters::set_values(const at::Tensor& other) const {
+  const at::NoGradGuard no_grad;
+  values.copy_(other);
+  values_changed();
+}
+
+void FlatParameters::values_changed() const {
+  for (model::Parameter* parameter : parameters) parameter->value_changed();
 }
 
 FlatParameters flatten(model::Classifier& classifier) {

@@ -22,6 +22,10 @@ struct FlatParameters {
 
   std::int64_t size() const { return offsets.back(); }
   std::int64_t bytes() const { return size() * static_cast<std::int64_t>(values.element_size()); }
+  /// Takes over other values [n], on any device.
+  void set_values(const at::Tensor& other) const;
+  /// To be called when somebody wrote into `values`.
+  void values_changed() const;
   /// Points every parameter's gradient into `flat` [n].
   void set_gradients(const at::Tensor& flat) const;
 };

@@ -48,6 +48,7 @@ double AdamW::step(double learning_rate) {
   };
   update(0, parameters_.decay_end, options_.weight_decay);
   update(parameters_.decay_end, parameters_.size(), 0);
+  parameters_.values_changed();
   return norm;
 }
 

@@ -17,7 +17,7 @@ struct RunContext {
   /// Gradients, on `device`.
   dist::Communicator& gradients;
   at::Device device = at::Device("cpu");
-  /// bfloat16 for CUDA's matrix products; on the CPU the precision is set once for the process.
+  /// Of matrix products: float or bfloat16.
   at::ScalarType product_type = at::kFloat;
   /// Silent on every rank but the first.
   Log log;

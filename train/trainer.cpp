@@ -50,7 +50,8 @@ class Run {
     identity_ = {{"method", options.method.text()},      {"learning rate", fmt::format("{}", learning_rate_)},
                  {"steps", std::to_string(steps_)},      {"batch size", std::to_string(options.batch_size)},
                  {"seed", std::to_string(options.seed)}, {"virtual ranks", std::to_string(options.virtual_ranks)},
-                 {"training data", examples.digest()},   {"trainable parameters", std::to_string(parameters_.size())}};
+                 {"training data", examples.digest()},   {"trainable parameters", std::to_string(parameters_.size())},
+                 {"precision", context.product_type == at::kBFloat16 ? "bf16" : "fp32"}};
   }
 
   TrainReport finish() {
@@ -86,7 +87,7 @@ class Run {
         context_.log.progress("");
         throw Stopped(
             files_.checkpoints.empty()
-                ? fmt::format("stopped by a signal after step {} of {}", position, steps_)
+                ? fmt::format("stopped by a signal after step {} of {}; without --output nothing is kept", position, steps_)
                 : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume",
                               position, steps_));
       }
@@ -103,7 +104,7 @@ class Run {
       return 0;
     }
     const at::NoGradGuard no_grad;
-    parameters_.values.copy_(checkpoint->values);
+    parameters_.set_values(checkpoint->values);
     optimizer_.restore(checkpoint->first_moments, checkpoint->second_moments, checkpoint->step);
     if (checkpoint->best_values.defined()) best_values_ = checkpoint->best_values.to(parameters_.values.device());
     best_step_ = checkpoint->best_step;
@@ -150,8 +151,7 @@ class Run {
     report.allreduce_bytes_per_step = step_.allreduce_bytes();
     report.peak_memory_bytes = peak_memory_bytes(context_.device);
     if (best_step_ > 0) {
-      const at::NoGradGuard no_grad;
-      parameters_.values.copy_(best_values_);
+      parameters_.set_values(best_values_);
       report.dev = evaluate(classifier_, dev_, context_, &features_);
     }
     return report;

@@ -2,10 +2,11 @@
 
 namespace dtrain::model::kernels {
 
-#define DTRAIN_DECLARE(isa)                \
-  namespace isa {                          \
-  extern const Loops<float> float_loops;   \
-  extern const Loops<double> double_loops; \
+#define DTRAIN_DECLARE(isa)                           \
+  namespace isa {                                     \
+  extern const Loops<float> float_loops;              \
+  extern const Loops<double> double_loops;            \
+  extern const Loops<float, BFloat16> bfloat16_loops; \
   }
 DTRAIN_DECLARE(baseline)
 DTRAIN_DECLARE(avx2)
@@ -48,6 +49,18 @@ const Loops<double>& loops() {
       return avx2::double_loops;
     default:
       return baseline::double_loops;
+  }
+}
+
+template <>
+const Loops<float, BFloat16>& loops() {
+  switch (best()) {
+    case InstructionSet::avx512:
+      return avx512::bfloat16_loops;
+    case InstructionSet::avx2:
+      return avx2::bfloat16_loops;
+    default:
+      return baseline::bfloat16_loops;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 namespace dtrain::model::kernels::DTRAIN_ISA {
 namespace {
@@ -90,6 +91,72 @@ inline float exponential(float x) {
 
 inline double exponential(double x) { return std::exp(x); }
 
+inline float widened(BFloat16 value) {
+  const std::uint32_t bits = std::uint32_t{value.bits} << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+inline float widened(float value) { return value; }
+inline double widened(double value) { return value; }
+
+inline void store(float value, BFloat16& stored) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  // To nearest, ties to even; what is no number stays none.
+  const std::uint32_t rounded = (bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16;
+  stored.bits = static_cast<std::uint16_t>(value != value ? 0x7FC0U : rounded);
+}
+inline void store(float value, float& stored) { stored = value; }
+inline void store(double value, double& stored) { stored = value; }
+
+template <typename Real, typename Stored>
+inline void widen(const Stored* __restrict from, std::int64_t count, Real* __restrict to) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) to[i] = widened(from[i]);
+}
+
+template <typename Real, typename Stored>
+inline void narrow(const Real* __restrict from, std::int64_t count, Stored* __restrict to) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < count; ++i) store(from[i], to[i]);
+}
+
+// Rows as the loops read them.
+template <typename Real>
+struct Rows {
+  const Real* first;
+  std::int64_t stride;
+  const Real* row(std::int64_t index) const { return first + index * stride; }
+};
+
+// Where they are, or widened into `scratch` [length, size].
+template <typename Real, typename Stored>
+inline Rows<Real> readable(const Stored* rows, std::int64_t stride, std::int64_t length, std::int64_t size,
+                           Real* scratch) {
+  if constexpr (std::is_same_v<Real, Stored>) {
+    return {rows, stride};
+  } else {
+    for (std::int64_t i = 0; i < length; ++i) widen(rows + i * stride, size, scratch + i * size);
+    return {scratch, size};
+  }
+}
+
+// Where a row is computed that `land` then puts into `target`: there, or in `scratch`.
+template <typename Real, typename Stored>
+inline Real* landing(Stored* target, Real* scratch) {
+  if constexpr (std::is_same_v<Real, Stored>) {
+    return target;
+  } else {
+    return scratch;
+  }
+}
+
+template <typename Real, typename Stored>
+inline void land(const Real* row, std::int64_t count, Stored* target) {
+  if constexpr (!std::is_same_v<Real, Stored>) narrow(row, count, target);
+}
+
 // Scratch of one call; 64-byte alignment lets the loops load whole vectors.
 template <typename Real>
 class Scratch {
@@ -115,10 +182,10 @@ class Scratch {
 
 // columns[d][j] = rows[j][d] for j < length; what is beyond in a row of `columns` is zero.
 template <typename Real>
-inline void transpose(const Real* rows, std::int64_t stride, std::int64_t length, std::int64_t size, std::int64_t width,
+inline void transpose(const Rows<Real>& rows, std::int64_t length, std::int64_t size, std::int64_t width,
                       Real* __restrict columns) {
   for (std::int64_t d = 0; d < size; ++d) {
-    for (std::int64_t j = 0; j < length; ++j) columns[d * width + j] = rows[j * stride + d];
+    for (std::int64_t j = 0; j < length; ++j) columns[d * width + j] = rows.row(j)[d];
     for (std::int64_t j = length; j < width; ++j) columns[d * width + j] = 0;
   }
 }
@@ -141,8 +208,10 @@ inline void row_times_columns(const Real* __restrict left, const Real* __restric
 
 // out[d] = sum over j of left[j] * rows[j][d].
 template <typename Real>
-inline void row_times_rows(const Real* __restrict left, const Real* __restrict rows, std::int64_t stride,
-                           std::int64_t length, std::int64_t size, Real* __restrict out) {
+inline void row_times_rows(const Real* __restrict left, const Rows<Real>& all, std::int64_t length, std::int64_t size,
+                           Real* __restrict out) {
+  const Real* __restrict rows = all.first;
+  const std::int64_t stride = all.stride;
   std::int64_t base = 0;
   for (; base + kLanes <= size; base += kLanes) {
     Real sum[kLanes] = {};
@@ -162,15 +231,15 @@ inline void row_times_rows(const Real* __restrict left, const Real* __restrict r
 }
 
 // The number of the first random element of a row of probabilities.
-template <typename Real>
-inline std::uint64_t row_element(const Attention<Real>& a, std::int64_t token, std::int64_t head) {
+template <typename Real, typename Stored>
+inline std::uint64_t row_element(const Attention<Real, Stored>& a, std::int64_t token, std::int64_t head) {
   const std::int64_t row = (a.max_length + kKeepBlock - 1) / kKeepBlock * kKeepBlock;
   return static_cast<std::uint64_t>((token * a.heads + head) * row);
 }
 
-template <typename Real>
-inline void row_keep_factors(const Attention<Real>& a, std::int64_t token, std::int64_t head, std::int64_t length,
-                             Real* keep) {
+template <typename Real, typename Stored>
+inline void row_keep_factors(const Attention<Real, Stored>& a, std::int64_t token, std::int64_t head,
+                             std::int64_t length, Real* keep) {
   const std::uint64_t first = row_element(a, token, head);
   for (std::int64_t j = 0; j < length; j += kKeepBlock) {
     keep_factors(a.dropout, first + static_cast<std::uint64_t>(j), keep + j);
@@ -179,13 +248,17 @@ inline void row_keep_factors(const Attention<Real>& a, std::int64_t token, std::
 
 inline std::int64_t keep_width(std::int64_t length) { return (length + kKeepBlock - 1) / kKeepBlock * kKeepBlock; }
 
-template <typename Real>
-void attention_forward(const Attention<Real>& a, std::int64_t first_item, std::int64_t last_item) {
+template <typename Real, typename Stored>
+void attention_forward(const Attention<Real, Stored>& a, std::int64_t first_item, std::int64_t last_item) {
   const std::int64_t widest = padded(a.max_length);
-  Scratch<Real> scratch(widest * (a.size + 1) + keep_width(a.max_length));
+  Scratch<Real> scratch(widest * (a.size + 1) + keep_width(a.max_length) + 3 * widest * a.size + a.size);
   Real* keys = scratch.take(widest * a.size);
   Real* scores = scratch.take(widest);
   Real* keep = scratch.take(keep_width(a.max_length));
+  Real* query_rows = scratch.take(widest * a.size);
+  Real* key_rows = scratch.take(widest * a.size);
+  Real* value_rows = scratch.take(widest * a.size);
+  Real* row = scratch.take(a.size);
   const std::int64_t hidden = a.heads * a.size;
   for (std::int64_t item = first_item; item < last_item; ++item) {
     const std::int64_t head = item % a.heads;
@@ -193,9 +266,11 @@ void attention_forward(const Attention<Real>& a, std::int64_t first_item, std::i
     const std::int64_t length = a.offsets[item / a.heads + 1] - begin;
     const std::int64_t width = padded(length);
     const std::int64_t corner = begin * a.stride + head * a.size;
-    transpose(a.key + corner, a.stride, length, a.size, width, keys);
+    const auto query = readable(a.query + corner, a.stride, length, a.size, query_rows);
+    const auto value = readable(a.value + corner, a.stride, length, a.size, value_rows);
+    transpose(readable(a.key + corner, a.stride, length, a.size, key_rows), length, a.size, width, keys);
     for (std::int64_t i = 0; i < length; ++i) {
-      row_times_columns(a.query + corner + i * a.stride, keys, a.size, width, scores);
+      row_times_columns(query.row(i), keys, a.size, width, scores);
       Real highest = scores[0];
 #pragma omp simd reduction(max : highest)
       for (std::int64_t j = 0; j < length; ++j) highest = std::max(highest, scores[j]);
@@ -215,17 +290,20 @@ void attention_forward(const Attention<Real>& a, std::int64_t first_item, std::i
         for (std::int64_t j = 0; j < length; ++j) scores[j] *= normalizer;
       }
       if (a.log_sum != nullptr) a.log_sum[(begin + i) * a.heads + head] = highest * a.scale + std::log(sum);
-      row_times_rows(scores, a.value + corner, a.stride, length, a.size,
-                     a.output + (begin + i) * hidden + head * a.size);
+      Stored* output = a.output + (begin + i) * hidden + head * a.size;
+      Real* computed = landing(output, row);
+      row_times_rows(scores, value, length, a.size, computed);
+      land(computed, a.size, output);
     }
   }
 }
 
-template <typename Real>
-void attention_backward(const Attention<Real>& a, std::int64_t first_item, std::int64_t last_item) {
+template <typename Real, typename Stored>
+void attention_backward(const Attention<Real, Stored>& a, std::int64_t first_item, std::int64_t last_item) {
   const std::int64_t widest = padded(a.max_length);
   const std::int64_t size_width = padded(a.size);
-  Scratch<Real> scratch(2 * widest * a.size + 3 * widest + 2 * widest * size_width + keep_width(a.max_length));
+  Scratch<Real> scratch(2 * widest * a.size + 3 * widest + 2 * widest * size_width + keep_width(a.max_length) +
+                        5 * widest * a.size + a.size);
   Real* keys = scratch.take(widest * a.size);
   Real* values = scratch.take(widest * a.size);
   Real* probabilities = scratch.take(widest);
@@ -234,6 +312,12 @@ void attention_backward(const Attention<Real>& a, std::int64_t first_item, std::
   Real* key_gradient = scratch.take(widest * size_width);
   Real* value_gradient = scratch.take(widest * size_width);
   Real* keep = scratch.take(keep_width(a.max_length));
+  Real* query_rows = scratch.take(widest * a.size);
+  Real* key_rows = scratch.take(widest * a.size);
+  Real* value_rows = scratch.take(widest * a.size);
+  Real* upstream_rows = scratch.take(widest * a.size);
+  Real* output_rows = scratch.take(widest * a.size);
+  Real* row = scratch.take(a.size);
   const std::int64_t hidden = a.heads * a.size;
   for (std::int64_t item = first_item; item < last_item; ++item) {
     const std::int64_t head = item % a.heads;
@@ -243,14 +327,18 @@ void attention_backward(const Attention<Real>& a, std::int64_t first_item, std::
     const std::int64_t corner = begin * a.stride + head * a.size;
     const std::int64_t plain_corner = begin * hidden + head * a.size;
     const std::int64_t gradient_corner = begin * a.gradient_stride + head * a.size;
-    transpose(a.key + corner, a.stride, length, a.size, width, keys);
-    transpose(a.value + corner, a.stride, length, a.size, width, values);
+    const auto queries = readable(a.query + corner, a.stride, length, a.size, query_rows);
+    const auto key = readable(a.key + corner, a.stride, length, a.size, key_rows);
+    const auto upstreams = readable(a.output_gradient + plain_corner, hidden, length, a.size, upstream_rows);
+    const auto outputs = readable(a.output + plain_corner, hidden, length, a.size, output_rows);
+    transpose(key, length, a.size, width, keys);
+    transpose(readable(a.value + corner, a.stride, length, a.size, value_rows), length, a.size, width, values);
     std::fill_n(key_gradient, length * size_width, Real{0});
     std::fill_n(value_gradient, length * size_width, Real{0});
     for (std::int64_t i = 0; i < length; ++i) {
-      const Real* query = a.query + corner + i * a.stride;
-      const Real* upstream = a.output_gradient + plain_corner + i * hidden;
-      const Real* output = a.output + plain_corner + i * hidden;
+      const Real* query = queries.row(i);
+      const Real* upstream = upstreams.row(i);
+      const Real* output = outputs.row(i);
       const Real log_sum = a.log_sum[(begin + i) * a.heads + head];
       // The row sum of probability times its gradient is output times output gradient (Dao et al., 2022, eq. 4), and
       // stays so under dropout.
@@ -275,8 +363,10 @@ void attention_backward(const Attention<Real>& a, std::int64_t first_item, std::
           gradients[j] = probability * (gradients[j] - delta) * a.scale;
         }
       }
-      row_times_rows(gradients, a.key + corner, a.stride, length, a.size,
-                     a.query_gradient + gradient_corner + i * a.gradient_stride);
+      Stored* query_gradient = a.query_gradient + gradient_corner + i * a.gradient_stride;
+      Real* computed = landing(query_gradient, row);
+      row_times_rows(gradients, key, length, a.size, computed);
+      land(computed, a.size, query_gradient);
       for (std::int64_t j = 0; j < length; ++j) {
         const Real for_key = gradients[j];
         const Real for_value = dropped[j];
@@ -290,8 +380,8 @@ void attention_backward(const Attention<Real>& a, std::int64_t first_item, std::
       }
     }
     for (std::int64_t j = 0; j < length; ++j) {
-      std::copy_n(key_gradient + j * size_width, a.size, a.key_gradient + gradient_corner + j * a.gradient_stride);
-      std::copy_n(value_gradient + j * size_width, a.size, a.value_gradient + gradient_corner + j * a.gradient_stride);
+      narrow(key_gradient + j * size_width, a.size, a.key_gradient + gradient_corner + j * a.gradient_stride);
+      narrow(value_gradient + j * size_width, a.size, a.value_gradient + gradient_corner + j * a.gradient_stride);
     }
   }
 }
@@ -301,22 +391,22 @@ inline std::uint64_t matrix_element(std::int64_t row, std::int64_t columns) {
   return static_cast<std::uint64_t>(row * keep_width(columns));
 }
 
-template <typename Real>
-void norm_forward(const Norm<Real>& n, std::int64_t first_row, std::int64_t last_row) {
+template <typename Real, typename Stored>
+void norm_forward(const Norm<Real, Stored>& n, std::int64_t first_row, std::int64_t last_row) {
   Scratch<Real> scratch(2 * keep_width(n.columns));
   Real* sums = scratch.take(keep_width(n.columns));
   Real* keep = scratch.take(keep_width(n.columns));
   for (std::int64_t row = first_row; row < last_row; ++row) {
-    const Real* input = n.input + row * n.columns;
+    const Stored* input = n.input + row * n.columns;
     const Real* residual = n.residual == nullptr ? nullptr : n.residual + row * n.columns;
     if (n.dropout.probability > 0) {
       for (std::int64_t c = 0; c < n.columns; c += kKeepBlock) {
         keep_factors(n.dropout, matrix_element(row, n.columns) + static_cast<std::uint64_t>(c), keep + c);
       }
 #pragma omp simd
-      for (std::int64_t c = 0; c < n.columns; ++c) sums[c] = input[c] * keep[c];
+      for (std::int64_t c = 0; c < n.columns; ++c) sums[c] = widened(input[c]) * keep[c];
     } else {
-      std::copy_n(input, n.columns, sums);
+      widen(input, n.columns, sums);
     }
     if (residual != nullptr) {
 #pragma omp simd
@@ -346,8 +436,8 @@ void norm_forward(const Norm<Real>& n, std::int64_t first_row, std::int64_t last
   }
 }
 
-template <typename Real>
-void norm_backward(const Norm<Real>& n, std::int64_t first_row, std::int64_t last_row) {
+template <typename Real, typename Stored>
+void norm_backward(const Norm<Real, Stored>& n, std::int64_t first_row, std::int64_t last_row) {
   Scratch<Real> scratch(2 * keep_width(n.columns));
   Real* sums = scratch.take(keep_width(n.columns));
   Real* keep = scratch.take(keep_width(n.columns));
@@ -378,40 +468,43 @@ void norm_backward(const Norm<Real>& n, std::int64_t first_row, std::int64_t las
     for (std::int64_t c = 0; c < n.columns; ++c) sums[c] = (sums[c] - mean - normalized[c] * product) * scale;
     if (n.residual_gradient != nullptr) std::copy_n(sums, n.columns, n.residual_gradient + row * n.columns);
     if (n.input_gradient == nullptr) continue;
-    Real* __restrict gradient = n.input_gradient + row * n.columns;
+    Stored* __restrict gradient = n.input_gradient + row * n.columns;
     if (n.dropout.probability > 0) {
       for (std::int64_t c = 0; c < n.columns; c += kKeepBlock) {
         keep_factors(n.dropout, matrix_element(row, n.columns) + static_cast<std::uint64_t>(c), keep + c);
       }
 #pragma omp simd
-      for (std::int64_t c = 0; c < n.columns; ++c) gradient[c] = sums[c] * keep[c];
+      for (std::int64_t c = 0; c < n.columns; ++c) store(sums[c] * keep[c], gradient[c]);
     } else {
-      std::copy_n(sums, n.columns, gradient);
+      narrow(sums, n.columns, gradient);
     }
   }
 }
 
-template <typename Real>
-void dropout(const Dropout& dropout, const Real* input, Real* output, std::int64_t first, std::int64_t last) {
+template <typename Real, typename Stored>
+void dropout(const Dropout& dropout, const Stored* input, Stored* output, std::int64_t first, std::int64_t last) {
   alignas(64) Real keep[kKeepBlock];
   for (std::int64_t base = first; base < last; base += kKeepBlock) {
     keep_factors(dropout, static_cast<std::uint64_t>(base), keep);
     const std::int64_t count = std::min(kKeepBlock, last - base);
 #pragma omp simd
-    for (std::int64_t i = 0; i < count; ++i) output[base + i] = input[base + i] * keep[i];
+    for (std::int64_t i = 0; i < count; ++i) store(widened(input[base + i]) * keep[i], output[base + i]);
   }
 }
 
-template <typename Real>
-constexpr Loops<Real> table() {
-  return {attention_forward<Real>, attention_backward<Real>, norm_forward<Real>, norm_backward<Real>, dropout<Real>};
+template <typename Real, typename Stored = Real>
+constexpr Loops<Real, Stored> table() {
+  return {attention_forward<Real, Stored>, attention_backward<Real, Stored>, norm_forward<Real, Stored>,
+          norm_backward<Real, Stored>, dropout<Real, Stored>};
 }
 
 }  // namespace
 
 extern const Loops<float> float_loops;
 extern const Loops<double> double_loops;
+extern const Loops<float, BFloat16> bfloat16_loops;
 const Loops<float> float_loops = table<float>();
 const Loops<double> double_loops = table<double>();
+const Loops<float, BFloat16> bfloat16_loops = table<float, BFloat16>();
 
 }  // namespace dtrain::model::kernels::DTRAIN_ISA

@@ -4,8 +4,14 @@
 
 /// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp) and chosen at run time
 /// (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are row-major and
-/// contiguous unless a stride is named. `Real` is float or double.
+/// contiguous unless a stride is named. `Real`, float or double, is what is computed in; `Stored` is the type of what
+/// comes from and goes to matrix products: Real, or BFloat16 with Real = float.
 namespace dtrain::model::kernels {
+
+/// A bfloat16 by its bits: the upper half of a float.
+struct BFloat16 {
+  std::uint16_t bits;
+};
 
 /// Dropout by counter-based random numbers: Philox4x32 (Salmon et al., 2011) with 7 rounds, which passes BigCrush. The
 /// number of element i of a site follows from (key, site, i) alone, so backward draws the mask again instead of reading
@@ -18,11 +24,11 @@ struct Dropout {
 };
 
 /// Multi-head self-attention over packed sequences (no padding). One item is one head of one sequence.
-template <typename Real>
+template <typename Real, typename Stored = Real>
 struct Attention {
-  const Real* query;  // [tokens, heads * size]; rows `stride` apart, as key and value
-  const Real* key;
-  const Real* value;
+  const Stored* query;  // [tokens, heads * size]; rows `stride` apart, as key and value
+  const Stored* key;
+  const Stored* value;
   std::int64_t stride;
   const std::int64_t* offsets;  // [sequences + 1]
   std::int64_t heads;
@@ -30,20 +36,20 @@ struct Attention {
   std::int64_t max_length;  // of a sequence
   Real scale;               // of the scores
   Dropout dropout;          // on the probabilities
-  Real* output;             // [tokens, heads * size]
+  Stored* output;           // [tokens, heads * size]
   Real* log_sum;            // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
   // Backward only:
-  const Real* output_gradient;  // [tokens, heads * size]
-  Real* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below
-  Real* key_gradient;
-  Real* value_gradient;
+  const Stored* output_gradient;  // [tokens, heads * size]
+  Stored* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below
+  Stored* key_gradient;
+  Stored* value_gradient;
   std::int64_t gradient_stride;
 };
 
 /// y = LayerNorm(dropout(input) + residual) * weight + bias (Ba et al., 2016; BERT's order).
-template <typename Real>
+template <typename Real, typename Stored = Real>
 struct Norm {
-  const Real* input;     // [rows, columns]
+  const Stored* input;   // [rows, columns]
   const Real* residual;  // [rows, columns] or null
   const Real* weight;    // [columns]
   const Real* bias;
@@ -55,25 +61,25 @@ struct Norm {
   Real* scale;       // [rows]: 1 / standard deviation
   // Backward only:
   const Real* output_gradient;
-  Real* input_gradient;     // null: not wanted
+  Stored* input_gradient;   // null: not wanted
   Real* residual_gradient;  // the gradient before dropout; null: not wanted
   Real* weight_gradient;    // [columns], added to; null: not wanted
   Real* bias_gradient;      // likewise
 };
 
-template <typename Real>
+template <typename Real, typename Stored = Real>
 struct Loops {
-  void (*attention_forward)(const Attention<Real>&, std::int64_t first_item, std::int64_t last_item);
-  void (*attention_backward)(const Attention<Real>&, std::int64_t first_item, std::int64_t last_item);
-  void (*norm_forward)(const Norm<Real>&, std::int64_t first_row, std::int64_t last_row);
-  void (*norm_backward)(const Norm<Real>&, std::int64_t first_row, std::int64_t last_row);
+  void (*attention_forward)(const Attention<Real, Stored>&, std::int64_t first_item, std::int64_t last_item);
+  void (*attention_backward)(const Attention<Real, Stored>&, std::int64_t first_item, std::int64_t last_item);
+  void (*norm_forward)(const Norm<Real, Stored>&, std::int64_t first_row, std::int64_t last_row);
+  void (*norm_backward)(const Norm<Real, Stored>&, std::int64_t first_row, std::int64_t last_row);
   /// output[i] = dropout(input)[i] for i in [first, last), `first` a multiple of 64; may be in place.
-  void (*dropout)(const Dropout&, const Real* input, Real* output, std::int64_t first, std::int64_t last);
+  void (*dropout)(const Dropout&, const Stored* input, Stored* output, std::int64_t first, std::int64_t last);
 };
 
 /// The loops for the best instruction set of this machine.
-template <typename Real>
-const Loops<Real>& loops();
+template <typename Real, typename Stored = Real>
+const Loops<Real, Stored>& loops();
 
 /// "avx512", "avx2" or "baseline": what `loops` chose.
 const char* instruction_set();
