@@ -46,10 +46,10 @@ FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
 
 
 def product_rate(build: Path, precision: str) -> float:
-    """GFLOP/s of the encoder's products on all cores: `dtrain bench gemm`, its medians weighted by an encoder layer."""
+    """GFLOP/s that a layer's products can reach on all cores: the best of `dtrain bench gemm`, weighted by their work."""
     text = start([str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", "--device=cpu"])
     rows = re.findall(r"\[\d+, (\d+)\] x \[\d+, (\d+)\]\s+(\d+)\s+(\d+)\s+(\d+)", text)
-    rate = {(int(k), int(n)): float(median) for k, n, _, median, _ in rows}
+    rate = {(int(k), int(n)): float(best) for k, n, _, _, best in rows}
     _, hidden, wide = encoder_sizes(build)
     work = {(hidden, hidden): 4 * hidden * hidden, (hidden, wide): hidden * wide, (wide, hidden): hidden * wide}
     return sum(work.values()) / sum(work[shape] / rate[shape] for shape in work)
