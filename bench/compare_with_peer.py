@@ -46,7 +46,7 @@ FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
 
 
 def product_rate(build: Path, precision: str) -> float:
-    """GFLOP/s that a layer's products can reach on all cores: the best of `dtrain bench gemm`, weighted by their work."""
+    """GFLOP/s that a layer's products can reach: the best of `dtrain bench gemm` on all cores, weighted by work."""
     text = start([str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", "--device=cpu"])
     rows = re.findall(r"\[\d+, (\d+)\] x \[\d+, (\d+)\]\s+(\d+)\s+(\d+)\s+(\d+)", text)
     rate = {(int(k), int(n)): float(best) for k, n, _, _, best in rows}
