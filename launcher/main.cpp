@@ -1,6 +1,8 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
+#include <malloc.h>
 
+#include <climits>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -49,9 +51,18 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   }
 }
 
+// A training step asks for the same megabytes again and again. glibc would give them back to the kernel each time and
+// take them again page by page, zeroed, which costs a tenth of the step.
+void keep_freed_memory() {
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most it takes
+  mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  keep_freed_memory();
   // Help needs no ranks.
   const std::string help = launcher::help_text(argc, argv);
   if (!help.empty()) {

@@ -29,13 +29,20 @@ kernels::Attention<Real, Stored> arguments(const at::Tensor& query, const at::Te
   return a;
 }
 
+// Rows to be computed for every token of an example; the others are zero.
+at::Tensor rows_like(const at::Tensor& like, const at::Tensor& offsets) {
+  auto rows = at::empty_like(like);
+  rows.slice(0, offsets.const_data_ptr<std::int64_t>()[offsets.size(0) - 1]).zero_();
+  return rows;
+}
+
 struct AttentionNode : torch::autograd::Node {
   variable_list apply(variable_list&& gradients) override {
     const at::NoGradGuard no_grad;
     const auto upstream = gradients[0].contiguous();
-    auto query_gradient = at::empty_like(query);
-    auto key_gradient = at::empty_like(query);
-    auto value_gradient = at::empty_like(query);
+    auto query_gradient = rows_like(query, offsets);
+    auto key_gradient = rows_like(query, offsets);
+    auto value_gradient = rows_like(query, offsets);
     kernels::for_stored_type(upstream, [&]<typename Real, typename Stored>() {
       auto a = arguments<Real, Stored>(query, key, value, offsets, heads, max_length, dropout);
       a.output = kernels::mutable_stored_data<Stored>(output);
@@ -75,7 +82,7 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
     const auto plain_query = query.contiguous();
     const auto plain_key = key.contiguous();
     const auto plain_value = value.contiguous();
-    output = at::empty_like(plain_query);
+    output = rows_like(plain_query, batch.offsets);
     at::Tensor log_sum;
     if (needed) {
       const auto real = query.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
@@ -116,14 +123,15 @@ at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, cons
   const auto place = valid.view({-1}).nonzero().squeeze(1);
   const auto padded = [&](const at::Tensor& packed) {
     return at::zeros({examples * batch.max_length, heads * size}, packed.options())
-        .index_copy(0, place, packed)
+        .index_copy(0, place, packed.slice(0, 0, batch.used_tokens()))
         .view({examples, batch.max_length, heads, size})
         .transpose(1, 2);
   };
   const auto mask = valid.view({examples, 1, 1, batch.max_length});
   const auto output =
       at::scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout.probability);
-  return output.transpose(1, 2).reshape({examples * batch.max_length, heads * size}).index_select(0, place);
+  const auto rows = output.transpose(1, 2).reshape({examples * batch.max_length, heads * size}).index_select(0, place);
+  return at::constant_pad_nd(rows, {0, 0, 0, batch.tokens() - batch.used_tokens()});
 }
 
 }  // namespace dtrain::model

@@ -19,10 +19,12 @@ at::Tensor example_of_token(const at::Tensor& offsets, const at::Tensor& like) {
 struct MeanNode : torch::autograd::Node {
   variable_list apply(variable_list&& gradients) override {
     const at::NoGradGuard no_grad;
-    return {at::mul(gradients[0], inverse_lengths).index_select(0, examples)};
+    const auto rows = at::mul(gradients[0], inverse_lengths).index_select(0, examples);
+    return {at::constant_pad_nd(rows, {0, 0, 0, tokens - rows.size(0)})};
   }
   at::Tensor inverse_lengths;
   at::Tensor examples;
+  std::int64_t tokens = 0;
 };
 
 }  // namespace
@@ -47,13 +49,15 @@ at::Tensor mean_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
     const at::NoGradGuard no_grad;
     examples = example_of_token(batch.offsets, hidden);
     inverse_lengths = batch.offsets.diff().to(hidden.scalar_type()).reciprocal().unsqueeze(1).to(hidden.device());
-    output = at::zeros({batch.examples(), hidden.size(1)}, hidden.options()).index_add_(0, examples, hidden);
+    output = at::zeros({batch.examples(), hidden.size(1)}, hidden.options())
+                 .index_add_(0, examples, hidden.slice(0, 0, batch.used_tokens()));
     output.mul_(inverse_lengths);
   }
   if (!recording() || !hidden.requires_grad()) return output;
   auto node = std::make_shared<MeanNode>();
   node->inverse_lengths = inverse_lengths;
   node->examples = examples;
+  node->tokens = hidden.size(0);
   return with_history(output, node, hidden);
 }
 

@@ -6,7 +6,9 @@
 
 namespace dtrain::model {
 
-/// Tokenized examples without padding: the tokens of all, one after the other.
+/// Tokenized examples, the tokens of all one after the other. Only the end of the whole may hold tokens that belong to no
+/// example: they make the number of rows one of few, for oneDNN compiles a product for each shape that it meets. Nothing
+/// reads what is computed from them, and their gradients are zero.
 struct TokenBatch {
   at::Tensor ids;        // [tokens] int64
   at::Tensor types;      // [tokens] int64: the segment, 0 or 1
@@ -16,6 +18,8 @@ struct TokenBatch {
 
   std::int64_t examples() const { return offsets.size(0) - 1; }
   std::int64_t tokens() const { return ids.size(0); }
+  /// Those that belong to an example.
+  std::int64_t used_tokens() const { return offsets.const_data_ptr<std::int64_t>()[examples()]; }
 };
 
 }  // namespace dtrain::model

@@ -19,9 +19,9 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
     offsets[i + 1] = offsets[i] + length;
     batch.max_length = std::max(batch.max_length, length);
   }
-  batch.ids = at::empty({offsets[count]}, at::kLong);
-  batch.types = at::empty({offsets[count]}, at::kLong);
-  batch.positions = at::empty({offsets[count]}, at::kLong);
+  constexpr std::int64_t kTokenMultiple = 16;
+  const std::int64_t tokens = (offsets[count] + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
+  for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = at::zeros({tokens}, at::kLong);
   auto* ids = batch.ids.mutable_data_ptr<std::int64_t>();
   auto* types = batch.types.mutable_data_ptr<std::int64_t>();
   auto* positions = batch.positions.mutable_data_ptr<std::int64_t>();

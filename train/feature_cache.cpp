@@ -37,7 +37,8 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data:
     std::vector<std::int64_t> batch_ids;
     for (const std::int64_t position : positions) batch_ids.push_back(kept[static_cast<std::size_t>(position)]);
     const auto batch = collate(examples, batch_ids, context.device);
-    const auto computed = classifier.run_prefix(batch, stage, context.product_type);
+    const auto prefix = classifier.run_prefix(batch, stage, context.product_type);
+    const auto computed = pooled ? prefix : prefix.slice(0, 0, batch.used_tokens());
     rows_.slice(0, next, next + computed.size(0)).copy_(computed);
     for (const std::int64_t id : batch_ids) {
       const std::int64_t count = pooled ? 1 : examples.length(id);
@@ -59,7 +60,9 @@ at::Tensor FeatureCache::features(model::Classifier& classifier, const std::vect
     for (std::int64_t row = 0; row < found->second.count; ++row) index.push_back(found->second.begin + row);
   }
   const at::NoGradGuard no_grad;
-  return rows_.index_select(0, at::tensor(index, at::kLong).to(rows_.device()));
+  const auto rows = rows_.index_select(0, at::tensor(index, at::kLong).to(rows_.device()));
+  const bool pooled = stage_ == classifier.head_stage();
+  return pooled ? rows : at::constant_pad_nd(rows, {0, 0, 0, batch.tokens() - rows.size(0)});
 }
 
 std::int64_t FeatureCache::bytes() const { return rows_.numel() * static_cast<std::int64_t>(rows_.element_size()); }
