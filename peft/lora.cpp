@@ -68,7 +68,7 @@ class Lora final : public Method {
     train_classifier(classifier);
   }
 
-  nlohmann::json adapter_config(const std::string& base_model) const override {
+  nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override {
     nlohmann::json config;
     config["peft_type"] = "LORA";
     config["task_type"] = "SEQ_CLS";
@@ -79,10 +79,11 @@ class Lora final : public Method {
                                ? nlohmann::json(static_cast<std::int64_t>(config_.lora_alpha))
                                : nlohmann::json(config_.lora_alpha);
     config["lora_dropout"] = config_.lora_dropout;
-    if (config_.target_modules == std::vector<std::string>{"all-linear"}) {
-      config["target_modules"] = "all-linear";
-    } else {
-      config["target_modules"] = config_.target_modules;
+    config["target_modules"] = config_.target_modules;
+    if (all_linear() || names_unused_pooler(classifier)) {
+      // Each map by its path, as PEFT writes "all-linear": it would find the pooler, too.
+      config["target_modules"] = nlohmann::json::array();
+      for (const model::Linear* linear : target_linears(classifier)) config["target_modules"].push_back(linear->path());
     }
     config["bias"] = config_.bias;
     config["fan_in_fan_out"] = false;
@@ -90,6 +91,7 @@ class Lora final : public Method {
     config["use_rslora"] = false;
     config["use_dora"] = false;
     config["modules_to_save"] = {"classifier", "score"};
+    if (classifier.pooler_is_new) config["modules_to_save"].push_back("pooler");
     return config;
   }
 
@@ -104,9 +106,18 @@ class Lora final : public Method {
   }
 
  private:
+  bool all_linear() const { return config_.target_modules == std::vector<std::string>{"all-linear"}; }
+
+  bool names_unused_pooler(model::Classifier& classifier) const {
+    const auto linears = classifier.linears();
+    return std::find(linears.begin(), linears.end(), &classifier.pooler) == linears.end() &&
+           std::any_of(config_.target_modules.begin(), config_.target_modules.end(),
+                       [&](const std::string& target) { return matches(classifier.pooler, target); });
+  }
+
   std::vector<model::Linear*> target_linears(model::Classifier& classifier) const {
     const auto linears = classifier.linears();
-    if (config_.target_modules == std::vector<std::string>{"all-linear"}) return linears;
+    if (all_linear()) return linears;
     std::vector<model::Linear*> targets;
     std::vector<std::string> unmatched;
     for (const std::string& target : config_.target_modules) {

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <set>
+
 #include "base/error.h"
 
 namespace dtrain::peft {
@@ -34,18 +37,32 @@ MethodSpec parse_method_spec(const std::string& text) {
   return spec;
 }
 
-NamedTensors trained_tensors(model::Classifier& classifier, bool peft_names) {
-  NamedTensors tensors;
-  for (const model::Parameter* parameter : classifier.parameters()) {
-    if (parameter->trainable())
-      tensors.emplace_back((peft_names ? "base_model.model." : "") + parameter->name(), parameter->value());
+std::vector<std::pair<std::string, model::Parameter*>> trained_parameters(model::Classifier& classifier,
+                                                                          bool peft_names) {
+  std::set<const model::Parameter*> wrapped;
+  for (const model::Linear* linear : classifier.linears()) {
+    if (linear->slot != nullptr) wrapped.insert(&linear->bias);
   }
-  return tensors;
+  std::vector<std::pair<std::string, model::Parameter*>> named;
+  for (model::Parameter* parameter : classifier.parameters()) {
+    if (!parameter->trainable()) continue;
+    std::string name = parameter->name();
+    if (peft_names) {
+      if (wrapped.count(parameter) > 0) name.insert(name.rfind('.'), ".base_layer");
+      name.insert(0, "base_model.model.");
+    }
+    named.emplace_back(std::move(name), parameter);
+  }
+  return named;
 }
 
 void train_classifier(model::Classifier& classifier) {
   classifier.classifier.weight.set_trainable(true);
   classifier.classifier.bias.set_trainable(true);
+  if (classifier.pooler_is_new) {
+    classifier.pooler.weight.set_trainable(true);
+    classifier.pooler.bias.set_trainable(true);
+  }
 }
 
 }  // namespace dtrain::peft

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -26,8 +24,6 @@ struct MethodSpec {
 /// Throws UsageError naming the part that is not NAME or KEY=VALUE.
 MethodSpec parse_method_spec(const std::string& text);
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
-
 /// A way to fine-tune: which parts of a model train, and what is added to it.
 ///
 /// A method fills slots and marks what trains; the model never asks which method it is. The classifier trains with
@@ -43,8 +39,10 @@ class Method {
   /// True where the whole model changes: what is saved is a Hugging Face model directory, not an adapter.
   virtual bool changes_whole_model() const { return false; }
 
-  /// The content of adapter_config.json as PEFT writes it; null where PEFT has no such method.
-  virtual nlohmann::json adapter_config(const std::string& base_model) const {
+  /// The content of adapter_config.json as PEFT writes it for this method on that model; null where PEFT has no such
+  /// method.
+  virtual nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const {
+    static_cast<void>(classifier);
     static_cast<void>(base_model);
     return nullptr;
   }
@@ -54,11 +52,12 @@ class Method {
   virtual void merge(model::Classifier& classifier) const { static_cast<void>(classifier); }
 };
 
-/// The trained tensors of a model under the names they have in a file: those of the Hugging Face model, with PEFT's
-/// prefix "base_model.model." where `peft_names`.
-NamedTensors trained_tensors(model::Classifier& classifier, bool peft_names);
+/// What trains in a model, each under the name it has in a file: the Hugging Face model's, or PEFT's, which begins with
+/// "base_model.model." and calls the bias of a map that a slot wraps "base_layer.bias".
+std::vector<std::pair<std::string, model::Parameter*>> trained_parameters(model::Classifier& classifier,
+                                                                          bool peft_names);
 
-/// Marks as trainable the classifier head, which every method trains.
+/// Marks as trainable the head, which every method trains: the classifier, and a pooler that was drawn anew.
 void train_classifier(model::Classifier& classifier);
 
 }  // namespace dtrain::peft

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <set>
+#include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -68,31 +70,39 @@ MethodSpec spec_of_peft_config(const json& config, const fs::path& path) {
   spec.settings["lora_alpha"] = fmt::format("{}", value_or(config, "lora_alpha", 8.0, path));
   spec.settings["lora_dropout"] = fmt::format("{}", value_or(config, "lora_dropout", 0.0, path));
   spec.settings["bias"] = value_or<std::string>(config, "bias", "none", path);
-  std::string targets;
-  if (config.contains("target_modules") && config["target_modules"].is_array()) {
-    for (const auto& target : config["target_modules"])
-      targets += (targets.empty() ? "" : "+") + target.get<std::string>();
-  } else if (config.contains("target_modules") && config["target_modules"].is_string()) {
-    targets = config["target_modules"].get<std::string>();
+  std::vector<std::string> targets;
+  if (config.contains("target_modules") && config["target_modules"].is_string()) {
+    targets = {config["target_modules"].get<std::string>()};
+  } else {
+    targets = value_or(config, "target_modules", targets, path);
   }
   if (targets.empty()) throw InputError(fmt::format("{}: target_modules is missing", path.string()));
-  spec.settings["target_modules"] = targets;
+  spec.settings["target_modules"] = fmt::format("{}", fmt::join(targets, "+"));
   return spec;
 }
 
-void load_tensors(model::Classifier& classifier, const model::SafetensorsFile& file, const std::string& prefix,
+model::Pooling described_pooling(const json& description, const fs::path& path) {
+  const auto name = value_or<std::string>(description, "pooling", "", path);
+  for (const auto pooling : {model::Pooling::pooler, model::Pooling::cls, model::Pooling::mean}) {
+    if (model::pooling_name(pooling) == name) return pooling;
+  }
+  throw InputError(fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", path.string(), name));
+}
+
+void load_tensors(model::Classifier& classifier, const model::SafetensorsFile& file, bool peft,
                   const fs::path& base_model) {
   std::set<std::string> remaining;
   for (const auto& name : file.names()) remaining.insert(name);
+  // With bias = all PEFT writes the bias of the head under these names, too.
+  for (const char* wrapper : {"modules_to_save", "original_module"}) {
+    remaining.erase(fmt::format("{}classifier.{}.bias", kPeftPrefix, wrapper));
+  }
   std::vector<std::string> known;
-  for (model::Parameter* parameter : classifier.parameters()) {
-    if (!parameter->trainable()) continue;
-    const std::string name = prefix + parameter->name();
+  for (const auto& [name, parameter] : trained_parameters(classifier, peft)) {
     known.push_back(name);
     if (!file.contains(name)) {
-      const bool is_head = parameter->name().starts_with("classifier.");
-      throw InputError(fmt::format("{}: tensor '{}' is missing{}", file.path().string(), name,
-                                   is_head ? "; an adapter without its trained classifier would score at random" : ""));
+      throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing. Is the adapter for another model?",
+                                   file.path().string(), name, fmt::streamed(parameter->value().sizes())));
     }
     if (at::IntArrayRef(file.shape(name)) != parameter->value().sizes()) {
       throw InputError(
@@ -111,30 +121,49 @@ void load_tensors(model::Classifier& classifier, const model::SafetensorsFile& f
   }
 }
 
-}  // namespace
-
-fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                      const fs::path& base_model, const fs::path& output) {
+void write_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
+                   const fs::path& base_model, const fs::path& directory) {
   const auto method = make_method(spec);
-  const std::string base = fs::absolute(base_model).lexically_normal().string();
-  const fs::path directory = output / (method->changes_whole_model() ? "model" : "adapter");
   ensure_directory(directory);
   if (method->changes_whole_model()) {
     model::save_classifier(classifier, labels, directory);
     copy_tokenizer(base_model, directory);
-  } else {
-    const json config = method->adapter_config(base);
-    const auto tensors = trained_tensors(classifier, !config.is_null());
-    model::write_safetensors(directory / (config.is_null() ? "weights.safetensors" : "adapter_model.safetensors"),
-                             tensors, {{"format", "pt"}});
-    if (!config.is_null()) write_file_atomically(directory / "adapter_config.json", config.dump(2) + "\n");
-    const json description = {{"schema", 1},
-                              {"method", spec.text()},
-                              {"base_model", base},
-                              {"pooling", model::pooling_name(classifier.pooling())},
-                              {"labels", labels}};
-    write_file_atomically(directory / "dtrain.json", description.dump(2) + "\n");
+    return;
   }
+  const json config = method->adapter_config(classifier, base_model.string());
+  std::vector<std::pair<std::string, at::Tensor>> tensors;
+  for (const auto& [name, parameter] : trained_parameters(classifier, !config.is_null())) {
+    tensors.emplace_back(name, parameter->value());
+  }
+  model::write_safetensors(directory / (config.is_null() ? "weights.safetensors" : "adapter_model.safetensors"),
+                           tensors, {{"format", "pt"}});
+  if (!config.is_null()) write_file_atomically(directory / "adapter_config.json", config.dump(2) + "\n");
+  const json description = {{"schema", 1},
+                            {"method", spec.text()},
+                            {"base_model", base_model.string()},
+                            {"pooling", model::pooling_name(classifier.pooling())},
+                            {"labels", labels}};
+  write_file_atomically(directory / "dtrain.json", description.dump(2) + "\n");
+}
+
+}  // namespace
+
+fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
+                      const fs::path& base_model, const fs::path& output) {
+  const fs::path directory = output / (make_method(spec)->changes_whole_model() ? "model" : "adapter");
+  // Some of its files alone are no model: the directory gets its name when all are there.
+  const fs::path temporary = directory.string() + ".part";
+  std::error_code error;
+  fs::remove_all(temporary, error);
+  try {
+    write_trained(classifier, spec, labels, fs::absolute(base_model).lexically_normal(), temporary);
+  } catch (...) {
+    fs::remove_all(temporary, error);
+    throw;
+  }
+  fs::remove_all(directory, error);
+  fs::rename(temporary, directory, error);
+  if (error) throw TrainingError(fmt::format("cannot write {}: {}", directory.string(), error.message()));
   return directory;
 }
 
@@ -175,22 +204,31 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
                                  directory.string(), base.string()));
   }
   const model::SafetensorsFile file(directory / (peft ? "adapter_model.safetensors" : "weights.safetensors"));
-  const std::string prefix = peft ? kPeftPrefix : "";
-  if (!file.contains(prefix + "classifier.weight")) {
+  const std::string head = std::string(peft ? kPeftPrefix : "") + "classifier.weight";
+  if (!file.contains(head)) {
     throw InputError(
-        fmt::format("{}: tensor '{}classifier.weight' is missing; an adapter without its trained classifier "
-                    "would score at random",
-                    file.path().string(), prefix));
+        fmt::format("{}: tensor '{}' is missing; an adapter without its trained classifier would score at random",
+                    file.path().string(), head));
   }
-  model::LoadOptions load{.directory = base,
-                          .pooling = pooling,
-                          .classes = file.shape(prefix + "classifier.weight").at(0),
-                          .device = device};
-  if (!pooling && description.contains("pooling"))
-    load.pooling = model::pooling_from_name(description["pooling"].get<std::string>());
+  if (file.shape(head).size() != 2) {
+    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.path().string(),
+                                 head, fmt::streamed(at::IntArrayRef(file.shape(head)))));
+  }
+  model::LoadOptions load{.directory = base, .pooling = pooling, .classes = file.shape(head)[0], .device = device};
+  if (!pooling && described) {
+    load.pooling = described_pooling(description, directory / "dtrain.json");
+  } else if (!pooling) {
+    // PEFT's own adapters are for transformers' ...ForSequenceClassification, whatever the base model's directory says.
+    load.pooling = model::Pooling::pooler;
+  }
   trained.classifier = model::load_classifier(load);
-  make_method(trained.method)->attach(*trained.classifier, 0);
-  load_tensors(*trained.classifier, file, prefix, base);
+  try {
+    make_method(trained.method)->attach(*trained.classifier, 0);
+  } catch (const UsageError& error) {
+    throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),
+                                 error.what(), base.string()));
+  }
+  load_tensors(*trained.classifier, file, peft, base);
   trained.labels = value_or(description, "labels", std::vector<std::string>{}, directory / "dtrain.json");
   if (trained.labels.empty()) {
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));

@@ -1,0 +1,151 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "peft/registry.h"
+#include "tests/model/reference_case.h"
+
+namespace dtrain::peft {
+namespace {
+
+using model::Pooling;
+using model::ReferenceCase;
+using testing::HasSubstr;
+
+std::vector<std::string> trained_names(const std::string& method, Pooling pooling,
+                                       const std::string& model = "odd_relu") {
+  const auto classifier =
+      model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
+  make_method(parse_method_spec(method))->attach(*classifier, 0);
+  std::vector<std::string> names;
+  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) names.push_back(name);
+  return names;
+}
+
+std::vector<std::string> names_of(const std::string& model, Pooling pooling, const std::vector<std::string>& prefixes) {
+  const auto classifier =
+      model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
+  std::vector<std::string> names;
+  for (const model::Parameter* parameter : classifier->parameters()) {
+    for (const auto& prefix : prefixes) {
+      if (parameter->name().starts_with(prefix)) names.push_back(parameter->name());
+    }
+  }
+  return names;
+}
+
+TEST(Methods, TrainTheStatedParts) {
+  EXPECT_EQ(trained_names("full", Pooling::pooler), names_of("odd_relu", Pooling::pooler, {"bert.", "classifier."}));
+  EXPECT_EQ(trained_names("head", Pooling::pooler), (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+  EXPECT_EQ(trained_names("layers:k=2", Pooling::pooler),
+            names_of("odd_relu", Pooling::pooler,
+                     {"bert.encoder.layer.1.", "bert.encoder.layer.2.", "bert.pooler.", "classifier."}));
+  EXPECT_EQ(trained_names("layers:k=1", Pooling::mean),
+            names_of("odd_relu", Pooling::mean, {"bert.encoder.layer.2.", "classifier."}));
+}
+
+TEST(Methods, TrainAPoolerThatTheCheckpointDoesNotHave) {
+  const std::vector<std::string> head = {"bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight",
+                                         "classifier.bias"};
+  EXPECT_EQ(trained_names("head", Pooling::pooler, "bare"), head);
+  EXPECT_EQ(trained_names("head", Pooling::mean, "bare").size(), 2U);
+  EXPECT_EQ(trained_names("head", Pooling::pooler, "bare_with_pooler").size(), 2U);
+}
+
+TEST(Methods, GiveWhatTrainsTheGradientItHasInTheWholeModel) {
+  const ReferenceCase reference("odd_relu");
+  for (const char* method : {"head", "layers:k=1", "layers:k=2", "layers:k=3"}) {
+    for (const Pooling pooling : {Pooling::pooler, Pooling::mean}) {
+      const auto classifier = reference.load(pooling, at::kDouble);
+      make_method(parse_method_spec(method))->attach(*classifier, 0);
+      model::bind_gradients(*classifier);
+      model::backward_of_loss(*classifier, reference.batch(), reference.labels());
+      for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+        EXPECT_LT(model::largest_difference(parameter->gradient(), reference.tensor(pooling, "gradient." + name)),
+                  1e-12)
+            << method << ": " << name;
+      }
+    }
+  }
+}
+
+TEST(Lora, ChangesNothingBeforeItIsTrained) {
+  const ReferenceCase reference("new_gelu");
+  const auto classifier = reference.load(Pooling::mean, at::kDouble);
+  make_method(parse_method_spec("lora:target_modules=all-linear"))->attach(*classifier, 0);
+  const at::NoGradGuard no_grad;
+  model::ForwardContext context;
+  const auto logits = classifier->forward(reference.batch(), context);
+  EXPECT_LT(model::largest_difference(logits, reference.tensor(Pooling::mean, "logits")), 1e-12);
+}
+
+TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
+  const ReferenceCase reference("new_gelu");
+  const auto draw = [&](std::uint64_t seed) {
+    const auto classifier = reference.load(Pooling::mean, at::kFloat);
+    make_method(parse_method_spec("lora"))->attach(*classifier, seed);
+    for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+      if (name == "bert.encoder.layer.2.attention.self.value.lora_A.weight") return parameter->value();
+    }
+    return at::Tensor();
+  };
+  EXPECT_TRUE(at::equal(draw(3), draw(3)));
+  EXPECT_FALSE(at::equal(draw(3), draw(4)));
+  // Uniform within 1 / sqrt(in), in = 64: PEFT's kaiming_uniform_(a = sqrt(5)).
+  const double bound = 1.0 / 8;
+  EXPECT_LE(draw(3).abs().max().item<double>(), bound);
+  EXPECT_GT(draw(3).abs().max().item<double>(), 0.95 * bound);
+  EXPECT_NEAR(draw(3).std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound);
+}
+
+std::string usage_error(const std::string& method) {
+  try {
+    trained_names(method, Pooling::mean);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(MethodSpecs, SayWhatIsWrongWithThem) {
+  EXPECT_THAT(usage_error("lorra"), HasSubstr("did you mean 'lora'?"));
+  EXPECT_THAT(usage_error(""), HasSubstr("expected NAME[:KEY=VALUE...]"));
+  EXPECT_THAT(usage_error("lora:r"), HasSubstr("'r' is not KEY=VALUE"));
+  EXPECT_THAT(usage_error("lora:r=8:r=4"), HasSubstr("'r' is given twice"));
+  EXPECT_THAT(usage_error("lora:rank=8"), HasSubstr("has no setting 'rank'"));
+  EXPECT_THAT(usage_error("lora:r=0"), HasSubstr("r must be a whole number from 1, found '0'"));
+  EXPECT_THAT(usage_error("lora:r=8.5"), HasSubstr("found '8.5'"));
+  EXPECT_THAT(usage_error("lora:lora_alpha=nan"), HasSubstr("lora_alpha must be a number"));
+  EXPECT_THAT(usage_error("lora:lora_dropout=1"), HasSubstr("from 0 to 0.999"));
+  EXPECT_THAT(usage_error("lora:bias=some"), HasSubstr("one of none, all, lora_only"));
+  EXPECT_THAT(usage_error("lora:target_modules=query+valeu"), HasSubstr("'valeu'; did you mean 'value'?"));
+  EXPECT_THAT(usage_error("lora:target_modules=query++value"), HasSubstr("names joined by +"));
+  EXPECT_THAT(usage_error("layers:k=4"), HasSubstr("the model has 3 layers"));
+  EXPECT_THAT(usage_error("head:k=4"), HasSubstr("it has: none"));
+}
+
+TEST(MethodSpecs, AreWrittenInOneOrder) {
+  EXPECT_EQ(parse_method_spec("lora:target_modules=query:r=4").text(), "lora:r=4:target_modules=query");
+  EXPECT_EQ(parse_method_spec("head").text(), "head");
+}
+
+TEST(Registry, GivesEachMethodAGridWhoseMiddleIsTheDefault) {
+  const auto grid = [](const char* name) { return method_kind(name).learning_rates; };
+  EXPECT_EQ(grid("full"), (std::vector<double>{5e-5, 1.5e-4, 5e-4}));
+  EXPECT_EQ(grid("lora"), (std::vector<double>{5e-4, 1.5e-3, 5e-3}));
+  EXPECT_EQ(grid("head"), (std::vector<double>{3e-3, 1e-2, 3e-2}));
+  for (const MethodKind& kind : method_kinds()) {
+    EXPECT_EQ(kind.learning_rates.size() % 2, 1U) << kind.name;
+    EXPECT_TRUE(std::is_sorted(kind.learning_rates.begin(), kind.learning_rates.end())) << kind.name;
+  }
+}
+
+}  // namespace
+}  // namespace dtrain::peft
