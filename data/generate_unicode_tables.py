@@ -5,6 +5,8 @@ The tables are found by asking the `tokenizers` package about every code point, 
 any library's: generate_unicode_tables.py > unicode_tables.generated.cpp
 """
 
+import unicodedata
+
 from tokenizers import normalizers, pre_tokenizers
 
 HANGUL = range(0xAC00, 0xD7A4)
@@ -52,6 +54,38 @@ def print_mapping(name, normalize):
     print(f"const std::span<const CodePointMapping> {name} = {name}Table;\n")
 
 
+def combining_classes():
+    """Each code point's canonical combining class where it is not 0, by where NFD puts it among marks of known class."""
+    nfd = normalizers.NFD().normalize_str
+    last = "\u0345"  # the one mark of the highest class, 240: every other one moves in front of it
+    moving = [chr(c) for c in CODE_POINTS if nfd("a" + last + chr(c))[1] != last]
+    known = {}
+    for mark in moving:
+        if nfd(mark) == mark and unicodedata.combining(mark):
+            known.setdefault(unicodedata.combining(mark), mark)
+    found = {ord(last): 240}
+    for mark in moving:
+        first = nfd(mark)[0]  # that of a few is a sequence of marks
+        above = [value for value, other in known.items() if nfd("a" + first + other) != "a" + first + other]
+        below = [value for value, other in known.items() if nfd("a" + other + first) != "a" + other + first]
+        (found[ord(mark)],) = set(known) - set(above) - set(below)
+    return found
+
+
+def print_classes(name, classes):
+    rows = []
+    for point, value in sorted(classes.items()):
+        if rows and rows[-1][1] == point - 1 and rows[-1][2] == value:
+            rows[-1][1] = point
+        else:
+            rows.append([point, point, value])
+    print(f"const std::array<CombiningClass, {len(rows)}> {name}Table = {{{{")
+    for first, last, value in rows:
+        print(f"    {{0x{first:X}, 0x{last:X}, {value}}},")
+    print("}};")
+    print(f"const std::span<const CombiningClass> {name} = {name}Table;\n")
+
+
 def main():
     clean = normalizer(clean_text=True)
     cleaned = {c: clean.normalize_str("a" + chr(c) + "a") for c in CODE_POINTS}
@@ -68,6 +102,7 @@ def main():
     print_ranges("kPunctuation", punctuation)
     print_mapping("kWithoutAccents", normalizer(strip_accents=True))
     print_mapping("kLowerCase", normalizer(lowercase=True))
+    print_classes("kCombining", combining_classes())
     print("}  // namespace dtrain::data::unicode")
 
 

@@ -13,10 +13,21 @@
 namespace dtrain::data {
 namespace {
 
-bool contains(std::span<const unicode::CodePointRange> ranges, char32_t point) {
+// The range that holds a code point, or null.
+template <typename Range>
+const Range* find_range(std::span<const Range> ranges, char32_t point) {
   const auto after = std::upper_bound(ranges.begin(), ranges.end(), point,
-                                      [](char32_t value, const auto& range) { return value < range.first; });
-  return after != ranges.begin() && point <= std::prev(after)->last;
+                                      [](char32_t value, const Range& range) { return value < range.first; });
+  return after != ranges.begin() && point <= std::prev(after)->last ? &*std::prev(after) : nullptr;
+}
+
+bool contains(std::span<const unicode::CodePointRange> ranges, char32_t point) {
+  return find_range(ranges, point) != nullptr;
+}
+
+int combining_class(char32_t point) {
+  const auto* range = find_range(unicode::kCombining, point);
+  return range == nullptr ? 0 : range->value;
 }
 
 const unicode::CodePointMapping* find(std::span<const unicode::CodePointMapping> mappings, char32_t point) {
@@ -94,67 +105,122 @@ constexpr std::array<AsciiKind, 128> kAscii = [] {
   return kinds;
 }();
 
+// One text on its way to words, a code point at a time.
+class Normalization {
+ public:
+  Normalization(const NormalizerOptions& options, std::vector<std::string>& words) : options_(options), words_(words) {}
+
+  void take_ascii(unsigned char byte) {
+    if (kAscii[byte] == AsciiKind::dropped) return;
+    if (!marks_.empty()) end_marks();
+    switch (kAscii[byte]) {
+      case AsciiKind::dropped:
+        break;
+      case AsciiKind::space:
+        words_.end_word();
+        break;
+      case AsciiKind::punctuation:
+        words_.add_alone(byte);
+        break;
+      case AsciiKind::letter:
+        words_.add_ascii(
+            static_cast<char>(options_.lower_case && byte >= 'A' && byte <= 'Z' ? byte + ('a' - 'A') : byte));
+        break;
+    }
+  }
+
+  void take(char32_t point) {
+    if (contains(unicode::kDropped, point)) return;
+    if (contains(unicode::kSpaces, point)) {
+      end_marks();
+      words_.end_word();
+      return;
+    }
+    const bool alone = options_.split_chinese && is_chinese(point);
+    if (alone) {
+      end_marks();
+      words_.end_word();
+    }
+    if (options_.strip_accents) {
+      take_decomposed(point);
+    } else {
+      fold(point);
+    }
+    if (alone) words_.end_word();
+  }
+
+  void finish() { end_marks(); }
+
+ private:
+  struct Mark {
+    char32_t point;
+    int combining_class;
+  };
+
+  // Marks that are not stripped wait until the last of their run, which NFD orders by class.
+  void take_decomposed(char32_t point) {
+    decomposed_.clear();
+    if (!decompose_hangul(point, decomposed_)) apply(unicode::kWithoutAccents, point, decomposed_);
+    if (decomposed_.empty() && combining_class(point) == 0) end_marks();
+    for (const char32_t part : decomposed_) {
+      const int its_class = combining_class(part);
+      if (its_class > 0) {
+        marks_.push_back({part, its_class});
+      } else {
+        end_marks();
+        fold(part);
+      }
+    }
+  }
+
+  void end_marks() {
+    std::stable_sort(marks_.begin(), marks_.end(),
+                     [](const Mark& left, const Mark& right) { return left.combining_class < right.combining_class; });
+    for (const Mark& mark : marks_) fold(mark.point);
+    marks_.clear();
+  }
+
+  void fold(char32_t point) {
+    folded_.clear();
+    if (options_.lower_case) {
+      apply(unicode::kLowerCase, point, folded_);
+    } else {
+      folded_ += point;
+    }
+    for (const char32_t part : folded_) {
+      if (contains(unicode::kPunctuation, part)) {
+        words_.add_alone(part);
+      } else if (contains(unicode::kSpaces, part)) {
+        words_.end_word();
+      } else {
+        words_.add(part);
+      }
+    }
+  }
+
+  const NormalizerOptions& options_;
+  WordBuilder words_;
+  std::vector<Mark> marks_;
+  std::u32string decomposed_;
+  std::u32string folded_;
+};
+
 }  // namespace
 
 void append_words(std::string_view text, const NormalizerOptions& options, std::vector<std::string>& words) {
-  WordBuilder builder(words);
-  std::u32string stripped;
-  std::u32string folded;
+  Normalization normalization(options, words);
   const auto* position = text.data();
   const auto* end = text.data() + text.size();
   while (position < end) {
     const auto byte = static_cast<unsigned char>(*position);
     if (byte < 0x80) {
       ++position;
-      switch (kAscii[byte]) {
-        case AsciiKind::dropped:
-          break;
-        case AsciiKind::space:
-          builder.end_word();
-          break;
-        case AsciiKind::punctuation:
-          builder.add_alone(byte);
-          break;
-        case AsciiKind::letter:
-          builder.add_ascii(options.lower_case && byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte + 32)
-                                                                             : static_cast<char>(byte));
-          break;
-      }
-      continue;
+      normalization.take_ascii(byte);
+    } else {
+      normalization.take(static_cast<char32_t>(utf8::unchecked::next(position)));
     }
-    const auto point = static_cast<char32_t>(utf8::unchecked::next(position));
-    if (contains(unicode::kDropped, point)) continue;
-    if (contains(unicode::kSpaces, point)) {
-      builder.end_word();
-      continue;
-    }
-    const bool alone = options.split_chinese && is_chinese(point);
-    if (alone) builder.end_word();
-    stripped.clear();
-    if (!options.strip_accents) {
-      stripped += point;
-    } else if (!decompose_hangul(point, stripped)) {
-      apply(unicode::kWithoutAccents, point, stripped);
-    }
-    folded.clear();
-    for (const char32_t part : stripped) {
-      if (options.lower_case) {
-        apply(unicode::kLowerCase, part, folded);
-      } else {
-        folded += part;
-      }
-    }
-    for (const char32_t part : folded) {
-      if (contains(unicode::kPunctuation, part)) {
-        builder.add_alone(part);
-      } else if (contains(unicode::kSpaces, part)) {
-        builder.end_word();
-      } else {
-        builder.add(part);
-      }
-    }
-    if (alone) builder.end_word();
   }
+  normalization.finish();
 }
 
 std::size_t code_points(std::string_view text) {

@@ -18,6 +18,12 @@ struct CodePointMapping {
   char32_t to[4];
 };
 
+struct CombiningClass {
+  char32_t first;
+  char32_t last;
+  std::uint8_t value;
+};
+
 /// Removed by clean_text.
 extern const std::span<const CodePointRange> kDropped;
 /// Made a space by clean_text.
@@ -27,5 +33,7 @@ extern const std::span<const CodePointRange> kPunctuation;
 /// NFD without marks (Mn); without Hangul syllables, which decompose by arithmetic.
 extern const std::span<const CodePointMapping> kWithoutAccents;
 extern const std::span<const CodePointMapping> kLowerCase;
+/// Canonical combining classes other than 0, by which NFD orders marks that follow each other.
+extern const std::span<const CombiningClass> kCombining;
 
 }  // namespace dtrain::data::unicode
