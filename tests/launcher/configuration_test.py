@@ -1,0 +1,93 @@
+"""Where an option comes from: the command line over the environment over --config over the defaults."""
+
+import pytest
+
+from conftest import log_lines, results
+
+SHORT = ["--max-steps", "3", "--log-steps", "1"]
+
+
+def steps_of(output):
+    return log_lines(output)[-1]["steps"]
+
+
+def test_the_command_line_goes_over_the_environment_over_the_configuration_file(dtrain, task, tmp_path):
+    config = tmp_path / "run.ini"
+    config.write_text("max-steps = 2\nbatch-size = 10\nseed = 7\nlog-steps = 1\n")
+    dtrain.succeeds("train", *task, "--config", config, "--max-steps", "4", "--output", "out",
+                    env={"DTRAIN_MAX_STEPS": "3", "DTRAIN_BATCH_SIZE": "20"})
+    found = results(tmp_path / "out")
+    assert (found["steps"], found["batch_size"], found["seed"]) == (4, 20, 7)
+
+
+def test_an_out_of_domain_set_of_the_command_line_replaces_those_of_the_configuration_file(dtrain, task, data, tmp_path):
+    config = tmp_path / "run.ini"
+    config.write_text(f"ood = first={data}/test.tsv\nood = second={data}/dev.tsv\n")
+    dtrain.succeeds("train", *task, *SHORT, "--config", config, "--output", "both")
+    assert set(results(tmp_path / "both")["metrics"]) == {"dev", "test", "ood.first", "ood.second"}
+    dtrain.succeeds("train", *task, *SHORT, "--config", config, "--ood", f"third={data}/dev.tsv", "--output", "one")
+    assert set(results(tmp_path / "one")["metrics"]) == {"dev", "test", "ood.third"}
+
+
+def test_config_ini_of_a_run_gives_the_same_run_again(dtrain, task, data, tmp_path):
+    dtrain.succeeds("train", *task, *SHORT, "--method", "lora:r=4", "--lr", "1e-3", "--seed", "5", "--ood",
+                    f"other={data}/dev.tsv", "--drop-unknown-labels", "--warmup-ratio", "0.1", "--output", "first")
+    written = (tmp_path / "first" / "config.ini").read_text()
+    assert "seed = 5\n" in written and "method = lora:r=4\n" in written and "warmup-ratio = 0.1\n" in written
+    # Nothing but the file: the variables that were set for the first run are in it.
+    dtrain.succeeds("train", "--config", tmp_path / "first" / "config.ini", "--output", "second",
+                    env={"DTRAIN_THREADS": None, "DTRAIN_PRECISION": None})
+    name = "adapter/adapter_model.safetensors"
+    assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+    assert results(tmp_path / "first")["metrics"] == results(tmp_path / "second")["metrics"]
+    again = (tmp_path / "second" / "config.ini").read_text()
+    assert again == written.replace("output = first", "output = second")
+
+
+def test_config_ini_holds_the_precision_that_was_chosen(dtrain, task, tmp_path):
+    ended = dtrain.succeeds("train", *task, *SHORT, "--output", "out", env={"DTRAIN_PRECISION": "auto"})
+    written = [line for line in (tmp_path / "out" / "config.ini").read_text().splitlines() if "precision" in line]
+    assert written in (["precision = fp32"], ["precision = bf16"])
+    assert f"{written[0].split()[-1]} products (bf16 measured " in ended.out, ended
+
+
+@pytest.mark.parametrize("content, says", [
+    ("batchsize = 3\n", ["unknown option 'batchsize'", "did you mean 'batch-size'?"]),
+    ("batch-size = 3\n[train\n", ["run.ini", "[train"]),
+    ("batch-size = three\n", ["batch-size: expected a whole number, found 'three'", "run.ini"]),
+    ("batch-size = 0\n", ["batch-size: expected at least 1, found 0", "run.ini"]),
+    ("run = x\n", ["no option 'run'", "evaluate, predict"]),
+])
+def test_an_error_in_the_configuration_file_names_it(dtrain, task, tmp_path, content, says):
+    (tmp_path / "run.ini").write_text(content)
+    dtrain.refuses("train", *task, "--config", "run.ini", code=3, says=[*says, "run.ini"])
+
+
+def test_a_configuration_file_that_is_not_there_is_an_input_error(dtrain, tmp_path):
+    dtrain.refuses("train", "--config", "nowhere.ini", code=3, says="--config: cannot read nowhere.ini")
+    dtrain.refuses("train", "--config", tmp_path, code=3, says="--config: cannot read")
+
+
+def test_a_wrong_value_in_the_environment_names_the_variable(dtrain):
+    dtrain.refuses("train", env={"DTRAIN_BATCH_SIZE": "big"}, code=2,
+                   says=["--batch-size: expected a whole number, found 'big'", "DTRAIN_BATCH_SIZE"])
+    dtrain.refuses("train", env={"DTRAIN_LR": "0"}, code=2, says=["--lr: expected", "DTRAIN_LR"])
+
+
+def test_a_variable_that_is_no_option_is_said_with_the_nearest(dtrain, task):
+    ended = dtrain.succeeds("train", *task, *SHORT, env={"DTRAIN_BATCHSIZE": "3", "DTRAIN_RANKS": "2", "DTRAIN_RUN": "x"})
+    assert "warning: DTRAIN_BATCHSIZE is no option; did you mean 'DTRAIN_BATCH_SIZE'?" in ended.err, ended
+    assert "DTRAIN_RANKS" not in ended.err and "DTRAIN_RUN" not in ended.err, ended
+
+
+def test_ranks_with_different_options_stop_and_name_the_option(dtrain, task, tmp_path):
+    wrapper = tmp_path / "wrapper.sh"
+    wrapper.write_text('#!/bin/sh\nexport DTRAIN_SEED=$OMPI_COMM_WORLD_RANK\nexec "$@"\n')
+    wrapper.chmod(0o755)
+    dtrain.refuses("train", *task, *SHORT, ranks=2, before=[wrapper], code=2,
+                   says=["different options", "seed = 0 on rank 0", "seed = 1 on rank 1"])
+
+
+def test_a_world_that_is_smaller_than_slurm_says_is_refused(dtrain, task):
+    dtrain.refuses("train", *task, *SHORT, env={"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, code=2,
+                   says=["SLURM started 4 tasks, but MPI sees 1", "--mpi=pmix"])

@@ -1,0 +1,186 @@
+"""The program under test, started as a user starts it, and the small model and data that make its runs short."""
+
+import json
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+PROGRAM = os.environ["DTRAIN_TEST_PROGRAM"]
+MPIEXEC = os.environ["DTRAIN_TEST_MPIEXEC"]
+SHARE = pathlib.Path(os.environ["DTRAIN_TEST_SHARE"])
+MINILM = SHARE / "models" / "minilm-l6-h384"
+WORDNET = SHARE / "tasks" / "wordnet"
+
+
+class Ended:
+    """A run that has ended: its exit code, what it printed, and how long it took."""
+
+    def __init__(self, code, out, err, seconds):
+        self.code, self.out, self.err, self.seconds = code, out, err, seconds
+
+    def __repr__(self):
+        return f"exit code {self.code} after {self.seconds:.1f} s\n--- out\n{self.out}\n--- err\n{self.err}"
+
+
+class Dtrain:
+    """Starts dtrain in `folder`, alone (`ranks=None`) or under mpirun."""
+
+    def __init__(self, folder, cache):
+        self.folder = folder
+        # Nothing of the user's own settings, and one thread: the same arithmetic on every machine.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTRAIN_", "OMPI_", "SLURM_"))}
+        self.environment = kept | {
+            "OMPI_ALLOW_RUN_AS_ROOT": "1",
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+            "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "HOME": str(folder),
+            "XDG_CACHE_HOME": str(cache),
+            "DTRAIN_THREADS": "1",
+            "DTRAIN_PRECISION": "fp32",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def start(self, *arguments, ranks=None, env=None, before=(), **settings):
+        launcher = [] if ranks is None else [MPIEXEC, "-np", str(ranks)]
+        environment = self.environment | (env or {})
+        return subprocess.Popen(
+            [*launcher, *map(str, before), PROGRAM, *map(str, arguments)],
+            cwd=settings.pop("cwd", self.folder),
+            env={name: value for name, value in environment.items() if value is not None},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, **settings)
+
+    def end(self, process, timeout=90):
+        begin = time.monotonic()
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            pytest.fail(f"it hangs: no end within {timeout} s\n--- out\n{out}\n--- err\n{err}")
+        return Ended(process.returncode, out, err, time.monotonic() - begin)
+
+    def __call__(self, *arguments, timeout=90, **settings):
+        return self.end(self.start(*arguments, **settings), timeout)
+
+    def succeeds(self, *arguments, **settings):
+        ended = self(*arguments, **settings)
+        assert ended.code == 0, ended
+        return ended
+
+    def refuses(self, *arguments, code, says, **settings):
+        """It ends with `code`, one error message on standard error that has every word of `says`, and no trace of C++."""
+        ended = self(*arguments, **settings)
+        assert ended.code == code, ended
+        assert ended.err.count("dtrain: error:") == 1, ended
+        for word in [says] if isinstance(says, str) else says:
+            assert word in ended.err, ended
+        for trace in ("terminate called", "what():", "Exception raised from"):
+            assert trace not in ended.err, ended
+        return ended
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def dtrain(tmp_path, cache):
+    return Dtrain(tmp_path, cache)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A BERT of two layers, 32 wide, with 64 positions and the embedded model's tokenizer, saved by transformers."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny")
+    torch.manual_seed(0)
+    BertModel(BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
+                         intermediate_size=64, max_position_embeddings=64)).save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(MINILM / name, folder / name)
+    (folder / "model.safetensors").chmod(0o644)
+    return folder
+
+
+CLASSES = {"animal": "cat dog horse bird fish", "plant": "oak rose moss fern pine", "tool": "saw drill axe nail file"}
+
+
+def rows(count, seed):
+    """Rows of (label, text): words of one class among words of none."""
+    chance = random.Random(seed)
+    found = []
+    for index in range(count):
+        label = list(CLASSES)[index % 3]
+        words = chance.choices("the a small old of in with and near".split(), k=chance.randint(2, 9))
+        words.insert(chance.randint(0, len(words)), chance.choice(CLASSES[label].split()))
+        found.append((label, " ".join(words)))
+    return found
+
+
+def write_tsv(path, lines, header=("label", "text")):
+    path.write_text("".join("\t".join(fields) + "\n" for fields in ([header] if header else []) + list(lines)))
+    return path
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """train.tsv (120 rows), dev.tsv and test.tsv of a task of three classes that a bag of words solves."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, count, seed in (("train", 120, 1), ("dev", 30, 2), ("test", 45, 3)):
+        write_tsv(folder / f"{name}.tsv", rows(count, seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def task(tiny_model, data):
+    """The options of a run on the small model and data."""
+    return ["--model", tiny_model, "--max-length", "32", "--train", data / "train.tsv", "--dev", data / "dev.tsv",
+            "--test", data / "test.tsv"]
+
+
+def results(output):
+    return json.loads((output / "results.json").read_text())
+
+
+def log_lines(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def leftovers(folder):
+    """What an interrupted write could leave: files and folders under a temporary name."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.part"))
+
+
+def wait_for(condition, seconds=60, what="it"):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not happen within {seconds} s")
+        time.sleep(0.02)
+
+
+def ranks_of(process):
+    """The process ids of the ranks below mpirun, by rank."""
+    found = {}
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            environment = (entry / "environ").read_bytes() if parent == process.pid else b""
+        except OSError:
+            continue
+        for variable in environment.split(b"\0"):
+            if variable.startswith(b"OMPI_COMM_WORLD_RANK="):
+                found[int(variable.split(b"=")[1])] = int(entry.name)
+    return found

@@ -1,0 +1,40 @@
+"""What a command cannot do with its options: exit code 2, and one message that says what was expected and found."""
+
+import pytest
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["trian"], ["unknown command 'trian'", "did you mean 'train'?", "evaluate"]),
+    (["train", "--lr", "nan"], ["--lr: expected a number above 0, found 'nan'"]),
+    (["train", "--samples", "100,200"], ["train takes one number; compare takes a list"]),
+    (["train", "--task", "wordnot"], ["unknown task 'wordnot'", "did you mean 'wordnet'?"]),
+    (["train", "--resume"], ["--output"]),
+    (["bench", "gem"], ["bench: expected gemm, step or allreduce", "did you mean 'gemm'?"]),
+    (["inspect"], ["inspect: expected a model, an adapter, a run's output or a data file"]),
+    (["predict", "--run", "x", "--input", "y"], ["--output: expected a directory"]),
+    (["predict", "--run", "x", "--output", "y"], ["--input: expected a file"]),
+    (["evaluate"], ["--run: expected the output of a run, a model or an adapter"]),
+])
+def test_a_command_says_what_it_needs(dtrain, arguments, says):
+    dtrain.refuses(*arguments, code=2, says=says)
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["--backend", "nccl"], "--backend nccl serves GPUs"),
+    (["--max-length", "65"], ["--max-length 65 is more than the 64 positions of the model"]),
+    (["--samples", "121"], ["--samples 121 is more than the 120 training examples"]),
+    (["--method", "layers:k=3"], ["k is 3, but the model has 2 layers"]),
+])
+def test_what_the_machine_the_model_or_the_data_cannot_give_is_refused(dtrain, task, arguments, says):
+    given = [option for option in task if option not in ("--max-length", "32")] if "--max-length" in arguments else task
+    dtrain.refuses("train", *given, "--device", "cpu", *arguments, code=2, says=says)
+
+
+@pytest.mark.parametrize("ranks, arguments, says", [
+    (4, ["--samples", "3"], "4 ranks, but only 3 training examples"),
+    (2, ["--virtual-ranks", "3"], "--virtual-ranks 3 must be a multiple of the number of ranks, 2"),
+    (2, ["--backend", "single"], "--backend single serves one rank"),
+    (4, ["--lr", "0"], "--lr: expected a number above 0, found '0'"),
+])
+def test_what_the_ranks_cannot_do_is_refused_by_one_message(dtrain, task, ranks, arguments, says):
+    dtrain.refuses("train", *task, *arguments, "--device", "cpu", ranks=ranks, code=2, says=says)
