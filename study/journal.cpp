@@ -27,7 +27,7 @@ std::vector<std::string> differences(const std::map<std::string, std::string>& t
   std::vector<std::string> texts;
   const auto value = [](const std::map<std::string, std::string>& values, const std::string& name) {
     const auto found = values.find(name);
-    return found == values.end() ? std::string("not there") : found->second;
+    return found == values.end() ? std::string("not set") : found->second;
   };
   std::map<std::string, std::string> all = there;
   all.insert(here.begin(), here.end());

@@ -63,6 +63,7 @@ json comparison_json(const Comparison& comparison) {
           {"interval", {number(interval.low), number(interval.high)}},
           {"seed_variance", number(difference.seed_variance)},
           {"example_variance", number(difference.example_variance)},
+          {"rest_variance", number(difference.rest_variance)},
           {"p", number(difference.p_value())},
           {"holm_p", number(comparison.adjusted_p)},
           {"equivalence_bound", number(difference.equivalence_bound())},
@@ -80,7 +81,7 @@ std::vector<std::string> reading_notes(const Report& report) {
       "Intervals of differences hold seeds and test examples (two-way variance components over paired answers, each "
       "with its own t quantile; Banerjee, 1960). A method wins where Holm's p over all pairs and sample counts of a "
       "set "
-      "is below 0.05. What is ruled out follows from two one-sided tests at 5 %."};
+      "is below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %)."};
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples > 0) {
       notes.push_back(fmt::format(

@@ -44,10 +44,14 @@ SeedMean mean_over_seeds(const std::vector<double>& values) {
 
 double PairedDifference::half_width(double level) const {
   if (seeds < 2) return kUnknown;
-  const double seed_quantile = t_quantile(level, static_cast<double>(seeds - 1));
-  const double example_quantile = t_quantile(level, static_cast<double>(examples - 1));
-  return std::sqrt(seed_quantile * seed_quantile * seed_variance +
-                   example_quantile * example_quantile * example_variance);
+  const auto term = [&](double degrees, double variance) {
+    const double quantile = t_quantile(level, degrees);
+    return quantile * quantile * variance;
+  };
+  const auto k = static_cast<double>(seeds);
+  const auto n = static_cast<double>(examples);
+  return std::sqrt(std::max(term(k - 1, seed_variance), term((k - 1) * (n - 1), rest_variance)) +
+                   term(n - 1, example_variance));
 }
 
 double PairedDifference::p_value() const {
@@ -64,7 +68,7 @@ double PairedDifference::p_value() const {
   return std::exp(high);
 }
 
-double PairedDifference::equivalence_bound() const { return std::abs(mean) + half_width(0.90); }
+double PairedDifference::equivalence_bound() const { return std::abs(mean) + half_width(0.95); }
 
 PairedDifference paired_difference(const std::vector<std::vector<double>>& differences) {
   if (differences.empty() || differences[0].size() < 2)
@@ -87,6 +91,7 @@ PairedDifference paired_difference(const std::vector<std::vector<double>>& diffe
   if (differences.size() < 2) {
     result.seed_variance = kUnknown;
     result.example_variance = example_square / n;
+    result.rest_variance = kUnknown;
     return result;
   }
   const double seed_square = n * squares(seed_means, result.mean) / (k - 1);
@@ -100,6 +105,7 @@ PairedDifference paired_difference(const std::vector<std::vector<double>>& diffe
   const double rest_square = rest / ((k - 1) * (n - 1));
   result.seed_variance = seed_square / (k * n);
   result.example_variance = std::max(0.0, example_square - rest_square) / (k * n);
+  result.rest_variance = rest_square / (k * n);
   return result;
 }
 

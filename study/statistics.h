@@ -41,14 +41,17 @@ struct PairedDifference {
   /// The two terms of the variance of the mean; the first is NaN with one seed.
   double seed_variance = 0;
   double example_variance = 0;
+  /// MS_rest / (K n); NaN with one seed.
+  double rest_variance = 0;
 
   /// Half the interval of a level such as 0.95; NaN with one seed.
   double half_width(double level) const;
   Interval interval(double level) const { return {mean - half_width(level), mean + half_width(level)}; }
   /// Two-sided, for a difference of zero: one minus the level whose interval touches zero. NaN with one seed.
   double p_value() const;
-  /// The smallest margin within which the methods are equivalent by two one-sided tests at 5 % each: the far end of the
-  /// 90 % interval (Schuirmann, 1987). NaN with one seed.
+  /// The smallest margin within which the methods are equivalent by two one-sided tests (Schuirmann, 1987) at 2.5 %
+  /// each: the far end of the 95 % interval, so that no more is ruled out than the interval that is shown does. NaN
+  /// with one seed.
   double equivalence_bound() const;
 };
 

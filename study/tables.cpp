@@ -91,7 +91,7 @@ Table cost_table(const Findings& findings) {
 }
 
 Table pair_table(const Findings& findings) {
-  Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "ruled out beyond"}, {}};
+  Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "equal within"}, {}};
   for (const Comparison& comparison : findings.comparisons) {
     const PairedDifference& difference = comparison.difference;
     std::vector<std::string> row = {comparison.set, count_text(comparison.samples),
@@ -103,7 +103,7 @@ Table pair_table(const Findings& findings) {
       const Interval interval = difference.interval(0.95);
       row.push_back(fmt::format("{:.1f} to {:.1f}", 100 * interval.low, 100 * interval.high));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
-      row.push_back(fmt::format("± {:.1f}", 100 * difference.equivalence_bound()));
+      row.push_back(comparison.shown() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));
     }
     table.rows.push_back(std::move(row));
   }

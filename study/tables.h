@@ -18,7 +18,7 @@ Table quality_table(const StudyPlan& plan, const Findings& findings);
 /// What each method trains, sends, takes and stores.
 Table cost_table(const Findings& findings);
 
-/// Each pair of methods on each set: the difference in points with its interval, Holm's p, what is ruled out.
+/// Each pair of methods on each set: the difference in points with its interval, Holm's p, the margin of equivalence.
 Table pair_table(const Findings& findings);
 
 /// What the search found on dev for each learning rate.

@@ -12,7 +12,10 @@
 namespace dtrain::study {
 namespace {
 
-std::string points(double share) { return fmt::format("{:.1f}", 100 * share); }
+std::string points(double share) {
+  const std::string text = fmt::format("{:.1f}", 100 * share);
+  return text == "-0.0" ? "0.0" : text;
+}
 
 std::string listed(const std::vector<std::string>& names) {
   if (names.size() < 2) return fmt::format("{}", fmt::join(names, ""));
@@ -40,14 +43,13 @@ std::vector<const Cell*> ranked(const Findings& findings, const std::string& set
   return cells;
 }
 
-// What an interval that holds zero still rules out.
+// What an interval that is no proof of a difference still says.
 std::string indistinct(const Comparison& comparison) {
   const double bound = comparison.difference.equivalence_bound();
   const std::string measured = fmt::format("{} ({:+.1f} points, {})", comparison.second,
                                            100 * comparison.difference.mean, interval_text(comparison));
-  if (bound < 0.01) return fmt::format("{}: the two are equal within {} points", measured, points(bound));
-  return fmt::format("{}: a difference larger than {} points is ruled out, a smaller one is not", measured,
-                     points(bound));
+  return bound < 0.01 ? fmt::format("{}: they are equal within {} points", measured, points(bound))
+                      : fmt::format("{}: up to {} points either way are possible", measured, points(bound));
 }
 
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {

@@ -1,0 +1,318 @@
+"""`dtrain compare` as a user runs it: two ranks under mpirun, a tiny BERT and a tiny task, real signals and a real lock.
+
+The environment names the program (DTRAIN) and mpirun (MPIEXEC).
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import time
+
+import pytest
+
+PROGRAM = os.environ["DTRAIN"]
+MPIEXEC = os.environ["MPIEXEC"]
+LABELS = ["animal", "motion", "plant", "sound"]
+WORDS = {
+    "animal": "dog cat horse bird fish wolf bear",
+    "motion": "run walk jump swim climb fall turn",
+    "plant": "tree flower grass oak rose herb leaf",
+    "sound": "noise song bell cry music tone voice",
+}
+
+
+def write_rows(path, count, offset):
+    lines = ["label\tsentence1"]
+    for i in range(count):
+        label = LABELS[i % 4]
+        words = WORDS[label].split()
+        other = WORDS[LABELS[(i // 4 + 1) % 4]].split()
+        lines.append(f"{label}\t{words[(i + offset) % 7]} {words[(i * 3 + offset) % 7]} {other[i % 7]} number {i} {offset}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory):
+    """A BERT of two layers with random weights, and files of a task of four classes."""
+    import torch
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("material")
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "number"] + [str(i) for i in range(300)]
+    vocabulary += [word for words in WORDS.values() for word in words.split()]
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+                        intermediate_size=64, max_position_embeddings=128)
+    BertModel(config).save_pretrained(folder / "model")
+    (folder / "model" / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    for name, count, offset in [("train", 160, 0), ("dev", 80, 1), ("test", 120, 2), ("web", 60, 5)]:
+        write_rows(folder / f"{name}.tsv", count, offset)
+    return folder
+
+
+def command(material, *arguments, ranks=2):
+    return [MPIEXEC, "-np", str(ranks), PROGRAM, "compare", "--model", material / "model", "--train",
+            material / "train.tsv", "--dev", material / "dev.tsv", "--test", material / "test.tsv", "--ood",
+            f"web={material / 'web.tsv'}", "--token-cache", "none", "--precision", "fp32", "--device", "cpu",
+            "--threads", "1", *arguments]
+
+
+STUDY = ["--samples", "40,80", "--max-steps", "40", "--seeds", "2", "--lrs", "0.001,0.01"]
+
+
+def run(*arguments, **more):
+    process = subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True, timeout=120,
+                             **more)
+    process.all = process.stdout + process.stderr
+    return process
+
+
+def results(directory):
+    return json.loads((directory / "results.json").read_text())
+
+
+def without_times(cells):
+    """What must not depend on when or in how many parts a study ran."""
+    for cell in cells:
+        for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
+            del cell["cost"][key]
+    return cells
+
+
+@pytest.fixture(scope="session")
+def study(material, tmp_path_factory):
+    output = tmp_path_factory.mktemp("study") / "out"
+    done = run(*command(material, *STUDY, "--output", output))
+    assert done.returncode == 0, done.all
+    return output, done.stdout
+
+
+def test_prints_its_plan_with_a_forecast_then_tables_and_a_verdict(study):
+    _, text = study
+    plan = text.index("learning rates  trials")
+    table = text.index("test accuracy %")
+    verdict = text.index("On test (120 examples, 2 seeds)")
+    assert plan < text.index("trial 1/24") < text.index("trial 24/24") < table < verdict
+    assert "2 + 2" in text[plan:table] and "in all" in text[plan:table]
+    assert "all-reduced a step" in text
+    assert "Out of domain (web) (60 examples, 2 seeds)" in text
+
+
+def test_results_hold_plan_trials_cells_comparisons_and_verdict(study):
+    document = results(study[0])
+    assert document["schema"] == 1
+    assert document["plan"]["samples"] == [40, 80]
+    assert set(document["plan"]["result_seeds"]) & {document["plan"]["search_seed"]} == set()
+    assert len(document["trials"]) == 24
+    assert [(cell["method"], cell["samples"]) for cell in document["cells"]] == [
+        (method, samples) for samples in (40, 80) for method in ("full", "head", "lora")]
+    assert len(document["comparisons"]) == 2 * 2 * 3
+    assert [count["samples"] for count in document["verdict"]["counts"]] == [40, 80]
+    for cell in document["cells"]:
+        seeds = [trial for trial in document["trials"] if trial["phase"] == "result"
+                 and trial["method"] == cell["method"] and trial["samples"] == cell["samples"]]
+        assert {trial["learning_rate"] for trial in seeds} == {cell["learning_rate"]}
+        assert {trial["subset_seed"] for trial in seeds} == {1, 2}
+        for name in ("test", "ood.web"):
+            accuracies = [trial["metrics"][name]["accuracy"] for trial in seeds]
+            assert cell["metrics"][name]["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 2, abs=1e-15)
+
+
+def test_dev_chooses_the_learning_rate(study):
+    document = results(study[0])
+    for cell in document["cells"]:
+        searched = {trial["learning_rate"]: trial["metrics"]["dev"]["log_loss"] for trial in document["trials"]
+                    if trial["phase"] == "search" and trial["method"] == cell["method"]
+                    and trial["samples"] == cell["samples"]}
+        assert len(searched) == 2
+        assert cell["learning_rate"] == min(searched, key=searched.get)
+
+
+def test_paired_differences_are_those_of_the_accuracies(study):
+    document = results(study[0])
+    means = {(cell["method"], cell["samples"], name): cell["metrics"][name]["accuracy"]["mean"]
+             for cell in document["cells"] for name in ("test", "ood.web")}
+    for pair in document["comparisons"]:
+        expected = means[pair["first"], pair["samples"], pair["set"]] - means[pair["second"], pair["samples"], pair["set"]]
+        assert pair["difference"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_report_has_the_verdict_and_how_to_repeat_it(study):
+    text = (study[0] / "report.md").read_text()
+    for part in ("## Verdict", "### 40 samples", "### 80 samples", "**Advice.**", "## Quality", "## Cost", "## Pairs",
+                 "## Search", "mpirun -np 2 dtrain compare --config"):
+        assert part in text
+    for warning in (count["advice"] for count in results(study[0])["verdict"]["counts"]):
+        assert warning in text
+
+
+def test_all_reduces_only_what_trains(study):
+    for cell in results(study[0])["cells"]:
+        assert cell["cost"]["allreduce_bytes_per_step"] == 4 * cell["cost"]["trainable_parameters"]
+    trainable = {cell["method"]: cell["cost"]["trainable_parameters"] for cell in results(study[0])["cells"]}
+    assert trainable["head"] < trainable["lora"] < trainable["full"]
+
+
+@pytest.mark.parametrize("method, folder", [("full", "model"), ("head", "adapter"), ("lora", "adapter")])
+def test_stored_bytes_are_what_train_stores(material, study, tmp_path, method, folder):
+    arguments = command(material, "--samples", "40", "--max-steps", "1", "--output", tmp_path / "run", ranks=1)
+    arguments[arguments.index("compare")] = "train"
+    done = run(*arguments, "--method", method)
+    assert done.returncode == 0, done.all
+    real = sum(file.stat().st_size for file in (tmp_path / "run" / folder).rglob("*") if file.is_file())
+    assert {cell["cost"]["stored_bytes"] for cell in results(study[0])["cells"] if cell["method"] == method} == {real}
+    assert not (study[0] / "stored.part").exists()
+
+
+def finished(output):
+    journal = output / "journal.jsonl"
+    return journal.read_text().count("\n") - 1 if journal.exists() else 0
+
+
+def start_until(arguments, output, trials):
+    """Starts a study and returns once so many of its trials are finished."""
+    process = subprocess.Popen([str(argument) for argument in arguments], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    deadline = time.time() + 100
+    while finished(output) < trials and process.poll() is None and time.time() < deadline:
+        time.sleep(0.005)
+    return process
+
+
+def ranks_of(mpirun):
+    ranks = []
+    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == mpirun.pid:
+            ranks.append(int(status.parent.name))
+    return ranks
+
+
+def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(material, study, tmp_path):
+    output = tmp_path / "out"
+    arguments = command(material, *STUDY, "--output", output)
+
+    process = start_until(arguments, output, 3)
+    process.send_signal(signal.SIGUSR1)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, text
+    assert "go on with --resume" in text
+    after_signal = finished(output)
+    assert 3 <= after_signal < 24
+
+    process = start_until([*arguments, "--resume"], output, after_signal + 3)
+    ranks = ranks_of(process)
+    assert len(ranks) == 2
+    os.kill(ranks[1], signal.SIGKILL)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 137, text
+    assert f"{after_signal} trials are finished already" in text
+    after_kill = finished(output)
+    assert after_signal + 3 <= after_kill < 24
+    assert not (output / "results.json").exists()
+
+    journal = output / "journal.jsonl"
+    torn = journal.read_text().splitlines()[1][:200]
+    with journal.open("a") as stream:
+        stream.write(torn)
+    done = run(*arguments, "--resume")
+    assert done.returncode == 0, done.all
+    assert "the last line was cut short and is dropped" in done.all
+    assert f"{after_kill} trials are finished already" in done.all
+    assert f"trial {after_kill}/24" not in done.all and f"trial {after_kill + 1}/24" in done.all
+    assert without_times(results(output)["cells"]) == without_times(results(study[0])["cells"])
+    assert results(output)["comparisons"] == results(study[0])["comparisons"]
+
+
+def test_resume_of_a_finished_study_runs_nothing(material, study):
+    before = (study[0] / "journal.jsonl").read_text()
+    done = run(*command(material, *STUDY, "--output", study[0], "--resume"))
+    assert done.returncode == 0, done.all
+    assert "24 trials are finished already" in done.all and "trial " not in done.stdout.split("in all")[-1]
+    assert (study[0] / "journal.jsonl").read_text() == before
+
+
+def test_resume_refuses_another_study_and_names_what_differs(material, study):
+    settings = (study[0] / "config.ini").read_text()
+    done = run(*command(material, *STUDY, "--output", study[0], "--resume", "--batch-size", "8"))
+    assert done.returncode == 2
+    assert "batch size is 32 there and 8 here" in done.all
+    assert "methods" not in done.all.partition("of another study: ")[2]
+    assert (study[0] / "config.ini").read_text() == settings
+
+
+def test_a_lock_keeps_a_second_study_out(material, study):
+    with (study[0] / "study.lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for flag in ("--resume", "--overwrite"):
+            done = run(*command(material, *STUDY, "--output", study[0], flag))
+            assert done.returncode == 2
+            assert "another study is running in" in done.all
+    assert finished(study[0]) == 24
+
+
+SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]
+
+
+def test_without_output_earlier_results_are_kept(material, tmp_path):
+    first = run(*command(material, *SHORT, "--lrs", "0.01"), cwd=tmp_path)
+    assert first.returncode == 0, first.all
+    assert (tmp_path / "dtrain-compare" / "report.md").exists()
+    second = run(*command(material, *SHORT, "--lrs", "0.02"), cwd=tmp_path)
+    assert second.returncode == 0, second.all
+    assert "this one goes to dtrain-compare-2" in second.all
+    assert results(tmp_path / "dtrain-compare-2")["cells"][0]["learning_rate"] == 0.02
+    assert results(tmp_path / "dtrain-compare")["cells"][0]["learning_rate"] == 0.01
+    third = run(*command(material, *SHORT, "--lrs", "0.02", "--resume"), cwd=tmp_path)
+    assert third.returncode == 0 and "1 trials are finished already" in third.all
+    assert not (tmp_path / "dtrain-compare-3").exists()
+
+
+def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material, tmp_path):
+    done = run(*command(material, "--methods", "full,head", "--samples", "40", "--max-steps", "5", "--seeds", "2", "--lrs",
+                        "0.001,1e38", "--output", tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    assert "failed, the " in done.all
+    full = results(tmp_path / "out")["cells"][0]
+    assert full["learning_rate"] == 0.001
+    assert [step["dev"] is None for step in full["search"]] == [False, True]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["--methods", "full,loar"], "unknown method 'loar'; did you mean 'lora'?"),
+    (["--methods", "lora:rank=3"], "rank"),
+    (["--methods", "head,head"], "'head' is named twice"),
+    (["--samples", "40,5000"], "--samples 5000: more than the 160 training examples"),
+    (["--lrs", "0"], "--lrs: expected a number above 0, found '0'"),
+    (["--lrs", "0.1,-1"], "found '-1'"),
+    (["--lrs", "nan"], "found 'nan'"),
+    (["--samples", "2"], "3 ranks, but --samples 2"),
+    (["--seeds", "0"], "--seeds: expected at least 1, found 0"),
+])
+def test_refuses_what_cannot_be(material, tmp_path, arguments, message):
+    done = run(*command(material, "--output", tmp_path / "out", *arguments, ranks=3))
+    assert done.returncode == 2, done.all
+    assert message in done.all
+    assert done.all.count("dtrain: error:") == 1
+
+
+def test_refuses_a_directory_that_holds_something_and_leaves_it_alone(material, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    done = run(*command(material, *SHORT, "--output", tmp_path))
+    assert done.returncode == 2
+    assert "is not empty" in done.all and "--overwrite" in done.all
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_needs_test_examples(material, tmp_path):
+    arguments = [argument for argument in command(material, *SHORT, "--output", tmp_path / "out")]
+    at = arguments.index("--test")
+    done = run(*arguments[:at], *arguments[at + 2:])
+    assert done.returncode == 2
+    assert "no test examples; name a file of them with --test" in done.all

@@ -1,0 +1,249 @@
+#include "study/verdict.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "study/analysis.h"
+#include "study/report.h"
+#include "tests/study/study_case.h"
+
+namespace dtrain::study {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+// full is best on test, lora as good as full, head 20 points behind but best out of domain.
+class StudyOfThree : public testing::Test {
+ protected:
+  StudyOfThree() {
+    finish_method(finished_, plan_, 0, 1000, 700, 300, 30);
+    finish_method(finished_, plan_, 1, 1000, 500, 400, 2);
+    finish_method(finished_, plan_, 2, 1000, 699, 300, 20);
+  }
+
+  Findings findings() const { return analyse(plan_, finished_); }
+  Verdict verdict() const { return verdicts(plan_, findings()).at(0); }
+  Outcome& result(std::size_t method, std::uint64_t seed) {
+    const Trial trial{Trial::Phase::result, plan_.methods[method].method.text(), 1000, 0.003, seed};
+    return finished_.at(trial.key()).second;
+  }
+
+  StudyPlan plan_ = small_plan({"full", "head", "lora"}, {1000});
+  FinishedTrials finished_;
+};
+
+TEST_F(StudyOfThree, HasACellForEachMethod) {
+  const Findings found = findings();
+  ASSERT_THAT(found.cells, SizeIs(3));
+  const Cell& full = *found.cell("full", 1000);
+  EXPECT_EQ(full.learning_rate, 0.003);
+  EXPECT_FALSE(full.at_low_edge || full.at_high_edge);
+  const SeedMean& accuracy = full.metrics.at("test").at("accuracy");
+  EXPECT_NEAR(accuracy.mean, 0.701, 1e-12);
+  EXPECT_NEAR(accuracy.half_width, 4.302652729911275 * 0.001 / std::sqrt(3), 1e-9);
+  EXPECT_EQ(found.cell("full", 100), nullptr);
+  EXPECT_EQ(full.cost.train_seconds, 30);
+}
+
+TEST_F(StudyOfThree, ComparesEachPairOnEachSetBothWaysRound) {
+  const Findings found = findings();
+  EXPECT_THAT(found.comparisons, SizeIs(6));
+  const auto forward = found.compare("test", 1000, "full", "head");
+  const auto backward = found.compare("test", 1000, "head", "full");
+  ASSERT_TRUE(forward && backward);
+  EXPECT_NEAR(forward->difference.mean, 0.2, 1e-12);
+  EXPECT_NEAR(backward->difference.mean, -0.2, 1e-12);
+  EXPECT_TRUE(forward->shown());
+  EXPECT_FALSE(found.compare("test", 1000, "full", "lora")->shown());
+  EXPECT_FALSE(found.compare("ood.web", 1000, "full", "lora")->shown());
+}
+
+TEST_F(StudyOfThree, SaysWhichIsBestByHowMuchAndWhichIsNotToldApart) {
+  EXPECT_THAT(
+      verdict().findings,
+      ElementsAre(
+          AllOf(
+              HasSubstr("On test (1,000 examples, 3 seeds): full has the highest accuracy, 70.1 ± 0.2 %."),
+              HasSubstr("It beats head by 20.0 points (17.5 to 22.5)."),
+              HasSubstr("It is not told apart from lora (+0.1 points, 0.0 to 0.2): they are equal within 0.2 points."),
+              Not(HasSubstr("wins"))),
+          AllOf(HasSubstr("Out of domain (web) (1,000 examples, 3 seeds): head wins with 40.1 ± 0.2 %"),
+                HasSubstr("It beats full by 10.0 points"))));
+}
+
+TEST_F(StudyOfThree, AdvisesTheFastestThatNoneIsShownToBeat) {
+  const Verdict said = verdict();
+  EXPECT_EQ(said.advised, "lora");
+  EXPECT_THAT(
+      said.advice,
+      AllOf(HasSubstr("If you can afford lora, take it (1,000 trainable parameters, 3.9 KiB all-reduced a step, "
+                      "100 samples/s, peak memory 1.0 GiB, 4.9 KiB stored)."),
+            HasSubstr("Else head, which gives up 19.9 points (17.4 to 22.4) and takes 2.0 s instead of 20.0 s"),
+            HasSubstr("full has a higher mean on test, but it is slower and not shown to be better."),
+            HasSubstr("Where inputs are like web, take head: 10.0 points")));
+  EXPECT_THAT(said.warnings, IsEmpty());
+}
+
+TEST_F(StudyOfThree, AdvisesTheBestWhereItIsShownToBeBest) {
+  finish_method(finished_, plan_, 2, 1000, 600, 300, 20);
+  const Verdict said = verdict();
+  EXPECT_EQ(said.advised, "full");
+  EXPECT_THAT(said.findings[0], HasSubstr("full wins with 70.1 ± 0.2 % accuracy. It beats lora by 10.0 points"));
+  EXPECT_THAT(said.advice, AllOf(HasSubstr("If you can afford full, take it"), HasSubstr("Else lora, which gives up"),
+                                 HasSubstr("Else head, which gives up")));
+  EXPECT_LT(said.advice.find("Else lora"), said.advice.find("Else head"));
+}
+
+TEST_F(StudyOfThree, AdvisesTheFastestAloneWhereNothingBeatsIt) {
+  finish_method(finished_, plan_, 1, 1000, 700, 400, 2);
+  const Verdict said = verdict();
+  EXPECT_EQ(said.advised, "head");
+  EXPECT_THAT(said.advice, AllOf(HasSubstr("Take head: it is the fastest, and no other method is shown to be better"),
+                                 Not(HasSubstr("Else")), Not(HasSubstr("Where inputs"))));
+}
+
+TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
+  // full is 5 points ahead in the mean, and behind with one seed.
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const int right = seed == 3 ? 650 : 760;
+    result(0, seed).metrics["test"]["accuracy"] = right / 1000.0;
+    result(0, seed).correct["test"] = outcome_of(right, 0).correct["test"];
+  }
+  const Verdict said = verdict();
+  EXPECT_THAT(said.findings[0],
+              AllOf(HasSubstr("full has the highest accuracy"), Not(HasSubstr("wins")),
+                    HasSubstr("not told apart from lora"), HasSubstr("points either way are possible")));
+  EXPECT_NE(said.advised, "full");
+}
+
+TEST_F(StudyOfThree, CallsNoMethodBetterAfterOneSeed) {
+  plan_.result_seeds = {1};
+  const Verdict said = verdict();
+  EXPECT_THAT(said.findings[0], AllOf(HasSubstr("One seed only"), HasSubstr("no method is called better"),
+                                      Not(HasSubstr("beats")), Not(HasSubstr("±"))));
+  EXPECT_THAT(said.advice, HasSubstr("No advice"));
+  EXPECT_THAT(said.advised, IsEmpty());
+}
+
+TEST_F(StudyOfThree, SaysWhereTheBestLearningRateIsAtAnEdge) {
+  for (const Trial& trial : search_trials(plan_, plan_.methods[2], 1000))
+    finish(finished_, trial, outcome_of(1, 1, 1 / trial.learning_rate));
+  for (const Trial& trial : result_trials(plan_, plan_.methods[2], 1000, 0.01))
+    finish(finished_, trial, outcome_of(699, 300));
+  EXPECT_THAT(verdict().warnings,
+              ElementsAre("lora: the best learning rate, 0.01, is the largest of its grid; a better one may lie beyond "
+                          "(--lrs)."));
+}
+
+TEST_F(StudyOfThree, FlagsACollapsedSeedAndKeepsItInTheMean) {
+  result(0, 2).metrics["test"]["accuracy"] = 0.3;  // the share of the most frequent class
+  const Cell full = *findings().cell("full", 1000);
+  EXPECT_THAT(full.collapsed, ElementsAre(2U));
+  EXPECT_NEAR(full.metrics.at("test").at("accuracy").mean, (0.7 + 0.3 + 0.702) / 3, 1e-12);
+  EXPECT_THAT(verdict().warnings, ElementsAre(HasSubstr("full: 1 of 3 seeds collapsed (seed 2)")));
+}
+
+TEST_F(StudyOfThree, FlagsALossThatGuessingWouldHave) {
+  result(1, 3).metrics["dev"]["log_loss"] = std::log(4.0);
+  EXPECT_THAT(findings().cell("head", 1000)->collapsed, ElementsAre(3U));
+}
+
+TEST_F(StudyOfThree, KeepsAFailedSeedOutOfMeansAndPairsAndSaysSo) {
+  result(0, 2) = {};
+  result(0, 2).failure = "the loss of step 3 is nan";
+  const Findings found = findings();
+  EXPECT_NEAR(found.cell("full", 1000)->metrics.at("test").at("accuracy").mean, (0.7 + 0.702) / 2, 1e-12);
+  EXPECT_EQ(found.compare("test", 1000, "full", "head")->difference.seeds, 2);
+  EXPECT_EQ(found.compare("test", 1000, "lora", "head")->difference.seeds, 3);
+  EXPECT_THAT(verdict().warnings, ElementsAre(HasSubstr("full: 1 of 3 seeds failed")));
+}
+
+TEST_F(StudyOfThree, SaysThatAMethodNeverTrained) {
+  for (const Trial& trial : search_trials(plan_, plan_.methods[0], 1000)) {
+    Outcome failed;
+    failed.failure = "the loss of step 1 is inf";
+    finish(finished_, trial, failed);
+  }
+  const Verdict said = verdict();
+  EXPECT_THAT(said.warnings, ElementsAre(HasSubstr("full: no learning rate of its grid trained")));
+  EXPECT_THAT(said.findings[0], HasSubstr("lora wins"));
+}
+
+TEST(Trend, CannotBeShownByOneSampleCount) {
+  EXPECT_THAT(trend({{1000, {}, "", "full", {}}}),
+              HasSubstr("One sample count only (1,000): this cannot show where the answer changes"));
+}
+
+TEST(Trend, SaysWhereTheAnswerChangesAndWhereItDoesNot) {
+  EXPECT_EQ(trend({{100, {}, "", "lora", {}}, {1000, {}, "", "lora", {}}}),
+            "The advice is lora at every count from 100 to 1,000 samples.");
+  EXPECT_THAT(trend({{100, {}, "", "head", {}}, {1000, {}, "", "lora", {}}, {10000, {}, "", "full", {}}}),
+              HasSubstr("head at 100 samples, then lora at 1,000 samples, then full at 10,000 samples"));
+  EXPECT_THAT(trend({{100, {}, "", "", {}}, {1000, {}, "", "lora", {}}}), HasSubstr("no trend is claimed"));
+}
+
+TEST(Findings, AdjustOverAllSampleCountsOfASet) {
+  const StudyPlan plan = small_plan({"full", "head"}, {100, 1000});
+  FinishedTrials finished;
+  finish_method(finished, plan, 0, 100, 700, 300, 3);
+  finish_method(finished, plan, 1, 100, 690, 300, 1);
+  finish_method(finished, plan, 0, 1000, 800, 300, 3);
+  finish_method(finished, plan, 1, 1000, 790, 300, 1);
+  const auto comparison = analyse(plan, finished).compare("test", 100, "full", "head");
+  ASSERT_TRUE(comparison);
+  EXPECT_NEAR(comparison->adjusted_p, 2 * comparison->difference.p_value(), 1e-9);
+}
+
+TEST(Findings, LeaveOutWhatIsNotFinished) {
+  const StudyPlan plan = small_plan({"full", "head"}, {100});
+  FinishedTrials finished;
+  finish_method(finished, plan, 0, 100, 700, 300, 3);
+  const Findings found = analyse(plan, finished);
+  EXPECT_THAT(found.cells, SizeIs(1));
+  EXPECT_THAT(found.comparisons, IsEmpty());
+}
+
+TEST(Rates, AreWrittenAsAPersonDoes) {
+  EXPECT_EQ(rate_text(5e-5), "5e-5");
+  EXPECT_EQ(rate_text(1.5e-4), "0.00015");
+  EXPECT_EQ(rate_text(0.003), "0.003");
+}
+
+TEST_F(StudyOfThree, IsReportedAsJsonWithItsTrialsCellsAndVerdict) {
+  const auto json = results_json(make_report(plan_, finished_));
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_THAT(json.at("trials"), SizeIs(18));
+  EXPECT_FALSE(json.at("trials")[0].contains("correct")) << "thousands of digits that the journal has";
+  EXPECT_THAT(json.at("cells"), SizeIs(3));
+  EXPECT_NEAR(json.at("cells")[0].at("metrics").at("test").at("accuracy").at("mean").get<double>(), 0.701, 1e-12);
+  EXPECT_EQ(json.at("comparisons")[0].at("first"), "full");
+  EXPECT_EQ(json.at("verdict").at("counts")[0].at("advised"), "lora");
+}
+
+TEST_F(StudyOfThree, IsReportedInMarkdown) {
+  Report report = make_report(plan_, finished_);
+  report.command = "dtrain compare --config out/config.ini";
+  EXPECT_THAT(markdown_text(report),
+              AllOf(HasSubstr("## Verdict"), HasSubstr("**Advice.** If you can afford lora"), HasSubstr("## Quality"),
+                    HasSubstr("70.1 ± 0.2"), HasSubstr("full - head"), HasSubstr("< 0.001"), HasSubstr("chosen"),
+                    HasSubstr("dtrain compare --config out/config.ini"), HasSubstr("- precision: fp32")));
+}
+
+TEST_F(StudyOfThree, NotesThatTrialsOfOtherRanksCostOtherwise) {
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_)), Not(HasSubstr("their costs do not compare")));
+  result(0, 1).ranks = 4;
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_)),
+              HasSubstr("different numbers of ranks (2, 4): their costs do not compare"));
+}
+
+}  // namespace
+}  // namespace dtrain::study
