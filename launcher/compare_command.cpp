@@ -17,6 +17,7 @@
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
+#include "study/verdict.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -141,6 +142,7 @@ void run_compare(const Options& given, const Session& session) {
       plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
       files.output.string()));
   log.line(terminal_table(study::plan_table(plan, forecasts, sizes)));
+  for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
 
   auto trials =
       study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, forecasts, sizes, context);

@@ -25,6 +25,7 @@
 #include "base/error.h"
 #include "dist/mpi_communicator.h"
 #include "dist/nccl_communicator.h"
+#include "launcher/output_directory.h"
 #include "launcher/terminal_log.h"
 
 namespace dtrain::launcher {
@@ -235,7 +236,8 @@ void Session::choose_precision(const Options& options) {
   precision_reason_ = "as asked";
   if (precision_ == "auto" && options.resume) {
     // A run goes on as it began, whatever is faster this time.
-    const std::string found = control_->rank() == 0 ? precision_of_run(options.output) : "";
+    const auto run = options.command == "compare" ? study_output(options, {}) : std::filesystem::path(options.output);
+    const std::string found = control_->rank() == 0 ? precision_of_run(run) : "";
     const auto earlier = at::tensor({found == "bf16" ? 1 : found == "fp32" ? 0 : -1}, at::kInt);
     control_->broadcast(earlier, 0);
     if (earlier.item<int>() >= 0) precision_ = earlier.item<int>() == 1 ? "bf16" : "fp32";
@@ -247,7 +249,7 @@ void Session::choose_precision(const Options& options) {
     const auto gain = at::tensor({bf16_gain()}, at::kDouble);
     control_->broadcast(gain, 0);
     precision_ = gain[0].item<double>() > 1.2 ? "bf16" : "fp32";
-    precision_reason_ = fmt::format("bf16 products are {:.1f}x as fast here", gain[0].item<double>());
+    precision_reason_ = fmt::format("bf16 measured {:.1f}x as fast as fp32", gain[0].item<double>());
   }
   product_type_ = precision_ == "bf16" ? at::kBFloat16 : at::kFloat;
 }

@@ -10,10 +10,10 @@ double trial_seconds(const MethodForecast& forecast, const Trial& trial, const T
   const std::int64_t steps = sizes.steps.at(trial.samples);
   const std::int64_t steps_per_epoch = (trial.samples + sizes.batch_size - 1) / sizes.batch_size;
   const bool cached = estimate.prefix_example_seconds > 0;
-  // The trainer evaluates after each epoch, at most ten times, and the best weights once more; from cached features
-  // all but the first come for next to nothing.
+  // The trainer evaluates after each epoch, at most ten times; from cached features all but the first come for next to
+  // nothing.
   const std::int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
-  const std::int64_t evaluations = cached ? 1 : std::min<std::int64_t>(epochs, 10) + 1;
+  const std::int64_t evaluations = cached ? 1 : std::min<std::int64_t>(epochs, 10);
   std::int64_t scored = evaluations * dev_examples(trial.samples, sizes.dev_available);
   if (trial.phase == Trial::Phase::result) scored += sizes.scored;
   return static_cast<double>(steps) * estimate.step_seconds +

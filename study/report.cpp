@@ -84,10 +84,10 @@ std::vector<std::string> reading_notes(const Report& report) {
       "is below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %)."};
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples > 0) {
-      notes.push_back(fmt::format(
-          "{}: {} examples resolve differences of about {:.1f} points at best (methods that disagree on 6 % of them). "
-          "Always answering the most frequent class has {:.1f} % accuracy.",
-          set.name, count_text(set.examples), 100 * resolution(set.examples, 0.06), 100 * set.majority_share));
+      notes.push_back(
+          fmt::format("{} (methods that disagree on 6 % of them). Always answering the most frequent class "
+                      "has {:.1f} % accuracy.",
+                      resolution_text(set), 100 * set.majority_share));
     }
   }
   std::set<int> ranks;

@@ -104,9 +104,12 @@ class Run {
     Outcome outcome;
     try {
       outcome = run(trial, method, title, features);
-    } catch (const Stopped& stopped) {
-      throw Stopped(fmt::format("{}: {}. {} of {} trials are in the journal; go on with --resume", title,
-                                stopped.what(), finished_.size(), total_));
+    } catch (const Stopped&) {
+      context_.log.progress("");
+      throw Stopped(
+          fmt::format("stopped by a signal in {}, which runs again; {} of {} trials are in the journal, go on "
+                      "with --resume",
+                      title, finished_.size(), total_));
     }
     dist::on_first_rank(context_.control, [&] { journal_->append(trial, outcome); });
     left_.took(trial, outcome.seconds);

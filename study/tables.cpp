@@ -24,7 +24,9 @@ std::string metric_text(const Cell& cell, const std::string& set, const std::str
 }  // namespace
 
 Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes) {
-  Table table{{"method", "samples", "learning rates", "trials", "steps of each", "trainable", "a trial", "all"}, {}};
+  Table table{{"method", "samples", "learning rates", "trials", "steps of each", "trainable", "all-reduced a step",
+               "a trial", "all"},
+              {}};
   std::size_t trials = 0;
   double total = 0;
   for (const std::int64_t samples : plan.samples) {
@@ -40,18 +42,18 @@ Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forec
       std::string rates;
       for (const double rate : method.learning_rates) rates += (rates.empty() ? "" : ", ") + rate_text(rate);
       const auto& estimate = forecast->estimate;
-      table.rows.push_back({method.method.text(), count_text(samples), rates,
-                            fmt::format("{} + {}", search.size(), plan.result_seeds.size()),
-                            count_text(sizes.steps.at(samples)),
-                            fmt::format("{} ({:.2g} %)", count_text(estimate.trainable_parameters),
-                                        100 * static_cast<double>(estimate.trainable_parameters) /
-                                            static_cast<double>(estimate.parameters)),
-                            duration_text(each), duration_text(seconds)});
+      table.rows.push_back(
+          {method.method.text(), count_text(samples), rates,
+           fmt::format("{} + {}", search.size(), plan.result_seeds.size()), count_text(sizes.steps.at(samples)),
+           fmt::format(
+               "{} ({:.2g} %)", count_text(estimate.trainable_parameters),
+               100 * static_cast<double>(estimate.trainable_parameters) / static_cast<double>(estimate.parameters)),
+           bytes_text(static_cast<double>(estimate.allreduce_bytes)), duration_text(each), duration_text(seconds)});
       trials += search.size() + plan.result_seeds.size();
       total += seconds;
     }
   }
-  table.rows.push_back({"in all", "", "", std::to_string(trials), "", "", "", duration_text(total)});
+  table.rows.push_back({"in all", "", "", std::to_string(trials), "", "", "", "", duration_text(total)});
   return table;
 }
 

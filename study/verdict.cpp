@@ -189,6 +189,11 @@ std::vector<std::string> warnings(const StudyPlan& plan, const Findings& finding
 
 }  // namespace
 
+std::string resolution_text(const EvaluationSet& set) {
+  return fmt::format("{}: {} examples resolve differences of about {} points at best", set.name,
+                     count_text(set.examples), points(resolution(set.examples, 0.06)));
+}
+
 std::string rate_text(double learning_rate) {
   std::string text = fmt::format("{:g}", learning_rate);
   const std::size_t zero = text.find("e-0");

@@ -32,7 +32,11 @@ std::string trend(const std::vector<Verdict>& verdicts);
 
 nlohmann::json verdict_json(const std::vector<Verdict>& verdicts);
 
-/// "50e-5" as a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
+/// What a set can show at best, before anything has run: the difference that its examples resolve where methods
+/// disagree on 6 % of them.
+std::string resolution_text(const EvaluationSet& set);
+
+/// As a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
 std::string rate_text(double learning_rate);
 
 }  // namespace dtrain::study

@@ -68,7 +68,7 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   result.train_seconds = prefix_seconds + result.step_seconds * static_cast<double>(result.steps);
   const std::int64_t epochs = (result.steps + steps_per_epoch - 1) / steps_per_epoch;
   result.evaluation_seconds =
-      per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10) + 1));
+      per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10)));
   return result;
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "data/batch_plan.h"
 #include "train/collate.h"
 #include "train/evaluation.h"
@@ -13,6 +15,7 @@ namespace dtrain::train {
 FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples,
                            const std::vector<std::int64_t>& ids, std::int64_t memory_limit, const RunContext& context)
     : stage_(stage) {
+  const auto begin = std::chrono::steady_clock::now();
   const at::NoGradGuard no_grad;
   const bool pooled = stage == classifier.head_stage();
   const std::int64_t hidden = classifier.config().hidden_size;
@@ -49,6 +52,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data:
     context.log.progress(fmt::format("frozen part: {} of {} examples", done, kept.size()));
   }
   context.log.progress("");
+  seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 at::Tensor FeatureCache::features(model::Classifier& classifier, const std::vector<std::int64_t>& ids,

@@ -30,6 +30,8 @@ class FeatureCache {
   std::int64_t bytes() const;
   /// How many examples did not fit.
   std::int64_t left_out() const { return left_out_; }
+  /// How long it took to make.
+  double seconds() const { return seconds_; }
 
  private:
   struct Rows {
@@ -41,6 +43,7 @@ class FeatureCache {
   at::Tensor rows_;  // [rows, hidden]
   std::unordered_map<std::int64_t, Rows> rows_of_;
   std::int64_t left_out_ = 0;
+  double seconds_ = 0;
 };
 
 /// The caches of a study: trials that share a frozen part share its features. Held by whoever runs several runs.
@@ -52,6 +55,8 @@ class FeatureStore {
   /// below the first trainable stage, which costs less to compute than to keep.
   const FeatureCache* cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
                                 const std::vector<std::int64_t>& ids, const RunContext& context);
+  /// How many caches there are.
+  std::size_t size() const { return caches_.size(); }
 
  private:
   std::int64_t memory_limit_;

@@ -47,10 +47,14 @@ class Run {
         optimizer_(parameters_, options),
         steps_(total_steps(options, step_.steps_per_epoch())),
         learning_rate_(learning_rate_of(options)) {
-    identity_ = {{"method", options.method.text()},      {"learning rate", fmt::format("{}", learning_rate_)},
-                 {"steps", std::to_string(steps_)},      {"batch size", std::to_string(options.batch_size)},
-                 {"seed", std::to_string(options.seed)}, {"virtual ranks", std::to_string(options.virtual_ranks)},
-                 {"training data", examples.digest()},   {"trainable parameters", std::to_string(parameters_.size())},
+    identity_ = {{"method", options.method.text()},
+                 {"learning rate", fmt::format("{}", learning_rate_)},
+                 {"steps", std::to_string(steps_)},
+                 {"batch size", std::to_string(options.batch_size)},
+                 {"seed", std::to_string(options.seed)},
+                 {"virtual ranks", std::to_string(options.virtual_ranks)},
+                 {"training data", examples.digest()},
+                 {"trainable parameters", std::to_string(parameters_.size())},
                  {"precision", context.product_type == at::kBFloat16 ? "bf16" : "fp32"}};
   }
 
@@ -87,7 +91,8 @@ class Run {
         context_.log.progress("");
         throw Stopped(
             files_.checkpoints.empty()
-                ? fmt::format("stopped by a signal after step {} of {}; without --output nothing is kept", position, steps_)
+                ? fmt::format("stopped by a signal after step {} of {}; without --output nothing is kept", position,
+                              steps_)
                 : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume",
                               position, steps_));
       }
@@ -128,6 +133,7 @@ class Run {
       best_metric_ = value;
       best_step_ = position;
       best_values_ = parameters_.values.clone();
+      best_metrics_ = metrics;
     }
   }
 
@@ -140,7 +146,8 @@ class Run {
 
   TrainReport report(double loss) {
     TrainReport report;
-    report.train_seconds = seconds_since(begin_) - evaluation_seconds_;
+    // A run by itself would have to make the features that a study's earlier run left it.
+    report.train_seconds = seconds_since(begin_) - evaluation_seconds_ + step_.spared_seconds();
     report.samples_per_second = static_cast<double>(samples_) / report.train_seconds;
     report.train_seconds += earlier_seconds_;
     report.learning_rate = learning_rate_;
@@ -152,7 +159,8 @@ class Run {
     report.peak_memory_bytes = peak_memory_bytes(context_.device);
     if (best_step_ > 0) {
       parameters_.set_values(best_values_);
-      report.dev = evaluate(classifier_, dev_, context_, &features_);
+      // Not known where the best step was before a checkpoint that this run goes on from.
+      report.dev = best_metrics_ ? best_metrics_ : evaluate(classifier_, dev_, context_, &features_);
     }
     return report;
   }
@@ -176,6 +184,7 @@ class Run {
   at::Tensor best_values_;
   std::int64_t best_step_ = 0;
   double best_metric_ = 0;
+  std::optional<Metrics> best_metrics_;
 };
 
 }  // namespace

@@ -38,11 +38,15 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
     const auto shard = static_cast<int>(id % shards_);
     if (shard >= first_shard_ && shard < first_shard_ + shards_of_rank_) mine.push_back(id);
   }
+  const std::size_t caches = features.size();
   cache_ = features.cache_for(classifier, examples, mine, context);
+  if (cache_ != nullptr && features.size() == caches) spared_seconds_ = cache_->seconds();
 
   if (options.virtual_ranks > 0) {
-    shard_gradients_ = at::zeros({shards_of_rank_, parameters.size()}, parameters.values.options());
-    parameters.gradients = shard_gradients_[0];
+    // Every shard begins at a multiple of 64 bytes: a matrix product's last bits depend on where its result lies.
+    const std::int64_t padded = (parameters.size() + 15) / 16 * 16;
+    shard_gradients_ = at::zeros({shards_of_rank_, padded}, parameters.values.options());
+    parameters.gradients = shard_gradients_[0].slice(0, 0, parameters.size());
     return;
   }
   reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,

@@ -45,6 +45,8 @@ class TrainingStep {
   std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
   /// Payload of the gradient reduction handed to the back end by this rank in one step (0 at one rank).
   std::int64_t allreduce_bytes() const;
+  /// What the features of the frozen part cost an earlier run, which made them for this one, too; 0 where this one did.
+  double spared_seconds() const { return spared_seconds_; }
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
@@ -62,7 +64,8 @@ class TrainingStep {
   int first_shard_;
   int shards_of_rank_;
   const FeatureCache* cache_ = nullptr;
-  at::Tensor shard_gradients_;  // [shards of this rank, n] with virtual ranks
+  double spared_seconds_ = 0;
+  at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;
   bool last_backward_ = false;
 };
