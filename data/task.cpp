@@ -54,8 +54,11 @@ std::vector<std::string> training_notes(const LabelledTexts& texts, const LabelM
     if (count == 1) single.push_back(label);
   }
   if (!single.empty()) {
-    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}", name, single.size(), labels.size(),
-                                fmt::join(single, ", ")));
+    constexpr std::size_t kNamed = 10;
+    const std::size_t named = std::min(single.size(), kNamed);
+    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}{}", name, single.size(), labels.size(),
+                                fmt::join(single.begin(), single.begin() + static_cast<std::ptrdiff_t>(named), ", "),
+                                named < single.size() ? fmt::format(" and {} more", single.size() - named) : ""));
   }
   return notes;
 }
@@ -117,10 +120,15 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   }
   ContentKeys train_texts;
   for (const LabelledText& row : train.rows) train_texts.insert(content_key(row, false));
+  const bool has_pairs = train.has_pairs;
   train = {};  // the texts are no longer needed, and may be large
   const auto load = [&](const fs::path& path) {
     LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
     note(set.texts.notes);
+    if (set.texts.has_pairs != has_pairs) {
+      note({fmt::format("{}: {}, but the training file has {}", path.string(), has_pairs ? "single texts" : "pairs",
+                        has_pairs ? "pairs" : "single texts")});
+    }
     const auto shared = std::count_if(set.texts.rows.begin(), set.texts.rows.end(), [&](const LabelledText& row) {
       return train_texts.count(content_key(row, false)) > 0;
     });

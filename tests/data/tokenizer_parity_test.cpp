@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kReference = DTRAIN_TOKENIZER_REFERENCE;
+const fs::path kReference = DTRAIN_REFERENCE;
 const fs::path kShare = DTRAIN_SHARE_DIR;
 const fs::path kEmbeddedModel = kShare / "models/minilm-l6-h384";
 

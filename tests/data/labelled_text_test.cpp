@@ -1,0 +1,231 @@
+#include "data/labelled_text.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+
+namespace dtrain::data {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+class DataFile : public testing::Test {
+ protected:
+  LabelledTexts read(const std::string& name, std::string_view content, const Columns& columns = {}) {
+    return read_labelled_texts(directory.file(name, content), columns);
+  }
+  // The message of the error that reading gives, without the folder.
+  std::string failure(const std::string& name, std::string_view content, const Columns& columns = {}) {
+    return without_folder(failure_of<InputError>([&] { read(name, content, columns); }));
+  }
+  std::vector<std::string> notes(const std::string& name, std::string_view content, const Columns& columns = {}) {
+    auto found = read(name, content, columns).notes;
+    for (std::string& note : found) note = without_folder(note);
+    return found;
+  }
+  std::string without_folder(std::string text) {
+    const std::string folder = directory.path().string() + "/";
+    for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder)) text.erase(at, folder.size());
+    return text;
+  }
+
+  const TemporaryDirectory directory;
+};
+
+// "label|text|pair" of each row.
+std::vector<std::string> rows_of(const LabelledTexts& texts) {
+  std::vector<std::string> rows;
+  for (const LabelledText& row : texts.rows) rows.push_back(fmt::format("{}|{}|{}", row.label, row.text, row.pair));
+  return rows;
+}
+
+TEST_F(DataFile, WithAHeaderIsReadByHuggingFacesNames) {
+  const auto texts = read("a.tsv", "idx\tsentence2\tlabel\tsentence1\n0\tpair\tyes\ttext\n");
+  EXPECT_THAT(rows_of(texts), ElementsAre("yes|text|pair"));
+  EXPECT_TRUE(texts.has_pairs);
+  EXPECT_TRUE(texts.has_labels);
+  EXPECT_THAT(rows_of(read("b.csv", "text,label\n\"a, b\",1\n")), ElementsAre("1|a, b|"));
+  EXPECT_THAT(rows_of(read("c.jsonl", R"({"sentence": "s", "label": 3})")), ElementsAre("3|s|"));
+}
+
+TEST_F(DataFile, OfTabsWithoutAHeaderHoldsLabelTextAndSecondText) {
+  EXPECT_THAT(rows_of(read("a.tsv", "x\tone\ny\ttwo\n")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("b.txt", "x\tone\tpair\n")), ElementsAre("x|one|pair"));
+}
+
+TEST_F(DataFile, OfInputsWithoutLabelsIsReadWhereTheyAreNotRequired) {
+  const Columns inputs{.text = "", .pair = "", .label = "", .label_required = false};
+  const auto texts = read("a.tsv", "just a text\nanother\n", inputs);
+  EXPECT_THAT(rows_of(texts), ElementsAre("|just a text|", "|another|"));
+  EXPECT_FALSE(texts.has_labels);
+  EXPECT_THAT(rows_of(read("b.csv", "text\none\n", inputs)), ElementsAre("|one|"));
+  EXPECT_THAT(rows_of(read("c.csv", "text,label\none,1\n", inputs)), ElementsAre("1|one|"));
+}
+
+TEST_F(DataFile, IsReadByTheColumnsThatTheOptionsName) {
+  const Columns columns{.text = "title", .pair = "body", .label = "topic", .label_required = true};
+  EXPECT_THAT(rows_of(read("a.csv", "topic,label,body,title\nA,B,C,D\n", columns)), ElementsAre("A|D|C"));
+}
+
+TEST_F(DataFile, KeepsTheLineOnWhichEachRowBegins) {
+  const auto texts = read("a.csv", "text,label\n\"one\r\nand more\",x\n\ntwo,y\n");
+  ASSERT_EQ(texts.rows.size(), 2U);
+  EXPECT_EQ(texts.rows[0].line, 2);
+  EXPECT_EQ(texts.rows[0].text, "one\r\nand more");
+  EXPECT_EQ(texts.rows[1].line, 5);
+}
+
+TEST_F(DataFile, MayHaveCarriageReturnsAByteOrderMarkAndNoLastLineEnd) {
+  EXPECT_THAT(rows_of(read("a.tsv", "\xEF\xBB\xBFlabel\ttext\r\nx\tone\r\ny\ttwo")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("a.csv", "\xEF\xBB\xBFlabel,text\r\nx,one\r\ny,two")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("a.jsonl", "\xEF\xBB\xBF{\"label\":\"x\",\"text\":\"one\"}\r\n")), ElementsAre("x|one|"));
+}
+
+TEST_F(DataFile, ThatIsMissingIsNamed) {
+  const auto path = directory.path() / "missing.tsv";
+  EXPECT_EQ(failure_of<InputError>([&] { read_labelled_texts(path, {}); }),
+            "cannot read " + path.string() + ": No such file or directory");
+}
+
+TEST_F(DataFile, OfAnUnknownKindIsRefusedWithTheKnownOnes) {
+  EXPECT_EQ(failure("a.xlsx", "x"),
+            "a.xlsx: unknown kind of data file; expected a name that ends in .tsv, .txt, .csv, .jsonl");
+}
+
+TEST_F(DataFile, ThatIsEmptyIsRefused) {
+  for (const char* name : {"a.tsv", "a.csv", "a.jsonl"}) {
+    EXPECT_EQ(failure(name, ""), fmt::format("{}: the file is empty", name));
+    EXPECT_EQ(failure(name, " \r\n\t\n"), fmt::format("{}: the file is empty", name));
+  }
+  EXPECT_EQ(failure("a.tsv", "label\ttext\n"), "a.tsv: there are no rows below the header");
+  EXPECT_EQ(failure("a.csv", "label,text\n"), "a.csv: there are no rows below the header");
+}
+
+TEST_F(DataFile, ThatIsBinaryIsRefusedWhereItsFirstNulByteIs) {
+  using namespace std::string_view_literals;
+  EXPECT_THAT(failure("a.tsv", "label\ttext\nx\ta\0b\n"sv),
+              AllOf(HasSubstr("a.tsv:2:4: a NUL byte"), HasSubstr("binary")));
+  EXPECT_EQ(failure("a.csv", "\xFF\xFEl\0a\0"sv), "a.csv:1:1: the file is UTF-16; save it as UTF-8");
+}
+
+TEST_F(DataFile, ThatIsCutInAQuotedFieldIsRefusedWhereTheQuoteOpens) {
+  EXPECT_EQ(failure("a.csv", "label,text\nx,one\ny,\"two\nthree"),
+            "a.csv:3:3: this quote is never closed; is the file complete?");
+}
+
+TEST_F(DataFile, WithTextAfterAClosingQuoteIsRefusedThere) {
+  EXPECT_EQ(failure("a.csv", "label,text\nx,\"a\nb\" c\n"),
+            "a.csv:3:3: expected a comma or a line end after the closing quote, found ' '");
+}
+
+TEST_F(DataFile, WithBrokenJsonIsRefusedWhereItBreaks) {
+  const std::string good = "{\"label\": \"x\", \"text\": \"one\"}\n";
+  EXPECT_THAT(
+      failure("a.jsonl", good + "{\"label\": \"x\", \"te"),
+      AllOf(HasSubstr("a.jsonl:2:19: not a JSON object; is the file complete? ("), HasSubstr("missing closing quote")));
+  EXPECT_EQ(failure("a.jsonl", good + "[1, 2]\n"), "a.jsonl:2:1: expected a JSON object, found array");
+  EXPECT_THAT(failure("a.jsonl", good + "{\"label\": 1e999, \"text\": \"\"}\n"),
+              HasSubstr("a.jsonl:2: number overflow"));
+  EXPECT_THAT(failure("a.jsonl", good + R"({"label": "x", "text": "\ud800"})"), HasSubstr("a.jsonl:2:"));
+}
+
+TEST_F(DataFile, WithALineOfTooFewColumnsIsRefusedWithThatLine) {
+  EXPECT_EQ(failure("a.tsv", "label\ttext\nx\tone\n\ny\n"), "a.tsv:4: expected at least 2 columns, found 1");
+  EXPECT_EQ(failure("b.csv", "id,text,label\n1,\"a\nb\",x\n2,c\n"), "b.csv:4: expected at least 3 columns, found 2");
+  EXPECT_EQ(failure("c.tsv", "x\tone\tpair\ny\ttwo\n"), "c.tsv:2: expected at least 3 columns, found 2");
+}
+
+TEST_F(DataFile, WithAJsonRowThatHoldsNoTextIsRefusedWithThatLine) {
+  const std::string good = "{\"text\": \"one\", \"label\": \"x\"}\n";
+  EXPECT_THAT(failure("a.jsonl", good + "{\"label\": \"x\"}\n"),
+              AllOf(HasSubstr("a.jsonl:2: "), EndsWith("found missing")));
+  EXPECT_THAT(failure("a.jsonl", "{\"label\": \"x\"}\n" + good),
+              AllOf(HasSubstr("a.jsonl:1: "), EndsWith("found missing")));
+  EXPECT_THAT(failure("a.jsonl", good + R"({"text": ["a"], "label": "x"})"),
+              AllOf(HasSubstr("a.jsonl:2: expected a string in column"), EndsWith("(text), found array")));
+  EXPECT_THAT(failure("a.jsonl", good + R"({"text": "a", "label": {}})"), EndsWith("(label), found object"));
+}
+
+TEST_F(DataFile, OfJsonMayHoldWhatIsNotReadAndNumbersOrBooleansAsLabels) {
+  EXPECT_THAT(rows_of(read("a.jsonl",
+                           "{\"text\": \"one\", \"label\": 12, \"spans\": [[1, {\"a\": 2}]]}\n"
+                           "{\"text\": \"two\", \"label\": true}\n"
+                           "{\"text\": null, \"label\": -0.5, \"late\": {}}\n")),
+              ElementsAre("12|one|", "true|two|", "-0.5||"));
+}
+
+TEST_F(DataFile, OfDeeplyNestedJsonDoesNotExhaustTheStack) {
+  const std::size_t depth = 1'000'000;
+  const std::string nested = std::string(depth, '[') + std::string(depth, ']');
+  EXPECT_THAT(rows_of(read("a.jsonl", "{\"text\": \"one\", \"label\": \"x\", \"tree\": " + nested + "}\n")),
+              ElementsAre("x|one|"));
+}
+
+TEST_F(DataFile, WithoutTheColumnThatAnOptionNamesIsRefusedWithTheNearest) {
+  Columns columns;
+  columns.label = "lable";
+  EXPECT_EQ(failure("a.csv", "label,text\nx,one\n", columns),
+            "a.csv: there is no column 'lable' (--label-column); did you mean 'label'?; there are: label, text");
+  EXPECT_EQ(failure("a.csv", "a,b\nx,one\n"),
+            "a.csv: no column named text or sentence or sentence1; name it with --text-column. There are: a, b");
+  EXPECT_EQ(failure("a.csv", "kind,text\nx,one\n"),
+            "a.csv: no column named label; name it with --label-column. There are: kind, text");
+}
+
+TEST_F(DataFile, WithAnEmptyLabelIsRefusedWithThatLine) {
+  EXPECT_EQ(failure("a.tsv", "text\tlabel\none\tx\ntwo\t\n"), "a.tsv:3: the label (column 2) is empty");
+  EXPECT_EQ(failure("b.tsv", "x\tone\n\t\n"), "b.tsv:2: the label (column 1) is empty");
+  EXPECT_EQ(failure("c.jsonl", R"({"text": "one", "label": null})"), "c.jsonl:1: the label (column 1) is empty");
+}
+
+TEST_F(DataFile, WithInvalidUtf8IsReadWithReplacementsThatAreCountedByLine) {
+  const std::string content = "label\ttext\nx\tcaf\xE9\ny\tfine\nx\t\xC3\x28 \xED\xA0\x80 \xF5\nx\tend \xE2\x82";
+  EXPECT_THAT(rows_of(read("a.tsv", content)),
+              ElementsAre("x|caf\uFFFD|", "y|fine|", "x|\uFFFD( \uFFFD \uFFFD|", "x|end \uFFFD|"));
+  EXPECT_THAT(notes("a.tsv", content), ElementsAre("a.tsv:2:6: invalid UTF-8, replaced by U+FFFD (3 lines in all)"));
+}
+
+TEST_F(DataFile, WithTextsOfControlCharactersAloneIsReadAndTheyAreCounted) {
+  EXPECT_THAT(notes("a.csv", "label,text\nx,\x01\x02\x7F\nx,\xC2\x85\xE2\x80\x8B\ny,é\ny,\"\"\n"),
+              ElementsAre("a.csv: 3 rows without a visible character (kept)"));
+  EXPECT_THAT(notes("b.csv", "label,text,pair\nx,\x01,seen\n"), IsEmpty());
+}
+
+TEST_F(DataFile, WithMoreColumnsThanItsHeaderIsReadAndTheRowsAreCounted) {
+  EXPECT_THAT(notes("a.tsv", "label\ttext\nx\tone\ny\ttwo\tand a tab\ny\tthree\t\t\n"),
+              ElementsAre("a.tsv: 2 rows with more than 2 columns, the first on line 3; the others are not read"));
+}
+
+TEST_F(DataFile, WithBlankLinesIsReadAndTheyAreCounted) {
+  EXPECT_THAT(notes("a.tsv", "label\ttext\n\nx\tone\n  \ny\ttwo\n\n\n"), ElementsAre("a.tsv: 2 blank lines skipped"));
+  EXPECT_THAT(notes("a.csv", "label,text\n\nx,one\n"), ElementsAre("a.csv: 1 blank line skipped"));
+  EXPECT_THAT(notes("a.jsonl", "\n{\"label\": 1, \"text\": \"\xC3\xA9\"}\n"),
+              ElementsAre("a.jsonl: 1 blank line skipped"));
+}
+
+TEST_F(DataFile, OfOneLineOfTenMegabytesIsReadExactlyAndQuickly) {
+  std::string text;
+  while (text.size() < 10'000'000) text += "word \"quoted\" ";
+  std::string doubled;
+  for (const char byte : text) doubled += byte == '"' ? "\"\"" : std::string(1, byte);
+  std::string escaped;
+  for (const char byte : text) escaped += byte == '"' ? "\\\"" : std::string(1, byte);
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(read("a.tsv", "x\t" + text + "\n").rows.at(0).text == text);
+  EXPECT_TRUE(read("a.csv", "label,text\nx,\"" + doubled + "\"\n").rows.at(0).text == text);
+  EXPECT_TRUE(read("a.jsonl", R"({"label": "x", "text": ")" + escaped + "\"}").rows.at(0).text == text);
+  // A second on any machine; minutes if a step were quadratic.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+}  // namespace
+}  // namespace dtrain::data

@@ -1,0 +1,124 @@
+#include "data/task.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/data/small_model.h"
+
+namespace dtrain::data {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+class TaskOfFiles : public testing::Test {
+ protected:
+  Task load(const std::string& train, const std::string& test, bool drop_unknown = false, int max_length = 16) {
+    const TaskFiles files{.name = "small",
+                          .train = directory.file("train.tsv", train),
+                          .dev = {},
+                          .test = test.empty() ? std::filesystem::path() : directory.file("test.tsv", test),
+                          .ood = {},
+                          .columns = {},
+                          .drop_unknown_labels = drop_unknown};
+    return load_task(files, *tokenizer, {.max_length = max_length, .threads = 1, .cache_directory = {}}, {});
+  }
+
+  const TemporaryDirectory directory;
+  const std::unique_ptr<Tokenizer> tokenizer = letter_tokenizer();
+};
+
+TEST_F(TaskOfFiles, HasOneLabelMapFromTheWholeTrainingFile) {
+  const Task task = load("b\tone\na\ttwo\nb\tthree\n", "b\tfour\n");
+  EXPECT_THAT(task.labels.names(), ElementsAre("a", "b"));
+  EXPECT_EQ(task.train.size(), 3);
+  EXPECT_EQ(task.train.example(0).label, 1);
+  EXPECT_EQ(task.train.example(1).label, 0);
+  EXPECT_EQ(task.test.example(0).label, 1);
+  EXPECT_EQ(task.dev.size(), 0);
+}
+
+TEST_F(TaskOfFiles, WithoutAnythingOddHasNoNotes) {
+  EXPECT_THAT(load("a\tone\na\ttwo\nb\tthree\nb\tfour\n", "a\tfive\n").notes, IsEmpty());
+}
+
+TEST_F(TaskOfFiles, CountsDuplicateRowsOfTraining) {
+  // The same text under two labels is no duplicate row.
+  EXPECT_THAT(load("a\tone\na\tone\na\tone\nb\tone\nb\ttwo\n", "").notes,
+              ElementsAre(HasSubstr("train.tsv: 2 duplicate rows (kept)")));
+}
+
+TEST_F(TaskOfFiles, CountsTextsThatTrainingSharesWithTheTestWhateverTheirLabels) {
+  EXPECT_THAT(load("a\tone\na\ttwo\nb\tthree\nb\tfour\n", "b\tone\na\ttwo\nb\tfive\n").notes,
+              ElementsAre(HasSubstr("test.tsv: 2 texts also in the training file")));
+  EXPECT_THAT(load("a\tone\tx\na\ttwo\tx\nb\tthree\tx\nb\tfour\tx\n", "b\tone\tother pair\n").notes, IsEmpty());
+}
+
+TEST_F(TaskOfFiles, NamesLabelsThatAreSeenOnce) {
+  EXPECT_THAT(load("a\tone\na\ttwo\nb\tthree\nc\tfour\n", "").notes,
+              ElementsAre(HasSubstr("train.tsv: 2 of 3 classes occur only once: b, c")));
+}
+
+TEST_F(TaskOfFiles, NamesTheFirstTenOfManyLabelsThatAreSeenOnce) {
+  std::string train;
+  for (int i = 0; i < 1000; ++i) train += fmt::format("l{:03}\ttext number {}\n", i, i);
+  EXPECT_THAT(load(train, "").notes, Contains(AllOf(HasSubstr("1000 of 1000 classes occur only once: l000, "),
+                                                    HasSubstr("l009 and 990 more"), Not(HasSubstr("l010")))));
+}
+
+TEST_F(TaskOfFiles, CountsTextsThatAreCut) {
+  EXPECT_THAT(load("a\tword\na\tb\nb\tc\nb\tlonger\n", "a\tlongest\n", false, 5).notes,
+              ElementsAre(HasSubstr("train.tsv: 2 texts cut to 5 tokens"), HasSubstr("test.tsv: 1 text cut to 5")));
+}
+
+TEST_F(TaskOfFiles, RefusesAnUnknownLabelOfTheTestWithItsLineAndTheNearest) {
+  const std::string train = "noun.plant\tone\nnoun.plant\ttwo\nverb.motion\tthree\nverb.motion\tfour\n";
+  const std::string message = failure_of<InputError>([&] { load(train, "verb.motion\tfive\nnoun.plants\tsix\n"); });
+  EXPECT_THAT(message, AllOf(HasSubstr("test.tsv:2: the label 'noun.plants' does not occur in the training file; did "
+                                       "you mean 'noun.plant'?"),
+                             HasSubstr("--drop-unknown-labels")));
+}
+
+TEST_F(TaskOfFiles, DropsAndCountsUnknownLabelsWhereAsked) {
+  const std::string train = "a\tone\na\ttwo\nb\tthree\nb\tfour\n";
+  const Task task = load(train, "x\tfive\nb\tsix\ny\tseven\n", true);
+  ASSERT_EQ(task.test.size(), 1);
+  EXPECT_EQ(task.test.example(0).label, 1);
+  EXPECT_THAT(task.notes, ElementsAre(HasSubstr("test.tsv: 2 rows with unknown labels dropped")));
+  EXPECT_THAT(failure_of<InputError>([&] { load(train, "x\tfive\n", true); }),
+              HasSubstr("test.tsv: no row has a label of the training file"));
+}
+
+TEST_F(TaskOfFiles, NeedsTwoClasses) {
+  EXPECT_THAT(failure_of<InputError>([&] { load("a\tone\na\ttwo\n", ""); }),
+              HasSubstr("train.tsv: expected at least two classes, found 1 ('a')"));
+}
+
+TEST_F(TaskOfFiles, SaysWhereOneFileHasPairsAndAnotherNot) {
+  EXPECT_THAT(load("a\tone\tx\na\ttwo\tx\nb\tthree\tx\nb\tfour\tx\n", "a\tfive\n").notes,
+              ElementsAre(HasSubstr("test.tsv: single texts, but the training file has pairs")));
+}
+
+TEST(EmbeddedTask, IsFoundByItsName) {
+  const TaskFiles files = embedded_task("wordnet", DTRAIN_SHARE_DIR);
+  EXPECT_EQ(files.name, "wordnet");
+  for (const auto& path : {files.train, files.dev, files.test, files.ood.at(0).second})
+    EXPECT_TRUE(std::filesystem::exists(path)) << path;
+}
+
+TEST(EmbeddedTask, ThatIsUnknownOrMissingIsSaid) {
+  EXPECT_EQ(failure_of<UsageError>([] { embedded_task("wordnte", DTRAIN_SHARE_DIR); }),
+            "unknown task 'wordnte'; did you mean 'wordnet'?; there are: wordnet");
+  EXPECT_THAT(failure_of<InputError>([] { embedded_task("wordnet", "/nowhere"); }),
+              HasSubstr("/nowhere/tasks/wordnet"));
+}
+
+}  // namespace
+}  // namespace dtrain::data

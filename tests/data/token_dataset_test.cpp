@@ -1,0 +1,190 @@
+#include "data/token_dataset.h"
+
+#include <gmock/gmock.h>
+
+#include <random>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/data/small_model.h"
+
+namespace dtrain::data {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+LabelledTexts texts_of(std::int64_t count) {
+  LabelledTexts texts;
+  texts.has_pairs = true;
+  texts.has_labels = true;
+  for (std::int64_t i = 0; i < count; ++i) {
+    texts.rows.push_back({.text = std::string(static_cast<std::size_t>(1 + i % 7), static_cast<char>('a' + i % 26)),
+                          .pair = i % 3 == 0 ? "" : "pair",
+                          .label = i % 2 == 0 ? "even" : "odd",
+                          .line = i + 1});
+  }
+  return texts;
+}
+
+class TokenCache : public testing::Test {
+ protected:
+  TokenDataset tokenized(const LabelledTexts& texts, int threads = 1) {
+    return tokenize(texts, labels, *tokenizer, {.max_length = 10, .threads = threads, .cache_directory = cache}, log);
+  }
+  std::filesystem::path cache_file() const {
+    const auto names = directory.names();
+    EXPECT_EQ(names.size(), 1U);
+    return directory.path() / names.at(0);
+  }
+
+  const TemporaryDirectory directory;
+  std::filesystem::path cache = directory.path();
+  const LabelMap labels{{"even", "odd"}};
+  const std::unique_ptr<Tokenizer> tokenizer = letter_tokenizer();
+  std::vector<std::string> warnings;
+  const Log log{.line = {}, .warning = [this](std::string_view text) { warnings.emplace_back(text); }, .progress = {}};
+};
+
+void expect_equal(const TokenDataset& left, const TokenDataset& right) {
+  ASSERT_EQ(left.size(), right.size());
+  for (std::int64_t i = 0; i < left.size(); ++i) {
+    const auto a = left.example(i);
+    const auto b = right.example(i);
+    ASSERT_TRUE(std::equal(a.ids.begin(), a.ids.end(), b.ids.begin(), b.ids.end())) << i;
+    ASSERT_EQ(a.second_segment, b.second_segment) << i;
+    ASSERT_EQ(a.label, b.label) << i;
+  }
+  ASSERT_EQ(left.truncated(), right.truncated());
+  ASSERT_EQ(left.digest(), right.digest());
+}
+
+TEST_F(TokenCache, HoldsWhatTheTokenizerGives) {
+  const auto texts = texts_of(2000);
+  const TokenDataset dataset = tokenized(texts);
+  ASSERT_EQ(dataset.size(), 2000);
+  std::int64_t truncated = 0;
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    const auto& row = texts.rows[static_cast<std::size_t>(i)];
+    const std::string_view pair = row.pair;
+    const TokenizedText expected = tokenizer->tokenize(row.text, &pair, 10);
+    const auto found = dataset.example(i);
+    ASSERT_EQ(std::vector(found.ids.begin(), found.ids.end()), expected.ids) << i;
+    ASSERT_EQ(found.second_segment, expected.second_segment) << i;
+    ASSERT_EQ(found.label, i % 2) << i;
+    truncated += expected.truncated ? 1 : 0;
+  }
+  EXPECT_GT(truncated, 0);
+  EXPECT_EQ(dataset.truncated(), truncated);
+  EXPECT_THAT(warnings, IsEmpty());
+}
+
+TEST_F(TokenCache, GivesTheSameAgainAndFromMemoryAndWithAnyNumberOfThreads) {
+  const auto texts = texts_of(3000);
+  const TokenDataset written = tokenized(texts);
+  const auto time = std::filesystem::last_write_time(cache_file());
+  const TokenDataset read = tokenized(texts);
+  EXPECT_EQ(std::filesystem::last_write_time(cache_file()), time);
+  expect_equal(written, read);
+  cache.clear();
+  expect_equal(written, tokenized(texts));
+  expect_equal(written, tokenized(texts, 4));
+}
+
+TEST_F(TokenCache, IsAnotherForOtherTextsLabelsOrOptions) {
+  auto texts = texts_of(10);
+  tokenized(texts);
+  texts.rows[3].text += "x";
+  tokenized(texts);
+  texts.rows[3].label = "even";
+  tokenized(texts);
+  texts.has_pairs = false;
+  tokenized(texts);
+  tokenize(texts, LabelMap({"odd", "even"}), *tokenizer, {.max_length = 10, .threads = 1, .cache_directory = cache},
+           log);
+  tokenize(texts, labels, *tokenizer, {.max_length = 11, .threads = 1, .cache_directory = cache}, log);
+  EXPECT_EQ(directory.names().size(), 6U);
+}
+
+TEST_F(TokenCache, ThatIsDamagedIsSaidAndWrittenAnew) {
+  const auto texts = texts_of(40);
+  // In memory: what a mapping shows changes with its file.
+  const TokenDataset whole =
+      tokenize(texts, labels, *tokenizer, {.max_length = 10, .threads = 1, .cache_directory = {}}, log);
+  tokenized(texts);
+  const std::string content = read_file(cache_file());
+  std::mt19937 random(3);
+  for (int round = 0; round < 300; ++round) {
+    std::string damaged = content;
+    if (round % 10 == 0) {
+      damaged.resize(random() % damaged.size());  // torn
+    } else if (round % 10 == 1) {
+      damaged += "more";
+    } else {
+      // The header, whose numbers decide what is read where, as often as all the rest.
+      const std::size_t place = random() % (round % 2 == 0 ? 48 : damaged.size());
+      damaged[place] = static_cast<char>(damaged[place] ^ (1 << random() % 8));
+    }
+    const auto path = cache_file();
+    directory.file(path.filename(), damaged);
+    warnings.clear();
+    expect_equal(tokenized(texts), whole);
+    ASSERT_THAT(warnings, ElementsAre(HasSubstr("is damaged; tokenizing again"))) << round;
+    ASSERT_EQ(read_file(cache_file()), content) << round;
+  }
+}
+
+TEST_F(TokenCache, ThatCannotBeWrittenOrReadIsSaidAndDoneWithout) {
+  const auto texts = texts_of(10);
+  cache = directory.file("file", "") / "below";
+  EXPECT_EQ(tokenized(texts).size(), 10);
+  EXPECT_THAT(warnings, ElementsAre(HasSubstr("no token cache: cannot create the directory")));
+  // Where the name cannot even be looked up.
+  warnings.clear();
+  cache = directory.path() / "loop";
+  std::filesystem::create_symlink("loop", cache);
+  EXPECT_EQ(tokenized(texts).size(), 10);
+  EXPECT_THAT(warnings, testing::Contains(HasSubstr("no token cache")));
+}
+
+TEST_F(TokenCache, OfNoRowsIsEmpty) {
+  EXPECT_EQ(tokenized({}).size(), 0);
+  EXPECT_EQ(tokenized({}).size(), 0);
+  EXPECT_THAT(warnings, IsEmpty());
+  EXPECT_EQ(TokenDataset().size(), 0);
+}
+
+TEST_F(TokenCache, PassesOnWhatATokenizerThrowsInAnyThread) {
+  EXPECT_THAT(failure_of<UsageError>([&] {
+                tokenize(texts_of(5000), labels, *tokenizer, {.max_length = 1, .threads = 4, .cache_directory = {}},
+                         log);
+              }),
+              HasSubstr("--max-length 1"));
+}
+
+TEST_F(TokenCache, SubsetsAreViewsThatCompose) {
+  const TokenDataset all = tokenized(texts_of(20));
+  const TokenDataset part = all.subset({19, 3, 3, 7});
+  ASSERT_EQ(part.size(), 4);
+  EXPECT_EQ(part.example(0).ids.data(), all.example(19).ids.data());
+  const TokenDataset of_part = part.subset({3, 0});
+  EXPECT_EQ(of_part.example(0).ids.data(), all.example(7).ids.data());
+  EXPECT_EQ(of_part.example(1).ids.data(), all.example(19).ids.data());
+  EXPECT_EQ(of_part.digest(), all.subset({7, 19}).digest());
+  EXPECT_NE(of_part.digest(), all.subset({19, 7}).digest());
+  EXPECT_NE(part.digest(), all.digest());
+}
+
+TEST_F(TokenCache, LeavesRowsWithoutAKnownLabelUnlabelled) {
+  auto texts = texts_of(2);
+  texts.rows[1].label = "prime";
+  const TokenDataset dataset = tokenized(texts);
+  EXPECT_EQ(dataset.example(0).label, 0);
+  EXPECT_EQ(dataset.example(1).label, -1);
+}
+
+}  // namespace
+}  // namespace dtrain::data

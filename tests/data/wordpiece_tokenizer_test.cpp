@@ -1,0 +1,155 @@
+#include "data/wordpiece_tokenizer.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/data/small_model.h"
+
+namespace dtrain::data {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+
+std::vector<std::int32_t> ids_of(const Tokenizer& tokenizer, std::string_view text) {
+  return tokenizer.tokenize(text, nullptr, 512).ids;
+}
+
+constexpr const char* kVocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nA\n##b\n";
+
+TEST(TokenizerOfADirectory, ReadsVocabularyAndOptions) {
+  const TemporaryDirectory model;
+  model.file("vocab.txt", kVocabulary);
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "Ab [MASK]"), ElementsAre(2, 5, 7, 4, 3));
+  model.file("tokenizer_config.json", R"({"do_lower_case": false})");
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "Ab ab"), ElementsAre(2, 6, 7, 5, 7, 3));
+}
+
+TEST(TokenizerOfADirectory, TakesAnotherNameOfASpecialToken) {
+  const TemporaryDirectory model;
+  model.file("vocab.txt", "<s>\n</s>\n<unk>\na\n");
+  model.file("tokenizer_config.json",
+             R"({"unk_token": "<unk>", "cls_token": {"content": "<s>"}, "sep_token": "</s>"})");
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "a b</s>"), ElementsAre(0, 3, 2, 1, 1));
+}
+
+// Each expectation is what transformers 5.23's BertTokenizer gives for such a file.
+TEST(TokenizerOfADirectory, KeepsTheLaterIdOfATokenThatIsListedTwiceAndLeavesBlankLastLines) {
+  const TemporaryDirectory model;
+  model.file("vocab.txt", std::string(kVocabulary) + "a\r\n\n\n");
+  const auto tokenizer = load_tokenizer(model.path());
+  EXPECT_THAT(ids_of(*tokenizer, "a"), ElementsAre(2, 8, 3));
+  EXPECT_EQ(tokenizer->vocabulary_size(), 9);
+}
+
+constexpr const char* kTokenizerJson = R"({
+  "added_tokens": [{"id": 0, "content": "[UNK]"}, {"id": 4, "content": "[new]"}],
+  "normalizer": {"type": "BertNormalizer", "clean_text": true, "lowercase": false, "strip_accents": null},
+  "pre_tokenizer": {"type": "BertPreTokenizer"},
+  "model": {"type": "WordPiece", "vocab": {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}}})";
+
+TEST(TokenizerOfADirectory, TakesTheVocabularyAndAddedTokensFromTokenizerJsonButTheOptionsFromItsConfiguration) {
+  const TemporaryDirectory model;
+  model.file("tokenizer.json", kTokenizerJson);
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "A[new]"), ElementsAre(1, 3, 4, 2));
+  model.file("tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "A[new]"), ElementsAre(1, 0, 4, 2));
+}
+
+std::string failure_of_loading(const TemporaryDirectory& model) {
+  return failure_of<InputError>([&] { load_tokenizer(model.path()); });
+}
+
+TEST(TokenizerOfADirectory, ThatIsNotThereIsSaid) {
+  const TemporaryDirectory model;
+  EXPECT_THAT(failure_of_loading(model), EndsWith("no tokenizer there; expected tokenizer.json or vocab.txt"));
+}
+
+TEST(TokenizerOfADirectory, WithoutASpecialTokenIsRefused) {
+  const TemporaryDirectory model;
+  model.file("vocab.txt", "[UNK]\n[CLS]\na\n");
+  EXPECT_THAT(failure_of_loading(model),
+              AllOf(HasSubstr("vocab.txt"), EndsWith("the special token '[SEP]' is not in the vocabulary")));
+}
+
+TEST(TokenizerOfADirectory, OfAnotherKindOrBrokenIsRefused) {
+  const TemporaryDirectory model;
+  model.file("tokenizer.json", "{\"model\": ");
+  EXPECT_THAT(failure_of_loading(model), EndsWith("tokenizer.json: expected a JSON object"));
+  model.file("tokenizer.json", R"({"model": {"type": "BPE", "vocab": {}}})");
+  EXPECT_THAT(failure_of_loading(model), EndsWith("expected a WordPiece model with a vocabulary, found 'BPE'"));
+  model.file("tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {"a": 7}}})");
+  EXPECT_THAT(failure_of_loading(model), EndsWith("token 'a': expected an id below 1, found 7"));
+  model.file("tokenizer.json", R"({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 5, "content": "[x]"}]})");
+  EXPECT_THAT(failure_of_loading(model), HasSubstr("added token '[x]': its id 5"));
+  model.file("tokenizer.json",
+             R"({"model": {"vocab": {"a": 0}}, "added_tokens": [{"id": 0, "content": "a", "lstrip": true}]})");
+  EXPECT_THAT(failure_of_loading(model), EndsWith("added token 'a': 'lstrip' is not supported"));
+  model.file("tokenizer.json", kTokenizerJson);
+  model.file("tokenizer_config.json", R"({"do_lower_case": "yes"})");
+  EXPECT_THAT(failure_of_loading(model), HasSubstr("tokenizer_config.json: not what a tokenizer's file holds"));
+}
+
+TEST(WordPiece, CountsTheLongestWordInCodePoints) {
+  const auto tokenizer = letter_tokenizer();
+  EXPECT_EQ(ids_of(*tokenizer, std::string(100, 'a')).size(), 102U);
+  EXPECT_THAT(ids_of(*tokenizer, std::string(101, 'a')), ElementsAre(2, 1, 3));
+  std::string accented;
+  for (int i = 0; i < 100; ++i) accented += "é";
+  EXPECT_EQ(ids_of(*tokenizer, accented).size(), 102U);
+}
+
+TEST(WordPiece, SplitsSpecialTokensOffAndMarksWhatWasCut) {
+  const auto tokenizer = letter_tokenizer();
+  EXPECT_THAT(ids_of(*tokenizer, "a[MASK]b[[SEP]"), ElementsAre(2, 5, 4, 6, 1, 3, 3));
+  EXPECT_FALSE(tokenizer->tokenize("a b c", nullptr, 5).truncated);
+  EXPECT_TRUE(tokenizer->tokenize("a b c", nullptr, 4).truncated);
+}
+
+TEST(WordPiece, NeedsRoomForTheSpecialTokens) {
+  const auto tokenizer = letter_tokenizer();
+  const std::string_view pair = "b";
+  EXPECT_THAT(tokenizer->tokenize("a", &pair, 3).ids, ElementsAre(2, 3, 3));
+  EXPECT_EQ(failure_of<UsageError>([&] { tokenizer->tokenize("a", &pair, 2); }),
+            "--max-length 2 cannot hold the 3 special tokens");
+}
+
+TEST(WordPiece, TakesTenMegabytesOfWordsOrOfSpecialTokensInTimeProportionalToThem) {
+  const auto tokenizer = letter_tokenizer();
+  std::string words;
+  while (words.size() < 10'000'000) words += "word ";
+  std::string masks;
+  while (masks.size() < 10'000'000) masks += "[MASK]";
+  const std::string one_word(10'000'000, 'x');
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(tokenizer->tokenize(words, nullptr, 128).ids.size(), 128U);
+  EXPECT_EQ(tokenizer->tokenize(masks, nullptr, 128).ids.size(), 128U);
+  EXPECT_THAT(tokenizer->tokenize(one_word, nullptr, 128).ids, ElementsAre(2, 1, 3));
+  // A second on any machine; minutes if a step were quadratic.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+}
+
+TEST(WordPiece, HasAnotherDigestForEveryThingThatDecidesTheIds) {
+  const std::string digest = letter_tokenizer()->digest();
+  const auto changed = [&](auto change) {
+    WordPieceConfig config = letters();
+    change(config);
+    return make_wordpiece_tokenizer(config)->digest() != digest;
+  };
+  EXPECT_EQ(letter_tokenizer()->digest(), digest);
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { config.lower_case = false; }));
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { config.strip_accents = false; }));
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { config.split_chinese = false; }));
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { config.unknown = "a"; }));
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { config.special.pop_back(); }));
+  EXPECT_TRUE(changed([](WordPieceConfig& config) { std::swap(config.vocabulary[5], config.vocabulary[6]); }));
+}
+
+}  // namespace
+}  // namespace dtrain::data
