@@ -16,7 +16,7 @@ at::Tensor masked(const at::Tensor& input, const kernels::Dropout& dropout) {
   kernels::for_stored_type(input, [&]<typename Real, typename Stored>() {
     const auto* in = kernels::stored_data<Stored>(input);
     auto* out = kernels::mutable_stored_data<Stored>(output);
-    constexpr std::int64_t kBlock = 64;
+    constexpr std::int64_t kBlock = 128;
     const std::int64_t blocks = (input.numel() + kBlock - 1) / kBlock;
     at::parallel_for(0, blocks, 256, [&](std::int64_t first, std::int64_t last) {
       kernels::loops<Real, Stored>().dropout(dropout, in, out, first * kBlock, std::min(last * kBlock, input.numel()));

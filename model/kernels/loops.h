@@ -13,9 +13,9 @@ struct BFloat16 {
   std::uint16_t bits;
 };
 
-/// Dropout by counter-based random numbers: Philox4x32 (Salmon et al., 2011) with 7 rounds, which passes BigCrush. The
-/// number of element i of a site follows from (key, site, i) alone, so backward draws the mask again instead of reading
-/// it from memory.
+/// Dropout by counter-based random numbers: Philox4x32 (Salmon et al., 2011) with 7 rounds, which passes BigCrush; 16
+/// bits an element. The number of element i of a site follows from (key, site, i) alone, so backward draws the mask
+/// again instead of reading it from memory.
 struct Dropout {
   std::uint64_t key = 0;
   std::uint32_t site = 0;
@@ -73,7 +73,7 @@ struct Loops {
   void (*attention_backward)(const Attention<Real, Stored>&, std::int64_t first_item, std::int64_t last_item);
   void (*norm_forward)(const Norm<Real, Stored>&, std::int64_t first_row, std::int64_t last_row);
   void (*norm_backward)(const Norm<Real, Stored>&, std::int64_t first_row, std::int64_t last_row);
-  /// output[i] = dropout(input)[i] for i in [first, last), `first` a multiple of 64; may be in place.
+  /// output[i] = dropout(input)[i] for i in [first, last), `first` a multiple of 128; may be in place.
   void (*dropout)(const Dropout&, const Stored* input, Stored* output, std::int64_t first, std::int64_t last);
 };
 

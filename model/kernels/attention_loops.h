@@ -1,0 +1,308 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "model/kernels/loops.h"
+#include "model/kernels/random_loops.h"
+#include "model/kernels/stored_loops.h"
+
+// Part of loops.cpp, compiled once for each instruction set.
+namespace dtrain::model::kernels::DTRAIN_ISA {
+namespace {
+
+// Widest vector in floats; rows of scratch are padded to it, so that the loops over them have no tail.
+constexpr std::int64_t kLanes = 16;
+// Rows that are computed together, so that what is loaded once serves all of them.
+constexpr int kRows = 4;
+
+constexpr std::int64_t padded(std::int64_t count) { return (count + kLanes - 1) / kLanes * kLanes; }
+
+// kLanes numbers side by side.
+template <typename Real>
+struct VectorOf {
+  typedef Real Type __attribute__((vector_size(kLanes * sizeof(Real))));
+};
+template <typename Real>
+using Vector = typename VectorOf<Real>::Type;
+
+template <typename Real>
+inline Vector<Real> load(const Real* from) {
+  Vector<Real> vector;
+  std::memcpy(&vector, from, sizeof vector);
+  return vector;
+}
+
+template <typename Real>
+inline void save(const Vector<Real>& vector, Real* to) {
+  std::memcpy(to, &vector, sizeof vector);
+}
+
+inline float exponential(float x) {
+  // exp(x) = 2^n * exp(r), |r| <= log(2) / 2, by a polynomial with a relative error of about 1e-7.
+  x = std::max(x, -87.0F);
+  const float shifted = x * 1.44269504F + 12582912.0F;
+  const float n = shifted - 12582912.0F;
+  const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;
+  float y = 1.9875691500e-4F;
+  y = y * r + 1.3981999507e-3F;
+  y = y * r + 8.3334519073e-3F;
+  y = y * r + 4.1665795894e-2F;
+  y = y * r + 1.6666665459e-1F;
+  y = y * r + 5.0000001201e-1F;
+  y = y * r * r + r + 1.0F;
+  std::int32_t exponent;
+  std::memcpy(&exponent, &shifted, sizeof exponent);
+  exponent <<= 23;
+  std::int32_t bits;
+  std::memcpy(&bits, &y, sizeof bits);
+  bits += exponent;
+  std::memcpy(&y, &bits, sizeof y);
+  return y;
+}
+
+inline double exponential(double x) { return std::exp(x); }
+
+// columns[d][j] = rows[j][d] for j < length; what is beyond in a row of `columns` is zero.
+template <typename Real>
+inline void transpose(const Rows<Real>& rows, std::int64_t length, std::int64_t size, std::int64_t width,
+                      Real* __restrict columns) {
+  for (std::int64_t d = 0; d < size; ++d) {
+    for (std::int64_t j = 0; j < length; ++j) columns[d * width + j] = rows.row(j)[d];
+    for (std::int64_t j = length; j < width; ++j) columns[d * width + j] = 0;
+  }
+}
+
+// out[r][j] = sum over d of left[r][d] * columns[d][j] for r < count; rows of `out` are `width` apart.
+template <int count, typename Real>
+inline void rows_times_columns(const Rows<Real>& left, const Real* columns, std::int64_t size, std::int64_t width,
+                               Real* out) {
+  for (std::int64_t base = 0; base < width; base += kLanes) {
+    Vector<Real> sum[count] = {};
+    for (std::int64_t d = 0; d < size; ++d) {
+      const Vector<Real> column = load(columns + d * width + base);
+#pragma GCC unroll 4
+      for (int r = 0; r < count; ++r) sum[r] += left.row(r)[d] * column;
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; ++r) save(sum[r], out + r * width + base);
+  }
+}
+
+// out[r][d] = sum over j of left[r][j] * rows[j][d] for r < count; rows of `left` are `width` apart, of `out` `size`.
+template <int count, typename Real>
+inline void rows_times_rows(const Real* left, std::int64_t width, const Rows<Real>& rows, std::int64_t length,
+                            std::int64_t size, Real* out) {
+  std::int64_t base = 0;
+  for (; base + kLanes <= size; base += kLanes) {
+    Vector<Real> sum[count] = {};
+    for (std::int64_t j = 0; j < length; ++j) {
+      const Vector<Real> row = load(rows.row(j) + base);
+#pragma GCC unroll 4
+      for (int r = 0; r < count; ++r) sum[r] += left[r * width + j] * row;
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < count; ++r) save(sum[r], out + r * size + base);
+  }
+  for (; base < size; ++base) {
+    for (int r = 0; r < count; ++r) {
+      Real sum = 0;
+      for (std::int64_t j = 0; j < length; ++j) sum += left[r * width + j] * rows.row(j)[base];
+      out[r * size + base] = sum;
+    }
+  }
+}
+
+// sums[j][d] += sum over r of left[r][j] * rows[r][d] for r < count; rows of `left` are `width` apart, of `sums`
+// `size_width`, which `rows` may not fill.
+template <int count, typename Real>
+inline void add_columns_times_rows(const Real* left, std::int64_t width, const Rows<Real>& rows, std::int64_t length,
+                                   std::int64_t size, std::int64_t size_width, Real* sums) {
+  for (std::int64_t j = 0; j < length; ++j) {
+    Real* sum = sums + j * size_width;
+    std::int64_t d = 0;
+    for (; d + kLanes <= size; d += kLanes) {
+      Vector<Real> total = load(sum + d);
+#pragma GCC unroll 4
+      for (int r = 0; r < count; ++r) total += left[r * width + j] * load(rows.row(r) + d);
+      save(total, sum + d);
+    }
+    for (; d < size; ++d) {
+      for (int r = 0; r < count; ++r) sum[d] += left[r * width + j] * rows.row(r)[d];
+    }
+  }
+}
+
+// Calls run.operator()<count>(first) for the rows [first, first + count) of `length`, kRows at a time.
+template <typename Run>
+inline void for_row_blocks(std::int64_t length, const Run& run) {
+  std::int64_t first = 0;
+  for (; first + kRows <= length; first += kRows) run.template operator()<kRows>(first);
+  for (; first < length; ++first) run.template operator()<1>(first);
+}
+
+// One head of one sequence.
+struct Item {
+  std::int64_t head;
+  std::int64_t begin;   // its first token
+  std::int64_t length;  // in tokens
+};
+
+template <typename Real, typename Stored>
+inline Item item_of(const Attention<Real, Stored>& a, std::int64_t index) {
+  const std::int64_t sequence = index / a.heads;
+  return {index % a.heads, a.offsets[sequence], a.offsets[sequence + 1] - a.offsets[sequence]};
+}
+
+// The number of an item's first random element; the elements of its probabilities follow row by row.
+template <typename Real, typename Stored>
+inline std::uint64_t first_element(const Attention<Real, Stored>& a, const Item& item) {
+  return static_cast<std::uint64_t>((item.begin * a.heads + item.head * item.length) * keep_width(a.max_length));
+}
+
+template <typename Real, typename Stored>
+void attention_forward(const Attention<Real, Stored>& a, std::int64_t first_item, std::int64_t last_item) {
+  const std::int64_t widest = padded(a.max_length);
+  const std::int64_t keep_size = KeepStream<Real>::buffer_size(a.max_length);
+  Scratch<Real> scratch(widest * (a.size + kRows) + keep_size + 3 * widest * a.size + kRows * a.size);
+  Real* keys = scratch.take(widest * a.size);
+  Real* scores = scratch.take(widest * kRows);
+  Real* keep = scratch.take(keep_size);
+  Real* query_rows = scratch.take(widest * a.size);
+  Real* key_rows = scratch.take(widest * a.size);
+  Real* value_rows = scratch.take(widest * a.size);
+  Real* outputs = scratch.take(kRows * a.size);
+  const std::int64_t hidden = a.heads * a.size;
+  for (std::int64_t index = first_item; index < last_item; ++index) {
+    const Item item = item_of(a, index);
+    const std::int64_t width = padded(item.length);
+    const std::int64_t corner = item.begin * a.stride + item.head * a.size;
+    const auto query = readable(a.query + corner, a.stride, item.length, a.size, query_rows);
+    const auto value = readable(a.value + corner, a.stride, item.length, a.size, value_rows);
+    transpose(readable(a.key + corner, a.stride, item.length, a.size, key_rows), item.length, a.size, width, keys);
+    KeepStream<Real> stream(a.dropout, first_element(a, item), keep);
+    for_row_blocks(item.length, [&]<int count>(std::int64_t first) {
+      rows_times_columns<count>({query.row(first), query.stride}, keys, a.size, width, scores);
+      for (int r = 0; r < count; ++r) {
+        Real* row = scores + r * width;
+        Real highest = row[0];
+#pragma omp simd reduction(max : highest)
+        for (std::int64_t j = 0; j < item.length; ++j) highest = std::max(highest, row[j]);
+        Real sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (std::int64_t j = 0; j < item.length; ++j) {
+          row[j] = exponential((row[j] - highest) * a.scale);
+          sum += row[j];
+        }
+        const Real normalizer = 1 / sum;
+        if (a.dropout.probability > 0) {
+          const Real* factors = stream.next(item.length);
+#pragma omp simd
+          for (std::int64_t j = 0; j < item.length; ++j) row[j] *= normalizer * factors[j];
+        } else {
+#pragma omp simd
+          for (std::int64_t j = 0; j < item.length; ++j) row[j] *= normalizer;
+        }
+        if (a.log_sum != nullptr) {
+          a.log_sum[(item.begin + first + r) * a.heads + item.head] = highest * a.scale + std::log(sum);
+        }
+      }
+      rows_times_rows<count>(scores, width, value, item.length, a.size, outputs);
+      for (int r = 0; r < count; ++r) {
+        narrow(outputs + r * a.size, a.size, a.output + (item.begin + first + r) * hidden + item.head * a.size);
+      }
+    });
+  }
+}
+
+template <typename Real, typename Stored>
+void attention_backward(const Attention<Real, Stored>& a, std::int64_t first_item, std::int64_t last_item) {
+  const std::int64_t widest = padded(a.max_length);
+  const std::int64_t size_width = padded(a.size);
+  const std::int64_t keep_size = KeepStream<Real>::buffer_size(a.max_length);
+  Scratch<Real> scratch(2 * widest * a.size + 3 * widest * kRows + 2 * widest * size_width + keep_size +
+                        5 * widest * a.size + kRows * a.size);
+  Real* keys = scratch.take(widest * a.size);
+  Real* values = scratch.take(widest * a.size);
+  Real* probabilities = scratch.take(widest * kRows);
+  Real* gradients = scratch.take(widest * kRows);
+  Real* dropped = scratch.take(widest * kRows);
+  Real* key_gradient = scratch.take(widest * size_width);
+  Real* value_gradient = scratch.take(widest * size_width);
+  Real* keep = scratch.take(keep_size);
+  Real* query_rows = scratch.take(widest * a.size);
+  Real* key_rows = scratch.take(widest * a.size);
+  Real* value_rows = scratch.take(widest * a.size);
+  Real* upstream_rows = scratch.take(widest * a.size);
+  Real* output_rows = scratch.take(widest * a.size);
+  Real* query_gradients = scratch.take(kRows * a.size);
+  const std::int64_t hidden = a.heads * a.size;
+  for (std::int64_t index = first_item; index < last_item; ++index) {
+    const Item item = item_of(a, index);
+    const std::int64_t length = item.length;
+    const std::int64_t width = padded(length);
+    const std::int64_t corner = item.begin * a.stride + item.head * a.size;
+    const std::int64_t plain_corner = item.begin * hidden + item.head * a.size;
+    const std::int64_t gradient_corner = item.begin * a.gradient_stride + item.head * a.size;
+    const auto query = readable(a.query + corner, a.stride, length, a.size, query_rows);
+    const auto key = readable(a.key + corner, a.stride, length, a.size, key_rows);
+    const auto upstream = readable(a.output_gradient + plain_corner, hidden, length, a.size, upstream_rows);
+    const auto output = readable(a.output + plain_corner, hidden, length, a.size, output_rows);
+    transpose(key, length, a.size, width, keys);
+    transpose(readable(a.value + corner, a.stride, length, a.size, value_rows), length, a.size, width, values);
+    std::fill_n(key_gradient, length * size_width, Real{0});
+    std::fill_n(value_gradient, length * size_width, Real{0});
+    KeepStream<Real> stream(a.dropout, first_element(a, item), keep);
+    for_row_blocks(length, [&]<int count>(std::int64_t first) {
+      const Rows<Real> queries{query.row(first), query.stride};
+      const Rows<Real> upstreams{upstream.row(first), upstream.stride};
+      rows_times_columns<count>(queries, keys, a.size, width, probabilities);
+      rows_times_columns<count>(upstreams, values, a.size, width, gradients);
+      for (int r = 0; r < count; ++r) {
+        // The row sum of probability times its gradient is output times output gradient (Dao et al., 2022, eq. 4), and
+        // stays so under dropout.
+        Real delta = 0;
+        const Real* upstream_row = upstreams.row(r);
+        const Real* output_row = output.row(first + r);
+#pragma omp simd reduction(+ : delta)
+        for (std::int64_t d = 0; d < a.size; ++d) delta += upstream_row[d] * output_row[d];
+        const Real log_sum = a.log_sum[(item.begin + first + r) * a.heads + item.head];
+        const Real* score = probabilities + r * width;
+        Real* gradient = gradients + r * width;
+        Real* kept = dropped + r * width;
+        if (a.dropout.probability > 0) {
+          const Real* factors = stream.next(length);
+#pragma omp simd
+          for (std::int64_t j = 0; j < length; ++j) {
+            const Real probability = exponential(score[j] * a.scale - log_sum);
+            kept[j] = probability * factors[j];
+            gradient[j] = probability * (gradient[j] * factors[j] - delta) * a.scale;
+          }
+        } else {
+#pragma omp simd
+          for (std::int64_t j = 0; j < length; ++j) {
+            const Real probability = exponential(score[j] * a.scale - log_sum);
+            kept[j] = probability;
+            gradient[j] = probability * (gradient[j] - delta) * a.scale;
+          }
+        }
+      }
+      rows_times_rows<count>(gradients, width, key, length, a.size, query_gradients);
+      for (int r = 0; r < count; ++r) {
+        narrow(query_gradients + r * a.size, a.size,
+               a.query_gradient + gradient_corner + (first + r) * a.gradient_stride);
+      }
+      add_columns_times_rows<count>(gradients, width, queries, length, a.size, size_width, key_gradient);
+      add_columns_times_rows<count>(dropped, width, upstreams, length, a.size, size_width, value_gradient);
+    });
+    for (std::int64_t j = 0; j < length; ++j) {
+      narrow(key_gradient + j * size_width, a.size, a.key_gradient + gradient_corner + j * a.gradient_stride);
+      narrow(value_gradient + j * size_width, a.size, a.value_gradient + gradient_corner + j * a.gradient_stride);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dtrain::model::kernels::DTRAIN_ISA
