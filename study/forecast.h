@@ -27,9 +27,13 @@ struct TrialSizes {
   std::int64_t batch_size = 0;
   /// Of a run over `samples` examples.
   std::map<std::int64_t, std::int64_t> steps;
+  /// Learning rates that are searched, by method (0: none).
+  std::map<std::string, std::int64_t> searched;
+  /// Result seeds.
+  std::int64_t seeds = 1;
 };
 
-/// Seconds of a trial, evaluations included.
+/// Seconds of a trial, evaluations included. Features of the frozen part that trials share are spread over them.
 double trial_seconds(const MethodForecast& forecast, const Trial& trial, const TrialSizes& sizes);
 
 /// How long the rest of a study takes: the forecast, corrected for each method by what its trials took so far.

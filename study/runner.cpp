@@ -236,6 +236,11 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
   sizes.dev_available = dev_available;
   for (const auto& [name, set] : material.sets) sizes.scored += set.size();
   sizes.batch_size = material.training.batch_size;
+  sizes.seeds = static_cast<std::int64_t>(plan.result_seeds.size());
+  for (const MethodPlan& method : plan.methods) {
+    sizes.searched[method.method.text()] =
+        static_cast<std::int64_t>(search_trials(plan, method, plan.samples[0]).size());
+  }
   for (const std::int64_t samples : plan.samples) {
     sizes.steps[samples] = train::total_steps(material.training, (samples + sizes.batch_size - 1) / sizes.batch_size);
   }

@@ -46,7 +46,7 @@ Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forec
           {method.method.text(), count_text(samples), rates,
            fmt::format("{} + {}", search.size(), plan.result_seeds.size()), count_text(sizes.steps.at(samples)),
            fmt::format(
-               "{} ({:.2g} %)", count_text(estimate.trainable_parameters),
+               "{} ({:.3g} %)", count_text(estimate.trainable_parameters),
                100 * static_cast<double>(estimate.trainable_parameters) / static_cast<double>(estimate.parameters)),
            bytes_text(static_cast<double>(estimate.allreduce_bytes)), duration_text(each), duration_text(seconds)});
       trials += search.size() + plan.result_seeds.size();

@@ -49,7 +49,7 @@ std::string indistinct(const Comparison& comparison) {
   const std::string measured = fmt::format("{} ({:+.1f} points, {})", comparison.second,
                                            100 * comparison.difference.mean, interval_text(comparison));
   return bound < 0.01 ? fmt::format("{}: they are equal within {} points", measured, points(bound))
-                      : fmt::format("{}: up to {} points either way are possible", measured, points(bound));
+                      : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {

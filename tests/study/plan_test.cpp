@@ -173,18 +173,19 @@ MethodForecast forecast_of(const std::string& method, double step, double prefix
 
 TEST(Forecast, CountsStepsAndEvaluations) {
   // 150 steps over 100 examples in batches of 32: 38 epochs, ten evaluations.
-  const TrialSizes sizes{8000, 3000, 32, {{100, 150}}};
+  const TrialSizes sizes{8000, 3000, 32, {{100, 150}}, {{"full", 3}}, 2};
   const Trial search{Trial::Phase::search, "full", 100, 0.1, 0};
   const Trial result{Trial::Phase::result, "full", 100, 0.1, 1};
   const auto plain = forecast_of("full", 0.1, 0, 0.001);
   EXPECT_NEAR(trial_seconds(plain, search, sizes), 15 + 10 * 500 * 0.001, 1e-9);
   EXPECT_NEAR(trial_seconds(plain, result, sizes), 15 + (10 * 500 + 3000) * 0.001, 1e-9);
   const auto cached = forecast_of("full", 0.001, 0.002, 0.001);
-  EXPECT_NEAR(trial_seconds(cached, search, sizes), 0.15 + 0.2 + 500 * 0.001, 1e-9);
+  EXPECT_NEAR(trial_seconds(cached, search, sizes), 0.15 + (0.2 + 500 * 0.001) / 3, 1e-9);
+  EXPECT_NEAR(trial_seconds(cached, result, sizes), 0.15 + 0.2 + 3000 * 0.001 / 2, 1e-9);
 }
 
 TEST(TimeLeft, LearnsFromWhatTrialsTook) {
-  const TrialSizes sizes{8000, 0, 32, {{100, 150}}};
+  const TrialSizes sizes{8000, 0, 32, {{100, 150}}, {{"full", 3}, {"head", 3}}, 2};
   TimeLeft left({forecast_of("full", 0.1, 0, 0), forecast_of("head", 0.01, 0, 0)}, sizes);
   const Trial full{Trial::Phase::search, "full", 100, 0.1, 0};
   const Trial head{Trial::Phase::search, "head", 100, 0.1, 0};
