@@ -284,8 +284,8 @@ void read_special_tokens(const json& document, const fs::path& path, WordPieceCo
       config.special.push_back(token);
   }
   std::map<std::size_t, json> added;  // by id, as text they are out of order
-  for (const auto& [id, token] : document.value("added_tokens_decoder", json::object()).items())
-    added.emplace(json::parse(id).get<std::size_t>(), token);
+  const json decoder = document.value("added_tokens_decoder", json::object());
+  for (const auto& [id, token] : decoder.items()) added.emplace(json::parse(id).get<std::size_t>(), token);
   for (const auto& [id, token] : added) add_token(token, id, path, config);
 }
 

@@ -28,8 +28,9 @@ class TemporaryDirectory {
 
   const std::filesystem::path& path() const { return path_; }
 
-  /// A file there with this content, byte for byte.
+  /// A file there with this content, byte for byte; a new one, so that a mapping of an old one keeps what it showed.
   std::filesystem::path file(const std::string& name, std::string_view content) const {
+    std::filesystem::remove(path_ / name);
     std::ofstream(path_ / name, std::ios::binary) << content;
     return path_ / name;
   }
