@@ -1,4 +1,4 @@
-include_guard(GLOBAL)
+include_guard(DIRECTORY)
 find_package(GTest REQUIRED)
 
 # Ranks as CTest starts them: as root (containers) and more than there are cores, one thread each.
