@@ -171,10 +171,11 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
         fmt::format("{}: unknown kind of data file; expected a name that ends in {}", name, fmt::join(endings, ", ")));
   }
   LabelledTexts texts;
-  const std::string content = cleaned(read_file(path), name, texts.notes);
+  std::string content = cleaned(read_file(path), name, texts.notes);
   if (content.find_first_not_of(" \t\r\n") == std::string::npos)
     throw InputError(fmt::format("{}: the file is empty", name));
   Records records = format->read(content, name);
+  std::string().swap(content);  // large files: nothing is held twice for longer than it must be
   const Places places = find_places(records, columns, name, format->read == read_tsv);
   if (records.rows.empty()) throw InputError(fmt::format("{}: there are no rows below the header", name));
   texts.has_pairs = places.pair.has_value();
@@ -186,6 +187,7 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   for (Record& record : records.rows) {
     if (record.fields.size() > places.columns && ++too_wide == 1) first_too_wide = record.line;
     texts.rows.push_back(row_of(record, places, columns, name));
+    record = {};
     if (!has_words(texts.rows.back().text) && !has_words(texts.rows.back().pair)) ++without_words;
   }
   const auto note = [&](std::int64_t count, const std::string& noun, const std::string& rest) {

@@ -39,6 +39,14 @@ TEST(TokenizerOfADirectory, TakesAnotherNameOfASpecialToken) {
   EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "a b</s>"), ElementsAre(0, 3, 2, 1, 1));
 }
 
+TEST(TokenizerOfADirectory, TakesAddedTokensFromItsConfiguration) {
+  const TemporaryDirectory model;
+  model.file("vocab.txt", kVocabulary);
+  model.file("tokenizer_config.json",
+             R"({"added_tokens_decoder": {"9": {"content": "[second]"}, "8": {"content": "[first]"}}})");
+  EXPECT_THAT(ids_of(*load_tokenizer(model.path()), "a[second][first]"), ElementsAre(2, 5, 9, 8, 3));
+}
+
 // Each expectation is what transformers 5.23's BertTokenizer gives for such a file.
 TEST(TokenizerOfADirectory, KeepsTheLaterIdOfATokenThatIsListedTwiceAndLeavesBlankLastLines) {
   const TemporaryDirectory model;
