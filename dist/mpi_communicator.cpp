@@ -68,7 +68,11 @@ class MpiCommunicator final : public Communicator {
  public:
   // Takes `communicator`, whose ranks are known to have come.
   MpiCommunicator(MPI_Comm communicator, std::chrono::milliseconds timeout, std::int64_t piece_elements)
-      : communicator_(communicator), piece_elements_(piece_elements), state_{timeout, ""}, counters_(communicator) {
+      : communicator_(communicator),
+        piece_elements_(piece_elements),
+        state_{timeout, nullptr, ""},
+        counters_(communicator) {
+    state_.counters = &counters_.own();
     MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(communicator_, &rank_);
     MPI_Comm_size(communicator_, &size_);
@@ -277,7 +281,7 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono
   auto* copy = new MPI_Comm(MPI_COMM_NULL);  // MPI may write it after a timeout, which is why it is then left
   int size = 0;
   MPI_Comm_size(parent, &size);
-  MpiState state{timeout, ""};
+  MpiState state{timeout, nullptr, ""};
   MpiWork work(state, fmt::format("making a communicator of {} ranks", size), [] { return "not all came"; }, {});
   work.start([&](MPI_Request* request) { return MPI_Comm_idup(parent, copy, request); });
   work.wait();

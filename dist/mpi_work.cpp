@@ -61,6 +61,7 @@ void MpiWork::check_call(int code) {
 bool MpiWork::test() {
   if (ended_) return true;
   state_.check();
+  if (state_.counters != nullptr) state_.counters->beat();
   int flag = 0;
   statuses_.resize(requests_.size());
   int code = MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &flag, statuses_.data());
@@ -80,6 +81,7 @@ void MpiWork::wait() {
   const std::string failure =
       fmt::format("{} did not end within {}: {}. See why on those ranks, or raise --comm-timeout.", what_,
                   duration_text(seconds), absent_());
+  if (state_.counters != nullptr) state_.counters->give_up();
   abandon(failure);
   throw CommunicationError(failure);
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "dist/rank_counters.h"
 
 namespace dtrain::dist {
 
@@ -20,6 +21,7 @@ void check_mpi(int code, const std::string& what);
 /// What the works of one MPI communicator share with it.
 struct MpiState {
   std::chrono::milliseconds timeout;
+  RankCounters* counters = nullptr;
   std::string failure;  // empty while all is well; then nothing is waited for or freed any more
 
   /// Throws CommunicationError where something failed before.

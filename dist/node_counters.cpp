@@ -19,6 +19,7 @@ static_assert(Counter::is_always_lock_free, "counters are read by other processe
 struct alignas(64) Line {
   Counter own{0};
   Counter beside{0};
+  Counter beat{0};
 };
 
 // Null where that cannot be.
@@ -79,14 +80,15 @@ NodeCounters::NodeCounters(MPI_Comm communicator) {
   const bool alone = memory_ == nullptr;
   if (alone) memory_ = std::make_shared<Line>();
   Line* lines = static_cast<Line*>(memory_.get());
-  std::vector<Counter*> own(size, nullptr), beside(size, nullptr);
+  std::vector<Counter*> own(size, nullptr), beside(size, nullptr), beats(size, nullptr);
   for (int other = 0; other < size; ++other) {
     if (other != rank && (alone || on_node[other] == MPI_UNDEFINED)) continue;
     Line& line = lines[alone ? 0 : on_node[other]];
     own[other] = &line.own;
     beside[other] = &line.beside;
+    beats[other] = &line.beat;
   }
-  own_ = std::make_unique<RankCounters>(std::move(own), names, rank);
+  own_ = std::make_unique<RankCounters>(std::move(own), names, rank, std::move(beats));
   beside_ = std::make_unique<RankCounters>(std::move(beside), names, rank);
 }
 

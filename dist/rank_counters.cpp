@@ -3,11 +3,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <chrono>
+#include <limits>
 #include <map>
+#include <thread>
 
 namespace dtrain::dist {
 
 namespace {
+
+constexpr std::int64_t kGivenUp = std::numeric_limits<std::int64_t>::min();
 
 // {1, 3} -> "ranks 1, 3".
 std::string ranks_text(const std::vector<int>& names) {
@@ -16,12 +21,36 @@ std::string ranks_text(const std::vector<int>& names) {
 
 }  // namespace
 
-RankCounters::RankCounters(std::vector<Counter*> counters, std::vector<int> names, int rank)
-    : counters_(std::move(counters)), names_(std::move(names)), rank_(rank) {}
+RankCounters::RankCounters(std::vector<Counter*> counters, std::vector<int> names, int rank,
+                           std::vector<Counter*> beats)
+    : counters_(std::move(counters)), names_(std::move(names)), rank_(rank), beats_(std::move(beats)) {}
 
 std::int64_t RankCounters::start() { return counters_[rank_]->fetch_add(1) + 1; }
 
 std::int64_t RankCounters::last() const { return counters_[rank_]->load(); }
+
+void RankCounters::beat() {
+  if (!beats_.empty()) beats_[rank_]->fetch_add(1);
+}
+
+void RankCounters::give_up() {
+  if (!beats_.empty()) beats_[rank_]->store(kGivenUp);
+}
+
+std::vector<int> RankCounters::who_stands_still() const {
+  std::vector<std::int64_t> before;
+  for (const Counter* beat : beats_) before.push_back(beat == nullptr ? kGivenUp : beat->load());
+  // The others may look at this rank in the same moment.
+  for (int i = 0; i < 200 && !beats_.empty(); ++i) {
+    beats_[rank_]->fetch_add(1);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  std::vector<int> still;
+  for (std::size_t i = 0; i < beats_.size(); ++i) {
+    if (before[i] != kGivenUp && beats_[i]->load() == before[i]) still.push_back(names_[i]);
+  }
+  return still;
+}
 
 std::string RankCounters::who_did_not_come(std::int64_t number) const {
   std::map<std::int64_t, std::vector<int>> behind;
@@ -38,7 +67,12 @@ std::string RankCounters::who_did_not_come(std::int64_t number) const {
     parts.push_back(
         fmt::format("{} did not come ({} at #{})", ranks_text(names), names.size() == 1 ? "it is" : "they are", at));
   }
-  if (behind.empty()) parts.push_back("every rank seen from here has started it");
+  if (behind.empty()) {
+    const std::vector<int> still = who_stands_still();
+    parts.push_back(still.empty() ? "every rank seen from here has started it"
+                                  : fmt::format("{} started it and {} still since", ranks_text(still),
+                                                still.size() == 1 ? "stands" : "stand"));
+  }
   if (!unseen.empty()) parts.push_back(fmt::format("on other nodes: unknown ({})", ranks_text(unseen)));
   return fmt::format("{}", fmt::join(parts, "; "));
 }

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 namespace dtrain::dist {
 namespace {
 
@@ -20,6 +23,22 @@ TEST(RankCounters, NameTheRanksThatAreBehindByWhereTheyAre) {
   counts[3] = 12;
   EXPECT_EQ(counters.who_did_not_come(17), "rank 3 did not come (it is at #12); rank 1 did not come (it is at #16)");
   EXPECT_EQ(counters.who_did_not_come(12), "every rank seen from here has started it");
+}
+
+TEST(RankCounters, NameTheRankThatStartedAndStandsStill) {
+  RankCounters::Counter counts[] = {5, 5, 5};
+  RankCounters::Counter beats[] = {0, 7, 9};
+  const RankCounters counters({&counts[0], &counts[1], &counts[2]}, {0, 1, 2}, 0, {&beats[0], &beats[1], &beats[2]});
+  RankCounters other({&counts[0], &counts[1], &counts[2]}, {0, 1, 2}, 2, {&beats[0], &beats[1], &beats[2]});
+  std::atomic<bool> asked{false};
+  std::jthread waits([&] {
+    while (!asked) other.beat();
+  });
+  EXPECT_EQ(counters.who_did_not_come(5), "rank 1 started it and stands still since");
+  asked = true;
+  waits.join();
+  other.give_up();
+  EXPECT_EQ(counters.who_did_not_come(5), "rank 1 started it and stands still since") << "who gave up is not to blame";
 }
 
 TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndCallRanksByTheirNumberInTheWorld) {
