@@ -61,7 +61,8 @@ void prepare(const Options& options, const Session& session) {
     throw UsageError(fmt::format("--output {}: the directory is not writable", output.string()));
   for (const auto& directory : {output, output / "checkpoint", output / "predictions"}) remove_parts(directory);
   // A run that is resumed with other options must not lose its own: the checkpoint tells whether they fit.
-  if (options.command == "train" && options.resume && fs::exists(output / "config.ini", error)) return;
+  const bool has_checkpoint = fs::directory_iterator(output / "checkpoint", error) != fs::directory_iterator();
+  if (options.command == "train" && options.resume && has_checkpoint) return;
   write_file_atomically(output / "config.ini", resolved(options, session));
 }
 

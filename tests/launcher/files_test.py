@@ -21,7 +21,7 @@ def train_on(tiny_model, path):
     ("cut.csv", b'label,text\na,"one\ntwo', ["cut.csv:2:3", "quote is never closed", "complete?"]),
     ("cut.jsonl", b'{"label": "a", "text": "x"}\n{"label": "b", "te', ["cut.jsonl:2", "complete?"]),
     ("narrow.tsv", b"label\ttext\na\tone\nb\nc\tthree\n", ["narrow.tsv:3", "expected at least 2 columns, found 1"]),
-    ("unlabelled.tsv", b"label\ttext\na\tone\n\ttwo\n", ["unlabelled.tsv:3:1", "label is empty"]),
+    ("unlabelled.tsv", b"label\ttext\na\tone\n\ttwo\n", ["unlabelled.tsv:3", "the label (column 1) is empty"]),
     ("columns.csv", b"class,comment\na,b\n", ["columns.csv", "--text-column", "class, comment"]),
     ("one.tsv", b"label\ttext\na\tone\na\ttwo\n", ["one.tsv", "at least two classes, found 1 ('a')"]),
     ("data.xlsx", b"x", ["data.xlsx", ".tsv", ".csv", ".jsonl"]),

@@ -1,0 +1,109 @@
+"""Real faults under mpirun: a rank killed or stopped, and the signals that schedulers send."""
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from conftest import log_lines, ranks_of, wait_for
+
+# Long enough to be stopped in the middle, short steps.
+LONG = ["--max-steps", "100000", "--log-steps", "1"]
+
+
+def training(dtrain, task, tmp_path, *arguments, **settings):
+    """A run on two ranks that has made some steps; its ranks' process ids."""
+    process = dtrain.start("train", *task, *LONG, *arguments, "--output", "out", ranks=2, **settings)
+    log = tmp_path / "out" / "log.jsonl"
+    wait_for(lambda: process.poll() is not None or (log.exists() and log.read_text().count("\n") > 5), what="training")
+    ranks = ranks_of(process)
+    assert process.poll() is None and sorted(ranks) == [0, 1], dtrain.end(process)
+    return process, ranks
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_is_killed_ends_the_job_within_ten_seconds_and_is_named(dtrain, task, tmp_path, victim):
+    process, ranks = training(dtrain, task, tmp_path)
+    os.kill(ranks[victim], signal.SIGKILL)
+    ended = dtrain.end(process, timeout=10)
+    assert ended.code == 137, ended
+    assert f"rank {victim}" in ended.out + ended.err and "signal 9" in ended.out + ended.err, ended
+    # None outlives the job.
+    wait_for(lambda: not any(os.path.exists(f"/proc/{rank}") for rank in ranks.values()), 10, "the end of every rank")
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_rank_that_stands_still_is_named_after_the_timeout(dtrain, task, tmp_path):
+    process, ranks = training(dtrain, task, tmp_path, "--comm-timeout", "3")
+    os.kill(ranks[1], signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        ended = dtrain.end(process, timeout=30)
+    finally:
+        if os.path.exists(f"/proc/{ranks[1]}"):
+            os.kill(ranks[1], signal.SIGKILL)
+    assert ended.code == 5, ended
+    assert 3 <= time.monotonic() - begin < 20, ended
+    # It stops in the middle of a step or while it waits itself.
+    said = re.search(r"did not end within 3.0 s: (.*)", ended.err)
+    assert said and said[1].startswith(("rank 1 did not come", "rank 1 started it and stands still")), ended
+    assert "dtrain: error: rank 0:" in ended.err, ended
+
+
+def stop(how, process, ranks):
+    if how == "SIGUSR1 to mpirun":
+        process.send_signal(signal.SIGUSR1)
+    elif how == "SIGTERM to all ranks":
+        for rank in ranks.values():
+            os.kill(rank, signal.SIGTERM)
+    else:
+        os.kill(ranks[1], signal.SIGTERM)
+
+
+@pytest.mark.parametrize("how", ["SIGUSR1 to mpirun", "SIGTERM to all ranks", "SIGTERM to one rank"])
+def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, tmp_path, how):
+    process, ranks = training(dtrain, task, tmp_path)
+    stop(how, process, ranks)
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code == 75, ended
+    assert "dtrain: stopped by a signal after step" in ended.err and "go on with --resume" in ended.err, ended
+    assert "error:" not in ended.err, ended
+    [checkpoint] = (tmp_path / "out" / "checkpoint").iterdir()
+    step = int(checkpoint.name.split("-")[1])
+    assert f"after step {step} of 100000" in ended.err, ended
+    assert not (tmp_path / "out" / "results.json").exists()
+
+    process = dtrain.start("train", *task, *LONG, "--output", "out", "--resume", ranks=2)
+    wait_for(lambda: process.poll() is not None or log_lines(tmp_path / "out")[-1]["step"] > step, what="the next step")
+    process.send_signal(signal.SIGUSR1)
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code == 75 and f"resumed at step {step} of 100000" in ended.out, ended
+    steps = [line["step"] for line in log_lines(tmp_path / "out")]
+    assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
+
+
+def test_a_signal_while_nothing_can_be_saved_ends_at_once(dtrain):
+    process = dtrain.start("bench", "gemm")
+    assert "1 rank" in process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    ended = dtrain.end(process, timeout=5)
+    assert ended.code == -signal.SIGTERM, ended
+
+
+def test_a_signal_to_a_run_without_output_says_that_nothing_is_kept(dtrain, task):
+    process = dtrain.start("train", *task, *LONG)
+    # The last of the first lines comes before training.
+    while not process.stdout.readline().startswith("method:"):
+        assert process.poll() is None
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code == 75 and "without --output nothing is kept" in ended.err, ended
+
+
+def test_a_learning_rate_that_explodes_ends_with_step_and_rate(dtrain, task, tmp_path):
+    dtrain.refuses("train", *task, "--lr", "1e30", "--max-grad-norm", "0", "--max-steps", "50", "--output", "out",
+                   ranks=2, code=4, says=["step ", "a lower --lr than 1e+30 usually helps"])
+    assert not (tmp_path / "out" / "results.json").exists() and not (tmp_path / "out" / "model").exists()

@@ -1,0 +1,91 @@
+"""What must not depend on the number of ranks, and what each rank takes of the machine."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from conftest import MINILM, WORDNET, log_lines, ranks_of, results
+
+RANKS = [1, 2, 4]
+
+
+@pytest.fixture(scope="module")
+def wordnet(tmp_path_factory):
+    """A file of 300 rows of the embedded task, and its options."""
+    folder = tmp_path_factory.mktemp("wordnet")
+    for name, count in (("train", 400), ("test", 300)):
+        with open(WORDNET / f"{name}.tsv", encoding="utf-8") as file:
+            (folder / f"{name}.tsv").write_text("".join(next(file) for _ in range(count + 1)), encoding="utf-8")
+    return folder
+
+
+def table_of(ended):
+    return [line for line in ended.out.splitlines() if line.startswith(("test", "dev"))]
+
+
+def test_evaluate_prints_the_same_metrics_on_any_number_of_ranks(dtrain, wordnet, tmp_path):
+    dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--samples", "128", "--max-steps", "4", "--output", "out")
+    printed, written = [], []
+    for ranks in RANKS:
+        ended = dtrain.succeeds("evaluate", "--run", "out", "--input", wordnet / "test.tsv", "--drop-unknown-labels",
+                                "--output", f"metrics{ranks}", ranks=ranks)
+        printed.append(table_of(ended))
+        written.append(results(tmp_path / f"metrics{ranks}")["metrics"])
+    assert len(printed[0]) == 1 and printed == [printed[0]] * 3
+    assert written == [written[0]] * 3
+
+
+@pytest.mark.parametrize("method, weights", [("full", "model/model.safetensors"),
+                                             ("lora:lora_dropout=0.1", "adapter/adapter_model.safetensors"),
+                                             ("head", "adapter/weights.safetensors")])
+def test_virtual_ranks_give_the_same_bytes_on_any_number_of_ranks(dtrain, task, tmp_path, method, weights):
+    for ranks in RANKS:
+        # 10 examples a batch: shards of unequal size.
+        dtrain.succeeds("train", *task, "--method", method, "--virtual-ranks", "4", "--batch-size", "10", "--max-steps",
+                        "20", "--output", f"out{ranks}", ranks=ranks)
+    found = [(tmp_path / f"out{ranks}" / weights).read_bytes() for ranks in RANKS]
+    assert found == [found[0]] * 3
+    metrics = [results(tmp_path / f"out{ranks}")["metrics"] for ranks in RANKS]
+    assert metrics == [metrics[0]] * 3
+
+
+def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordnet, tmp_path):
+    for ranks in (1, 4):
+        dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--model", MINILM, "--samples", "64", "--max-steps",
+                        "2", "--virtual-ranks", "4", "--output", f"out{ranks}", ranks=ranks)
+    one, four = ((tmp_path / f"out{ranks}" / "model" / "model.safetensors").read_bytes() for ranks in (1, 4))
+    assert one == four
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("method", ["full", "layers:k=1", "lora", "head"])
+def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_path, method, ranks):
+    ended = dtrain.succeeds("train", *task, "--method", method, "--max-steps", "3", "--log-steps", "1", "--output",
+                            "out", ranks=ranks)
+    cost = results(tmp_path / "out")["cost"]
+    expected = 4 * cost["trainable_parameters"] if ranks > 1 else 0
+    assert cost["trainable_parameters"] > 0
+    assert [line["allreduce_bytes"] for line in log_lines(tmp_path / "out")] == [expected] * 3
+    assert cost["allreduce_bytes_per_step"] == expected
+    assert f"{cost['trainable_parameters']:,} trainable parameters" in ended.out, ended
+
+
+@pytest.mark.parametrize("ranks", [None, 1, 2])
+def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
+    """mpirun binds each of two ranks to one core."""
+    process = dtrain.start("train", *task, "--max-steps", "100000", ranks=ranks, env={"DTRAIN_THREADS": None})
+    first = process.stdout.readline()
+    while not process.stdout.readline().startswith("method:"):
+        assert process.poll() is None
+    pids = [process.pid] if ranks is None else list(ranks_of(process).values())
+    taken = [os.sched_getaffinity(pid) for pid in pids]
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+    dtrain.end(process)
+    cores = os.sched_getaffinity(0)
+    assert set().union(*taken) == cores
+    assert sum(len(part) for part in taken) == len(cores), "no two ranks share a core"
+    threads, found = re.search(r"(\d+) threads? each on (\d+) core", first).groups()
+    assert (int(threads), int(found)) == (len(cores) // len(pids), len(cores))

@@ -1,0 +1,119 @@
+"""A run that is killed with -9 in the middle and resumed ends in the same bytes as the run left alone."""
+
+import os
+import signal
+
+import pytest
+
+from conftest import log_lines, ranks_of, results, wait_for
+
+METHODS = {"full": "model/model.safetensors", "lora:lora_dropout=0.1": "adapter/adapter_model.safetensors",
+           "head": "adapter/weights.safetensors"}
+
+
+def run_of(task, method):
+    return ["train", *task, "--method", method, "--batch-size", "8", "--max-steps", "60", "--log-steps", "1",
+            "--save-steps", "7", "--virtual-ranks", "4"]
+
+
+def kill_in_the_middle(dtrain, run, folder, ranks):
+    """Kills a rank after a checkpoint; the job dies of it."""
+    process = dtrain.start(*run, "--output", "out", ranks=ranks, cwd=folder)
+    checkpoints = folder / "out" / "checkpoint"
+    wait_for(lambda: process.poll() is not None or any(checkpoints.glob("step-*[0-9]")), what="a checkpoint")
+    if ranks is None:
+        process.kill()
+    elif process.poll() is None:
+        os.kill(ranks_of(process)[ranks - 1], signal.SIGKILL)
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code in (137, -signal.SIGKILL), ended
+    assert not (folder / "out" / "results.json").exists(), "it was killed too late to show anything"
+
+
+@pytest.mark.parametrize("method, killed_on, resumed_on", [
+    ("full", 2, 4), ("lora:lora_dropout=0.1", 4, None), ("head", 2, 2)])
+def test_a_killed_run_resumed_ends_in_the_same_bytes(dtrain, task, tmp_path, method, killed_on, resumed_on):
+    run = run_of(task, method)
+    alone = tmp_path / "alone"
+    cut = tmp_path / "cut"
+    alone.mkdir()
+    cut.mkdir()
+    dtrain.succeeds(*run, "--output", "out", cwd=alone)
+    kill_in_the_middle(dtrain, run, cut, killed_on)
+    ended = dtrain.succeeds(*run, "--output", "out", "--resume", ranks=resumed_on, cwd=cut)
+    assert "resumed at step" in ended.out, ended
+    assert (alone / "out" / METHODS[method]).read_bytes() == (cut / "out" / METHODS[method]).read_bytes()
+    assert results(alone / "out")["metrics"] == results(cut / "out")["metrics"]
+    for quantity in ("step", "loss", "gradient_norm", "learning_rate"):
+        assert [line[quantity] for line in log_lines(alone / "out")] == [line[quantity] for line in log_lines(cut / "out")]
+
+
+def test_without_virtual_ranks_it_does_so_on_as_many_ranks(dtrain, task, tmp_path):
+    run = [*run_of(task, "full")[:-2]]
+    alone = tmp_path / "alone"
+    cut = tmp_path / "cut"
+    alone.mkdir()
+    cut.mkdir()
+    dtrain.succeeds(*run, "--output", "out", ranks=2, cwd=alone)
+    kill_in_the_middle(dtrain, run, cut, 2)
+    dtrain.succeeds(*run, "--output", "out", "--resume", ranks=2, cwd=cut)
+    model = METHODS["full"]
+    assert (alone / "out" / model).read_bytes() == (cut / "out" / model).read_bytes()
+
+
+@pytest.fixture
+def interrupted(dtrain, task, tmp_path):
+    """A folder with a killed run in `out`, and the options that go on with it."""
+    run = run_of(task, "head")
+    kill_in_the_middle(dtrain, run, tmp_path, None)
+    return run
+
+
+def test_other_options_are_refused_and_leave_the_run_as_it_was(dtrain, interrupted, tmp_path):
+    before = (tmp_path / "out" / "config.ini").read_bytes()
+    for arguments, says in ((["--lr", "1e-3"], "learning rate was '0.01' and is now '0.001'"),
+                            (["--seed", "3"], "seed was '0' and is now '3'"),
+                            (["--samples", "90"], "training data")):
+        dtrain.refuses(*interrupted, *arguments, "--output", "out", "--resume", code=2,
+                       says=["cannot resume from", says, "--overwrite"])
+    assert (tmp_path / "out" / "config.ini").read_bytes() == before
+    dtrain.succeeds(*interrupted, "--output", "out", "--resume")
+
+
+def test_a_resumed_run_keeps_the_precision_it_began_in(dtrain, interrupted):
+    ended = dtrain.succeeds(*interrupted, "--output", "out", "--resume", env={"DTRAIN_PRECISION": "auto"})
+    assert "fp32 products (as before)" in ended.out, ended
+
+
+def test_another_precision_is_refused(dtrain, interrupted):
+    dtrain.refuses(*interrupted, "--output", "out", "--resume", env={"DTRAIN_PRECISION": "bf16"}, code=2,
+                   says="precision was 'fp32' and is now 'bf16'")
+
+
+def test_a_torn_checkpoint_is_said_and_the_one_before_is_taken(dtrain, task, tmp_path):
+    run = run_of(task, "head")
+    dtrain.succeeds(*run, "--output", "out")
+    whole = (tmp_path / "out" / METHODS["head"]).read_bytes()
+    (tmp_path / "out" / "results.json").unlink()
+    older, newest = sorted((tmp_path / "out" / "checkpoint").iterdir(), key=lambda path: int(path.name[5:]))
+    torn = newest / "state.safetensors"
+    torn.write_bytes(torn.read_bytes()[:-10])
+    ended = dtrain.succeeds(*run, "--output", "out", "--resume")
+    assert f"warning: the checkpoint out/checkpoint/{newest.name} is damaged and skipped" in ended.err, ended
+    assert f"resumed at step {older.name[5:]} of 60" in ended.out, ended
+    assert (tmp_path / "out" / METHODS["head"]).read_bytes() == whole
+
+
+def test_a_finished_run_is_left_as_it_is(dtrain, task, tmp_path):
+    run = run_of(task, "head")
+    dtrain.succeeds(*run, "--output", "out")
+    before = (tmp_path / "out" / "results.json").stat().st_mtime_ns
+    ended = dtrain.succeeds(*run, "--output", "out", "--resume", ranks=2)
+    assert "this run is finished, there is nothing to resume" in ended.out, ended
+    assert (tmp_path / "out" / "results.json").stat().st_mtime_ns == before
+
+
+def test_resume_of_nothing_starts_at_the_first_step(dtrain, task, tmp_path):
+    ended = dtrain.succeeds(*run_of(task, "head"), "--output", "out", "--resume")
+    assert "no checkpoint yet: starting at step 0" in ended.out, ended
+    assert results(tmp_path / "out")["steps"] == 60
