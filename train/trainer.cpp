@@ -82,8 +82,8 @@ class Run {
       }
       const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
                           static_cast<double>(steps_ - position);
-      context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  {:.0f} samples/s  {} left", position, steps_, loss,
-                                        static_cast<double>(samples_) / elapsed, duration_text(left)));
+      context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} samples/s  {} left", position, steps_,
+                                        loss, rate, static_cast<double>(samples_) / elapsed, duration_text(left)));
       if (position % interval == 0 || position == steps_) evaluate_dev(position);
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0 && position < steps_;
       if (save || outcome.stop_requested) checkpoint(position);
