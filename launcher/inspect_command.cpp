@@ -105,7 +105,7 @@ void run_inspect(const Options& options, const Session& session) {
 }
 
 void run_methods(const Options& options, const Session& session) {
-  Table table{{"method", "trains", "of", "share", "learning rates", "what", "paper"}, {}};
+  Table table{{"method", "trains", "of", "share", "learning rates"}, {}};
   for (const auto& kind : peft::method_kinds()) {
     auto classifier = model::load_classifier(
         {.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
@@ -118,10 +118,11 @@ void run_methods(const Options& options, const Session& session) {
     }
     table.rows.push_back({kind.name, count_text(trainable), count_text(all),
                           fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
-                          fmt::format("{}", fmt::join(kind.learning_rates, ", ")), kind.summary, kind.paper});
+                          fmt::format("{}", fmt::join(kind.learning_rates, ", "))});
   }
   session.log().line(terminal_table(table));
   for (const auto& kind : peft::method_kinds()) {
+    session.log().line(fmt::format("{}: {} ({})", kind.name, kind.summary, kind.paper));
     for (const auto& setting : kind.settings) {
       session.log().line(fmt::format("  {}:{}={}  {}", kind.name, setting.key, setting.default_value, setting.help));
     }

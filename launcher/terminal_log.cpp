@@ -1,7 +1,9 @@
 #include "launcher/terminal_log.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -36,7 +38,7 @@ class Terminal {
       return;
     last_progress_ = now;
     if (interactive_) {
-      std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(text.size()), text.data());
+      std::fprintf(stderr, "\r\033[K%.*s", static_cast<int>(std::min(text.size(), columns() - 1)), text.data());
       shown_ = true;
     } else {
       std::fprintf(stderr, "%.*s\n", static_cast<int>(text.size()), text.data());
@@ -50,6 +52,12 @@ class Terminal {
     std::fputs("\r\033[K", stderr);
     std::fflush(stderr);
     shown_ = false;
+  }
+
+  // A line that wraps could not be cleared.
+  static std::size_t columns() {
+    winsize size{};
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col : 80;
   }
 
   bool interactive_ = isatty(STDERR_FILENO) != 0;

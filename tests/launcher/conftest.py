@@ -31,8 +31,9 @@ class Ended:
 class Dtrain:
     """Starts dtrain in `folder`, alone (`ranks=None`) or under mpirun."""
 
-    def __init__(self, folder, cache):
+    def __init__(self, folder, cache, program=PROGRAM):
         self.folder = folder
+        self.program = program
         # Nothing of the user's own settings, and one thread: the same arithmetic on every machine.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTRAIN_", "OMPI_", "SLURM_"))}
         self.environment = kept | {
@@ -50,7 +51,7 @@ class Dtrain:
         launcher = [] if ranks is None else [MPIEXEC, "-np", str(ranks)]
         environment = self.environment | (env or {})
         return subprocess.Popen(
-            [*launcher, *map(str, before), PROGRAM, *map(str, arguments)],
+            [*launcher, *map(str, before), str(self.program), *map(str, arguments)],
             cwd=settings.pop("cwd", self.folder),
             env={name: value for name, value in environment.items() if value is not None},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

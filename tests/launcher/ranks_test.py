@@ -59,8 +59,7 @@ def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordn
     assert one == four
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-@pytest.mark.parametrize("method", ["full", "layers:k=1", "lora", "head"])
+@pytest.mark.parametrize("method, ranks", [("full", 2), ("layers:k=1", 4), ("lora", 1), ("lora", 2), ("head", 4)])
 def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_path, method, ranks):
     ended = dtrain.succeeds("train", *task, "--method", method, "--max-steps", "3", "--log-steps", "1", "--output",
                             "out", ranks=ranks)

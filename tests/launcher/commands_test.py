@@ -1,0 +1,138 @@
+"""Every command once, as a user would, and what it prints and writes."""
+
+import csv
+import math
+import re
+
+import pytest
+
+from conftest import Dtrain, results, write_tsv
+
+LENGTH = ["--max-length", "32"]
+COMMANDS = ["compare", "train", "evaluate", "predict", "estimate", "inspect", "methods", "bench"]
+
+
+@pytest.fixture(scope="module", params=["full", "lora", "head"])
+def run(request, task, tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp(request.param)
+    Dtrain(folder, cache).succeeds("train", *task, "--method", request.param, "--lr", "5e-3", "--epochs", "6",
+                                   "--min-steps", "1", "--save-steps", "5", "--output", "out")
+    return folder / "out"
+
+
+def test_evaluate_gives_the_metrics_of_the_run_for_the_same_file(dtrain, run, data, tmp_path):
+    ended = dtrain.succeeds("evaluate", "--run", run, "--input", data / "test.tsv", *LENGTH, "--output", "out")
+    found, trained = results(tmp_path / "out")["metrics"]["test"], results(run)["metrics"]["test"]
+    for name in ("accuracy", "macro_f1", "log_loss", "matthews"):
+        assert found[name] == pytest.approx(trained[name], abs=1e-5), name
+    assert re.search(rf"^test +45 +{trained['accuracy']:.4f} ", ended.out, re.M), ended
+    assert "written: out/results.json" in ended.out, ended
+
+
+def test_predict_labels_a_file_without_labels(dtrain, run, tmp_path):
+    texts = ["a small oak in the pine", "the old dog", "an axe and a drill", 'quotes " and, commas']
+    with open(tmp_path / "inputs.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text"], *([text] for text in texts)])
+    ended = dtrain.succeeds("predict", "--run", run, "--input", "inputs.csv", *LENGTH, "--output", "out", ranks=2)
+    lines = (tmp_path / "out" / "predictions" / "predictions.tsv").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert [row["text"] for row in rows] == texts
+    for row in rows:
+        shares = {label: float(row[f"p({label})"]) for label in ("animal", "plant", "tool")}
+        assert math.isclose(sum(shares.values()), 1, abs_tol=1e-5)
+        assert row["predicted"] == max(shares, key=shares.get)
+        assert float(row["probability"]) == pytest.approx(max(shares.values()), abs=1e-6)
+    assert "written: 4 predictions in out/predictions/predictions.tsv" in ended.out, ended
+
+
+def test_predict_and_evaluate_agree(dtrain, run, data, tmp_path):
+    dtrain.succeeds("predict", "--run", run, "--input", data / "test.tsv", *LENGTH, "--output", "out")
+    with open(tmp_path / "out" / "predictions" / "predictions.tsv", encoding="utf-8") as file:
+        predicted = [row["predicted"] for row in csv.DictReader(file, delimiter="\t")]
+    labels = [line.split("\t")[0] for line in (data / "test.tsv").read_text().splitlines()[1:]]
+    accuracy = sum(one == other for one, other in zip(predicted, labels, strict=True)) / len(labels)
+    assert accuracy == pytest.approx(results(run)["metrics"]["test"]["accuracy"], abs=1e-9)
+
+
+def test_inspect_shows_a_run_a_checkpoint_and_its_tensors(dtrain, run):
+    method = results(run)["method"]
+    ended = dtrain.succeeds("inspect", run)
+    assert f'"method": "{method}"' in ended.out and "classifier.weight" in ended.out, ended
+    assert ended.out.count("checkpoint/step-") >= 2 and "first_moments" in ended.out, ended
+    ended = dtrain.succeeds("inspect", run / ("model" if method == "full" else "adapter"))
+    assert re.search(r"classifier\.weight +Float +\[3, 32\] +96", ended.out), ended
+
+
+def test_inspect_shows_the_labels_of_a_data_file(dtrain, data):
+    ended = dtrain.succeeds("inspect", data / "test.tsv")
+    assert "45 rows, single texts, labelled" in ended.out, ended
+    assert re.search(r"^animal +15 +33\.33 %$", ended.out, re.M), ended
+
+
+def test_inspect_of_what_is_nothing_says_what_it_expects(dtrain, tmp_path):
+    dtrain.refuses("inspect", "nowhere", code=3, says="nowhere: there is no such file or directory")
+    dtrain.refuses("inspect", tmp_path, code=3, says="expected a model, an adapter, a run's output or a checkpoint")
+
+
+def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
+    ended = dtrain.succeeds("estimate", *task, "--method", "lora", "--max-steps", "7", ranks=2)
+    dtrain.succeeds("train", *task, "--method", "lora", "--max-steps", "7", "--output", "out", ranks=2)
+    cost = results(tmp_path / "out")["cost"]
+    for row, value in (("trainable parameters", f"{cost['trainable_parameters']:,}"), ("steps", "7"),
+                       ("bytes all-reduced a step", f"{cost['allreduce_bytes_per_step'] / 1024:.1f} KiB")):
+        assert re.search(rf"^{row} +{re.escape(value)}$", ended.out, re.M), (row, value, ended)
+
+
+def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_model):
+    ended = dtrain.succeeds("methods", "--model", tiny_model)
+    sizes = dict(re.findall(r"^(\w+) +([\d,]+) +[\d,]+ +[\d.]+ %", ended.out, re.M))
+    assert {"full", "head", "layers", "lora"} <= set(sizes), ended
+    assert sizes["head"] == "66" and sizes["full"] == "997,090", ended
+    assert "lora:r=8" in ended.out, ended
+
+
+@pytest.mark.parametrize("kind, ranks, rows", [
+    ("gemm", None, r"\[\d+, 32\] x \[32, 64\] +[\d.]+ +[\d.]+ +[\d.]+"),
+    ("step", 2, r"samples/s +\d+ +\d+ +\d+"),
+    ("allreduce", 2, r"64\.0 MiB +.*\d\.\d\d"),
+])
+def test_bench_prints_a_table(dtrain, task, kind, ranks, rows):
+    ended = dtrain.succeeds("bench", kind, *task, ranks=ranks)
+    assert re.search(rows, ended.out), ended
+
+
+def test_columns_may_have_any_name(dtrain, tiny_model, tmp_path):
+    lines = [("q1", "an oak", "a tree", "yes"), ("q2", "a saw", "a bird", "no")] * 10
+    write_tsv(tmp_path / "pairs.tsv", lines, header=("id", "left", "right", "same"))
+    columns = ["--text-column", "left", "--pair-column", "right", "--label-column", "same"]
+    given = ["train", "--model", tiny_model, *LENGTH, "--train", "pairs.tsv", "--max-steps", "2"]
+    dtrain.succeeds(*given, *columns, "--output", "out")
+    ended = dtrain.succeeds("evaluate", "--run", "out", "--input", "pairs.tsv", *LENGTH, *columns)
+    assert re.search(r"^test +20 ", ended.out, re.M), ended
+    dtrain.refuses(*given, "--text-column", "lift", code=3,
+                   says=["there is no column 'lift'", "did you mean 'left'?", "id, left, right, same"])
+
+
+def test_evaluate_without_input_says_that_the_embedded_test_set_does_not_fit(dtrain, run):
+    dtrain.refuses("evaluate", "--run", run, *LENGTH, code=2, says=["--input: expected a file of inputs", "does not fit"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_says_what_it_does_and_takes(dtrain, command):
+    ended = dtrain.succeeds(command, "--help")
+    assert ended.out.startswith(f"dtrain {command}: ") and f"dtrain {command}" in ended.out, ended
+    assert "--config FILE" in ended.out, ended
+
+
+def test_help_lists_the_commands(dtrain):
+    ended = dtrain.succeeds("--help")
+    assert re.findall(r"^  (\w+)  +\w", ended.out, re.M) == COMMANDS, ended
+
+
+def test_version_names_the_back_ends_and_the_libraries(dtrain):
+    ended = dtrain.succeeds("--version")
+    assert re.search(r"^dtrain \d+\.\d+\.\d+$", ended.out, re.M), ended
+    assert re.search(r"^back ends: single, mpi(, nccl)?$", ended.out, re.M), ended
+    assert ("nccl" in ended.out) == ("NCCL " in ended.out), ended
+    for library in (r"LibTorch \d+\.\d+", r"Open MPI v\d", r"Boost \d+\.\d+"):
+        assert re.search(library, ended.out), ended
