@@ -34,7 +34,7 @@ class Dtrain:
     def __init__(self, folder, cache, program=PROGRAM):
         self.folder = folder
         self.program = program
-        # Nothing of the user's own settings, and one thread: the same arithmetic on every machine.
+        # Nothing of the user's own settings, the CPU and one thread: the same arithmetic on every machine.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTRAIN_", "OMPI_", "SLURM_"))}
         self.environment = kept | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
@@ -42,6 +42,7 @@ class Dtrain:
             "OMPI_MCA_rmaps_base_oversubscribe": "1",
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(cache),
+            "DTRAIN_DEVICE": "cpu",
             "DTRAIN_THREADS": "1",
             "DTRAIN_PRECISION": "fp32",
             "LC_ALL": "C.UTF-8",

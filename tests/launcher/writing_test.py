@@ -60,7 +60,7 @@ def test_an_output_that_is_not_writable_is_refused(dtrain, tiny_model, data, tmp
         os.chown(home, 65534, 65534)
         before = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         if subprocess.run([*before, "test", "-x", dtrain_program()], check=False).returncode != 0:
-            pytest.fail(f"the user nobody cannot run {dtrain_program()}")
+            pytest.skip(f"this is root, and the user nobody cannot reach {dtrain_program()}")
         model, rows = home / tiny_model.name, home / data.name
     else:
         closed.chmod(0o555)
