@@ -14,13 +14,14 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
   const at::NoGradGuard no_grad;
   const auto batches = data::evaluation_batches(lengths_of(examples), kEvaluationTokens);
   std::vector<std::int64_t> mine;
-  std::vector<std::vector<std::int64_t>> my_batches;
+  Batches my_batches;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (static_cast<int>(i) % context.control.size() != context.control.rank()) continue;
     my_batches.push_back(batches[i]);
     mine.insert(mine.end(), batches[i].begin(), batches[i].end());
   }
-  const FeatureCache* cache = features == nullptr ? nullptr : features->cache_for(classifier, examples, mine, context);
+  const FeatureCache* cache =
+      features == nullptr ? nullptr : features->cache_for(classifier, examples, my_batches, context);
   const int stage = classifier.first_trainable_stage();
   auto rows = at::empty({static_cast<std::int64_t>(mine.size()), classifier.classes()});
   std::int64_t next = 0;
@@ -28,9 +29,10 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
     const auto batch = collate(examples, ids, context.device);
     model::ForwardContext forward;
     forward.product_type = context.product_type;
-    const auto logits = cache == nullptr ? classifier.forward(batch, forward)
-                                         : classifier.forward_from(
-                                               stage, cache->features(classifier, ids, batch, context), batch, forward);
+    const auto logits = cache == nullptr
+                            ? classifier.forward(batch, forward)
+                            : classifier.forward_from(stage, cache->features(classifier, examples, ids, batch, context),
+                                                      batch, forward);
     rows.slice(0, next, next + logits.size(0)).copy_(logits);
     next += logits.size(0);
     if (mine.size() > 4000) context.log.progress(fmt::format("evaluating: {} of {} examples", next, mine.size()));

@@ -15,17 +15,23 @@
 
 namespace dtrain::train {
 
+/// Example ids, batch by batch.
+using Batches = std::vector<std::vector<std::int64_t>>;
+
 /// What the frozen stages below the first trainable one make of examples, computed once, without dropout, and kept up
 /// to a limit; what does not fit is computed again when it is needed.
 class FeatureCache {
  public:
-  /// Runs the stages below `stage` on the examples `ids` (this rank's share).
-  FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples,
-               const std::vector<std::int64_t>& ids, std::int64_t memory_limit, const RunContext& context);
+  /// Runs the stages below `stage` on `batches` (this rank's share of the examples), each computed as a whole, so that
+  /// the bytes follow from the batches alone and not from the number of ranks. A batch that does not fit is left out.
+  FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples, const Batches& batches,
+               std::int64_t memory_limit, const RunContext& context);
 
-  /// The input of `stage` for these examples: rows of tokens, or of examples before the head.
-  at::Tensor features(model::Classifier& classifier, const std::vector<std::int64_t>& ids,
-                      const model::TokenBatch& batch, const RunContext& context) const;
+  /// The input of `stage` for these examples, of which `batch` has the tokens: rows of tokens, or of examples before
+  /// the head.
+  at::Tensor features(model::Classifier& classifier, const data::TokenDataset& examples,
+                      const std::vector<std::int64_t>& ids, const model::TokenBatch& batch,
+                      const RunContext& context) const;
 
   std::int64_t bytes() const;
   /// How many examples did not fit.
@@ -39,7 +45,11 @@ class FeatureCache {
     std::int64_t count;
   };
 
+  std::int64_t row_count(const data::TokenDataset& examples, std::int64_t id) const;
+  at::Tensor compute(model::Classifier& classifier, const model::TokenBatch& batch, const RunContext& context) const;
+
   int stage_;
+  bool pooled_;
   at::Tensor rows_;  // [rows, hidden]
   std::unordered_map<std::int64_t, Rows> rows_of_;
   std::int64_t left_out_ = 0;
@@ -54,7 +64,7 @@ class FeatureStore {
   /// The cache for these examples, made when it is asked for the first time; null where nothing but the embeddings lies
   /// below the first trainable stage, which costs less to compute than to keep.
   const FeatureCache* cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
-                                const std::vector<std::int64_t>& ids, const RunContext& context);
+                                const Batches& batches, const RunContext& context);
   /// How many caches there are.
   std::size_t size() const { return caches_.size(); }
 

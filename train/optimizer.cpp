@@ -33,10 +33,16 @@ double AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++steps_;
   const double norm = at::linalg_vector_norm(parameters_.gradients).item<double>();
-  // The kernel divides gradients by this scale as it reads them: clipping costs no pass of its own.
+  // The kernel divides gradients by this scale as it reads them: clipping costs no pass of its own. It knows float
+  // scales only, which would cost doubles their precision.
   std::optional<at::Tensor> grad_scale;
   if (options_.max_gradient_norm > 0 && norm > options_.max_gradient_norm) {
-    grad_scale = at::full({}, (norm + 1e-6) / options_.max_gradient_norm, parameters_.gradients.options());
+    const double scale = (norm + 1e-6) / options_.max_gradient_norm;
+    if (parameters_.gradients.scalar_type() == at::kDouble) {
+      parameters_.gradients.div_(scale);
+    } else {
+      grad_scale = at::full({}, scale, parameters_.gradients.options());
+    }
   }
   const auto update = [&](std::int64_t begin, std::int64_t end, double weight_decay) {
     if (begin == end) return;

@@ -30,6 +30,17 @@ std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoc
   return steps_per_epoch * std::max<std::int64_t>(1, (epochs + 9) / 10);
 }
 
+// Of the weights that a run starts from. The frozen ones are in no checkpoint, and must be the same when it goes on.
+std::string digest(model::Classifier& classifier) {
+  std::uint64_t mixed = static_cast<std::uint64_t>(classifier.pooling());
+  for (const model::Parameter* parameter : classifier.parameters()) {
+    const auto bits = parameter->value().scalar_type() == at::kDouble ? at::kLong : at::kInt;
+    const auto sum = parameter->value().contiguous().view(bits).sum(at::kLong).item<std::int64_t>();
+    mixed = mixed * 0x9E3779B97F4A7C15ULL + static_cast<std::uint64_t>(sum);
+  }
+  return fmt::format("{:016x}", mixed);
+}
+
 // One run: what the loop carries from step to step.
 class Run {
  public:
@@ -55,6 +66,14 @@ class Run {
                  {"virtual ranks", std::to_string(options.virtual_ranks)},
                  {"training data", examples.digest()},
                  {"trainable parameters", std::to_string(parameters_.size())},
+                 {"weights of the model at the start", digest(classifier)},
+                 {"micro batch size", std::to_string(options.micro_batch_size)},
+                 {"weight decay", fmt::format("{}", options.weight_decay)},
+                 {"betas", fmt::format("{} {}", options.beta1, options.beta2)},
+                 {"epsilon", fmt::format("{}", options.epsilon)},
+                 {"warm-up", fmt::format("{}", options.warmup_ratio)},
+                 {"gradient norm", fmt::format("{}", options.max_gradient_norm)},
+                 {"select metric", options.select_metric},
                  {"precision", context.product_type == at::kBFloat16 ? "bf16" : "fp32"}};
   }
 
@@ -82,8 +101,9 @@ class Run {
       }
       const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
                           static_cast<double>(steps_ - position);
-      context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} samples/s  {} left", position, steps_,
-                                        loss, rate, static_cast<double>(samples_) / elapsed, duration_text(left)));
+      context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} samples/s  {} left", position,
+                                        steps_, loss, rate, static_cast<double>(samples_) / elapsed,
+                                        duration_text(left)));
       if (position % interval == 0 || position == steps_) evaluate_dev(position);
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0 && position < steps_;
       if (save || outcome.stop_requested) checkpoint(position);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "dist/tree_reduction.h"
 #include "train/collate.h"
+#include "train/evaluation.h"
 
 namespace dtrain::train {
 
@@ -33,10 +34,18 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
   first_shard_ = rank * shards_of_rank_;
 
   // With cached features an example always belongs to the same shard, so that nothing is computed twice or exchanged.
-  std::vector<std::int64_t> mine;
-  for (std::int64_t id = 0; id < examples.size(); ++id) {
-    const auto shard = static_cast<int>(id % shards_);
-    if (shard >= first_shard_ && shard < first_shard_ + shards_of_rank_) mine.push_back(id);
+  Batches mine;
+  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
+    std::vector<std::int64_t> ids;
+    std::vector<std::int32_t> lengths;
+    for (std::int64_t id = shard; id < examples.size(); id += shards_) {
+      ids.push_back(id);
+      lengths.push_back(examples.length(id));
+    }
+    for (auto batch : data::evaluation_batches(lengths, kEvaluationTokens)) {
+      for (std::int64_t& position : batch) position = ids[static_cast<std::size_t>(position)];
+      mine.push_back(std::move(batch));
+    }
   }
   const std::size_t caches = features.size();
   cache_ = features.cache_for(classifier, examples, mine, context);
@@ -128,10 +137,11 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
     const std::vector<std::int64_t> part(ids.begin() + begin, ids.begin() + end);
     const auto tokens = collate(examples_, part, context_.device);
     const auto labels = collate_labels(examples_, part, context_.device);
-    const auto logits = cache_ == nullptr ? classifier_.forward(tokens, forward)
-                                          : classifier_.forward_from(
-                                                first_trainable_stage_,
-                                                cache_->features(classifier_, part, tokens, context_), tokens, forward);
+    const auto logits = cache_ == nullptr
+                            ? classifier_.forward(tokens, forward)
+                            : classifier_.forward_from(first_trainable_stage_,
+                                                       cache_->features(classifier_, examples_, part, tokens, context_),
+                                                       tokens, forward);
     const auto loss =
         at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / static_cast<double>(global_count);
     last_backward_ = end == count;

@@ -4,6 +4,7 @@ import pathlib
 import sys
 
 import torch
+from safetensors.torch import save_file
 from transformers import BertForSequenceClassification, BertModel
 
 import reference_models as reference
@@ -62,6 +63,10 @@ def main(embedded, output):
     BertModel(reference.small_config("odd_relu"), add_pooling_layer=False).save_pretrained(output / "bare")
     BertModel(reference.small_config("odd_relu")).save_pretrained(output / "bare_with_pooler")
 
+    # One checkpoint of each model family that dtrain has, by its model_type.
+    for model in [reference.small_model("new_gelu")]:
+        model.save_pretrained(output / "families" / model.config.model_type)
+
     # Tensors of every type, for the reader.
     torch.manual_seed(3)
     types = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
@@ -70,7 +75,6 @@ def main(embedded, output):
                 "int8": torch.arange(-2, 3, dtype=torch.int8), "uint8": torch.arange(7, dtype=torch.uint8),
                 "bool": torch.tensor([True, False, True]), "scalar": torch.tensor(2.5), "empty": torch.zeros(0, 4),
                 "name with \"quotes\" and ü": torch.ones(1)}
-    from safetensors.torch import save_file
     save_file(tensors, output / "types.safetensors", metadata={"format": "pt", "key": "välue"})
 
 

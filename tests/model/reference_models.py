@@ -27,6 +27,9 @@ CONFIGS = {
     # Another GELU, an epsilon that shows, dropout of the head's own.
     "new_gelu": dict(hidden_size=64, num_attention_heads=2, intermediate_size=96, hidden_act="gelu_new",
                      layer_norm_eps=1e-3, classifier_dropout=0.3, num_labels=5),
+    # For what must not depend on random numbers.
+    "no_dropout": dict(hidden_size=48, num_attention_heads=3, intermediate_size=64, hidden_dropout_prob=0.0,
+                       attention_probs_dropout_prob=0.0, num_labels=4),
 }
 
 

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "peft/registry.h"
 #include "peft/trained_model.h"
+#include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::peft {
@@ -58,6 +59,9 @@ fs::path directory_of(const std::string& base) {
 
 class SavedModel : public testing::TestWithParam<std::tuple<Base, std::string>> {
  protected:
+  // Nothing of an earlier run is left for check_saved.py.
+  static void SetUpTestSuite() { fs::remove_all(DTRAIN_SAVED_DIR); }
+
   SavedModel() {
     classifier = model::load_classifier({.directory = directory_of(base.name),
                                          .pooling = base.pooling,
@@ -114,7 +118,8 @@ TEST_P(SavedModel, IsThePlainModelOnceMerged) {
 }
 
 TEST_P(SavedModel, HoldsWhatTrainsAndNoMore) {
-  const fs::path output = fs::path(testing::TempDir()) / "dtrain_saved_model";
+  const TemporaryDirectory temporary;
+  const fs::path output = temporary.path() / "run";
   const fs::path saved = save(output);
   std::int64_t trained = 0;
   for (const auto& [name, parameter] : trained_parameters(*classifier, false))
@@ -126,7 +131,6 @@ TEST_P(SavedModel, HoldsWhatTrainsAndNoMore) {
   }
   EXPECT_GT(stored_bytes(saved), trained);
   EXPECT_LT(stored_bytes(saved), trained + 20'000);
-  fs::remove_all(output);
 }
 
 std::string case_name(const testing::TestParamInfo<std::tuple<Base, std::string>>& instance) {
@@ -148,7 +152,6 @@ class DamagedAdapter : public testing::Test {
       save_trained(*classifier, {method, {}}, kLabels, base, directory / method);
     }
   }
-  ~DamagedAdapter() override { fs::remove_all(directory); }
 
   std::string refusal(const std::string& method, const std::optional<fs::path>& base = {}) const {
     try {
@@ -176,7 +179,8 @@ class DamagedAdapter : public testing::Test {
     model::write_safetensors(directory / file, {tensors.begin(), tensors.end()});
   }
 
-  const fs::path directory = fs::path(testing::TempDir()) / "dtrain_damaged_adapter";
+  const TemporaryDirectory temporary;
+  const fs::path directory = temporary.path();
   const std::string lora_tensors = "lora/adapter/adapter_model.safetensors";
   const std::string query = "base_model.model.bert.encoder.layer.0.attention.self.query.";
 };
@@ -264,11 +268,9 @@ TEST_F(DamagedAdapter, WithAnotherNumberOfLabelsIsRefused) {
 }
 
 TEST(LoadTrained, SaysWhatItLooksFor) {
-  const fs::path empty = fs::path(testing::TempDir()) / "dtrain_empty_run";
-  fs::create_directories(empty);
-  EXPECT_THAT([&] { load_trained(empty, {}, {}, at::kCPU, Log()); },
+  const TemporaryDirectory empty;
+  EXPECT_THAT([&] { load_trained(empty.path(), {}, {}, at::kCPU, Log()); },
               testing::ThrowsMessage<InputError>(testing::HasSubstr("found none of them")));
-  fs::remove_all(empty);
 }
 
 }  // namespace

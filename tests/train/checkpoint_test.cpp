@@ -1,0 +1,144 @@
+#include "train/checkpoint.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "tests/base/temporary_directory.h"
+
+namespace dtrain::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class Checkpoints : public testing::Test {
+ protected:
+  Checkpoint at_step(std::int64_t step) const {
+    Checkpoint checkpoint;
+    checkpoint.step = step;
+    checkpoint.values = at::randn({17});
+    checkpoint.first_moments = at::randn({17});
+    checkpoint.second_moments = at::rand({17});
+    checkpoint.best_step = step - 1;
+    checkpoint.best_metric = 1.0 / 3;
+    checkpoint.train_seconds = 12.5;
+    checkpoint.identity = identity;
+    return checkpoint;
+  }
+
+  std::optional<Checkpoint> read(const std::map<std::string, std::string>& expected) {
+    Log log;
+    log.warning = [this](std::string_view text) { warnings.emplace_back(text); };
+    return read_checkpoint(directory, expected, log);
+  }
+
+  std::vector<std::string> kept() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory)) names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  const TemporaryDirectory temporary;
+  const fs::path directory = temporary.path() / "checkpoint";
+  const std::map<std::string, std::string> identity = {{"method", "lora:r=4"}, {"seed", "3"}};
+  std::vector<std::string> warnings;
+};
+
+TEST_F(Checkpoints, AreReadAsTheyWereWritten) {
+  EXPECT_FALSE(read(identity));
+  auto written = at_step(7);
+  write_checkpoint(directory, written);
+  const auto without_best = read(identity);
+  ASSERT_TRUE(without_best);
+  EXPECT_FALSE(without_best->best_values.defined());
+  written.best_values = at::randn({17});
+  write_checkpoint(directory, written);
+  const auto checkpoint = read(identity);
+  ASSERT_TRUE(checkpoint);
+  EXPECT_EQ(checkpoint->step, 7);
+  EXPECT_TRUE(at::equal(checkpoint->values, written.values));
+  EXPECT_TRUE(at::equal(checkpoint->first_moments, written.first_moments));
+  EXPECT_TRUE(at::equal(checkpoint->second_moments, written.second_moments));
+  EXPECT_TRUE(at::equal(checkpoint->best_values, written.best_values));
+  EXPECT_EQ(checkpoint->best_step, 6);
+  EXPECT_EQ(checkpoint->best_metric, 1.0 / 3);
+  EXPECT_EQ(checkpoint->train_seconds, 12.5);
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(Checkpoints, AreTwoAtMostTheLastOnes) {
+  for (const std::int64_t step : {8, 9, 10, 11}) write_checkpoint(directory, at_step(step));
+  EXPECT_EQ(kept(), (std::vector<std::string>{"step-10", "step-11"}));
+  EXPECT_EQ(read(identity)->step, 11);
+}
+
+TEST_F(Checkpoints, ThatAreTornGiveWayToTheOneBefore) {
+  for (const char* file : {"state.json", "state.safetensors"}) {
+    for (const double share : {0.0, 0.3, 0.99}) {
+      fs::remove_all(directory);
+      warnings.clear();
+      write_checkpoint(directory, at_step(1));
+      write_checkpoint(directory, at_step(2));
+      const fs::path torn = directory / "step-2" / file;
+      fs::resize_file(torn, static_cast<std::uintmax_t>(static_cast<double>(fs::file_size(torn)) * share));
+      const auto checkpoint = read(identity);
+      ASSERT_TRUE(checkpoint) << file << " " << share;
+      EXPECT_EQ(checkpoint->step, 1);
+      ASSERT_EQ(warnings.size(), 1U);
+      EXPECT_THAT(warnings[0],
+                  testing::AllOf(testing::HasSubstr("step-2 is damaged and skipped"), testing::HasSubstr(file)));
+    }
+  }
+}
+
+TEST_F(Checkpoints, ThatLackAFileOrATensorGiveWayToTheOneBefore) {
+  write_checkpoint(directory, at_step(1));
+  write_checkpoint(directory, at_step(2));
+  fs::remove(directory / "step-2" / "state.safetensors");
+  EXPECT_EQ(read(identity)->step, 1);
+  write_checkpoint(directory, at_step(2));
+  write_checkpoint(directory, at_step(3));
+  write_file_atomically(directory / "step-3" / "state.json", R"({"step": "three"})");
+  EXPECT_EQ(read(identity)->step, 2);
+}
+
+TEST_F(Checkpoints, OfWhichAllAreDamagedAreNone) {
+  write_checkpoint(directory, at_step(1));
+  write_file_atomically(directory / "step-1" / "state.json", "");
+  EXPECT_FALSE(read(identity));
+  EXPECT_EQ(warnings.size(), 1U);
+}
+
+TEST_F(Checkpoints, ThatWereBeingWrittenAreNotSeen) {
+  write_checkpoint(directory, at_step(1));
+  fs::create_directories(directory / "step-2.part");
+  write_file_atomically(directory / "step-2.part" / "state.json", "{}");
+  EXPECT_EQ(read(identity)->step, 1);
+  EXPECT_TRUE(warnings.empty());
+  write_checkpoint(directory, at_step(2));
+  EXPECT_EQ(kept(), (std::vector<std::string>{"step-1", "step-2"}));
+}
+
+TEST_F(Checkpoints, OfAnotherRunAreRefusedNamingWhatDiffers) {
+  write_checkpoint(directory, at_step(1));
+  auto other = identity;
+  other["seed"] = "4";
+  EXPECT_THAT([&] { read(other); },
+              testing::ThrowsMessage<UsageError>(testing::AllOf(testing::HasSubstr("seed was '3' and is now '4'"),
+                                                                testing::HasSubstr("--overwrite"))));
+  other = identity;
+  other["model"] = "new";
+  EXPECT_THAT([&] { read(other); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("model was '' and is now 'new'")));
+}
+
+}  // namespace
+}  // namespace dtrain::train

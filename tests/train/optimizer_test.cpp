@@ -1,0 +1,99 @@
+#include "train/optimizer.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/train/small_run.h"
+
+namespace dtrain::train {
+namespace {
+
+// Two parameters, a matrix with weight decay and a vector without, in one flat buffer.
+class AdamWBesideTorch : public testing::TestWithParam<at::ScalarType> {
+ protected:
+  const model::SafetensorsFile expected{reference_directory() / "train" / "optimizer.safetensors"};
+
+  FlatParameters start() const {
+    FlatParameters parameters;
+    parameters.offsets = {0, 30, 37};
+    parameters.decay_end = 30;
+    parameters.values = expected.tensor("start").to(GetParam());
+    parameters.gradients = at::zeros_like(parameters.values);
+    return parameters;
+  }
+  at::Tensor gradient(std::int64_t step) const { return expected.tensor("gradients")[step].to(GetParam()); }
+};
+
+TEST_P(AdamWBesideTorch, MakesTheSameStepsWithClippingAndDecay) {
+  FlatParameters parameters = start();
+  AdamW optimizer(parameters, {});
+  const double tolerance = GetParam() == at::kDouble ? 1e-12 : 3e-6;
+  for (std::int64_t step = 0; step < expected.tensor("gradients").size(0); ++step) {
+    parameters.gradients.copy_(gradient(step));
+    const double norm = optimizer.step(0.01);
+    EXPECT_NEAR(norm / expected.tensor("norms")[step].item<double>(), 1, tolerance);
+    const auto difference = (parameters.values.to(at::kDouble) - expected.tensor("values")[step]).abs().max();
+    EXPECT_LT(difference.item<double>(), tolerance) << "step " << step;
+  }
+  EXPECT_EQ(optimizer.steps(), expected.tensor("gradients").size(0));
+}
+
+TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
+  FlatParameters parameters = start();
+  AdamW optimizer(parameters, {});
+  for (std::int64_t step = 0; step < 10; ++step) {
+    parameters.gradients.copy_(gradient(step));
+    optimizer.step(0.01);
+  }
+  FlatParameters resumed = start();
+  resumed.values.copy_(parameters.values);
+  AdamW second(resumed, {});
+  second.restore(optimizer.first_moments(), optimizer.second_moments(), optimizer.steps());
+  for (std::int64_t step = 10; step < 20; ++step) {
+    parameters.gradients.copy_(gradient(step));
+    resumed.gradients.copy_(gradient(step));
+    optimizer.step(0.01);
+    second.step(0.01);
+  }
+  EXPECT_TRUE(at::equal(resumed.values, parameters.values));
+  EXPECT_TRUE(at::equal(second.second_moments(), optimizer.second_moments()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, AdamWBesideTorch, testing::Values(at::kDouble, at::kFloat),
+                         [](const auto& instance) { return instance.param == at::kDouble ? "double" : "float"; });
+
+TEST(Schedule, IsThatOfTransformers) {
+  const model::SafetensorsFile expected(reference_directory() / "train" / "schedules.safetensors");
+  ASSERT_EQ(expected.names().size(), 20U);
+  for (const std::int64_t steps : {1, 2, 7, 50, 151}) {
+    for (const double ratio : {0.0, 0.06, 0.5, 1.0}) {
+      const auto factors = expected.tensor(fmt::format("{} {:.{}f}", steps, ratio, ratio == 0.06 ? 2 : 1));
+      for (std::int64_t step = 0; step < steps; ++step) {
+        EXPECT_DOUBLE_EQ(schedule_factor(step, steps, ratio), factors[step].item<double>())
+            << "step " << step << " of " << steps << ", warm-up " << ratio;
+      }
+    }
+  }
+}
+
+TEST(TotalSteps, AreEpochsAndAtLeastTheLeastAndAtMostTheMost) {
+  TrainOptions options;
+  EXPECT_EQ(total_steps(options, 100), 300);
+  EXPECT_EQ(total_steps(options, 4), 150);
+  options.epochs = 0.5;
+  EXPECT_EQ(total_steps(options, 1001), 501);
+  options.max_steps = 7;
+  EXPECT_EQ(total_steps(options, 1001), 7);
+}
+
+TEST(LearningRate, IsTheMiddleOfTheGridUnlessGiven) {
+  TrainOptions options;
+  options.method = {"lora", {}};
+  EXPECT_EQ(learning_rate_of(options), 1.5e-3);
+  options.learning_rate = 0.25;
+  EXPECT_EQ(learning_rate_of(options), 0.25);
+}
+
+}  // namespace
+}  // namespace dtrain::train

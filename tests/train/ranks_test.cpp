@@ -1,0 +1,261 @@
+// Runs over several ranks, each a process: what one rank computes alone is what they must compute together.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <mpi.h>
+
+#include <chrono>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "dist/mpi_communicator.h"
+#include "model/registry.h"
+#include "peft/trained_model.h"
+#include "tests/train/small_run.h"
+#include "train/evaluation.h"
+#include "train/optimizer.h"
+#include "train/training_step.h"
+
+namespace {
+std::int64_t bytes_given_to_mpi = 0;
+}  // namespace
+
+// MPI's profiling interface: what is counted is what MPI itself was handed, of floats, which only gradients are.
+extern "C" int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op op,
+                              MPI_Comm communicator, MPI_Request* request) {
+  if (type == MPI_FLOAT) bytes_given_to_mpi += std::int64_t{count} * 4;
+  return PMPI_Iallreduce(send, receive, count, type, op, communicator, request);
+}
+
+namespace dtrain::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+class OverRanks : public testing::Test {
+ protected:
+  OverRanks() { at::set_num_threads(1); }
+
+  int rank() const { return together->rank(); }
+  int ranks() const { return together->size(); }
+
+  /// A folder that all ranks see, empty.
+  fs::path shared_folder() const {
+    const fs::path folder = reference_directory() / ("run_on_" + std::to_string(ranks()));
+    together->barrier();
+    if (rank() == 0) {
+      fs::remove_all(folder);
+      fs::create_directories(folder);
+    }
+    together->barrier();
+    return folder;
+  }
+
+  /// Whether every rank has these bytes.
+  bool alike(const at::Tensor& tensor) const {
+    const auto all = together->all_gather(tensor.contiguous().view({1, -1}));
+    return at::equal(all, all[0].expand_as(all));
+  }
+
+  const std::unique_ptr<dist::Communicator> together =
+      dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
+  const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
+  const data::TokenDataset examples = random_data(60, 6);
+  const data::TokenDataset dev = random_data(1000, 7);  // seven evaluation batches
+};
+
+/// Each method there is, on a checkpoint of each family there is.
+class MethodMatrix : public OverRanks {
+ protected:
+  static fs::path checkpoint_of(const model::Family& family) {
+    return reference_directory() / "families" / family.model_type;
+  }
+
+  /// The loss falls, what is frozen stays as it is to the bit, and MPI is handed the trainable bytes and no more.
+  void train_three_steps(model::Classifier& classifier, const TrainOptions& options) const {
+    std::map<const model::Parameter*, at::Tensor> before;
+    for (const model::Parameter* parameter : classifier.parameters()) before[parameter] = parameter->value().clone();
+    FeatureStore features(options.cache_memory);
+    FlatParameters parameters = flatten(classifier);
+    const RunContext context = context_over(*together);
+    TrainingStep step(classifier, parameters, options, examples, context, features);
+    AdamW optimizer(parameters, options);
+    bytes_given_to_mpi = 0;
+    std::vector<double> losses;
+    for (int i = 0; i < 3; ++i) {
+      losses.push_back(step.run(0).loss);  // the same batch each time
+      optimizer.step(1e-3);
+    }
+    EXPECT_LT(losses[2], losses[0]);
+    EXPECT_EQ(bytes_given_to_mpi, ranks() == 1 ? 0 : 3 * 4 * parameters.size());
+    EXPECT_EQ(step.allreduce_bytes(), ranks() == 1 ? 0 : 4 * parameters.size());
+    EXPECT_TRUE(alike(parameters.values));
+    for (const auto& [parameter, value] : before) {
+      if (!parameter->trainable()) {
+        EXPECT_TRUE(at::equal(parameter->value(), value)) << parameter->name();
+      }
+    }
+  }
+
+  static at::Tensor logits(model::Classifier& classifier, const data::TokenDataset& set) {
+    const auto single = dist::make_single_communicator();
+    return score(classifier, set, context_over(*single));
+  }
+};
+
+TEST_F(MethodMatrix, TrainsSavesLoadsAndMergesEachMethodOnEachFamily) {
+  for (const model::Family& family : model::families()) {
+    for (const peft::MethodKind& kind : peft::method_kinds()) {
+      SCOPED_TRACE(family.model_type + " " + kind.name);
+      const auto classifier = classifier_with("families/" + family.model_type, kind.name);
+      const TrainOptions options = short_run(kind.name, 3);
+      train_three_steps(*classifier, options);
+      const auto folder = shared_folder();
+      const std::vector<std::string> labels = {"a", "b", "c", "d"};
+      if (rank() == 0) {
+        peft::save_trained(*classifier, options.method, labels, checkpoint_of(family), folder);
+      }
+      together->barrier();
+      const auto expected = logits(*classifier, dev);
+      const auto loaded = peft::load_trained(folder, {}, {}, at::kCPU, Log());
+      EXPECT_EQ(loaded.labels, labels);
+      EXPECT_TRUE(at::equal(logits(*loaded.classifier, dev), expected));
+      peft::make_method(options.method)->merge(*classifier);
+      EXPECT_LT((logits(*classifier, dev) - expected).abs().max().item<double>(), 1e-5);
+    }
+  }
+}
+
+TEST_F(OverRanks, TheGradientIsThatOfOneRank) {
+  for (const char* method : {"full", "lora", "head", "layers:k=1"}) {
+    for (const bool overlap : {true, false}) {
+      std::vector<at::Tensor> gradients;
+      for (dist::Communicator* communicator : {together.get(), alone.get()}) {
+        const auto classifier = classifier_with("no_dropout", method);
+        TrainOptions options = short_run(method, 1);
+        options.batch_size = 5;  // no number of ranks divides it but one
+        options.bucket_bytes = 4096;
+        options.overlap = overlap;
+        const RunContext context = context_over(*communicator);
+        FeatureStore features(options.cache_memory);
+        FlatParameters parameters = flatten(*classifier);
+        TrainingStep step(*classifier, parameters, options, examples, context, features);
+        step.run(1);
+        gradients.push_back(parameters.gradients.clone());
+      }
+      EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 1e-5) << method;
+    }
+  }
+}
+
+TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
+  for (const char* method : {"full", "lora:lora_dropout=0.1", "head", "layers:k=1"}) {
+    SCOPED_TRACE(method);
+    std::vector<at::Tensor> values;
+    std::vector<TrainReport> reports;
+    for (dist::Communicator* communicator : {together.get(), alone.get()}) {
+      const auto classifier = classifier_with("new_gelu", method);
+      TrainOptions options = short_run(method, 20);
+      options.virtual_ranks = 4;
+      FeatureStore features(options.cache_memory);
+      reports.push_back(train(*classifier, examples, dev, options, {}, context_over(*communicator), features));
+      values.push_back(all_values(*classifier));
+    }
+    EXPECT_TRUE(at::equal(values[0], values[1]));
+    EXPECT_EQ(reports[0].best_step, reports[1].best_step);
+    EXPECT_EQ(reports[0].dev->log_loss, reports[1].dev->log_loss);
+    EXPECT_EQ(reports[0].allreduce_bytes_per_step, ranks() == 1 ? 0 : 4 * reports[0].trainable_parameters);
+  }
+}
+
+TEST_F(OverRanks, ARunThatOneRankLeftGoesOnToTheSameBytes) {
+  const auto folder = shared_folder();
+  TrainOptions options = short_run("lora", 20);
+  options.virtual_ranks = 4;
+  const auto run = [&](dist::Communicator& communicator, const RunFiles& files, std::int64_t stop_after) {
+    const auto classifier = classifier_with("new_gelu", "lora");
+    RunContext context = context_over(communicator);
+    std::int64_t steps = 0;
+    context.stop_requested = [&] { return ++steps == stop_after; };
+    FeatureStore features(options.cache_memory);
+    train(*classifier, examples, dev, options, files, context, features);
+    return all_values(*classifier);
+  };
+  const auto whole = run(*alone, {}, 0);
+  if (rank() == 0) {
+    EXPECT_THROW(run(*alone, {{}, folder / "checkpoint", false}, 11), Stopped);
+  }
+  together->barrier();
+  EXPECT_TRUE(at::equal(run(*together, {{}, folder / "checkpoint", true}, 0), whole));
+}
+
+TEST_F(OverRanks, ASignalToOneRankStopsAll) {
+  const auto folder = shared_folder();
+  const auto classifier = classifier_with("new_gelu", "head");
+  TrainOptions options = short_run("head", 20);
+  RunContext context = context_over(*together);
+  std::int64_t steps = 0;
+  context.stop_requested = [&] { return ++steps == 4 && rank() == ranks() - 1; };
+  FeatureStore features(options.cache_memory);
+  EXPECT_THAT(
+      [&] {
+        train(*classifier, examples, {}, options, {{}, folder, false}, context, features);
+      },
+      testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 4 of 20")));
+  together->barrier();
+  EXPECT_TRUE(fs::exists(folder / "step-4" / "state.json"));
+}
+
+TEST_F(OverRanks, EvaluationGivesTheBytesOfOneRank) {
+  for (const char* method : {"full", "head", "layers:k=1"}) {
+    for (const auto pooling : {model::Pooling::pooler, model::Pooling::mean}) {
+      SCOPED_TRACE(std::string(method) + " " + model::pooling_name(pooling));
+      const auto classifier = classifier_with("new_gelu", method, pooling);
+      const auto expected = score(*classifier, dev, context_over(*alone));
+      EXPECT_TRUE(at::equal(score(*classifier, dev, context_over(*together)), expected));
+      FeatureStore features(1 << 24);
+      EXPECT_TRUE(at::equal(score(*classifier, dev, context_over(*together), &features), expected)) << "cached";
+    }
+  }
+}
+
+TEST_F(OverRanks, ALossThatIsNotFiniteOnOneRankStopsAll) {
+  const auto classifier = classifier_with("new_gelu", "full");
+  // One token of one example: the other ranks' shares stay finite.
+  const auto* words = classifier->encoder().embedding_parameters()[0];
+  const auto eight = dataset_of(
+      at::tensor(std::vector<std::int64_t>{7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 9, 7, 8, 50}),
+      at::zeros({24}, at::kLong), at::arange(0, 25, 3, at::kLong), at::zeros({8}, at::kLong), 4);
+  words->value()[50].fill_(std::numeric_limits<float>::infinity());
+  FeatureStore features(0);
+  FlatParameters parameters = flatten(*classifier);
+  const TrainOptions options = short_run("full", 1);
+  const RunContext context = context_over(*together);
+  TrainingStep step(*classifier, parameters, options, eight, context, features);
+  EXPECT_THAT([&] { step.run(0); }, testing::ThrowsMessage<TrainingError>(testing::HasSubstr("the loss of step 1 is")));
+}
+
+TEST_F(OverRanks, VirtualRanksThatTheRanksDoNotDivideAreRefused) {
+  const auto classifier = classifier_with("new_gelu", "head");
+  TrainOptions options = short_run("head", 1);
+  options.virtual_ranks = ranks() + 1;
+  FeatureStore features(0);
+  FlatParameters parameters = flatten(*classifier);
+  const RunContext context = context_over(*together);
+  const auto make = [&] { TrainingStep(*classifier, parameters, options, examples, context, features); };
+  if (ranks() == 1) {
+    EXPECT_NO_THROW(make());
+  } else {
+    EXPECT_THAT(make,
+                testing::ThrowsMessage<UsageError>(testing::HasSubstr("must be a multiple of the number of ranks")));
+  }
+}
+
+}  // namespace
+}  // namespace dtrain::train

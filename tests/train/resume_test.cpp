@@ -1,0 +1,164 @@
+// A run that is stopped and goes on ends in the bytes of the run that was left alone.
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tuple>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/train/small_run.h"
+
+namespace dtrain::train {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kSteps = 12;  // four epochs of 20 examples in batches of 8, and an evaluation after each
+
+struct Ended {
+  at::Tensor values;
+  TrainReport report;
+};
+
+class Resume : public testing::TestWithParam<std::tuple<const char*, int>> {
+ protected:
+  Resume() {
+    at::set_num_threads(1);
+    options.virtual_ranks = std::get<1>(GetParam());
+    options.learning_rate = 0.01;
+  }
+
+  /// Trains anew; asked to stop after `stop_after` steps of this process, where not 0.
+  Ended run(const RunFiles& files, std::int64_t stop_after = 0) {
+    const auto classifier = classifier_with("new_gelu", options.method.text());
+    RunContext context = context_over(*alone);
+    std::int64_t steps = 0;
+    context.stop_requested = [&] { return ++steps == stop_after; };
+    FeatureStore features(options.cache_memory);
+    const auto report = train(*classifier, examples, dev, options, files, context, features);
+    return {all_values(*classifier), report};
+  }
+
+  RunFiles files(bool resume) const { return {directory / "log.jsonl", directory / "checkpoint", resume}; }
+
+  std::string logged() const { return read_file(directory / "log.jsonl"); }
+
+  TrainOptions options = short_run(std::get<0>(GetParam()), kSteps);
+  const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
+  const data::TokenDataset examples = random_data(20, 4);
+  // By another rule than `examples`: what is learnt makes it worse, and the best step is not the last.
+  const data::TokenDataset dev = random_data(30, 5, 1);
+  const TemporaryDirectory temporary;
+  const fs::path directory = temporary.path() / "run";
+};
+
+TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
+  const Ended whole = run({});
+  EXPECT_LT(whole.report.best_step, kSteps) << "the best so far would not be tested";
+  for (std::int64_t stop = 1; stop < kSteps; ++stop) {
+    SCOPED_TRACE(stop);
+    fs::remove_all(directory);
+    fs::create_directories(directory);
+    EXPECT_THAT([&] { run(files(false), stop); },
+                testing::ThrowsMessage<Stopped>(testing::HasSubstr("go on with --resume")));
+    const Ended resumed = run(files(true));
+    EXPECT_TRUE(at::equal(resumed.values, whole.values));
+    EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
+    EXPECT_EQ(resumed.report.dev->log_loss, whole.report.dev->log_loss);
+    EXPECT_EQ(resumed.report.steps, kSteps);
+  }
+}
+
+TEST_P(Resume, FromSavedStepsAfterACrashEndsInTheSameBytes) {
+  const Ended whole = run({});
+  options.save_steps = 5;
+  options.log_steps = 1;
+  fs::create_directories(directory);
+  const Ended saved = run(files(false));
+  EXPECT_TRUE(at::equal(saved.values, whole.values));
+  // As if the process had ended after step 12 without a word: the last checkpoint is that of step 10.
+  const Ended resumed = run(files(true));
+  EXPECT_TRUE(at::equal(resumed.values, whole.values));
+  std::int64_t line = 0;
+  std::istringstream lines(logged());
+  for (std::string text; std::getline(lines, text);) {
+    EXPECT_EQ(nlohmann::json::parse(text)["step"].get<std::int64_t>(), ++line);
+  }
+  EXPECT_EQ(line, kSteps);
+}
+
+TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
+  fs::create_directories(directory);
+  EXPECT_THROW(run(files(false), 3), Stopped);
+  const TrainOptions before = options;
+  const auto refused = [&](const std::string& what) {
+    EXPECT_THAT([&] { run(files(true)); }, testing::ThrowsMessage<UsageError>(testing::HasSubstr(what)));
+    options = before;
+  };
+  options.learning_rate = 1e-3;
+  refused("learning rate was '0.01' and is now '0.001'");
+  options.seed = 6;
+  refused("seed");
+  options.max_steps = 13;
+  refused("steps");
+  options.weight_decay = 0.5;
+  refused("weight decay");
+  options.warmup_ratio = 0.5;
+  refused("warm-up");
+  options.max_gradient_norm = 7;
+  refused("gradient norm");
+  options.select_metric = "accuracy";
+  refused("select metric");
+
+  // The frozen weights are in no checkpoint: another base model would go on in silence.
+  const auto other = classifier_with("new_gelu", options.method.text());
+  other->encoder().embedding_parameters()[0]->set_value(other->encoder().embedding_parameters()[0]->value() * 1.0001);
+  FeatureStore features(options.cache_memory);
+  EXPECT_THAT([&] { train(*other, examples, dev, options, files(true), context_over(*alone), features); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("model")));
+}
+
+std::string case_name(const testing::TestParamInfo<Resume::ParamType>& instance) {
+  const std::string method = std::get<0>(instance.param);
+  return method.substr(0, method.find(':')) + "_" + std::to_string(std::get<1>(instance.param)) + "_virtual_ranks";
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, Resume,
+                         testing::Combine(testing::Values("full", "lora", "head", "layers:k=1"), testing::Values(0, 2)),
+                         case_name);
+
+TEST(Training, WithoutADevSetKeepsTheLastStep) {
+  const auto alone = dist::make_single_communicator();
+  const auto classifier = classifier_with("new_gelu", "head");
+  FeatureStore features(0);
+  const auto report =
+      train(*classifier, random_data(20, 4), {}, short_run("head", 5), {}, context_over(*alone), features);
+  EXPECT_EQ(report.best_step, 5);
+  EXPECT_FALSE(report.dev);
+}
+
+TEST(Training, LearnsWhatCanBeLearnt) {
+  at::set_num_threads(1);
+  const auto alone = dist::make_single_communicator();
+  const auto examples = random_data(200, 4);
+  for (const peft::MethodKind& kind : peft::method_kinds()) {
+    const auto classifier = classifier_with("new_gelu", kind.name);
+    TrainOptions options = short_run(kind.name, 150);
+    options.learning_rate = kind.name == "head" ? 3e-2 : 3e-3;
+    FeatureStore features(options.cache_memory);
+    const auto report = train(*classifier, examples, random_data(100, 9), options, {}, context_over(*alone), features);
+    // Four classes, told by the first token, which is averaged with a dozen others.
+    EXPECT_GT(report.dev->accuracy, 0.5) << kind.name;
+  }
+}
+
+}  // namespace
+}  // namespace dtrain::train

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/random.h"
+#include "data/token_dataset.h"
+#include "dist/communicator.h"
+#include "model/classifier_files.h"
+#include "model/safetensors.h"
+#include "peft/registry.h"
+#include "train/flat_parameters.h"
+#include "train/run_context.h"
+#include "train/trainer.h"
+
+/// Models and data that are small enough to train in a test.
+namespace dtrain::train {
+
+inline std::filesystem::path reference_directory() { return DTRAIN_REFERENCE_DIR; }
+
+/// A tokenizer for texts that are token ids: "12 7 99".
+class IdTokenizer final : public data::Tokenizer {
+ public:
+  data::TokenizedText tokenize(std::string_view text, const std::string_view* pair, std::int32_t) const override {
+    data::TokenizedText tokens;
+    append(text, tokens.ids);
+    tokens.second_segment = static_cast<std::int32_t>(tokens.ids.size());
+    if (pair != nullptr) append(*pair, tokens.ids);
+    return tokens;
+  }
+  std::int64_t vocabulary_size() const override { return 101; }
+  std::string digest() const override { return "ids"; }
+  std::vector<std::filesystem::path> files() const override { return {}; }
+
+ private:
+  static void append(std::string_view text, std::vector<std::int32_t>& ids) {
+    std::istringstream stream{std::string(text)};
+    for (std::int32_t id = 0; stream >> id;) ids.push_back(id);
+  }
+};
+
+/// Examples from packed ids and token types [tokens], offsets [examples + 1] and labels [examples].
+inline data::TokenDataset dataset_of(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets,
+                                     const at::Tensor& labels, std::int64_t classes) {
+  data::LabelledTexts texts;
+  texts.has_pairs = texts.has_labels = true;
+  for (std::int64_t i = 0; i < labels.size(0); ++i) {
+    std::string parts[2];
+    for (std::int64_t token = offsets[i].item<std::int64_t>(); token < offsets[i + 1].item<std::int64_t>(); ++token) {
+      parts[types[token].item<std::int64_t>()] += fmt::format("{} ", ids[token].item<std::int64_t>());
+    }
+    texts.rows.push_back({parts[0], parts[1], std::to_string(labels[i].item<std::int64_t>()), i + 1});
+  }
+  std::vector<std::string> names;
+  for (std::int64_t label = 0; label < classes; ++label) names.push_back(std::to_string(label));
+  return data::tokenize(texts, data::LabelMap(names), IdTokenizer(), {}, Log());
+}
+
+/// What train_reference.py trained on.
+inline data::TokenDataset reference_data() {
+  const model::SafetensorsFile file(reference_directory() / "train" / "data.safetensors");
+  return dataset_of(file.tensor("ids"), file.tensor("types"), file.tensor("offsets"), file.tensor("labels"), 4);
+}
+
+/// Examples of 2 to 24 tokens whose class, of four, is decided by their first token. Another `shift` is another rule.
+inline data::TokenDataset random_data(std::int64_t examples, std::uint64_t seed, std::int64_t shift = 0) {
+  data::SplitMix64 random(seed);
+  std::vector<std::int64_t> ids, types, offsets{0}, labels;
+  for (std::int64_t i = 0; i < examples; ++i) {
+    const auto length = static_cast<std::int64_t>(2 + random.below(23));
+    labels.push_back(static_cast<std::int64_t>(random.below(4)));
+    for (std::int64_t token = 0; token < length; ++token) {
+      ids.push_back(token == 0 ? 1 + (labels.back() + shift) % 4 : static_cast<std::int64_t>(5 + random.below(90)));
+      types.push_back(2 * token >= length ? 1 : 0);
+    }
+    offsets.push_back(static_cast<std::int64_t>(ids.size()));
+  }
+  return dataset_of(at::tensor(ids), at::tensor(types), at::tensor(offsets), at::tensor(labels), 4);
+}
+
+/// A checkpoint that hf_reference.py wrote, with a new head and a method.
+inline std::unique_ptr<model::Classifier> classifier_with(const std::string& checkpoint, const std::string& method,
+                                                          model::Pooling pooling = model::Pooling::mean) {
+  auto classifier = model::load_classifier(
+      {.directory = reference_directory() / checkpoint, .pooling = pooling, .classes = 4, .head_seed = 1});
+  peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
+  return classifier;
+}
+
+/// A run over the ranks of `communicator`, on the CPU and silent.
+inline RunContext context_over(dist::Communicator& communicator) {
+  return {communicator, communicator, at::kCPU, at::kFloat, Log(), [] { return false; }};
+}
+
+/// Every value that the model computes with, in one tensor.
+inline at::Tensor all_values(model::Classifier& classifier) {
+  std::vector<at::Tensor> values;
+  for (const model::Parameter* parameter : classifier.parameters()) values.push_back(parameter->value().flatten());
+  return at::cat(values);
+}
+
+/// Options of a short run.
+inline TrainOptions short_run(const std::string& method, std::int64_t steps) {
+  TrainOptions options;
+  options.method = peft::parse_method_spec(method);
+  options.learning_rate = 3e-3;
+  options.max_steps = steps;
+  options.batch_size = 8;
+  options.seed = 5;
+  options.cache_memory = 1 << 24;
+  return options;
+}
+
+}  // namespace dtrain::train
