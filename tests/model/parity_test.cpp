@@ -89,6 +89,25 @@ TEST(Classifier, RunInPartsGivesTheBytesOfTheWhole) {
   }
 }
 
+TEST(Classifier, ReadsNothingFromTokensThatBelongToNoExample) {
+  const ReferenceCase reference("odd_relu");
+  auto batch = reference.batch();
+  for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) {
+    *tensor = at::cat({*tensor, at::zeros({7}, at::kLong)});
+  }
+  for (const Pooling pooling : {Pooling::pooler, Pooling::mean}) {
+    const auto classifier = reference.load(pooling, at::kDouble);
+    for (Parameter* parameter : classifier->parameters()) parameter->set_trainable(true);
+    bind_gradients(*classifier);
+    const double loss = backward_of_loss(*classifier, batch, reference.labels());
+    EXPECT_NEAR(loss, reference.tensor(pooling, "loss").item<double>(), 1e-12);
+    for (const Parameter* parameter : classifier->parameters()) {
+      const auto expected = reference.tensor(pooling, "gradient." + parameter->name());
+      EXPECT_LT(largest_difference(parameter->gradient(), expected), 1e-12) << parameter->name();
+    }
+  }
+}
+
 TEST(Classifier, ComputesNoGradientBelowTheFirstTrainableStage) {
   const ReferenceCase reference("odd_relu");
   const auto classifier = reference.load(Pooling::mean, at::kDouble);

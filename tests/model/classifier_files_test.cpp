@@ -1,0 +1,221 @@
+#include "model/classifier_files.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/model/reference_case.h"
+
+namespace dtrain::model {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+at::Tensor logits_of(const fs::path& directory) {
+  const at::NoGradGuard no_grad;
+  ForwardContext context;
+  return load_classifier({.directory = directory, .pooling = Pooling::mean, .trained_head = true})
+      ->forward(ReferenceCase("odd_relu").batch(), context);
+}
+
+TEST(Checkpoint, InShardsIsTheSameModel) {
+  EXPECT_TRUE(at::equal(logits_of(reference_directory() / "sharded"), logits_of(reference_directory() / "odd_relu")));
+}
+
+TEST(Checkpoint, OfAnotherPrecisionIsReadAsFloat) {
+  const auto expected = logits_of(reference_directory() / "odd_relu");
+  EXPECT_TRUE(at::equal(logits_of(reference_directory() / "double"), expected));
+  EXPECT_LT(largest_difference(logits_of(reference_directory() / "half"), expected), 0.02);
+  EXPECT_LT(largest_difference(logits_of(reference_directory() / "bfloat16"), expected), 0.2);
+}
+
+TEST(Checkpoint, OfABareEncoderHasTheSameTensorsWithoutPrefix) {
+  const auto classifier = load_classifier(
+      {.directory = reference_directory() / "bare_with_pooler", .pooling = {}, .classes = 6, .head_seed = 3});
+  const SafetensorsFile file(reference_directory() / "bare_with_pooler" / "model.safetensors");
+  EXPECT_FALSE(classifier->pooler_is_new);
+  EXPECT_TRUE(at::equal(classifier->pooler.weight.value(), file.tensor("pooler.dense.weight")));
+  EXPECT_TRUE(at::equal(classifier->encoder().embedding_parameters()[0]->value(),
+                        file.tensor("embeddings.word_embeddings.weight")));
+  EXPECT_EQ(classifier->classifier.weight.value().sizes(), (at::IntArrayRef{6, 40}));
+}
+
+TEST(Checkpoint, GetsTheSameNewHeadFromTheSameSeedAndInConfigsRange) {
+  const auto head = [](std::uint64_t seed) {
+    const auto classifier =
+        load_classifier({.directory = reference_directory() / "bare", .pooling = {}, .classes = 50, .head_seed = seed});
+    EXPECT_TRUE(classifier->pooler_is_new);
+    EXPECT_EQ(classifier->classifier.bias.value().abs().max().item<double>(), 0);
+    return at::cat({classifier->pooler.weight.value(), classifier->classifier.weight.value()});
+  };
+  EXPECT_TRUE(at::equal(head(1), head(1)));
+  EXPECT_FALSE(at::equal(head(1), head(2)));
+  EXPECT_NEAR(head(1).std().item<double>(), 0.02, 0.001);
+}
+
+// A copy of a checkpoint, changed in one place.
+class ChangedCheckpoint : public testing::Test {
+ protected:
+  ChangedCheckpoint() { copy("odd_relu"); }
+
+  void copy(const std::string& name) const {
+    fs::copy(reference_directory() / name, directory,
+             fs::copy_options::recursive | fs::copy_options::overwrite_existing);
+  }
+
+  json config() const { return json::parse(read_file(directory / "config.json")); }
+  void set(const std::string& key, const json& value) const {
+    auto changed = config();
+    changed[key] = value;
+    write_file_atomically(directory / "config.json", changed.dump());
+  }
+
+  std::string refusal(bool trained_head = true) const {
+    return failure_of<InputError>(
+        [&] { load_classifier({.directory = directory, .pooling = {}, .classes = 3, .trained_head = trained_head}); });
+  }
+
+  template <typename Change>
+  void rewrite(const Change& change) const {
+    std::map<std::string, at::Tensor> tensors;
+    {
+      const SafetensorsFile read(directory / "model.safetensors");
+      for (const auto& name : read.names()) tensors[name] = read.tensor(name);
+    }
+    change(tensors);
+    write_safetensors(directory / "model.safetensors", {tensors.begin(), tensors.end()});
+  }
+
+  const TemporaryDirectory temporary;
+  const fs::path& directory = temporary.path();
+  const std::string key_weight = "bert.encoder.layer.1.attention.self.key.weight";
+};
+
+TEST_F(ChangedCheckpoint, WithoutATensorIsRefusedNamingIt) {
+  rewrite([&](auto& tensors) { tensors.erase(key_weight); });
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("self.key.weight' of shape [40, 40] is missing"), HasSubstr("did you mean")));
+}
+
+TEST_F(ChangedCheckpoint, WithATensorOfAnotherShapeOrTypeIsRefused) {
+  rewrite([&](auto& tensors) { tensors[key_weight] = at::zeros({40, 41}); });
+  EXPECT_THAT(refusal(), HasSubstr("'" + key_weight + "': expected shape [40, 40], found [40, 41]"));
+  rewrite([&](auto& tensors) { tensors[key_weight] = at::zeros({40, 40}, at::kLong); });
+  EXPECT_THAT(refusal(), HasSubstr("'" + key_weight + "': expected a floating-point type, found I64"));
+}
+
+TEST_F(ChangedCheckpoint, WithoutAHeadIsNoTrainedClassifier) {
+  rewrite([](auto& tensors) { tensors.erase("classifier.weight"); });
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("tensor 'classifier.weight' is missing"), HasSubstr("a bare encoder")));
+  rewrite([](auto& tensors) { tensors.erase("bert.pooler.dense.weight"); });
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("bert.pooler.dense.weight' is missing"), HasSubstr("pools with it")));
+}
+
+TEST_F(ChangedCheckpoint, WithoutWeightsSaysWhatIsExpected) {
+  fs::remove(directory / "model.safetensors");
+  EXPECT_THAT(refusal(), HasSubstr("no model.safetensors there"));
+  temporary.file("pytorch_model.bin", "");
+  EXPECT_THAT(refusal(), HasSubstr("safe_serialization=True"));
+}
+
+TEST_F(ChangedCheckpoint, WithoutAShardIsRefusedNamingIt) {
+  fs::remove(directory / "model.safetensors");
+  copy("sharded");
+  fs::remove(directory / "model-00003-of-00005.safetensors");
+  EXPECT_THAT(refusal(), HasSubstr("model-00003-of-00005.safetensors"));
+  for (const char* index : {"{}", "[", R"({"weight_map": 3})"}) {
+    temporary.file("model.safetensors.index.json", index);
+    EXPECT_THAT(refusal(), HasSubstr("expected a JSON object with a 'weight_map'"));
+  }
+  temporary.file("model.safetensors.index.json", R"({"weight_map": {"a": 3}})");
+  EXPECT_THAT(refusal(), HasSubstr("tensor 'a': expected a file name, found 3"));
+}
+
+TEST_F(ChangedCheckpoint, OfAnotherArchitectureIsRefusedWithTheSupportedOnes) {
+  set("model_type", "bart");
+  EXPECT_THAT(refusal(),
+              AllOf(HasSubstr("model_type 'bart' is not supported"), HasSubstr("bert"), HasSubstr("config.json")));
+}
+
+TEST_F(ChangedCheckpoint, WithAConfigOfImpossibleValuesIsRefusedNamingTheKey) {
+  const auto expect = [&](const std::string& name, const json& value, const std::string& message) {
+    const auto before = read_file(directory / "config.json");
+    set(name, value);
+    EXPECT_THAT(refusal(), HasSubstr(message));
+    write_file_atomically(directory / "config.json", before);
+  };
+  expect("hidden_size", 0, "'hidden_size' must be a positive integer, found 0");
+  expect("hidden_size", "forty", "'hidden_size' must be a positive integer, found \"forty\"");
+  expect("vocab_size", nullptr, "'vocab_size' must be a positive integer, found null");
+  expect("num_attention_heads", 3, "hidden_size 40 is not a multiple of num_attention_heads 3");
+  expect("hidden_dropout_prob", 1.0, "'hidden_dropout_prob' must be a number from 0 to below 1");
+  expect("hidden_act", "swish", "hidden_act 'swish' is not supported; supported are: gelu, gelu_new, relu");
+  expect("position_embedding_type", "relative_key", "expected 'absolute'");
+  expect("dtrain_pooling", "median", "'dtrain_pooling' must be pooler, cls or mean, found \"median\"");
+  expect("dtrain_pooling", 3, "found 3");
+  expect("id2label", json{{"0", "a"}, {"2", "b"}}, "must give a name to each of the ids 0 to 1");
+  expect("id2label", json{{"0", 1}}, "must give a name to each of the ids 0 to 0");
+  expect("id2label", json::array({"a", "b"}), "must give a name");
+  expect("id2label", json{{"0", "a"}, {"1", "b"}}, "expected shape [2, 40], found [3, 40]");
+  expect("num_hidden_layers", 4, "encoder.layer.3.attention.self.query.weight' of shape [40, 40] is missing");
+  temporary.file("config.json", "{");
+  EXPECT_THAT(refusal(), HasSubstr("not valid JSON"));
+  temporary.file("config.json", "[]");
+  EXPECT_THAT(refusal(), HasSubstr("expected a JSON object, found array"));
+  fs::remove(directory / "config.json");
+  EXPECT_THAT(refusal(), HasSubstr("no config.json there"));
+}
+
+TEST_F(ChangedCheckpoint, NamesItsLabels) {
+  const auto labels = [&] { return read_encoder_config(directory).labels; };
+  EXPECT_EQ(labels(), (std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"}));
+  json many = json::object();
+  for (int i = 0; i < 12; ++i) many[std::to_string(i)] = "class " + std::to_string(i);
+  set("id2label", many);
+  EXPECT_EQ(labels()[10], "class 10");  // not in the order of the keys as texts
+  auto without = config();
+  without.erase("id2label");
+  write_file_atomically(directory / "config.json", without.dump());
+  EXPECT_EQ(labels(), (std::vector<std::string>{"LABEL_0", "LABEL_1"}));  // transformers' default
+  set("architectures", {"BertModel"});
+  EXPECT_TRUE(labels().empty());
+}
+
+TEST_F(ChangedCheckpoint, PoolsAsItsDirectorySays) {
+  const auto pooling = [&] { return read_encoder_config(directory).pooling; };
+  EXPECT_EQ(pooling(), Pooling::pooler);
+  fs::create_directories(directory / "1_Pooling");
+  temporary.file("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": true})");
+  EXPECT_EQ(pooling(), Pooling::mean);
+  temporary.file("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": false, "pooling_mode_cls_token": true})");
+  EXPECT_EQ(pooling(), Pooling::cls);
+  temporary.file("1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
+  EXPECT_THAT(failure_of<InputError>(pooling), HasSubstr("Choose with --pooling"));
+  set("dtrain_pooling", "mean");
+  EXPECT_EQ(pooling(), Pooling::mean);
+}
+
+TEST_F(ChangedCheckpoint, OfOneTokenTypeTakesPairs) {
+  const ReferenceCase one_type("one_type");
+  const auto classifier = one_type.load(Pooling::mean, at::kDouble);
+  auto batch = one_type.batch();
+  batch.types = at::ones_like(batch.types);
+  const at::NoGradGuard no_grad;
+  ForwardContext context;
+  const auto logits = classifier->forward(batch, context);
+  EXPECT_LT(largest_difference(logits, one_type.tensor(Pooling::mean, "logits")), 1e-12);
+}
+
+}  // namespace
+}  // namespace dtrain::model
