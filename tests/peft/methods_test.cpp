@@ -105,6 +105,40 @@ TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
   EXPECT_NEAR(draw(3).std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound);
 }
 
+TEST(Lora, UnderItsOwnDropoutHasTheGradientOfTheLoss) {
+  const ReferenceCase reference("new_gelu");
+  const auto classifier = reference.load(Pooling::mean, at::kDouble);
+  make_method(parse_method_spec("lora:lora_dropout=0.2:lora_alpha=3:target_modules=all-linear"))
+      ->attach(*classifier, 0);
+  at::manual_seed(8);
+  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+    parameter->set_value(parameter->value().to(at::kDouble) + 0.1 * at::randn_like(parameter->value()));
+  }
+  model::bind_gradients(*classifier);
+  const model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
+  const auto loss = [&] {
+    return model::backward_of_loss(*classifier, reference.batch(), reference.labels(), context);
+  };
+  loss();
+  std::vector<at::Tensor> gradients;
+  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+    gradients.push_back(parameter->gradient().clone());
+  }
+  std::size_t next = 0;
+  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+    const auto value = parameter->value();
+    const auto noise = at::randn_like(value);
+    const auto direction = noise / noise.norm();
+    constexpr double kStep = 1e-4;
+    parameter->set_value(value + kStep * direction);
+    const double above = loss();
+    parameter->set_value(value - kStep * direction);
+    const double below = loss();
+    parameter->set_value(value);
+    EXPECT_NEAR((gradients[next++] * direction).sum().item<double>(), (above - below) / (2 * kStep), 1e-9) << name;
+  }
+}
+
 std::string usage_error(const std::string& method) {
   try {
     trained_names(method, Pooling::mean);
