@@ -4,6 +4,8 @@ import os
 import resource
 import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -43,11 +45,20 @@ def test_an_output_that_is_a_file_or_below_one_is_refused(dtrain, task, tmp_path
     dtrain.refuses("train", *task, *STEPS, "--output", "file/below", code=2, says=["file/below", "Not a directory"])
 
 
+@pytest.fixture
+def open_folder():
+    """A folder that every user reaches: pytest closes its own to others, again whenever another session starts."""
+    with tempfile.TemporaryDirectory(prefix="dtrain-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root, and no setpriv to be another")
-def test_an_output_that_is_not_writable_is_refused(dtrain, tiny_model, data, tmp_path):
-    closed = tmp_path / "closed"
+def test_an_output_that_is_not_writable_is_refused(dtrain, tiny_model, data, open_folder):
+    closed = open_folder / "closed"
     closed.mkdir(mode=0o755)
-    home = tmp_path / "home"
+    home = open_folder / "home"
     home.mkdir()
     before = []
     if os.geteuid() == 0:
@@ -55,8 +66,6 @@ def test_an_output_that_is_not_writable_is_refused(dtrain, tiny_model, data, tmp
         for folder in (tiny_model, data):
             shutil.copytree(folder, home / folder.name)
             (home / folder.name).chmod(0o755)
-        for parent in [tmp_path, *tmp_path.parents][:3]:
-            parent.chmod(0o755)
         os.chown(home, 65534, 65534)
         before = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         if subprocess.run([*before, "test", "-x", dtrain_program()], check=False).returncode != 0:
