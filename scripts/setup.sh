@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes what is missing: Debian packages, the Python environment (.venv), the build, the embedded model and task.
 #   scripts/setup.sh            all that dtrain needs
-#   scripts/setup.sh --tests    the tests too
+#   scripts/setup.sh --tests    the tests too, with the Python environment .venv-adapters
 # Says what it does where there is something to do, and nothing where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,6 +56,21 @@ python_environment() {
   echo "$wanted" >.venv/requirements.sha256
 }
 
+# adapter-hub's adapters asks for an older transformers, so it has an environment of its own, which takes all that the
+# two can share (LibTorch's 5 GB) from .venv: a .pth line puts that behind its own packages.
+adapters_environment() {
+  local wanted
+  wanted=$(readlink -f .venv/bin/python && cat requirements.txt requirements-adapters.txt | sha256sum)
+  [ "$(cat .venv-adapters/requirements.sha256 2>/dev/null)" = "$wanted" ] && return 0
+  quietly "making the Python environment .venv-adapters" .venv/bin/python -m venv --clear --without-pip .venv-adapters
+  quietly "installing adapter-hub's adapters into .venv-adapters" .venv/bin/pip --python .venv-adapters/bin/python \
+    install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-adapters.txt
+  local site
+  site=$(echo .venv-adapters/lib/python3*/site-packages)
+  echo "../../../../.venv/${site#*/}" >"$site/shared.pth"
+  echo "$wanted" >.venv-adapters/requirements.sha256
+}
+
 # Two GB a compiler process, and never more than there are cores.
 jobs() {
   local by_memory
@@ -102,5 +117,6 @@ embedded_task_and_model() {
 
 debian_packages
 python_environment
+[ "${1:-}" = --tests ] && adapters_environment
 build "${1:-}"
 embedded_task_and_model
