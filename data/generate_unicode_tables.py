@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_tables.generated.cpp: what Hugging Face's BERT tokenizer does to each code point.
+"""Writes unicode_tables.generated.cpp: what Hugging Face's tokenizers of BERT and RoBERTa do to each code point.
 
 The tables are found by asking the `tokenizers` package about every code point, because its Unicode tables are older than
 any library's: generate_unicode_tables.py > unicode_tables.generated.cpp
@@ -7,7 +7,7 @@ any library's: generate_unicode_tables.py > unicode_tables.generated.cpp
 
 import unicodedata
 
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
 HANGUL = range(0xAC00, 0xD7A4)
 CODE_POINTS = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000]
@@ -86,6 +86,25 @@ def print_classes(name, classes):
     print(f"const std::span<const CombiningClass> {name} = {name}Table;\n")
 
 
+def byte_level_classes():
+    """Letters, numbers and white space: what ByteLevel leaves in one piece with a letter, a digit, or parts from a "!"."""
+    pieces = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    letters = [c for c in CODE_POINTS if len(pieces("a" + chr(c))) == 1]
+    numbers = [c for c in CODE_POINTS if len(pieces("1" + chr(c))) == 1]
+    words = {*letters, *numbers}
+    spaces = [c for c in CODE_POINTS if c not in words and len(pieces("!" + chr(c))) == 2]
+    return letters, numbers, spaces
+
+
+def stripped_spaces():
+    """The white space that an added token takes from its left."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.add_tokens([AddedToken("<x>", lstrip=True, normalized=False)])
+    found = tokenizer.encode("".join("a" + chr(c) + "<x>" for c in CODE_POINTS)).offsets
+    assert len(found) == len(CODE_POINTS)
+    return [point for point, (first, last) in zip(CODE_POINTS, found) if last - first > 3]
+
+
 def main():
     clean = normalizer(clean_text=True)
     cleaned = {c: clean.normalize_str("a" + chr(c) + "a") for c in CODE_POINTS}
@@ -103,6 +122,11 @@ def main():
     print_mapping("kWithoutAccents", normalizer(strip_accents=True))
     print_mapping("kLowerCase", normalizer(lowercase=True))
     print_classes("kCombining", combining_classes())
+    letters, numbers, spaces = byte_level_classes()
+    assert spaces == stripped_spaces()
+    print_ranges("kLetters", letters)
+    print_ranges("kNumbers", numbers)
+    print_ranges("kWhiteSpace", spaces)
     print("}  // namespace dtrain::data::unicode")
 
 

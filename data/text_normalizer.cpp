@@ -13,20 +13,10 @@
 namespace dtrain::data {
 namespace {
 
-// The range that holds a code point, or null.
-template <typename Range>
-const Range* find_range(std::span<const Range> ranges, char32_t point) {
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), point,
-                                      [](char32_t value, const Range& range) { return value < range.first; });
-  return after != ranges.begin() && point <= std::prev(after)->last ? &*std::prev(after) : nullptr;
-}
-
-bool contains(std::span<const unicode::CodePointRange> ranges, char32_t point) {
-  return find_range(ranges, point) != nullptr;
-}
+using unicode::contains;
 
 int combining_class(char32_t point) {
-  const auto* range = find_range(unicode::kCombining, point);
+  const auto* range = unicode::find_range(unicode::kCombining, point);
   return range == nullptr ? 0 : range->value;
 }
 

@@ -12,7 +12,7 @@ namespace dtrain::data {
 /// The token ids of one text or pair with its special tokens, as a Hugging Face tokenizer returns them.
 struct TokenizedText {
   std::vector<std::int32_t> ids;
-  /// Where the second segment (token type 1) begins; ids.size() for a single text.
+  /// Where the second segment (token type 1) begins; ids.size() for a single text, and where all types are 0.
   std::int32_t second_segment = 0;
   /// Whether tokens were cut to fit.
   bool truncated = false;
@@ -33,9 +33,9 @@ class Tokenizer {
   virtual std::vector<std::filesystem::path> files() const = 0;
 };
 
-/// The tokenizer of a model directory: WordPiece from vocab.txt and tokenizer_config.json (do_lower_case,
-/// strip_accents, tokenize_chinese_chars, the special tokens), or from tokenizer.json of a BertTokenizer. Throws
-/// InputError naming what is missing or not supported.
+/// The tokenizer of a model directory, of the kind that its files are: BERT's WordPiece (wordpiece_tokenizer.h) or
+/// RoBERTa's byte-level BPE (byte_level_bpe_loader.h). Throws InputError naming what is missing or not supported, with
+/// the kinds that are.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
 
 }  // namespace dtrain::data

@@ -11,7 +11,9 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "data/added_tokens.h"
 #include "data/text_normalizer.h"
+#include "data/truncation.h"
 
 namespace dtrain::data {
 namespace {
@@ -41,10 +43,12 @@ class WordPieceTokenizer final : public Tokenizer {
       if (token.starts_with(kContinuation))
         continuations_.insert_or_assign(token.substr(2), static_cast<std::int32_t>(id));
     }
+    std::vector<AddedToken> added;
     for (const std::string& token : config_.special) {
       const auto found = beginnings_.find(token);
-      if (found != beginnings_.end() && !token.empty()) special_.emplace_back(token, found->second);
+      if (found != beginnings_.end()) added.push_back({.content = token, .id = found->second});
     }
+    added_ = AddedTokens(added);
     unknown_ = special_id(config_.unknown);
     first_ = special_id(config_.first);
     separator_ = special_id(config_.separator);
@@ -62,8 +66,7 @@ class WordPieceTokenizer final : public Tokenizer {
     if (pair != nullptr) append_ids(*pair, right);
     const std::size_t room = static_cast<std::size_t>(max_length) - added;
     TokenizedText result;
-    result.truncated = left.size() + right.size() > room;
-    if (result.truncated) truncate(left, right, room);
+    result.truncated = truncate_longest_first(left, right, room);
     result.ids.reserve(left.size() + right.size() + added);
     result.ids.push_back(first_);
     result.ids.insert(result.ids.end(), left.begin(), left.end());
@@ -100,42 +103,13 @@ class WordPieceTokenizer final : public Tokenizer {
     return found->second;
   }
 
-  // As the `tokenizers` package's LongestFirst.
-  static void truncate(std::vector<std::int32_t>& left, std::vector<std::int32_t>& right, std::size_t room) {
-    auto* shorter = &left;
-    auto* longer = &right;
-    if (left.size() > right.size()) std::swap(shorter, longer);
-    std::size_t short_size = shorter->size();
-    std::size_t long_size = short_size > room ? short_size : std::max(short_size, room - short_size);
-    if (short_size + long_size > room) {
-      short_size = room / 2;
-      long_size = short_size + room % 2;
-    }
-    shorter->resize(std::min(shorter->size(), short_size));
-    longer->resize(std::min(longer->size(), long_size));
-  }
-
-  // Special tokens are split off the raw text, the earliest and then the longest first. Each is looked for again only
-  // when the text has come past it: a long text full of one of them would be searched to its end for the others.
   void append_ids(std::string_view text, std::vector<std::int32_t>& out) const {
-    std::vector<std::size_t> next(special_.size());
-    for (std::size_t i = 0; i < next.size(); ++i) next[i] = text.find(special_[i].first);
-    std::size_t begin = 0;
-    while (begin < text.size()) {
-      std::size_t end = text.size();
-      std::size_t match = next.size();
-      for (std::size_t i = 0; i < next.size(); ++i) {
-        if (next[i] < begin) next[i] = text.find(special_[i].first, begin);
-        const bool longer = match < next.size() && special_[i].first.size() > special_[match].first.size();
-        if (next[i] < end || (next[i] == end && longer)) {
-          end = next[i];
-          match = i;
-        }
+    for (const TextPart& part : added_.split(text)) {
+      if (part.id >= 0) {
+        out.push_back(part.id);
+      } else {
+        append_plain(part.text, out);
       }
-      append_plain(text.substr(begin, end - begin), out);
-      if (match == next.size()) return;
-      out.push_back(special_[match].second);
-      begin = end + special_[match].first.size();
     }
   }
 
@@ -174,18 +148,12 @@ class WordPieceTokenizer final : public Tokenizer {
   NormalizerOptions normalizer_;
   TextMap<std::int32_t> beginnings_;     // every token
   TextMap<std::int32_t> continuations_;  // "##" tokens, without the mark
-  std::vector<std::pair<std::string, std::int32_t>> special_;
+  AddedTokens added_;
   std::size_t longest_piece_ = 0;
   std::int32_t unknown_ = 0;
   std::int32_t first_ = 0;
   std::int32_t separator_ = 0;
 };
-
-json parse_json(const fs::path& path) {
-  json document = json::parse(read_file(path), nullptr, false);
-  if (!document.is_object()) throw InputError(fmt::format("{}: expected a JSON object", path.string()));
-  return document;
-}
 
 void read_vocabulary_text(const fs::path& path, WordPieceConfig& config) {
   const std::string content = read_file(path);
@@ -238,13 +206,10 @@ void read_pipeline(const json& document, const fs::path& path, WordPieceConfig& 
   config.unknown = model.value("unk_token", config.unknown);
 }
 
-void read_tokenizer_json(const fs::path& path, bool with_pipeline, WordPieceConfig& config) {
-  const json document = parse_json(path);
-  const json model = document.value("model", json::object());
-  if (model.value("type", "WordPiece") != "WordPiece" || !model.contains("vocab") || !model["vocab"].is_object()) {
-    throw InputError(fmt::format("{}: expected a WordPiece model with a vocabulary, found '{}'", path.string(),
-                                 model.value("type", "none")));
-  }
+void read_tokenizer_json(const json& document, const fs::path& path, bool with_pipeline, WordPieceConfig& config) {
+  const json& model = document.at("model");
+  if (!model.contains("vocab") || !model["vocab"].is_object())
+    throw InputError(fmt::format("{}: expected a WordPiece model with a vocabulary", path.string()));
   config.vocabulary.assign(model["vocab"].size(), "");
   for (const auto& [token, id] : model["vocab"].items()) {
     if (!id.is_number_unsigned() || id.get<std::size_t>() >= config.vocabulary.size()) {
@@ -266,7 +231,7 @@ void read_options(const json& document, WordPieceConfig& config) {
     config.strip_accents = document["strip_accents"].get<bool>();
 }
 
-void read_special_tokens(const json& document, const fs::path& path, WordPieceConfig& config) {
+void read_named_tokens(const json& document, const fs::path& path, WordPieceConfig& config) {
   const auto named = [&](const char* key, std::string& token) {
     if (!document.contains(key) || document[key].is_null()) return;
     token =
@@ -295,33 +260,30 @@ std::unique_ptr<Tokenizer> make_wordpiece_tokenizer(WordPieceConfig config) {
   return std::make_unique<WordPieceTokenizer>(std::move(config));
 }
 
-std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const fs::path& model_directory) {
-  const fs::path whole = model_directory / "tokenizer.json";
-  const fs::path vocabulary = model_directory / "vocab.txt";
-  const fs::path options = model_directory / "tokenizer_config.json";
-  if (!fs::exists(whole) && !fs::exists(vocabulary)) return nullptr;
+std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const TokenizerFiles& files) {
+  const fs::path whole = files.path("tokenizer.json");
+  const fs::path vocabulary = files.path("vocab.txt");
+  const fs::path options = files.path("tokenizer_config.json");
+  const bool has_whole = files.has("tokenizer.json");
+  if (has_whole ? files.model() != "WordPiece" : !files.has("vocab.txt")) return nullptr;
   WordPieceConfig config;
   fs::path reading = options;
   try {
-    const json document = fs::exists(options) ? parse_json(options) : json::object();
-    const std::string type = document.value("tokenizer_class", "BertTokenizer");
     // transformers' BertTokenizer takes the vocabulary alone from tokenizer.json; its generic class takes it all.
-    const bool generic = type == "PreTrainedTokenizerFast" || type == "TokenizersBackend";
-    if (!generic) read_options(document, config);
-    reading = fs::exists(whole) ? whole : vocabulary;
-    if (reading == whole) {
-      read_tokenizer_json(whole, generic, config);
+    const bool generic = files.is_generic();
+    if (!generic) read_options(files.options, config);
+    reading = has_whole ? whole : vocabulary;
+    if (has_whole) {
+      read_tokenizer_json(files.pipeline, whole, generic, config);
     } else {
       read_vocabulary_text(vocabulary, config);
     }
     reading = options;
-    read_special_tokens(document, options, config);
+    read_named_tokens(files.options, options, config);
   } catch (const json::exception& error) {
     throw InputError(fmt::format("{}: not what a tokenizer's file holds: {}", reading.string(), error.what()));
   }
-  for (const char* name : {"vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
-    if (fs::exists(model_directory / name)) config.files.push_back(model_directory / name);
-  }
+  config.files = files.present();
   return make_wordpiece_tokenizer(std::move(config));
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "data/tokenizer.h"
+#include "data/tokenizer_files.h"
 
 namespace dtrain::data {
 
@@ -30,6 +31,6 @@ struct WordPieceConfig {
 std::unique_ptr<Tokenizer> make_wordpiece_tokenizer(WordPieceConfig config);
 
 /// From a model directory with vocab.txt, or tokenizer.json of the WordPiece model; null where it has neither.
-std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const std::filesystem::path& model_directory);
+std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const TokenizerFiles& files);
 
 }  // namespace dtrain::data

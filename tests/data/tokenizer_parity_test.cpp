@@ -1,4 +1,4 @@
-// The ids of dtrain's tokenizer against those of transformers, which tokenizer_reference.py has written.
+// The ids of dtrain's tokenizers against those of transformers, which tokenizer_reference.py has written.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -17,7 +17,32 @@ namespace fs = std::filesystem;
 
 const fs::path kReference = DTRAIN_REFERENCE;
 const fs::path kShare = DTRAIN_SHARE_DIR;
-const fs::path kEmbeddedModel = kShare / "models/minilm-l6-h384";
+
+// The tokenizers of the reference's folder models/.
+const std::vector<std::string> kOnTheTask = {"minilm", "roberta", "roberta-files-prefix-space"};
+const std::vector<std::string> kOthers = {"bert-lower",
+                                          "bert-lower-keep-accents",
+                                          "bert-cased",
+                                          "bert-cased-strip-accents",
+                                          "bert-lower-chinese-whole",
+                                          "roberta-prefix-space",
+                                          "roberta-files",
+                                          "roberta-files-added",
+                                          "roberta-files-decoder",
+                                          "roberta-added",
+                                          "roberta-bytes-missing",
+                                          "generic",
+                                          "generic-unknown",
+                                          "generic-unknown-fused"};
+
+std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name) {
+  return load_tokenizer(kReference / "models" / name);
+}
+
+std::string without_dashes(std::string name) {
+  std::erase(name, '-');
+  return name;
+}
 
 struct Row {
   std::string text;
@@ -57,38 +82,44 @@ class Comparison {
   std::string first_;
 };
 
-struct EmbeddedCase {
+struct Split {
   const char* file;
   int max_length;
   std::int64_t rows;
 };
-void PrintTo(const EmbeddedCase& embedded, std::ostream* out) { *out << embedded.file << " " << embedded.max_length; }
+void PrintTo(const Split& split, std::ostream* out) { *out << split.file << " " << split.max_length; }
 
-class EmbeddedTaskTokens : public testing::TestWithParam<EmbeddedCase> {};
+class TokensOfTheEmbeddedTask : public testing::TestWithParam<std::tuple<std::string, Split>> {};
 
-TEST_P(EmbeddedTaskTokens, AreThoseOfTransformersOnEveryLine) {
-  const auto [file, max_length, rows] = GetParam();
-  const auto tokenizer = load_tokenizer(kEmbeddedModel);
-  ReferenceFile reference(kReference / fmt::format("{}-{}.reference", file, max_length));
+TEST_P(TokensOfTheEmbeddedTask, AreThoseOfTransformersOnEveryLine) {
+  const auto& [name, split] = GetParam();
+  const auto tokenizer = tokenizer_named(name);
+  ReferenceFile reference(kReference / fmt::format("{}-{}-{}.reference", name, split.file, split.max_length));
   Comparison comparison;
-  for (const LabelledText& row : read_labelled_texts(kShare / "tasks/wordnet" / fmt::format("{}.tsv", file), {}).rows)
+  const fs::path texts = kShare / "tasks/wordnet" / fmt::format("{}.tsv", split.file);
+  for (const LabelledText& row : read_labelled_texts(texts, {}).rows)
     comparison.add(*tokenizer, {row.text, row.pair}, reference);
   EXPECT_TRUE(reference.at_end());
-  comparison.expect_equal(rows);
+  comparison.expect_equal(split.rows);
 }
 
-INSTANTIATE_TEST_SUITE_P(WordNet, EmbeddedTaskTokens,
-                         testing::Values(EmbeddedCase{"train", 128, 100'000}, EmbeddedCase{"dev", 128, 8'000},
-                                         EmbeddedCase{"test", 128, 9'659}, EmbeddedCase{"test", 16, 9'659},
-                                         EmbeddedCase{"test", 9, 9'659}, EmbeddedCase{"examples", 128, 3'000},
-                                         EmbeddedCase{"examples", 16, 3'000}, EmbeddedCase{"examples", 9, 3'000}),
-                         [](const auto& parameter) {
-                           return fmt::format("{}CutAt{}", parameter.param.file, parameter.param.max_length);
-                         });
+std::string name_of(const testing::TestParamInfo<std::string>& parameter) { return without_dashes(parameter.param); }
+std::string name_and_split_of(const testing::TestParamInfo<std::tuple<std::string, Split>>& parameter) {
+  const auto& [name, split] = parameter.param;
+  return fmt::format("{}On{}CutAt{}", without_dashes(name), split.file, split.max_length);
+}
 
-void compare_case(const std::string& name, const fs::path& model, std::int64_t least_rows) {
-  const auto tokenizer = load_tokenizer(model);
-  ReferenceFile reference(kReference / (name + ".reference"));
+INSTANTIATE_TEST_SUITE_P(WordNet, TokensOfTheEmbeddedTask,
+                         testing::Combine(testing::ValuesIn(kOnTheTask),
+                                          testing::Values(Split{"train", 128, 100'000}, Split{"dev", 128, 8'000},
+                                                          Split{"test", 128, 9'659}, Split{"test", 16, 9'659},
+                                                          Split{"test", 9, 9'659}, Split{"examples", 128, 3'000},
+                                                          Split{"examples", 16, 3'000}, Split{"examples", 9, 3'000})),
+                         name_and_split_of);
+
+void compare_case(const std::string& name, const std::string& texts, std::int64_t least_rows) {
+  const auto tokenizer = tokenizer_named(name);
+  ReferenceFile reference(kReference / fmt::format("{}-{}.reference", name, texts));
   Comparison comparison;
   while (!reference.at_end()) {
     const std::string text = reference.text().value();
@@ -97,24 +128,24 @@ void compare_case(const std::string& name, const fs::path& model, std::int64_t l
   comparison.expect_equal(least_rows);
 }
 
-TEST(Truncation, IsThatOfTransformersForEveryPairOfSmallSizes) { compare_case("truncations", kEmbeddedModel, 2'880); }
+class SingleTexts : public testing::TestWithParam<std::string> {};
 
-TEST(UnicodeFuzz, HasTheTokensOfTransformers) { compare_case("fuzz", kEmbeddedModel, 5'000); }
+TEST_P(SingleTexts, HaveTheTokensOfTransformers) { compare_case(GetParam(), "definitions", 8'000); }
 
-class UnicodeFuzzByCharacter : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(OnTheTask, SingleTexts, testing::ValuesIn(kOnTheTask), name_of);
 
-TEST_P(UnicodeFuzzByCharacter, HasTheTokensOfTransformersUnderEveryOption) {
-  compare_case(fmt::format("fuzz-{}", GetParam()), kReference / "models" / GetParam(), 5'000);
-}
+class Truncation : public testing::TestWithParam<std::string> {};
 
-INSTANTIATE_TEST_SUITE_P(Options, UnicodeFuzzByCharacter,
-                         testing::Values("lower", "lower-keep-accents", "cased", "cased-strip-accents",
-                                         "lower-chinese-whole"),
-                         [](const auto& parameter) {
-                           std::string name = parameter.param;
-                           std::erase(name, '-');
-                           return name;
-                         });
+TEST_P(Truncation, IsThatOfTransformersForEveryPairOfSmallSizes) { compare_case(GetParam(), "truncations", 2'880); }
+
+INSTANTIATE_TEST_SUITE_P(OnTheTask, Truncation, testing::ValuesIn(kOnTheTask), name_of);
+
+class UnicodeFuzz : public testing::TestWithParam<std::string> {};
+
+TEST_P(UnicodeFuzz, HasTheTokensOfTransformers) { compare_case(GetParam(), "fuzz", 5'000); }
+
+INSTANTIATE_TEST_SUITE_P(OnTheTask, UnicodeFuzz, testing::ValuesIn(kOnTheTask), name_of);
+INSTANTIATE_TEST_SUITE_P(Others, UnicodeFuzz, testing::ValuesIn(kOthers), name_of);
 
 }  // namespace
 }  // namespace dtrain::data

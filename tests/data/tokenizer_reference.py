@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Writes what transformers' BertTokenizer makes of the embedded task, of Unicode fuzz and of every truncation.
+"""Writes what transformers' tokenizers make of the embedded task, of Unicode fuzz and of every truncation.
 
 tokenizer_reference.py SHARE OUTPUT
 
-OUTPUT/models/VARIANT is a model directory for each variant of the tokenizer, OUTPUT/CASE.reference what
-tokenizer_parity_test.cpp reads: numbers of 32 bits; a text is its size in bytes and UTF-8, an absent pair the size -1.
-A case of the fuzz holds for each row text, pair, maximal length, second segment, number of ids, ids; a case of the
-embedded task the same without the texts, which are in the task's own files.
+OUTPUT/models/NAME is a model directory for each tokenizer, OUTPUT/NAME-CASE.reference what tokenizer_parity_test.cpp
+reads: numbers of 32 bits; a text is its size in bytes and UTF-8, an absent pair the size -1. A case of the fuzz holds
+for each row text, pair, maximal length, second segment, number of ids, ids; a case of the embedded task the same
+without the texts, which are in the task's own files.
 """
 
 import json
@@ -17,16 +17,20 @@ import sys
 import unicodedata
 from pathlib import Path
 
-from transformers import BertTokenizer
+from tokenizers import AddedToken, ByteLevelBPETokenizer, Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, RobertaTokenizerFast
 
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-OPTIONS = {
-    "lower": dict(do_lower_case=True, strip_accents=None, tokenize_chinese_chars=True),
-    "lower-keep-accents": dict(do_lower_case=True, strip_accents=False, tokenize_chinese_chars=True),
-    "cased": dict(do_lower_case=False, strip_accents=None, tokenize_chinese_chars=True),
-    "cased-strip-accents": dict(do_lower_case=False, strip_accents=True, tokenize_chinese_chars=True),
-    "lower-chinese-whole": dict(do_lower_case=True, strip_accents=None, tokenize_chinese_chars=False),
+BERT_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SPACE = "Ġ"  # as a byte-level vocabulary writes it
+ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+BERT_OPTIONS = {
+    "bert-lower": dict(do_lower_case=True, strip_accents=None, tokenize_chinese_chars=True),
+    "bert-lower-keep-accents": dict(do_lower_case=True, strip_accents=False, tokenize_chinese_chars=True),
+    "bert-cased": dict(do_lower_case=False, strip_accents=None, tokenize_chinese_chars=True),
+    "bert-cased-strip-accents": dict(do_lower_case=False, strip_accents=True, tokenize_chinese_chars=True),
+    "bert-lower-chinese-whole": dict(do_lower_case=True, strip_accents=None, tokenize_chinese_chars=False),
 }
+ON_THE_TASK = ["minilm", "roberta", "roberta-files-prefix-space"]
 
 
 def number(value):
@@ -40,19 +44,24 @@ def text_bytes(text):
     return number(len(encoded)) + encoded
 
 
+def batches_of(places, size=256):
+    return [places[begin:begin + size] for begin in range(0, len(places), size)]
+
+
 def write_case(path, tokenizer, rows, max_lengths, with_texts):
     """rows: (text, pair or None); each at its length of max_lengths."""
     encoded = [None] * len(rows)
     for length in sorted(set(max_lengths)):
         for paired in (False, True):
             places = [i for i, row in enumerate(rows) if max_lengths[i] == length and (row[1] is not None) == paired]
-            if not places:
-                continue
-            texts = [rows[i][0] for i in places]
-            pairs = [rows[i][1] for i in places] if paired else None
-            batch = tokenizer(texts, pairs, truncation=True, max_length=length)
-            for i, ids, types in zip(places, batch["input_ids"], batch["token_type_ids"]):
-                encoded[i] = ids, types
+            # In batches: `tokenizers` keeps all that it cuts, of a pair every part of one with every part of the other.
+            for batch in batches_of(places):
+                texts = [rows[i][0] for i in batch]
+                pairs = [rows[i][1] for i in batch] if paired else None
+                found = tokenizer(texts, pairs, truncation=True, max_length=length, return_token_type_ids=True,
+                                  return_attention_mask=False)
+                for i, ids, types in zip(batch, found["input_ids"], found["token_type_ids"]):
+                    encoded[i] = ids, types
     with open(path, "wb") as out:
         for (text, pair), length, (ids, types) in zip(rows, max_lengths, encoded):
             second = types.index(1) if 1 in types else len(ids)
@@ -62,11 +71,119 @@ def write_case(path, tokenizer, rows, max_lengths, with_texts):
             out.write(struct.pack(f"<iii{len(ids)}i", length, second, len(ids), *ids))
 
 
-def model_directory(path, vocabulary, options):
+def load(path, model_type):
+    """The tokenizer that transformers takes for a model of this directory."""
+    (path / "config.json").write_text(json.dumps(dict(model_type=model_type)))
+    return AutoTokenizer.from_pretrained(str(path))
+
+
+def bert_directory(path, vocabulary, options):
     path.mkdir(parents=True)
     (path / "vocab.txt").write_text("".join(token + "\n" for token in vocabulary), newline="")
     (path / "tokenizer_config.json").write_text(json.dumps(dict(tokenizer_class="BertTokenizer", **options)))
-    return BertTokenizer.from_pretrained(str(path))
+    return load(path, "bert")
+
+
+def bert_tokenizers(models_folder, rows):
+    # A vocabulary of single code points shows what a word of unknown ones would hide.
+    points = set()
+    for options in BERT_OPTIONS.values():
+        tokenizer = bert_directory(models_folder / "unused", BERT_SPECIAL, options)
+        shutil.rmtree(models_folder / "unused")
+        for row in rows:
+            for text in row:
+                points.update(tokenizer.backend_tokenizer.normalizer.normalize_str(text or ""))
+    points = sorted(point for point in points if not point.isspace() or point == "\u200b")
+    characters = BERT_SPECIAL + points + ["##" + point for point in points]
+    return {name: bert_directory(models_folder / name, characters, options) for name, options in BERT_OPTIONS.items()}
+
+
+def without_some_bytes(vocabulary, merges):
+    """A vocabulary without the letters x and z and without a quarter of the bytes that are not printable ASCII."""
+    bytes_beyond = [token for token in vocabulary if len(token) == 1 and ord(token) > 0x7E and token != SPACE]
+    missing = {"x", "z", *sorted(bytes_beyond)[::4]}
+    tokens = [token for token in vocabulary if token in ROBERTA_SPECIAL or not missing & set(token)]
+    assert len(missing) > 30 and tokens[:5] == ROBERTA_SPECIAL
+    return {token: i for i, token in enumerate(tokens)}, [m for m in merges if not missing & set("".join(m))]
+
+
+def roberta_tokenizers(models_folder, texts):
+    """Every layout of RoBERTa's tokenizer, with byte pairs that are learnt here."""
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(texts, vocab_size=8_000, special_tokens=ROBERTA_SPECIAL, show_progress=False)
+    models_folder.mkdir(exist_ok=True)
+    trained.save_model(str(models_folder))
+    vocabulary_file, merges_file = models_folder / "vocab.json", models_folder / "merges.txt"
+    vocabulary = dict(sorted(json.loads(vocabulary_file.read_text()).items(), key=lambda entry: entry[1]))
+    merges = [tuple(line.split(" ")) for line in merges_file.read_text().split("\n")[1:-1]]
+    assert len(merges) > 7_000
+    mask = AddedToken("<mask>", lstrip=True, normalized=False, special=True)
+    added = [AddedToken("<mask>x"), AddedToken("<s>>", normalized=False), AddedToken("the", rstrip=True),
+             AddedToken("\u3000", normalized=False), AddedToken("</s", lstrip=True, rstrip=True, normalized=False),
+             AddedToken("한국", lstrip=True)]
+
+    def files(name, options, **documents):
+        folder = models_folder / name
+        folder.mkdir()
+        shutil.copy(vocabulary_file, folder)
+        shutil.copy(merges_file, folder)
+        for file, document in dict(tokenizer_config=options, **documents).items():
+            (folder / f"{file}.json").write_text(json.dumps(document))
+        return load(folder, "roberta")
+
+    def whole(name, tokenizer, more=(), change=None):
+        folder = models_folder / name
+        tokenizer.add_tokens(list(more))
+        tokenizer.save_pretrained(str(folder))
+        if change:
+            document = json.loads((folder / "tokenizer.json").read_text())
+            change(document)
+            (folder / "tokenizer.json").write_text(json.dumps(document))
+        assert not (folder / "vocab.json").exists()
+        return load(folder, "roberta")
+
+    def roberta(**options):
+        return RobertaTokenizerFast(vocab=str(vocabulary_file), merges=str(merges_file), mask_token=mask, **options)
+
+    def generic(partial, post_processor, **options):
+        tokens, pairs = without_some_bytes(vocabulary, merges) if partial else (vocabulary, merges)
+        tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=pairs, **options))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=not partial)
+        tokenizer.post_processor = post_processor
+        names = dict(cls_token="<s>", sep_token="</s>", mask_token="<mask>")
+        return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)
+
+    def merges_as_text(document):
+        document["model"]["merges"] = [" ".join(merge) for merge in document["model"]["merges"]]
+
+    flags = dict(lstrip=True, rstrip=False, single_word=False, normalized=False)
+    decoder = {str(vocabulary[token]): dict(flags, content=token, lstrip=token == "<mask>", special=True)
+               for token in ROBERTA_SPECIAL}
+    decoder["8000"] = dict(flags, content="<first>", special=False)
+    decoder["8001"] = dict(flags, content="<second>", rstrip=True, normalized=True, special=False)
+    template = processors.TemplateProcessing(single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>",
+                                             special_tokens=[("<s>", 0), ("</s>", 2)])
+    tokens, pairs = without_some_bytes(vocabulary, merges)
+    return {
+        "roberta": whole("roberta", roberta()),
+        "roberta-prefix-space": whole("roberta-prefix-space", roberta(add_prefix_space=True), change=merges_as_text),
+        "roberta-files": files("roberta-files", dict(tokenizer_class="RobertaTokenizer"),
+                               special_tokens_map=dict(cls_token="<s>", sep_token="</s>",
+                                                       mask_token=dict(flags, content="<mask>"))),
+        "roberta-files-prefix-space": files("roberta-files-prefix-space", dict(add_prefix_space=True)),
+        "roberta-files-added": files("roberta-files-added", dict(additional_special_tokens=["<second>", "<third>"]),
+                                     added_tokens={"<first>": 8000, "<second>": 8001}),
+        "roberta-files-decoder": files("roberta-files-decoder",
+                                       dict(added_tokens_decoder=decoder, mask_token="<mask>")),
+        "roberta-added": whole("roberta-added", roberta(), added),
+        "roberta-bytes-missing": whole("roberta-bytes-missing", RobertaTokenizerFast(vocab=tokens, merges=pairs)),
+        "generic": whole("generic", generic(False, processors.RobertaProcessing(("</s>", 2), ("<s>", 0))), added),
+        "generic-unknown": whole("generic-unknown", generic(True, template, unk_token="<unk>")),
+        "generic-unknown-fused": whole(
+            "generic-unknown-fused",
+            generic(True, processors.Sequence([processors.ByteLevel(trim_offsets=False), template]), unk_token="<unk>",
+                    fuse_unk=True)),
+    }
 
 
 def pools():
@@ -101,7 +218,10 @@ def pools():
 def fuzz(count, words):
     random.seed(20_061_201)
     choices = pools()
-    fragments = SPECIAL + ["[mask]", "[MASK", "[[MASK]]", "[SEP][SEP]", "##ing", "Σας", "İstanbul", "ﬃ", "ǅ", "한국어"]
+    fragments = BERT_SPECIAL + ["[mask]", "[MASK", "[[MASK]]", "[SEP][SEP]", "##ing", "Σας", "İstanbul", "ﬃ", "ǅ"]
+    fragments += ROBERTA_SPECIAL + ["<Mask>", "<mask", "<<mask>>", "</s></s>", "<mask>x", " <mask>\u00a0 ", "<s>>"]
+    fragments += ["\u3000</s \t ", "<first>", " <second>\n", "<third>", "the  ", "  \n한국", "한국어"]
+    fragments += ["it's", "we'll've", "'S", "''d", " 'twas", "²³½", "x² 10", "\n\n", " \u00a0 "]
 
     def word():
         kind = random.random()
@@ -117,15 +237,15 @@ def fuzz(count, words):
         return "".join(chr(random.choice(pool)) for _ in range(size))
 
     def text():
-        separator = random.choice([" ", " ", "", "\t", "\u3000"])
+        separator = random.choice([" ", " ", "", "\t", "\u3000", "  ", " \n", "\r\n "])
         return separator.join(word() for _ in range(random.choice([0, 1, 1, 2, 3, 5, 8])))
 
     return [(text(), text() if random.random() < 0.5 else None) for _ in range(count)]
 
 
-def truncations():
+def truncations(special_tokens):
     rows, lengths = [], []
-    for length in range(3, 15):
+    for length in range(special_tokens, special_tokens + 12):
         for left in range(0, 15):
             rows.append((" ".join("abcdefghijklmno"[:left]), None))
             for right in range(0, 15):
@@ -137,37 +257,32 @@ def truncations():
 def main():
     share, output = Path(sys.argv[1]), Path(sys.argv[2])
     shutil.rmtree(output, ignore_errors=True)
-    output.mkdir(parents=True)
-    embedded = BertTokenizer.from_pretrained(str(share / "models/minilm-l6-h384"))
-    assert embedded.is_fast
-
+    (output / "models").mkdir(parents=True)
+    (output / "models/minilm").symlink_to((share / "models/minilm-l6-h384").resolve())
+    task = {}
     for name in ["train", "dev", "test", "examples"]:
         lines = (share / f"tasks/wordnet/{name}.tsv").read_text().split("\n")[1:]
-        rows = [tuple(line.split("\t")[1:]) for line in lines if line]
-        lengths = [128] if name in ("train", "dev") else [128, 16, 9]
-        for length in lengths:
-            write_case(output / f"{name}-{length}.reference", embedded, rows, [length] * len(rows), False)
+        task[name] = [tuple(line.split("\t")[1:]) for line in lines if line]
+    words = (share / "models/minilm-l6-h384/vocab.txt").read_text().split("\n")[2000:-1]
+    rows = fuzz(5_000, words)
+    lengths = [random.choice([8, 128, 512] if len(text + (pair or "")) < 80 else [128, 512]) for text, pair in rows]
 
-    rows, lengths = truncations()
-    write_case(output / "truncations.reference", embedded, rows, lengths, True)
-
-    vocabulary = (share / "models/minilm-l6-h384/vocab.txt").read_text().split("\n")[:-1]
-    rows = fuzz(5_000, vocabulary[2000:])
-    lengths = [random.choice([8, 128, 512]) for _ in rows]
-    write_case(output / "fuzz.reference", embedded, rows, lengths, True)
-    # A vocabulary of single code points shows what a word of unknown ones would hide.
-    points = set()
-    for options in OPTIONS.values():
-        tokenizer = model_directory(output / "models/unused", SPECIAL, options)
-        shutil.rmtree(output / "models/unused")
-        for row in rows:
-            for text in row:
-                points.update(tokenizer.backend_tokenizer.normalizer.normalize_str(text or ""))
-    points = sorted(point for point in points if not point.isspace() or point == "\u200b")
-    characters = SPECIAL + points + ["##" + point for point in points]
-    for name, options in OPTIONS.items():
-        tokenizer = model_directory(output / f"models/{name}", characters, options)
-        write_case(output / f"fuzz-{name}.reference", tokenizer, rows, lengths, True)
+    embedded = AutoTokenizer.from_pretrained(str(output / "models/minilm"))
+    assert embedded.is_fast
+    tokenizers = {"minilm": embedded, **bert_tokenizers(output / "models", rows),
+                  **roberta_tokenizers(output / "models", (text for row in task["train"] for text in row))}
+    for name, tokenizer in tokenizers.items():
+        write_case(output / f"{name}-fuzz.reference", tokenizer, rows, lengths, True)
+        if name not in ON_THE_TASK:
+            continue
+        truncated = truncations(tokenizer.num_special_tokens_to_add(pair=True))
+        write_case(output / f"{name}-truncations.reference", tokenizer, *truncated, True)
+        for split, texts in task.items():
+            for length in [128] if split in ("train", "dev") else [128, 16, 9]:
+                path = output / f"{name}-{split}-{length}.reference"
+                write_case(path, tokenizer, texts, [length] * len(texts), False)
+        definitions = [(pair, None) for text, pair in task["dev"]]
+        write_case(output / f"{name}-definitions.reference", tokenizer, definitions, [12] * len(definitions), True)
 
 
 if __name__ == "__main__":
