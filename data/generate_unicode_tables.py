@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes unicode_tables.generated.cpp: what Hugging Face's tokenizers of BERT and RoBERTa do to each code point.
+"""Writes unicode_tables.generated.cpp: what Hugging Face's tokenizers do to each code point.
 
 The tables are found by asking the `tokenizers` package about every code point, because its Unicode tables are older than
 any library's: generate_unicode_tables.py > unicode_tables.generated.cpp
@@ -87,7 +87,7 @@ def print_classes(name, classes):
 
 
 def byte_level_classes():
-    """Letters, numbers and white space: what ByteLevel leaves in one piece with a letter, a digit, or parts from a "!"."""
+    """Letters, numbers and white space: what ByteLevel leaves with a letter, with a digit, and parts from a "!"."""
     pieces = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
     letters = [c for c in CODE_POINTS if len(pieces("a" + chr(c))) == 1]
     numbers = [c for c in CODE_POINTS if len(pieces("1" + chr(c))) == 1]

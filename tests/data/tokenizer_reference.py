@@ -172,7 +172,7 @@ def roberta_tokenizers(models_folder, texts):
                                                        mask_token=dict(flags, content="<mask>"))),
         "roberta-files-prefix-space": files("roberta-files-prefix-space", dict(add_prefix_space=True)),
         "roberta-files-added": files("roberta-files-added", dict(additional_special_tokens=["<second>", "<third>"]),
-                                     added_tokens={"<first>": 8000, "<second>": 8001}),
+                                     added_tokens={"<first>": 8000, "<second>": 8001, "a<second": 8002}),
         "roberta-files-decoder": files("roberta-files-decoder",
                                        dict(added_tokens_decoder=decoder, mask_token="<mask>")),
         "roberta-added": whole("roberta-added", roberta(), added),
@@ -220,7 +220,8 @@ def fuzz(count, words):
     choices = pools()
     fragments = BERT_SPECIAL + ["[mask]", "[MASK", "[[MASK]]", "[SEP][SEP]", "##ing", "Σας", "İstanbul", "ﬃ", "ǅ"]
     fragments += ROBERTA_SPECIAL + ["<Mask>", "<mask", "<<mask>>", "</s></s>", "<mask>x", " <mask>\u00a0 ", "<s>>"]
-    fragments += ["\u3000</s \t ", "<first>", " <second>\n", "<third>", "the  ", "  \n한국", "한국어"]
+    fragments += ["\u3000</s \t ", "<first>", " <second>\n", "a<second>", "<third>", "the  ", "  \n한국", "한국어"]
+    fragments += [f"he{ending}er" for ending in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'D")]
     fragments += ["it's", "we'll've", "'S", "''d", " 'twas", "²³½", "x² 10", "\n\n", " \u00a0 "]
 
     def word():
