@@ -221,7 +221,8 @@ def fuzz(count, words):
     fragments = BERT_SPECIAL + ["[mask]", "[MASK", "[[MASK]]", "[SEP][SEP]", "##ing", "Σας", "İstanbul", "ﬃ", "ǅ"]
     fragments += ROBERTA_SPECIAL + ["<Mask>", "<mask", "<<mask>>", "</s></s>", "<mask>x", " <mask>\u00a0 ", "<s>>"]
     fragments += ["\u3000</s \t ", "<first>", " <second>\n", "a<second>", "<third>", "the  ", "  \n한국", "한국어"]
-    fragments += [f"he{ending}er" for ending in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'D")]
+    fragments += [f"he{ending}{letters}" for ending in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d", "'D")
+                  for letters in ("er", "st", "ry", "ow", "ed")]
     fragments += ["it's", "we'll've", "'S", "''d", " 'twas", "²³½", "x² 10", "\n\n", " \u00a0 "]
 
     def word():
