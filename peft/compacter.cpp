@@ -1,0 +1,29 @@
+#include "peft/compacter.h"
+
+#include "peft/adapter_hub.h"
+#include "peft/bottleneck.h"
+#include "peft/bottleneck_settings.h"
+
+namespace dtrain::peft {
+namespace {
+
+BottleneckConfig compacter() {
+  return {.mh_adapter = true, .reduction_factor = 32, .non_linearity = "gelu", .phm = PhmConfig{}};
+}
+
+}  // namespace
+
+MethodKind compacter_kind() {
+  return {
+      .name = "compacter",
+      .family = "added modules",
+      .summary = "two bottleneck adapters a layer, of hypercomplex maps that share their rule, train",
+      .paper = "Karimi Mahabadi et al., 2021, NeurIPS",
+      .learning_rates = {1e-3, 3e-3, 1e-2},
+      .settings = bottleneck_settings(compacter()),
+      .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, compacter())); },
+      .adapter_hub_architecture = kBottleneckArchitecture,
+      .read_adapter_hub = read_bottleneck_method};
+}
+
+}  // namespace dtrain::peft

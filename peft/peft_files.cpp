@@ -1,0 +1,63 @@
+#include "peft/peft_files.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "base/atomic_file.h"
+#include "model/safetensors.h"
+#include "peft/adapter_config.h"
+#include "peft/registry.h"
+
+namespace dtrain::peft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kConfig = "adapter_config.json";
+constexpr const char* kTensors = "adapter_model.safetensors";
+
+class PeftFiles final : public AdapterFiles {
+ public:
+  explicit PeftFiles(const fs::path& directory) : directory_(directory), config_(directory / kConfig) {}
+
+  fs::path base_model() const override { return config_.value<std::string>("base_model_name_or_path", ""); }
+  fs::path tensor_file() const override { return directory_ / kTensors; }
+
+  std::map<std::string, at::Tensor> tensors(const model::Family&) const override {
+    auto tensors = float_tensors(tensor_file());
+    // With bias = all PEFT writes the bias of the head under these names, too.
+    for (const char* wrapper : {"modules_to_save", "original_module"}) {
+      tensors.erase(fmt::format("base_model.model.classifier.{}.bias", wrapper));
+    }
+    return tensors;
+  }
+
+  MethodSpec method(model::Classifier& classifier) const override {
+    const MethodSpec spec = peft_method_kind(config_).read_peft(config_, classifier);
+    config_.refuse_unread();
+    return spec;
+  }
+
+ private:
+  fs::path directory_;
+  AdapterConfig config_;
+};
+
+void write(const TrainedAdapter& adapter, const fs::path& directory) {
+  model::write_safetensors(directory / kTensors, adapter.method.saved_tensors(adapter.classifier), {{"format", "pt"}});
+  const nlohmann::json config = adapter.method.adapter_config(adapter.classifier, adapter.base_model);
+  write_file_atomically(directory / kConfig, config.dump(2) + "\n");
+}
+
+}  // namespace
+
+AdapterLayout peft_layout() {
+  return {.format = AdapterFormat::peft,
+          .is_in = [](const fs::path& directory) { return fs::exists(directory / kConfig); },
+          .open = [](const fs::path& directory) -> std::unique_ptr<AdapterFiles> {
+            return std::make_unique<PeftFiles>(directory);
+          },
+          .write = write};
+}
+
+}  // namespace dtrain::peft

@@ -1,0 +1,216 @@
+// Adapters that adapter-hub's package has written (adapters_cases.py) are loaded here and give its logits and
+// gradients.
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "peft/registry.h"
+#include "peft/trained_model.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/model/reference_case.h"
+
+namespace dtrain::peft {
+namespace {
+
+namespace fs = std::filesystem;
+using model::ForwardContext;
+using model::Pooling;
+using model::ReferenceCase;
+using testing::HasSubstr;
+
+fs::path directory_of(const std::string& name) { return model::reference_directory() / "adapter_hub" / name; }
+
+TrainedModel load(const fs::path& directory, const std::optional<Pooling>& pooling = {}) {
+  return load_trained(directory, {}, pooling, at::kCPU, Log());
+}
+
+void to_double(model::Classifier& classifier) {
+  for (model::Parameter* parameter : classifier.parameters()) parameter->set_value(parameter->value().to(at::kDouble));
+}
+
+struct Case {
+  std::string name;
+  Pooling pooling;
+};
+
+/// Every adapter that adapters_reference.py has written, under each pooling that it has numbers for.
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  if (!fs::exists(directory_of(""))) return all;
+  for (const auto& entry : fs::directory_iterator(directory_of(""))) {
+    const model::SafetensorsFile reference(entry.path() / "reference.safetensors");
+    for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
+      if (reference.contains(model::pooling_name(pooling) + ".loss")) {
+        all.push_back({entry.path().filename().string(), pooling});
+      }
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
+  return all;
+}
+
+class AdapterHubAdapter : public testing::TestWithParam<Case> {
+ protected:
+  const std::string name = GetParam().name;
+  const Pooling pooling = GetParam().pooling;
+  const ReferenceCase reference{"adapter_hub/" + name};
+};
+
+TEST_P(AdapterHubAdapter, GivesItsLogits) {
+  const at::NoGradGuard no_grad;
+  ForwardContext context;
+  const auto trained = load(directory_of(name), pooling);
+  const auto logits = trained.classifier->forward(reference.batch(), context);
+  EXPECT_LT(model::largest_difference(logits, reference.tensor(pooling, "logits32")), 1e-5);
+  to_double(*trained.classifier);
+  const auto exact = trained.classifier->forward(reference.batch(), context);
+  EXPECT_LT(model::largest_difference(exact, reference.tensor(pooling, "logits")), 1e-12);
+}
+
+TEST_P(AdapterHubAdapter, GivesItsGradients) {
+  for (const auto type : {at::kDouble, at::kFloat}) {
+    const auto trained = load(directory_of(name), pooling);
+    if (type == at::kDouble) to_double(*trained.classifier);
+    model::bind_gradients(*trained.classifier);
+    const double loss = model::backward_of_loss(*trained.classifier, reference.batch(), reference.labels());
+    const double tolerance = type == at::kDouble ? 1e-12 : 2e-5;
+    EXPECT_NEAR(loss, reference.tensor(pooling, "loss").item<double>(), tolerance);
+    for (const auto& [parameter_name, parameter] : trained_parameters(*trained.classifier)) {
+      const auto expected = reference.tensor(pooling, "gradient." + parameter_name);
+      const double scale = std::max(1.0, expected.abs().max().item<double>());
+      EXPECT_LT(model::largest_difference(parameter->gradient(), expected), tolerance * scale) << parameter_name;
+    }
+  }
+}
+
+TEST_P(AdapterHubAdapter, TrainsAsManyParameters) {
+  const auto trained = load(directory_of(name), pooling);
+  std::int64_t count = 0;
+  for (const auto& [parameter_name, parameter] : trained_parameters(*trained.classifier)) {
+    count += parameter->value().numel();
+  }
+  const auto expected = model::SafetensorsFile(directory_of(name) / "reference.safetensors").tensor("trainable");
+  EXPECT_EQ(count, expected.item<std::int64_t>());
+}
+
+INSTANTIATE_TEST_SUITE_P(Adapters, AdapterHubAdapter, testing::ValuesIn(cases()), [](const auto& instance) {
+  return instance.param.name + "_" + model::pooling_name(instance.param.pooling);
+});
+
+TEST(AdapterHubAdapters, AreComparedForEveryMethodOfThatFormat) {
+  std::set<std::string> compared;
+  for (const Case& each : cases()) compared.insert(load(directory_of(each.name), each.pooling).method.name);
+  for (const MethodKind& kind : method_kinds()) {
+    if (kind.read_adapter_hub != nullptr) {
+      EXPECT_EQ(compared.count(kind.name), 1U) << kind.name;
+    }
+  }
+}
+
+TEST(AdapterHubAdapters, HaveTheSizesOfThePapers) {
+  const std::vector<std::pair<std::string, std::int64_t>> sizes = {
+      {"pfeiffer", 113'040}, {"houlsby", 226'080},
+      {"parallel", 888'192}, {"parallel:scaling=learned", 888'198},
+      {"compacter", 14'320}, {"compacter:mh_adapter=false:original_ln_before=true", 7'192}};
+  for (const auto& [method, size] : sizes) {
+    const auto classifier =
+        model::load_classifier({.directory = fs::path(DTRAIN_SHARE_DIR) / "models" / "minilm-l6-h384",
+                                .pooling = Pooling::mean,
+                                .classes = 2});
+    make_method(parse_method_spec(method))->attach(*classifier, 0);
+    std::int64_t count = 0;
+    for (const auto& [name, parameter] : trained_parameters(*classifier)) count += parameter->value().numel();
+    EXPECT_EQ(count, size + 2 * (384 + 1)) << method;
+  }
+}
+
+/// An adapter that the package wrote, changed in one way at a time.
+class ForeignAdapter : public testing::Test {
+ protected:
+  ForeignAdapter() { fs::copy(directory_of("pfeiffer"), directory); }
+
+  std::string refusal() const {
+    try {
+      load(directory);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  template <typename Change>
+  void change(const char* file, const Change& edit) const {
+    auto json = nlohmann::json::parse(read_file(directory / file));
+    edit(json);
+    write_file_atomically(directory / file, json.dump());
+  }
+
+  const TemporaryDirectory temporary;
+  const fs::path directory = temporary.path() / "adapter";
+};
+
+TEST_F(ForeignAdapter, BringsItsLabelsAndPoolsAsTransformersDoes) {
+  change("head_config.json", [](auto& json) { json["label2id"] = {{"b", 0}, {"a", 1}, {"c", 2}, {"e", 3}, {"d", 4}}; });
+  const auto trained = load(directory);
+  EXPECT_EQ(trained.labels, (std::vector<std::string>{"b", "a", "c", "e", "d"}));
+  EXPECT_EQ(trained.classifier->pooling(), Pooling::pooler);
+}
+
+TEST_F(ForeignAdapter, WithoutItsHeadIsRefused) {
+  fs::remove(directory / "model_head.safetensors");
+  EXPECT_THAT(refusal(), HasSubstr("without its trained classifier would score at random"));
+}
+
+TEST_F(ForeignAdapter, WithAKeyThatIsNotKnownIsRefused) {
+  change("adapter_config.json", [](auto& json) { json["config"]["phase_of_the_moon"] = 0.5; });
+  EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("phase_of_the_moon"), HasSubstr("does not know that key")));
+}
+
+TEST_F(ForeignAdapter, OfAnotherArchitectureIsRefusedWithTheListOfThoseThatAre) {
+  change("adapter_config.json", [](auto& json) { json["config"]["architecture"] = "reft"; });
+  EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("reft"), HasSubstr("bottleneck")));
+}
+
+TEST_F(ForeignAdapter, WithWhatDtrainDoesNotComputeIsRefused) {
+  for (const auto& [key, value] : std::vector<std::pair<std::string, nlohmann::json>>{{"stochastic_depth", 0.1},
+                                                                                      {"inv_adapter", "nice"},
+                                                                                      {"non_linearity", "prelu"},
+                                                                                      {"reduction_factor", "half"},
+                                                                                      {"residual_before_ln", "never"},
+                                                                                      {"ln_before", 3}}) {
+    fs::remove_all(directory);
+    fs::copy(directory_of("pfeiffer"), directory);
+    change("adapter_config.json", [&](auto& json) { json["config"][key] = value; });
+    EXPECT_THAT(refusal(), HasSubstr(key)) << value;
+  }
+}
+
+TEST_F(ForeignAdapter, OfATimeBeforeVersionsMeansAnotherGelu) {
+  change("adapter_config.json", [](auto& json) {
+    json.erase("version");
+    json["config"]["non_linearity"] = "gelu";
+  });
+  EXPECT_EQ(load(directory).method.settings.at("non_linearity"), "gelu_new");
+}
+
+TEST_F(ForeignAdapter, OfTornFilesIsRefused) {
+  fs::remove_all(directory);
+  fs::copy(directory_of("houlsby_norms"), directory);
+  EXPECT_EQ(refusal(), "");
+  const std::string bytes = read_file(directory / "pytorch_adapter.bin");
+  write_file_atomically(directory / "pytorch_adapter.bin", bytes.substr(0, bytes.size() / 2));
+  EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("pytorch_adapter.bin"), HasSubstr("torch.save")));
+}
+
+}  // namespace
+}  // namespace dtrain::peft

@@ -1,0 +1,54 @@
+"""check_saved_adapters.py SAVED_DIRECTORY: adapter-hub's package loads what dtrain's tests have saved in its layout,
+and computes its logits. It runs in an environment of its own (DTRAIN_ADAPTERS_PYTHON)."""
+
+import json
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
+
+import adapters
+import reference_models as reference
+import torch
+from safetensors.torch import load_file
+from saved_batch import read_batch
+from transformers import AutoModelForSequenceClassification
+
+
+def check(directory):
+    adapter = directory / "adapter"
+    description = json.loads((adapter / "dtrain.json").read_text())
+    model = AutoModelForSequenceClassification.from_pretrained(
+        description["base_model"], num_labels=len(description["labels"]), ignore_mismatched_sizes=True)
+    adapters.init(model)
+    loading = {}
+    model.load_adapter(adapter, set_active=True, use_safetensors=True, loading_info=loading)
+    model.eval()
+    # A prefix is there once more in every layer.
+    missing = [key for key in loading["missing_keys"] if ".prefix_tuning.pool." not in key]
+    assert not missing, f"missing: {missing}"
+    assert not loading["unexpected_keys"], f"unexpected: {loading['unexpected_keys']}"
+    assert model.config.label2id == {name: i for i, name in enumerate(description["labels"])}
+    expected = load_file(directory / "logits.safetensors")["logits"]
+    with torch.no_grad():
+        actual = reference.logits(model, read_batch(directory / "batch.safetensors", model.config.pad_token_id), description["pooling"])
+    difference = (actual - expected).abs().max().item()
+    assert difference < 1e-5, f"logits differ by {difference}"
+
+
+def main(saved):
+    directories = sorted(path.parent.parent for path in saved.glob("*/adapter/head_config.json"))
+    assert directories, f"{saved}: nothing was saved"
+    failed = 0
+    for directory in directories:
+        try:
+            check(directory)
+            print(f"{directory.name}: the same")
+        except Exception as error:  # the others are worth a look, too
+            failed += 1
+            print(f"{directory.name}: {type(error).__name__}: {error}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main(pathlib.Path(sys.argv[1]))
