@@ -11,19 +11,75 @@
 namespace dtrain::model {
 namespace {
 
+// The keys of packed sequences and their values, where each sequence begins among them, and the most that one has.
+struct Keys {
+  at::Tensor key;    // [keys, heads * size]
+  at::Tensor value;  // [keys, heads * size]
+  at::Tensor offsets;
+  std::int64_t max_keys = 0;
+};
+
+struct JoinNode : torch::autograd::Node {
+  variable_list apply(variable_list&& gradients) override {
+    const at::NoGradGuard no_grad;
+    const auto part = [&](std::size_t input, const at::Tensor& places, at::ScalarType type) {
+      return task_should_compute_output(input) ? gradients[0].index_select(0, places).to(type) : at::Tensor();
+    };
+    return {part(0, extra_places, extra_type), part(1, own_places, gradients[0].scalar_type())};
+  }
+  at::Tensor extra_places;
+  at::Tensor own_places;
+  at::ScalarType extra_type = at::kFloat;
+};
+
+// `extra` [rows, width] and `own` [tokens, width] in one tensor of own's type, each row at its place.
+at::Tensor join(const at::Tensor& extra, const at::Tensor& own, const at::Tensor& extra_places,
+                const at::Tensor& own_places) {
+  at::Tensor joined;
+  {
+    const at::NoGradGuard no_grad;
+    joined = at::empty({extra.size(0) + own.size(0), own.size(1)}, own.options());
+    joined.index_copy_(0, extra_places, extra.to(own.scalar_type())).index_copy_(0, own_places, own);
+  }
+  if (!recording() || !(extra.requires_grad() || own.requires_grad())) return joined;
+  auto node = std::make_shared<JoinNode>();
+  node->extra_places = extra_places;
+  node->own_places = own_places;
+  node->extra_type = extra.scalar_type();
+  return with_history(joined, node, extra, own);
+}
+
+Keys keys_of(const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch, const KeysAndValues& extra) {
+  if (!extra.keys.defined()) return {key, value, batch.offsets, batch.max_length};
+  const std::int64_t examples = batch.examples();
+  const std::int64_t count = extra.keys.size(1);
+  const auto begins = at::arange(examples + 1, at::kLong) * count;
+  const auto offsets = batch.offsets + begins;
+  const auto extra_places =
+      (offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}).to(key.device());
+  // Rows of no example stay at the end.
+  const auto lengths = at::cat({batch.offsets.diff(), at::full({1}, batch.tokens() - batch.used_tokens(), at::kLong)});
+  const auto shift = at::cat({begins.slice(0, 1), begins.slice(0, examples)});
+  const auto own_places =
+      (at::arange(batch.tokens(), at::kLong) + at::repeat_interleave(shift, lengths)).to(key.device());
+  const auto rows = [&](const at::Tensor& added) { return added.reshape({examples * count, key.size(1)}); };
+  return {join(rows(extra.keys), key, extra_places, own_places),
+          join(rows(extra.values), value, extra_places, own_places), offsets, batch.max_length + count};
+}
+
 template <typename Real, typename Stored>
-kernels::Attention<Real, Stored> arguments(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                                           const at::Tensor& offsets, std::int64_t heads, std::int64_t max_length,
-                                           const kernels::Dropout& dropout) {
+kernels::Attention<Real, Stored> arguments(const at::Tensor& query, const Keys& keys, const at::Tensor& offsets,
+                                           std::int64_t heads, const kernels::Dropout& dropout) {
   kernels::Attention<Real, Stored> a{};
   a.query = kernels::stored_data<Stored>(query);
-  a.key = kernels::stored_data<Stored>(key);
-  a.value = kernels::stored_data<Stored>(value);
+  a.key = kernels::stored_data<Stored>(keys.key);
+  a.value = kernels::stored_data<Stored>(keys.value);
   a.stride = query.size(1);
   a.offsets = offsets.const_data_ptr<std::int64_t>();
+  a.key_offsets = keys.offsets.const_data_ptr<std::int64_t>();
   a.heads = heads;
   a.size = query.size(1) / heads;
-  a.max_length = max_length;
+  a.max_keys = keys.max_keys;
   a.scale = static_cast<Real>(1 / std::sqrt(static_cast<double>(a.size)));
   a.dropout = dropout;
   return a;
@@ -41,10 +97,10 @@ struct AttentionNode : torch::autograd::Node {
     const at::NoGradGuard no_grad;
     const auto upstream = gradients[0].contiguous();
     auto query_gradient = rows_like(query, offsets);
-    auto key_gradient = rows_like(query, offsets);
-    auto value_gradient = rows_like(query, offsets);
+    auto key_gradient = rows_like(keys.key, keys.offsets);
+    auto value_gradient = rows_like(keys.key, keys.offsets);
     kernels::for_stored_type(upstream, [&]<typename Real, typename Stored>() {
-      auto a = arguments<Real, Stored>(query, key, value, offsets, heads, max_length, dropout);
+      auto a = arguments<Real, Stored>(query, keys, offsets, heads, dropout);
       a.output = kernels::mutable_stored_data<Stored>(output);
       a.log_sum = log_sum.mutable_data_ptr<Real>();
       a.output_gradient = kernels::stored_data<Stored>(upstream);
@@ -60,28 +116,46 @@ struct AttentionNode : torch::autograd::Node {
   }
 
   void release_variables() override {
-    for (auto* tensor : {&query, &key, &value, &output, &log_sum}) tensor->reset();
+    for (auto* tensor : {&query, &keys.key, &keys.value, &output, &log_sum}) tensor->reset();
   }
 
-  at::Tensor query, key, value, offsets, output, log_sum;
+  at::Tensor query, offsets, output, log_sum;
+  Keys keys;
   std::int64_t heads = 0;
-  std::int64_t max_length = 0;
   kernels::Dropout dropout;
 };
+
+// [tokens, heads * size] -> [examples, heads, longest, size], zero where an example has ended.
+at::Tensor padded(const at::Tensor& packed, const at::Tensor& valid, std::int64_t heads) {
+  const std::int64_t examples = valid.size(0);
+  const std::int64_t longest = valid.size(1);
+  const auto place = valid.view({-1}).nonzero().squeeze(1);
+  return at::zeros({examples * longest, packed.size(1)}, packed.options())
+      .index_copy(0, place, packed.slice(0, 0, place.size(0)))
+      .view({examples, longest, heads, packed.size(1) / heads})
+      .transpose(1, 2);
+}
+
+// [sequences, longest] bool: whether a sequence has a token there.
+at::Tensor valid_places(const at::Tensor& offsets, std::int64_t longest, at::Device device) {
+  const auto lengths = offsets.diff();
+  return (at::arange(longest, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(device);
+}
 
 }  // namespace
 
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch,
-                     std::int64_t heads, const kernels::Dropout& dropout) {
-  if (!query.is_cpu()) return padded_attention(query, key, value, batch, heads, dropout);
-  const bool needed = recording() && (query.requires_grad() || key.requires_grad() || value.requires_grad());
+                     std::int64_t heads, const kernels::Dropout& dropout, const KeysAndValues& extra) {
+  if (!query.is_cpu()) return padded_attention(query, key, value, batch, heads, dropout, extra);
+  const Keys keys = keys_of(key, value, batch, extra);
+  const bool needed =
+      recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
   auto node = needed ? std::make_shared<AttentionNode>() : nullptr;
   at::Tensor output;
   {
     const at::NoGradGuard no_grad;
     const auto plain_query = query.contiguous();
-    const auto plain_key = key.contiguous();
-    const auto plain_value = value.contiguous();
+    const Keys plain_keys{keys.key.contiguous(), keys.value.contiguous(), keys.offsets, keys.max_keys};
     output = rows_like(plain_query, batch.offsets);
     at::Tensor log_sum;
     if (needed) {
@@ -89,8 +163,7 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
       log_sum = at::empty({query.size(0), heads}, query.options().dtype(real));
     }
     kernels::for_stored_type(plain_query, [&]<typename Real, typename Stored>() {
-      auto a =
-          arguments<Real, Stored>(plain_query, plain_key, plain_value, batch.offsets, heads, batch.max_length, dropout);
+      auto a = arguments<Real, Stored>(plain_query, plain_keys, batch.offsets, heads, dropout);
       a.output = kernels::mutable_stored_data<Stored>(output);
       if (needed) a.log_sum = log_sum.mutable_data_ptr<Real>();
       at::parallel_for(0, batch.examples() * heads, 1, [&](std::int64_t first, std::int64_t last) {
@@ -99,38 +172,30 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
     });
     if (needed) {
       node->query = plain_query.detach();
-      node->key = plain_key.detach();
-      node->value = plain_value.detach();
+      node->keys = {plain_keys.key.detach(), plain_keys.value.detach(), keys.offsets, keys.max_keys};
       node->output = output.detach();
       node->log_sum = log_sum;
       node->offsets = batch.offsets;
       node->heads = heads;
-      node->max_length = batch.max_length;
       node->dropout = dropout;
     }
   }
-  return needed ? with_history(output, node, query, key, value) : output;
+  return needed ? with_history(output, node, query, keys.key, keys.value) : output;
 }
 
 at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                            const TokenBatch& batch, std::int64_t heads, const kernels::Dropout& dropout) {
-  const std::int64_t examples = batch.examples();
-  const std::int64_t size = query.size(1) / heads;
-  const auto lengths = batch.offsets.diff();
-  const auto valid =
-      (at::arange(batch.max_length, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(query.device());
-  // Where each token of the packed batch stands in the padded one.
-  const auto place = valid.view({-1}).nonzero().squeeze(1);
-  const auto padded = [&](const at::Tensor& packed) {
-    return at::zeros({examples * batch.max_length, heads * size}, packed.options())
-        .index_copy(0, place, packed.slice(0, 0, batch.used_tokens()))
-        .view({examples, batch.max_length, heads, size})
-        .transpose(1, 2);
-  };
-  const auto mask = valid.view({examples, 1, 1, batch.max_length});
-  const auto output =
-      at::scaled_dot_product_attention(padded(query), padded(key), padded(value), mask, dropout.probability);
-  const auto rows = output.transpose(1, 2).reshape({examples * batch.max_length, heads * size}).index_select(0, place);
+                            const TokenBatch& batch, std::int64_t heads, const kernels::Dropout& dropout,
+                            const KeysAndValues& extra) {
+  const Keys keys = keys_of(key, value, batch, extra);
+  const auto valid_queries = valid_places(batch.offsets, batch.max_length, query.device());
+  const auto valid_keys = valid_places(keys.offsets, keys.max_keys, query.device());
+  const auto mask = valid_keys.view({batch.examples(), 1, 1, keys.max_keys});
+  const auto output = at::scaled_dot_product_attention(
+      padded(query, valid_queries, heads), padded(keys.key, valid_keys, heads), padded(keys.value, valid_keys, heads),
+      mask, dropout.probability);
+  const auto rows = output.transpose(1, 2)
+                        .reshape({batch.examples() * batch.max_length, query.size(1)})
+                        .index_select(0, valid_queries.view({-1}).nonzero().squeeze(1));
   return at::constant_pad_nd(rows, {0, 0, 0, batch.tokens() - batch.used_tokens()});
 }
 

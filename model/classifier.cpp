@@ -11,12 +11,16 @@
 namespace dtrain::model {
 
 Classifier::Classifier(EncoderConfig config, Pooling pooling, std::int64_t classes)
-    : pooler(family(config.model_type).prefix + "pooler.dense", config.hidden_size, config.hidden_size),
-      classifier("classifier", config.hidden_size, classes),
+    : dense(family(config.model_type).head.dense, config.hidden_size, config.hidden_size),
+      dense_is_head(!family(config.model_type).head.dense_is_pretrained),
+      classifier(family(config.model_type).head.classifier, config.hidden_size, classes),
       config_(std::move(config)),
+      head_(family(config_.model_type).head),
       pooling_(pooling),
       classes_(classes),
-      encoder_(family(config_.model_type).make_encoder(config_)) {}
+      encoder_(config_, family(config_.model_type).modules) {}
+
+bool Classifier::uses_dense() const { return !head_.dense_is_pretrained || pooling_ == Pooling::pooler; }
 
 at::Tensor Classifier::forward(const TokenBatch& batch, ForwardContext& context) {
   return head(run_stages(0, head_stage(), {}, batch, context), context);
@@ -36,11 +40,14 @@ at::Tensor Classifier::forward_from(int stage, const at::Tensor& features, const
 
 at::Tensor Classifier::run_stages(int first, int last, at::Tensor hidden, const TokenBatch& batch,
                                   ForwardContext& context) {
+  const TokenBatch seen = encoder_.seen(batch);
+  context.batch = &seen;
   for (int stage = first; stage < last; ++stage) {
     context.enter_stage(stage);
-    hidden = stage == 0 ? encoder_->embed(batch, context) : encoder_->run_layer(stage - 1, hidden, batch, context);
+    hidden = stage == 0 ? encoder_.embed(seen, context) : encoder_.layer(stage - 1).forward(hidden, seen, context);
   }
-  return last == head_stage() ? select(hidden, batch) : hidden;
+  context.batch = nullptr;
+  return last == head_stage() ? select(hidden, seen) : hidden;
 }
 
 at::Tensor Classifier::select(const at::Tensor& hidden, const TokenBatch& batch) const {
@@ -49,9 +56,16 @@ at::Tensor Classifier::select(const at::Tensor& hidden, const TokenBatch& batch)
 
 at::Tensor Classifier::head(const at::Tensor& selected, ForwardContext& context) {
   context.enter_stage(head_stage());
-  auto pooled = pooling_ == Pooling::pooler ? at::tanh(pooler.forward(selected, context)) : selected;
-  pooled = dropout(pooled, context.next_dropout(config_.classifier_dropout));
-  const auto logits = classifier.forward(pooled, context);
+  const auto dropped = [&](const at::Tensor& input) {
+    return dropout(input, context.next_dropout(config_.classifier_dropout));
+  };
+  auto pooled = selected;
+  if (uses_dense()) {
+    if (head_.dropout_before_dense) pooled = dropped(pooled);
+    pooled = dense.forward(pooled, context);
+    pooled = head_.activation == "relu" ? at::relu(pooled) : at::tanh(pooled);
+  }
+  const auto logits = classifier.forward(dropped(pooled), context);
   return logits.scalar_type() == at::kBFloat16 ? logits.to(at::kFloat) : logits;
 }
 
@@ -65,24 +79,22 @@ int Classifier::first_trainable_stage() {
 }
 
 std::vector<Parameter*> Classifier::stage_parameters(int stage) {
-  if (stage == 0) return encoder_->embedding_parameters();
   std::vector<Parameter*> parameters;
-  std::vector<Linear*> linears;
-  if (stage == head_stage()) {
-    if (pooling_ == Pooling::pooler) {
-      parameters = {&pooler.weight, &pooler.bias};
-      linears = {&pooler};
-    }
-    parameters.insert(parameters.end(), {&classifier.weight, &classifier.bias});
-    linears.push_back(&classifier);
+  const auto add = [&](const std::vector<Parameter*>& more) {
+    parameters.insert(parameters.end(), more.begin(), more.end());
+  };
+  if (stage == 0) {
+    add(encoder_.embedding_parameters());
+    if (encoder_.embedding_slot) add(encoder_.embedding_slot->parameters());
+  } else if (stage < head_stage()) {
+    add(encoder_.layer(stage - 1).own_parameters());
+    add(encoder_.layer(stage - 1).added_parameters());
   } else {
-    parameters = encoder_->layer_parameters(stage - 1);
-    linears = encoder_->layer_linears(stage - 1);
-  }
-  for (const Linear* linear : linears) {
-    if (linear->slot == nullptr) continue;
-    const auto added = linear->slot->parameters();
-    parameters.insert(parameters.end(), added.begin(), added.end());
+    if (uses_dense()) {
+      add({&dense.weight, &dense.bias});
+      if (dense.slot) add(dense.slot->parameters());
+    }
+    add({&classifier.weight, &classifier.bias});
   }
   return parameters;
 }
@@ -97,23 +109,23 @@ std::vector<Parameter*> Classifier::parameters() {
 }
 
 std::vector<Parameter*> Classifier::stored_parameters() {
-  auto stored = encoder_->embedding_parameters();
-  for (int layer = 0; layer < encoder_->layers(); ++layer) {
-    const auto parameters = encoder_->layer_parameters(layer);
+  auto stored = encoder_.embedding_parameters();
+  for (int layer = 0; layer < encoder_.layers(); ++layer) {
+    const auto parameters = encoder_.layer(layer).own_parameters();
     stored.insert(stored.end(), parameters.begin(), parameters.end());
   }
-  if (pooler.weight.value().defined()) stored.insert(stored.end(), {&pooler.weight, &pooler.bias});
+  if (dense.weight.value().defined()) stored.insert(stored.end(), {&dense.weight, &dense.bias});
   stored.insert(stored.end(), {&classifier.weight, &classifier.bias});
   return stored;
 }
 
 std::vector<Linear*> Classifier::linears() {
   std::vector<Linear*> all;
-  for (int layer = 0; layer < encoder_->layers(); ++layer) {
-    const auto linears = encoder_->layer_linears(layer);
+  for (int layer = 0; layer < encoder_.layers(); ++layer) {
+    const auto linears = encoder_.layer(layer).linears();
     all.insert(all.end(), linears.begin(), linears.end());
   }
-  if (pooling_ == Pooling::pooler && !pooler_is_new) all.push_back(&pooler);
+  if (uses_dense() && !dense_is_head) all.push_back(&dense);
   return all;
 }
 

@@ -3,16 +3,16 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "model/encoder.h"
 #include "model/encoder_config.h"
+#include "model/registry.h"
 
 namespace dtrain::model {
 
-/// An encoder, a pooling, and a linear map to the classes: transformers' ...ForSequenceClassification.
+/// An encoder, a pooling, and a head to the classes: transformers' ...ForSequenceClassification.
 ///
 /// It runs in stages: 0 the embeddings, 1..L the layers, L + 1 the head (after selecting or averaging the tokens, which
 /// has no parameters and belongs to what is before it). What is below the first stage that trains can run once and be
@@ -30,30 +30,33 @@ class Classifier {
   /// Logits from what run_prefix returned for `stage`.
   at::Tensor forward_from(int stage, const at::Tensor& features, const TokenBatch& batch, ForwardContext& context);
 
-  int stages() const { return encoder_->layers() + 2; }
-  int head_stage() const { return encoder_->layers() + 1; }
+  int stages() const { return encoder_.layers() + 2; }
+  int head_stage() const { return encoder_.layers() + 1; }
   /// The first stage with a trainable parameter; head_stage() when none trains.
   int first_trainable_stage();
 
   const EncoderConfig& config() const { return config_; }
   Pooling pooling() const { return pooling_; }
   std::int64_t classes() const { return classes_; }
-  Encoder& encoder() { return *encoder_; }
+  Encoder& encoder() { return encoder_; }
 
   /// All that the forward pass uses, slots included, in the order of the Hugging Face model.
   std::vector<Parameter*> parameters();
   /// Those of one stage.
   std::vector<Parameter*> stage_parameters(int stage);
-  /// All that a Hugging Face directory holds: without slots, and with the pooler where it is loaded but not used.
+  /// What the pretrained checkpoint and the head hold, in the order of the Hugging Face model: all that a Hugging Face directory holds: without slots, and with the pooler where it is loaded but not used.
   std::vector<Parameter*> stored_parameters();
-  /// Every pretrained linear map below the classifier, in order: the encoder's, and the pooler where it is used.
+  /// Every pretrained linear map, in order: the encoder's, and BERT's pooler where it is used.
   std::vector<Linear*> linears();
+  /// Whether the head computes with `dense`.
+  bool uses_dense() const;
 
-  /// BERT's pooler; undefined values where the checkpoint has none and the pooling needs none.
-  Linear pooler;
-  /// The checkpoint has no pooler, but the pooling needs one: it was drawn anew, and is part of the head, as the
-  /// classifier is: every method trains it and saves it.
-  bool pooler_is_new = false;
+  /// BERT's pooler, or the first map of a head of two (HeadModules); undefined values where the checkpoint has none and
+  /// the pooling needs none.
+  Linear dense;
+  /// `dense` is part of the head, as `classifier` is: every method trains it and saves it. So in a family that says so,
+  /// and for a pooler that the checkpoint did not have and that was drawn anew.
+  bool dense_is_head = false;
   Linear classifier;
 
  private:
@@ -62,9 +65,10 @@ class Classifier {
   at::Tensor head(const at::Tensor& selected, ForwardContext& context);
 
   EncoderConfig config_;
+  const HeadModules& head_;
   Pooling pooling_;
   std::int64_t classes_;
-  std::unique_ptr<Encoder> encoder_;
+  Encoder encoder_;
 };
 
 }  // namespace dtrain::model

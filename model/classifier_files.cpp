@@ -18,47 +18,60 @@ void draw(Linear& linear, double deviation, at::Generator& generator) {
   linear.bias.set_value(at::zeros({linear.out_features()}));
 }
 
+// The name under which a checkpoint holds a tensor: a bare encoder's lack the prefix, and BERT's oldest call a norm's
+// weight and bias gamma and beta. The first of these that is there, else the name.
+std::string find_name(const SafetensorsModel& file, const std::string& name, const std::string& prefix) {
+  for (const auto& [now, before] : {std::pair("", ""), std::pair(".weight", ".gamma"), std::pair(".bias", ".beta")}) {
+    if (!name.ends_with(now)) continue;
+    const std::string known = name.substr(0, name.size() - std::string(now).size()) + before;
+    if (file.contains(known)) return known;
+    if (known.starts_with(prefix) && file.contains(known.substr(prefix.size()))) return known.substr(prefix.size());
+  }
+  return name;
+}
+
 }  // namespace
 
 std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   const EncoderConfig config = read_encoder_config(options.directory);
+  const Family& kind = family(config.model_type);
+  const Pooling pooling = options.pooling.value_or(config.pooling);
+  if (pooling == Pooling::pooler && !kind.head.dense_is_pretrained) {
+    throw UsageError(fmt::format("{}: a {} model has no pooler; expected --pooling cls or mean",
+                                 options.directory.string(), config.model_type));
+  }
   const std::int64_t classes = options.trained_head ? static_cast<std::int64_t>(config.labels.size()) : options.classes;
-  auto model = std::make_unique<Classifier>(config, options.pooling.value_or(config.pooling), classes);
+  auto model = std::make_unique<Classifier>(config, pooling, classes);
   const SafetensorsModel file(options.directory);
-  const std::string prefix = family(config.model_type).prefix;
-  const auto read = [&](Parameter& parameter, at::IntArrayRef shape) {
-    const bool bare = !file.contains(parameter.name()) && parameter.name().starts_with(prefix);
-    parameter.set_value(file.float_tensor(bare ? parameter.name().substr(prefix.size()) : parameter.name(), shape));
+  const auto name_in_file = [&](const Parameter& parameter) { return find_name(file, parameter.name(), kind.prefix); };
+  const auto read = [&](Parameter& parameter) {
+    parameter.set_value(file.float_tensor(name_in_file(parameter), parameter.shape()));
   };
-
-  const auto shapes = model->encoder().shapes();
-  std::size_t next = 0;
-  for (Parameter* parameter : model->encoder().embedding_parameters()) read(*parameter, shapes[next++]);
+  const auto read_linear = [&](Linear& linear) {
+    read(linear.weight);
+    read(linear.bias);
+  };
+  for (Parameter* parameter : model->encoder().embedding_parameters()) read(*parameter);
   for (int layer = 0; layer < model->encoder().layers(); ++layer) {
-    for (Parameter* parameter : model->encoder().layer_parameters(layer)) read(*parameter, shapes[next++]);
+    for (Parameter* parameter : model->encoder().layer(layer).own_parameters()) read(*parameter);
   }
   auto generator = at::detail::createCPUGenerator(options.head_seed);
-  const auto read_linear = [&](Linear& linear) {
-    read(linear.weight, {linear.out_features(), linear.in_features()});
-    read(linear.bias, {linear.out_features()});
-  };
-  const std::string pooler = model->pooler.weight.name();
-  if (file.contains(pooler) || file.contains(pooler.substr(prefix.size()))) {
-    read_linear(model->pooler);
-  } else if (model->pooling() == Pooling::pooler) {
+  const bool dense_is_there = file.contains(name_in_file(model->dense.weight));
+  if (dense_is_there && (options.trained_head || !model->dense_is_head)) {
+    read_linear(model->dense);
+  } else if (model->uses_dense()) {
     if (options.trained_head) {
-      throw InputError(fmt::format("{}: tensor '{}' is missing, and this classifier pools with it",
-                                   options.directory.string(), pooler));
+      throw InputError(fmt::format("{}: tensor '{}' is missing, and this classifier computes with it",
+                                   options.directory.string(), model->dense.weight.name()));
     }
-    draw(model->pooler, config.initializer_range, generator);
-    model->pooler_is_new = true;
+    draw(model->dense, config.initializer_range, generator);
+    model->dense_is_head = true;
   }
   if (options.trained_head) {
     if (!file.contains(model->classifier.weight.name())) {
       throw InputError(
-          fmt::format("{}: tensor 'classifier.weight' is missing; expected a classifier that was trained, "
-                      "found a bare encoder",
-                      options.directory.string()));
+          fmt::format("{}: tensor '{}' is missing; expected a classifier that was trained, found a bare encoder",
+                      options.directory.string(), model->classifier.weight.name()));
     }
     read_linear(model->classifier);
   } else {

@@ -2,34 +2,62 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
+#include "model/encoder_config.h"
+#include "model/encoder_layer.h"
 #include "model/forward_context.h"
-#include "model/linear.h"
+#include "model/norm.h"
 #include "model/parameter.h"
+#include "model/slots.h"
 #include "model/token_batch.h"
 
 namespace dtrain::model {
 
-/// A pretrained encoder of one family. Values of its parameters are undefined until they are loaded.
+/// The paths of an encoder's modules, as a family of Hugging Face models calls them.
+struct EncoderModules {
+  std::string word_embeddings;
+  std::string position_embeddings;
+  /// Empty where the family tells no segments apart.
+  std::string token_type_embeddings;
+  std::string embedding_norm;
+  /// Before the layer's number; LayerModules' begin with a dot.
+  std::string layer;
+  LayerModules layer_modules;
+};
+
+/// A pretrained post-norm Transformer encoder: BERT's (Devlin et al., 2019) and those that share its computation, which
+/// differ in names and in their embeddings. Values of its parameters are undefined until they are loaded.
 class Encoder {
  public:
-  virtual ~Encoder() = default;
+  Encoder(const EncoderConfig& config, const EncoderModules& modules);
 
-  virtual int layers() const = 0;
-  /// -> [tokens, hidden].
-  virtual at::Tensor embed(const TokenBatch& batch, ForwardContext& context) = 0;
-  /// [tokens, hidden] -> [tokens, hidden]; `layer` from 0.
-  virtual at::Tensor run_layer(int layer, const at::Tensor& hidden, const TokenBatch& batch,
-                               ForwardContext& context) = 0;
+  int layers() const { return static_cast<int>(layers_.size()); }
+  EncoderLayer& layer(int index) { return *layers_[static_cast<std::size_t>(index)]; }
 
-  /// What has a slot, in the order of the Hugging Face model's modules.
-  virtual std::vector<Linear*> layer_linears(int layer) = 0;
-  virtual std::vector<Parameter*> embedding_parameters() = 0;
-  /// Without the slots'.
-  virtual std::vector<Parameter*> layer_parameters(int layer) = 0;
-  /// The shape each parameter must have, in the order of `embedding_parameters` and then of the layers'.
-  virtual std::vector<std::vector<std::int64_t>> shapes() const = 0;
+  /// The batch as the encoder sees it: with the virtual tokens of the embedding slot, if there is one.
+  TokenBatch seen(const TokenBatch& batch) const;
+  /// Of what `seen` returned -> [tokens, hidden].
+  at::Tensor embed(const TokenBatch& batch, ForwardContext& context);
+
+  /// The word, position and type embeddings and their norm, without the slot's.
+  std::vector<Parameter*> embedding_parameters();
+  LayerNorm& embedding_norm() { return norm_; }
+
+  std::unique_ptr<EmbeddingSlot> embedding_slot;
+  /// Added to every position: what keys of a method's own (prefix tuning) stand before the text take up.
+  std::int64_t position_shift = 0;
+
+ private:
+  EncoderConfig config_;
+  Parameter words_;
+  Parameter positions_;
+  std::optional<Parameter> types_;
+  LayerNorm norm_;
+  std::vector<std::unique_ptr<EncoderLayer>> layers_;
 };
 
 }  // namespace dtrain::model

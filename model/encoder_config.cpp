@@ -8,6 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "model/config_reader.h"
 #include "model/registry.h"
 
 namespace dtrain::model {
@@ -28,40 +29,7 @@ json parse(const std::filesystem::path& path) {
   return document;
 }
 
-class Reader {
- public:
-  Reader(const json& document, std::filesystem::path path) : document_(document), path_(std::move(path)) {}
-
-  std::int64_t positive(const char* key) const {
-    const auto found = document_.find(key);
-    if (found == document_.end() || !found->is_number_integer() || found->get<std::int64_t>() <= 0) {
-      throw InputError(fmt::format("{}: '{}' must be a positive integer, found {}", path_.string(), key,
-                                   found == document_.end() ? "nothing" : found->dump()));
-    }
-    return found->get<std::int64_t>();
-  }
-
-  double number(const char* key, double fallback, double lowest, double below) const {
-    const auto found = document_.find(key);
-    if (found == document_.end() || found->is_null()) return fallback;
-    if (!found->is_number() || found->get<double>() < lowest || found->get<double>() >= below) {
-      throw InputError(fmt::format("{}: '{}' must be a number from {} to below {}, found {}", path_.string(), key,
-                                   lowest, below, found->dump()));
-    }
-    return found->get<double>();
-  }
-
-  std::string text(const char* key, const std::string& fallback) const {
-    const auto found = document_.find(key);
-    return found != document_.end() && found->is_string() ? found->get<std::string>() : fallback;
-  }
-
- private:
-  const json& document_;
-  std::filesystem::path path_;
-};
-
-Pooling default_pooling(const std::filesystem::path& directory, const json& document) {
+Pooling default_pooling(const std::filesystem::path& directory, const json& document, Pooling of_architecture) {
   if (document.contains("dtrain_pooling")) {
     const json& name = document["dtrain_pooling"];
     for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
@@ -71,7 +39,7 @@ Pooling default_pooling(const std::filesystem::path& directory, const json& docu
                                  (directory / "config.json").string(), name.dump()));
   }
   const auto path = directory / "1_Pooling" / "config.json";
-  if (!std::filesystem::exists(path)) return Pooling::pooler;
+  if (!std::filesystem::exists(path)) return of_architecture;
   const json pooling = parse(path);
   const auto chosen = [&](const char* key) { return pooling.contains(key) && pooling[key] == true; };
   if (chosen("pooling_mode_mean_tokens")) return Pooling::mean;
@@ -120,7 +88,7 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
   }
   EncoderConfig config;
   config.json = parse(path);
-  const Reader reader(config.json, path);
+  const ConfigReader reader(config.json, path);
   config.model_type = reader.text("model_type", "");
   const auto supported = supported_model_types();
   if (std::find(supported.begin(), supported.end(), config.model_type) == supported.end()) {
@@ -128,34 +96,10 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
                                  config.model_type, fmt::join(supported, ", "),
                                  did_you_mean(config.model_type, supported)));
   }
-  config.hidden_size = reader.positive("hidden_size");
-  config.layers = reader.positive("num_hidden_layers");
-  config.heads = reader.positive("num_attention_heads");
-  config.intermediate_size = reader.positive("intermediate_size");
-  config.vocabulary_size = reader.positive("vocab_size");
-  config.max_positions = reader.positive("max_position_embeddings");
-  config.token_types = reader.positive("type_vocab_size");
-  if (config.hidden_size % config.heads != 0) {
-    throw InputError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", path.string(),
-                                 config.hidden_size, config.heads));
-  }
-  config.hidden_dropout = reader.number("hidden_dropout_prob", 0.1, 0, 1);
-  config.attention_dropout = reader.number("attention_probs_dropout_prob", 0.1, 0, 1);
-  config.classifier_dropout = reader.number("classifier_dropout", config.hidden_dropout, 0, 1);
-  config.layer_norm_epsilon = reader.number("layer_norm_eps", 1e-12, 0, 1);
-  config.initializer_range = reader.number("initializer_range", 0.02, 0, 1e3);
-  config.activation = reader.text("hidden_act", "gelu");
-  const std::vector<std::string> activations = {"gelu", "gelu_new", "relu"};
-  if (std::find(activations.begin(), activations.end(), config.activation) == activations.end()) {
-    throw InputError(fmt::format("{}: hidden_act '{}' is not supported; supported are: {}", path.string(),
-                                 config.activation, fmt::join(activations, ", ")));
-  }
-  const std::string positions = reader.text("position_embedding_type", "absolute");
-  if (positions != "absolute") {
-    throw InputError(fmt::format("{}: position_embedding_type '{}' is not supported; expected 'absolute'",
-                                 path.string(), positions));
-  }
-  config.pooling = default_pooling(model_directory, config.json);
+  const Family& kind = family(config.model_type);
+  kind.read_config(reader, config);
+  config.pooling =
+      default_pooling(model_directory, config.json, kind.head.dense_is_pretrained ? Pooling::pooler : Pooling::cls);
   config.labels = label_names(config.json, path);
   return config;
 }

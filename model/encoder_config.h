@@ -13,15 +13,19 @@ namespace dtrain::model {
 
 /// The shape of a pretrained encoder, from a Hugging Face config.json.
 struct EncoderConfig {
-  std::string model_type;  // "bert"
+  std::string model_type;  // "bert", "roberta", ...
   std::int64_t hidden_size = 768;
   std::int64_t layers = 12;
   std::int64_t heads = 12;
   std::int64_t intermediate_size = 3072;
   std::int64_t vocabulary_size = 30522;
   std::int64_t max_positions = 512;
-  std::int64_t token_types = 2;
+  /// Of the first token: RoBERTa counts on from its padding token's id.
+  std::int64_t first_position = 0;
+  std::int64_t token_types = 2;  // 0: the family has none
   double hidden_dropout = 0.1;
+  /// After the self-attention's output map; DistilBERT has none there.
+  double attention_output_dropout = 0.1;
   double attention_dropout = 0.1;
   double classifier_dropout = 0.1;
   double layer_norm_epsilon = 1e-12;
@@ -30,11 +34,16 @@ struct EncoderConfig {
   /// How this model pools where the user does not choose: sentence-transformers' 1_Pooling/config.json, what dtrain
   /// wrote at an export, else the architecture's own.
   Pooling pooling = Pooling::pooler;
+  /// The most tokens of an example.
+  std::int64_t max_tokens() const { return max_positions - first_position; }
   /// The class names of a classifier checkpoint (id2label); empty for a bare encoder.
   std::vector<std::string> labels;
   /// The whole file, for keys that dtrain keeps without reading.
   nlohmann::json json;
 };
+
+/// What Encoder can compute.
+inline const std::vector<std::string> kActivations = {"gelu", "gelu_new", "relu"};
 
 /// Reads config.json of a model directory. Throws InputError naming the file and the key: what was expected and found;
 /// an architecture that is not supported is refused with the list of those that are.

@@ -8,6 +8,8 @@
 
 namespace dtrain::model {
 
+struct TokenBatch;
+
 /// Names the random numbers of one forward pass: the same three numbers give the same masks on any number of ranks.
 struct DropoutStream {
   std::uint64_t seed = 0;
@@ -33,6 +35,8 @@ class ForwardContext {
   /// The type of matrix products: bfloat16 (accumulated in float; activations between a product and the next norm stay
   /// so), or float for the type that the parameters have.
   at::ScalarType product_type = at::kFloat;
+  /// The examples that the tokens of a stage belong to; null in the head, which has a row for each.
+  const TokenBatch* batch = nullptr;
 
  private:
   bool training_ = false;

@@ -73,10 +73,8 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, a
   return with_history(output, node, input, addend);
 }
 
-Linear::Linear(std::string path, std::int64_t in, std::int64_t out) : path_(std::move(path)), in_(in), out_(out) {
-  weight.set_name(path_ + ".weight");
-  bias.set_name(path_ + ".bias");
-}
+Linear::Linear(std::string path, std::int64_t in, std::int64_t out)
+    : weight(path + ".weight", {out, in}), bias(path + ".bias", {out}), path_(std::move(path)), in_(in), out_(out) {}
 
 at::Tensor Linear::forward(const at::Tensor& input, ForwardContext& context) {
   return slot ? slot->forward(*this, input, context) : base_forward(input, context);

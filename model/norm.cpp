@@ -86,10 +86,8 @@ struct NormNode : torch::autograd::Node {
 
 }  // namespace
 
-LayerNorm::LayerNorm(const std::string& path, double epsilon) : epsilon_(epsilon) {
-  weight.set_name(path + ".weight");
-  bias.set_name(path + ".bias");
-}
+LayerNorm::LayerNorm(const std::string& path, std::int64_t size, double epsilon)
+    : weight(path + ".weight", {size}), bias(path + ".bias", {size}), path_(path), epsilon_(epsilon) {}
 
 at::Tensor LayerNorm::forward(const at::Tensor& input, const at::Tensor& residual, const kernels::Dropout& mask) {
   if (!input.is_cpu()) {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <string>
 
 #include "model/forward_context.h"
@@ -13,15 +14,18 @@ namespace dtrain::model {
 class LayerNorm {
  public:
   /// `path`: the module's path in the Hugging Face model.
-  LayerNorm(const std::string& path, double epsilon);
+  LayerNorm(const std::string& path, std::int64_t size, double epsilon);
 
   /// [n, hidden], `residual` undefined or alike -> [n, hidden].
   at::Tensor forward(const at::Tensor& input, const at::Tensor& residual, const kernels::Dropout& dropout);
+
+  const std::string& path() const { return path_; }
 
   Parameter weight;  // [hidden]
   Parameter bias;    // [hidden]
 
  private:
+  std::string path_;
   double epsilon_;
 };
 

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace dtrain::model {
 
@@ -16,12 +18,18 @@ namespace dtrain::model {
 class Parameter {
  public:
   Parameter() = default;
-  Parameter(std::string name, at::Tensor value) : name_(std::move(name)), value_(std::move(value)) {}
+  /// Of the model: a value of that shape is to be loaded.
+  Parameter(std::string name, std::vector<std::int64_t> shape) : name_(std::move(name)), shape_(std::move(shape)) {}
+  /// Of a method.
+  Parameter(std::string name, at::Tensor value)
+      : name_(std::move(name)), shape_(value.sizes().vec()), value_(std::move(value)) {}
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
 
   /// Under Hugging Face's name in a `...ForSequenceClassification` model, or PEFT's for what a method adds.
   const std::string& name() const { return name_; }
+  const std::vector<std::int64_t>& shape() const { return shape_; }
+  /// Undefined until it is loaded.
   const at::Tensor& value() const { return value_; }
   /// The value as matrix products take it: itself, or for bfloat16 a copy, kept until the value changes.
   const at::Tensor& product_value(at::ScalarType product_type);
@@ -29,11 +37,13 @@ class Parameter {
   const at::Tensor& gradient() const { return gradient_; }
   bool trainable() const { return trainable_; }
 
-  void set_name(std::string name) { name_ = std::move(name); }
   void set_value(at::Tensor value);
   /// To be called when somebody wrote into the value (the optimiser).
   void value_changed() { product_value_is_current_ = false; }
   void set_trainable(bool trainable) { trainable_ = trainable; }
+  /// On the run's learning rate.
+  double learning_rate_factor() const { return learning_rate_factor_; }
+  void set_learning_rate_factor(double factor) { learning_rate_factor_ = factor; }
 
   /// Copies the value into `value` and continues there, with gradients in `gradient`.
   void bind(const at::Tensor& value, const at::Tensor& gradient);
@@ -66,11 +76,13 @@ class Parameter {
   void contributed();
 
   std::string name_;
+  std::vector<std::int64_t> shape_;
   at::Tensor value_;
   at::Tensor gradient_;
   at::Tensor product_value_;
   bool product_value_is_current_ = false;
   bool trainable_ = false;
+  double learning_rate_factor_ = 1;
   bool written_ = false;
   int expected_ = 0;
 };

@@ -4,13 +4,13 @@
 
 #include "base/error.h"
 #include "model/bert.h"
+#include "model/distilbert.h"
+#include "model/roberta.h"
 
 namespace dtrain::model {
 
 const std::vector<Family>& families() {
-  static const std::vector<Family> all = {
-      {"bert", "bert.", "BertForSequenceClassification", make_bert},
-  };
+  static const std::vector<Family> all = {bert_family(), distilbert_family(), roberta_family()};
   return all;
 }
 

@@ -1,13 +1,27 @@
 #pragma once
 
-#include <memory>
 #include <string>
 #include <vector>
 
+#include "model/config_reader.h"
 #include "model/encoder.h"
 #include "model/encoder_config.h"
 
 namespace dtrain::model {
+
+/// What stands between the pooled vector and the logits in a family's ...ForSequenceClassification: a map with its
+/// activation (BERT's pooler, RoBERTa's classifier.dense, DistilBERT's pre_classifier), then the map to the classes.
+struct HeadModules {
+  std::string dense;
+  /// The module that PEFT's modules_to_save names for `dense`.
+  std::string dense_module;
+  /// "tanh" or "relu".
+  std::string activation;
+  std::string classifier;
+  /// `dense` is pretrained, and only Pooling::pooler uses it; else it is part of the head, whatever the pooling.
+  bool dense_is_pretrained = false;
+  bool dropout_before_dense = false;
+};
 
 /// A model family: what dtrain must know to build, load and save one.
 struct Family {
@@ -17,7 +31,10 @@ struct Family {
   std::string prefix;
   /// config.json's architectures of what dtrain saves.
   std::string classifier_architecture;
-  std::unique_ptr<Encoder> (*make_encoder)(const EncoderConfig&);
+  EncoderModules modules;
+  HeadModules head;
+  /// The sizes, rates and names that config.json holds under this family's keys.
+  void (*read_config)(const ConfigReader& reader, EncoderConfig& config);
 };
 
 /// Every family there is. Adding one: its file pair, a line here, a line in CMakeLists.txt.

@@ -15,11 +15,19 @@ struct TokenBatch {
   at::Tensor positions;  // [tokens] int64: within the example
   at::Tensor offsets;    // [examples + 1] int64, on the CPU: where each example begins
   std::int64_t max_length = 0;
+  /// Places of tokens without an id, the same number in front of each example [examples * count] int64; undefined: none.
+  at::Tensor virtual_places = {};
 
   std::int64_t examples() const { return offsets.size(0) - 1; }
   std::int64_t tokens() const { return ids.size(0); }
   /// Those that belong to an example.
   std::int64_t used_tokens() const { return offsets.const_data_ptr<std::int64_t>()[examples()]; }
 };
+
+/// The number of tokens is rounded up to a multiple of this.
+inline constexpr std::int64_t kTokenMultiple = 16;
+
+/// The same examples, each with `count` virtual tokens of segment 0 in front, whose positions come before the others'.
+TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count);
 
 }  // namespace dtrain::model

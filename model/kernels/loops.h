@@ -23,17 +23,18 @@ struct Dropout {
   double probability = 0;
 };
 
-/// Multi-head self-attention over packed sequences (no padding). One item is one head of one sequence.
+/// Multi-head attention over packed sequences (no padding). One item is one head of one sequence.
 template <typename Real, typename Stored = Real>
 struct Attention {
   const Stored* query;  // [tokens, heads * size]; rows `stride` apart, as key and value
-  const Stored* key;
+  const Stored* key;    // [keys, heads * size], as value
   const Stored* value;
   std::int64_t stride;
-  const std::int64_t* offsets;  // [sequences + 1]
+  const std::int64_t* offsets;      // [sequences + 1]: of the queries
+  const std::int64_t* key_offsets;  // [sequences + 1]: the same, or more keys a sequence
   std::int64_t heads;
-  std::int64_t size;        // of one head
-  std::int64_t max_length;  // of a sequence
+  std::int64_t size;      // of one head
+  std::int64_t max_keys;  // of a sequence, which has as many queries at most
   Real scale;               // of the scores
   Dropout dropout;          // on the probabilities
   Stored* output;           // [tokens, heads * size]
@@ -41,7 +42,7 @@ struct Attention {
   // Backward only:
   const Stored* output_gradient;  // [tokens, heads * size]
   Stored* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below
-  Stored* key_gradient;
+  Stored* key_gradient;           // [keys, heads * size], as the one below
   Stored* value_gradient;
   std::int64_t gradient_stride;
 };

@@ -41,12 +41,24 @@ TEST(Checkpoint, OfAnotherPrecisionIsReadAsFloat) {
   EXPECT_LT(largest_difference(logits_of(reference_directory() / "bfloat16"), expected), 0.2);
 }
 
+TEST(Checkpoint, WithTheFirstNamesOfNormsIsTheSameModel) {
+  EXPECT_TRUE(at::equal(logits_of(reference_directory() / "gamma_beta"), logits_of(reference_directory() / "odd_relu")));
+}
+
+TEST(Checkpoint, OfAFamilyWithoutPoolerIsNotPooledByOne) {
+  for (const char* name : {"distilbert", "roberta"}) {
+    EXPECT_EQ(read_encoder_config(reference_directory() / name).pooling, Pooling::cls);
+    EXPECT_THAT([&] { load_classifier({.directory = reference_directory() / name, .pooling = Pooling::pooler, .classes = 2}); },
+                testing::ThrowsMessage<UsageError>(HasSubstr("has no pooler; expected --pooling cls or mean")));
+  }
+}
+
 TEST(Checkpoint, OfABareEncoderHasTheSameTensorsWithoutPrefix) {
   const auto classifier = load_classifier(
       {.directory = reference_directory() / "bare_with_pooler", .pooling = {}, .classes = 6, .head_seed = 3});
   const SafetensorsFile file(reference_directory() / "bare_with_pooler" / "model.safetensors");
-  EXPECT_FALSE(classifier->pooler_is_new);
-  EXPECT_TRUE(at::equal(classifier->pooler.weight.value(), file.tensor("pooler.dense.weight")));
+  EXPECT_FALSE(classifier->dense_is_head);
+  EXPECT_TRUE(at::equal(classifier->dense.weight.value(), file.tensor("pooler.dense.weight")));
   EXPECT_TRUE(at::equal(classifier->encoder().embedding_parameters()[0]->value(),
                         file.tensor("embeddings.word_embeddings.weight")));
   EXPECT_EQ(classifier->classifier.weight.value().sizes(), (at::IntArrayRef{6, 40}));
@@ -56,9 +68,9 @@ TEST(Checkpoint, GetsTheSameNewHeadFromTheSameSeedAndInConfigsRange) {
   const auto head = [](std::uint64_t seed) {
     const auto classifier =
         load_classifier({.directory = reference_directory() / "bare", .pooling = {}, .classes = 50, .head_seed = seed});
-    EXPECT_TRUE(classifier->pooler_is_new);
+    EXPECT_TRUE(classifier->dense_is_head);
     EXPECT_EQ(classifier->classifier.bias.value().abs().max().item<double>(), 0);
-    return at::cat({classifier->pooler.weight.value(), classifier->classifier.weight.value()});
+    return at::cat({classifier->dense.weight.value(), classifier->classifier.weight.value()});
   };
   EXPECT_TRUE(at::equal(head(1), head(1)));
   EXPECT_FALSE(at::equal(head(1), head(2)));
@@ -119,7 +131,7 @@ TEST_F(ChangedCheckpoint, WithoutAHeadIsNoTrainedClassifier) {
   rewrite([](auto& tensors) { tensors.erase("classifier.weight"); });
   EXPECT_THAT(refusal(), AllOf(HasSubstr("tensor 'classifier.weight' is missing"), HasSubstr("a bare encoder")));
   rewrite([](auto& tensors) { tensors.erase("bert.pooler.dense.weight"); });
-  EXPECT_THAT(refusal(), AllOf(HasSubstr("bert.pooler.dense.weight' is missing"), HasSubstr("pools with it")));
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("bert.pooler.dense.weight' is missing"), HasSubstr("computes with it")));
 }
 
 TEST_F(ChangedCheckpoint, WithoutWeightsSaysWhatIsExpected) {

@@ -20,12 +20,12 @@ def write_case(directory, model, batch, gradient_names=None):
     write_batch(directory, batch)
     tensors = {}
     with torch.no_grad():
-        for pooling in reference.POOLINGS:
+        for pooling in reference.poolings_of(model.config):
             tensors[f"{pooling}.logits32"] = reference.logits(model, batch, pooling)
         with torch.autocast("cpu", torch.bfloat16):
             tensors["mean.logits16"] = reference.logits(model, batch, "mean").float()
     model = model.double()
-    for pooling in reference.POOLINGS:
+    for pooling in reference.poolings_of(model.config):
         model.zero_grad()
         with torch.no_grad():
             tensors[f"{pooling}.logits"] = reference.logits(model, batch, pooling)
@@ -63,8 +63,15 @@ def main(embedded, output):
     BertModel(reference.small_config("odd_relu"), add_pooling_layer=False).save_pretrained(output / "bare")
     BertModel(reference.small_config("odd_relu")).save_pretrained(output / "bare_with_pooler")
 
+    # As BERT's first files name the weights of a norm.
+    model = reference.small_model("odd_relu")
+    model.save_pretrained(output / "gamma_beta")
+    tensors = {name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): value
+               for name, value in model.state_dict().items()}
+    save_file(tensors, output / "gamma_beta" / "model.safetensors", metadata={"format": "pt"})
+
     # One checkpoint of each model family that dtrain has, by its model_type.
-    for model in [reference.small_model("new_gelu")]:
+    for model in [reference.small_model(name) for name in ("new_gelu", "distilbert", "roberta")]:
         model.save_pretrained(output / "families" / model.config.model_type)
 
     # Tensors of every type, for the reader.

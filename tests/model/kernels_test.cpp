@@ -21,11 +21,12 @@ struct AttentionCase {
   std::int64_t heads = 0;
   std::int64_t size = 0;
   Dropout dropout;
-  at::Tensor packed;    // [tokens, 3 * heads * size]: query, key, value side by side
-  at::Tensor upstream;  // [tokens, heads * size]
+  std::int64_t extra = 0;  // keys of a sequence before those of its tokens
+  at::Tensor packed;       // [keys, 3 * heads * size]: query, key, value side by side; as many queries as tokens
+  at::Tensor upstream;     // [tokens, heads * size]
 
   std::int64_t hidden() const { return heads * size; }
-  std::int64_t tokens() const { return packed.size(0); }
+  std::int64_t tokens() const { return upstream.size(0); }
 };
 
 struct AttentionOutcome {
@@ -33,11 +34,13 @@ struct AttentionOutcome {
   at::Tensor gradient;  // of `packed`
 };
 
-AttentionCase random_case(std::vector<std::int64_t> lengths, std::int64_t heads, std::int64_t size, double share) {
-  AttentionCase c{std::move(lengths), heads, size, {1234567, 5, share}, {}, {}};
+AttentionCase random_case(std::vector<std::int64_t> lengths, std::int64_t heads, std::int64_t size, double share,
+                          std::int64_t extra = 0) {
+  AttentionCase c{std::move(lengths), heads, size, {1234567, 5, share}, extra, {}, {}};
   std::int64_t tokens = 0;
   for (const auto length : c.lengths) tokens += length;
-  c.packed = at::randn({tokens, 3 * heads * size}, at::kDouble);
+  const auto keys = tokens + extra * static_cast<std::int64_t>(c.lengths.size());
+  c.packed = at::randn({keys, 3 * heads * size}, at::kDouble);
   c.upstream = at::randn({tokens, heads * size}, at::kDouble);
   return c;
 }
@@ -50,17 +53,21 @@ AttentionOutcome run(const Loops<Real, Stored>& loops, const AttentionCase& c, a
   const auto output = at::empty({c.tokens(), c.hidden()}, stored);
   const auto gradient = at::full_like(packed, 1e30);
   const auto log_sum = at::empty({c.tokens(), c.heads}, real);
+  gradient.slice(0, c.tokens()).slice(1, 0, c.hidden()).zero_();  // no queries there
   std::vector<std::int64_t> offsets{0};
+  std::vector<std::int64_t> key_offsets{0};
   Attention<Real, Stored> a{};
   for (const auto length : c.lengths) {
     offsets.push_back(offsets.back() + length);
-    a.max_length = std::max(a.max_length, length);
+    key_offsets.push_back(key_offsets.back() + length + c.extra);
+    a.max_keys = std::max(a.max_keys, length + c.extra);
   }
   a.query = stored_data<Stored>(packed);
   a.key = a.query + c.hidden();
   a.value = a.key + c.hidden();
   a.stride = a.gradient_stride = 3 * c.hidden();
   a.offsets = offsets.data();
+  a.key_offsets = key_offsets.data();
   a.heads = c.heads;
   a.size = c.size;
   a.scale = static_cast<Real>(1 / std::sqrt(static_cast<double>(c.size)));
@@ -85,11 +92,19 @@ AttentionOutcome reference(const AttentionCase& c) {
   packed.requires_grad_(true);
   std::vector<at::Tensor> outputs;
   std::int64_t begin = 0;
+  std::int64_t first_key = 0;
   for (const auto length : c.lengths) {
-    const auto rows = packed.slice(0, begin, begin + length).view({length, 3, c.heads, c.size}).permute({1, 2, 0, 3});
-    const auto scores = at::matmul(rows[0], rows[1].transpose(1, 2)) / std::sqrt(static_cast<double>(c.size));
-    outputs.push_back(at::matmul(at::softmax(scores, 2), rows[2]).transpose(0, 1).reshape({length, c.hidden()}));
+    const auto heads_of = [&](std::int64_t first, std::int64_t count, int part) {
+      return packed.slice(0, first, first + count).view({count, 3, c.heads, c.size}).select(1, part).transpose(0, 1);
+    };
+    const std::int64_t keys = length + c.extra;
+    const auto scores = at::matmul(heads_of(begin, length, 0), heads_of(first_key, keys, 1).transpose(1, 2)) /
+                        std::sqrt(static_cast<double>(c.size));
+    outputs.push_back(at::matmul(at::softmax(scores, 2), heads_of(first_key, keys, 2))
+                          .transpose(0, 1)
+                          .reshape({length, c.hidden()}));
     begin += length;
+    first_key += keys;
   }
   const auto output = at::cat(outputs);
   torch::autograd::backward({output}, {c.upstream});
@@ -108,9 +123,10 @@ TEST_P(Kernels, ComputeAttentionAndItsGradients) {
   std::vector<std::int64_t> lengths;
   for (std::int64_t length = 1; length <= 40; ++length) lengths.push_back(length);
   for (const auto length : {63, 64, 65, 127, 128, 129, 130}) lengths.push_back(length);
-  for (const std::int64_t size : {16, 20, 32, 64, 1}) {
+  for (const auto& [size, extra] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {16, 0}, {20, 0}, {32, 0}, {64, 0}, {1, 0}, {32, 5}, {20, 30}}) {
     SCOPED_TRACE(size);
-    const auto c = random_case(lengths, 2, size, 0);
+    const auto c = random_case(lengths, 2, size, 0, extra);
     const auto expected = reference(c);
     const auto exact = run(*isa.doubles, c, at::kDouble);
     EXPECT_LT(difference(exact.output, expected.output), 1e-13);

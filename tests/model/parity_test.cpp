@@ -53,13 +53,19 @@ TEST_P(Transformers, ComputesTheSameGradientOfEveryParameter) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Transformers,
+std::string case_name(const testing::TestParamInfo<Transformers::ParamType>& instance) {
+  return std::string(std::get<0>(instance.param)) + "_" + pooling_name(std::get<1>(instance.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Bert, Transformers,
                          testing::Combine(testing::Values("minilm", "odd_relu", "one_type", "new_gelu"),
                                           testing::Values(Pooling::pooler, Pooling::cls, Pooling::mean)),
-                         [](const auto& instance) {
-                           return std::string(std::get<0>(instance.param)) + "_" +
-                                  pooling_name(std::get<1>(instance.param));
-                         });
+                         case_name);
+
+INSTANTIATE_TEST_SUITE_P(WithoutPooler, Transformers,
+                         testing::Combine(testing::Values("distilbert", "distilbert_relu", "roberta", "roberta_gelu"),
+                                          testing::Values(Pooling::cls, Pooling::mean)),
+                         case_name);
 
 TEST(BrainFloat, LogitsAreAsNearToFloatAsThoseOfTransformers) {
   const ReferenceCase reference("minilm");

@@ -1,0 +1,31 @@
+#include "model/token_batch.h"
+
+#include <ATen/ATen.h>
+
+namespace dtrain::model {
+
+TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count) {
+  const std::int64_t examples = batch.examples();
+  const std::int64_t used = batch.used_tokens() + examples * count;
+  const std::int64_t tokens = (used + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
+  const auto device = batch.ids.device();
+  const auto begins = at::arange(examples + 1, at::kLong) * count;
+  TokenBatch longer;
+  longer.offsets = batch.offsets + begins;
+  longer.max_length = batch.max_length + count;
+  longer.virtual_places =
+      (longer.offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}).to(device);
+  const auto places = (at::arange(batch.used_tokens(), at::kLong) +
+                       at::repeat_interleave(begins.slice(0, 1), batch.offsets.diff()))
+                          .to(device);
+  const auto moved = [&](const at::Tensor& rows) {
+    return at::zeros({tokens}, rows.options()).index_copy_(0, places, rows.slice(0, 0, batch.used_tokens()));
+  };
+  longer.ids = moved(batch.ids);
+  longer.types = moved(batch.types);
+  longer.positions = moved(batch.positions + count);
+  longer.positions.index_copy_(0, longer.virtual_places, at::arange(count, batch.positions.options()).repeat({examples}));
+  return longer;
+}
+
+}  // namespace dtrain::model
