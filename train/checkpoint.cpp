@@ -16,6 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+const std::string kCoursePrefix = "course.";
+
 // Complete checkpoints, the newest first.
 std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& directory) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
@@ -48,6 +50,11 @@ Checkpoint read_one(const fs::path& directory) {
   checkpoint.first_moments = file.tensor("first_moments");
   checkpoint.second_moments = file.tensor("second_moments");
   if (file.contains("best_values")) checkpoint.best_values = file.tensor("best_values");
+  for (const std::string& name : file.names()) {
+    if (name.starts_with(kCoursePrefix)) {
+      checkpoint.course.emplace_back(name.substr(kCoursePrefix.size()), file.tensor(name));
+    }
+  }
   return checkpoint;
 }
 
@@ -63,6 +70,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
                                                              {"first_moments", checkpoint.first_moments},
                                                              {"second_moments", checkpoint.second_moments}};
   if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
+  for (const auto& [name, tensor] : checkpoint.course) tensors.emplace_back(kCoursePrefix + name, tensor);
   const nlohmann::json state = {{"schema", 1},
                                 {"step", checkpoint.step},
                                 {"best_step", checkpoint.best_step},

@@ -19,8 +19,7 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
     offsets[i + 1] = offsets[i] + length;
     batch.max_length = std::max(batch.max_length, length);
   }
-  constexpr std::int64_t kTokenMultiple = 16;
-  const std::int64_t tokens = (offsets[count] + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
+  const std::int64_t tokens = (offsets[count] + model::kTokenMultiple - 1) / model::kTokenMultiple * model::kTokenMultiple;
   for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = at::zeros({tokens}, at::kLong);
   auto* ids = batch.ids.mutable_data_ptr<std::int64_t>();
   auto* types = batch.types.mutable_data_ptr<std::int64_t>();

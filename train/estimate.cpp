@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "peft/registry.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -27,28 +28,27 @@ data::TokenDataset spread(const data::TokenDataset& examples, std::int64_t count
   return examples.subset(ids);
 }
 
-}  // namespace
+constexpr std::int64_t kSteps = 3;
 
-Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
-                  const TrainOptions& options, const RunContext& context) {
-  constexpr std::int64_t kSteps = 3;
-  Estimate result;
-  for (const model::Parameter* parameter : classifier.parameters()) result.parameters += parameter->value().numel();
-  reset_peak_memory(context.device);
-  const auto sample = spread(examples, (kSteps + 1) * options.batch_size);
+// What a phase of a run takes.
+struct PhaseCost {
+  double step_seconds = 0;
+  /// The frozen part of one example, where it is run once; else 0.
+  double prefix_example_seconds = 0;
+  std::int64_t trainable_parameters = 0;
+  std::int64_t allreduce_bytes = 0;
+};
 
-  const auto begin_evaluation = Clock::now();
-  score(classifier, sample, context);
-  const double per_example = seconds_since(begin_evaluation) / static_cast<double>(sample.size());
-  result.score_example_seconds = per_example;
-
+PhaseCost measure_phase(model::Classifier& classifier, const data::TokenDataset& sample, const TrainOptions& options,
+                        const RunContext& context) {
+  PhaseCost cost;
   FlatParameters parameters = flatten(classifier);
   FeatureStore features(options.cache_memory);
   const auto begin_prefix = Clock::now();
   TrainingStep step(classifier, parameters, options, sample, context, features);
-  const bool cached = classifier.first_trainable_stage() > 1;
-  if (cached) result.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
-  const double prefix_seconds = result.prefix_example_seconds * static_cast<double>(examples.size());
+  if (classifier.first_trainable_stage() > 1) {
+    cost.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
+  }
   AdamW optimizer(parameters, options);
   step.run(0);
   optimizer.step(0);
@@ -57,18 +57,53 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
     step.run(i);
     optimizer.step(0);
   }
-  result.step_seconds = seconds_since(begin) / static_cast<double>(kSteps);
+  cost.step_seconds = seconds_since(begin) / static_cast<double>(kSteps);
+  cost.trainable_parameters = parameters.size();
+  cost.allreduce_bytes = step.allreduce_bytes();
+  return cost;
+}
+
+}  // namespace
+
+Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
+                  const TrainOptions& options, const RunContext& context) {
+  Estimate result;
+  for (const model::Parameter* parameter : classifier.parameters()) result.parameters += parameter->value().numel();
+  reset_peak_memory(context.device);
+  const auto sample = spread(examples, (kSteps + 1) * options.batch_size);
+
+  const auto begin_evaluation = Clock::now();
+  score(classifier, sample, context);
+  result.score_example_seconds = seconds_since(begin_evaluation) / static_cast<double>(sample.size());
 
   const std::int64_t steps_per_epoch = (examples.size() + options.batch_size - 1) / options.batch_size;
-  result.trainable_parameters = parameters.size();
   result.steps = total_steps(options, steps_per_epoch);
-  result.allreduce_bytes = step.allreduce_bytes();
+  const auto evaluations = static_cast<double>(
+      std::min<std::int64_t>((result.steps + steps_per_epoch - 1) / steps_per_epoch, 10));
+  const auto method = peft::make_method(options.method);
+  const auto phases = method->phases(classifier);
+  const auto ends = phase_ends(phases, result.steps);
+  double scored = 0;  // evaluations of dev, those of kept features as one
+  for (std::size_t phase = 0; phase < phases.size(); ++phase) {
+    if (phase > 0) method->enter_phase(classifier, static_cast<int>(phase));
+    const std::int64_t steps = ends[phase] - (phase == 0 ? 0 : ends[phase - 1]);
+    if (steps == 0) continue;
+    const PhaseCost cost = measure_phase(classifier, sample, options, context);
+    // A phase that does not see all examples runs the frozen part of those alone that it sees.
+    const auto prefixes = static_cast<double>(std::min(examples.size(), steps * options.batch_size));
+    result.train_seconds +=
+        cost.prefix_example_seconds * prefixes + cost.step_seconds * static_cast<double>(steps);
+    const double share = evaluations * static_cast<double>(steps) / static_cast<double>(result.steps);
+    scored += cost.prefix_example_seconds > 0 ? std::min(share, 1.0) : share;
+    result.step_seconds = cost.step_seconds;
+    result.prefix_example_seconds = cost.prefix_example_seconds;
+    result.trainable_parameters = cost.trainable_parameters;
+    result.allreduce_bytes = cost.allreduce_bytes;
+  }
+  if (phases.size() > 1) result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
   result.state_bytes = (result.parameters + 3 * result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float));
   result.peak_memory_bytes = peak_memory_bytes(context.device);
-  result.train_seconds = prefix_seconds + result.step_seconds * static_cast<double>(result.steps);
-  const std::int64_t epochs = (result.steps + steps_per_epoch - 1) / steps_per_epoch;
-  result.evaluation_seconds =
-      per_example * static_cast<double>(dev_examples * (cached ? 1 : std::min<std::int64_t>(epochs, 10)));
+  result.evaluation_seconds = scored * static_cast<double>(dev_examples) * result.score_example_seconds;
   return result;
 }
 

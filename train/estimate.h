@@ -12,22 +12,24 @@ namespace dtrain::train {
 /// What a run will take, from counting and from a few real steps.
 struct Estimate {
   std::int64_t parameters = 0;
+  /// Of the last phase.
   std::int64_t trainable_parameters = 0;
   std::int64_t steps = 0;
   std::int64_t allreduce_bytes = 0;
   /// Frozen and trainable values, gradients and the optimiser's two moments, of one rank.
   std::int64_t state_bytes = 0;
   std::int64_t peak_memory_bytes = 0;
+  /// Mean over the phases; with several of them, their first passes through what is frozen are in it.
   double step_seconds = 0;
   double train_seconds = 0;
   double evaluation_seconds = 0;
-  /// The frozen part of one example, run once for the cache; 0 where nothing is cached.
+  /// The frozen part of one example, run once for the cache; 0 where nothing is cached to the end.
   double prefix_example_seconds = 0;
   /// Scoring one example, the frozen part included.
   double score_example_seconds = 0;
 };
 
-/// Collective. Takes three steps on `classifier` (after one to warm up), which is of no use afterwards. With a frozen
+/// Collective. Takes three steps of each phase on `classifier` (after one to warm up), which is of no use afterwards. With a frozen
 /// prefix, the time of the first pass is measured on the examples of those steps.
 Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
                   const TrainOptions& options, const RunContext& context);

@@ -102,7 +102,7 @@ const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const
   if (found != caches_.end()) return found->second.get();
   auto cache = std::make_unique<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
   used_ += cache->bytes();
-  if (cache->left_out() > 0) {
+  if (cache->left_out() > 0 && memory_limit_ > 0) {
     context.log.warning(
         fmt::format("the frozen part of {} of {} examples does not fit into --cache-memory ({}) and is "
                     "computed again each time",

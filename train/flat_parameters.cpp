@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace dtrain::train {
 
@@ -29,14 +30,23 @@ FlatParameters flatten(model::Classifier& classifier) {
     if (parameter->trainable()) flat.parameters.push_back(parameter);
   }
   std::reverse(flat.parameters.begin(), flat.parameters.end());
-  const auto decays = [](const model::Parameter* parameter) { return parameter->value().dim() > 1; };
-  const auto middle = std::stable_partition(flat.parameters.begin(), flat.parameters.end(), decays);
+  const auto group_of = [](const model::Parameter* parameter) {
+    return std::pair(parameter->value().dim() <= 1, parameter->learning_rate_factor());
+  };
+  std::stable_sort(flat.parameters.begin(), flat.parameters.end(),
+                   [&](const auto* left, const auto* right) { return group_of(left) < group_of(right); });
   flat.offsets = {0};
-  for (auto position = flat.parameters.begin(); position != flat.parameters.end(); ++position) {
-    if (position == middle) flat.decay_end = flat.offsets.back();
-    flat.offsets.push_back(flat.offsets.back() + (*position)->value().numel());
+  for (const model::Parameter* parameter : flat.parameters) {
+    const auto [undecayed, factor] = group_of(parameter);
+    const std::int64_t begin = flat.offsets.back();
+    const std::int64_t end = begin + parameter->value().numel();
+    if (flat.groups.empty() || flat.groups.back().decays == undecayed ||
+        flat.groups.back().learning_rate_factor != factor) {
+      flat.groups.push_back({begin, end, !undecayed, factor});
+    }
+    flat.groups.back().end = end;
+    flat.offsets.push_back(end);
   }
-  if (middle == flat.parameters.end()) flat.decay_end = flat.offsets.back();
   const auto options = flat.parameters.front()->value().options();
   flat.values = at::empty({flat.size()}, options);
   flat.gradients = at::zeros({flat.size()}, options);

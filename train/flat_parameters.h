@@ -9,14 +9,22 @@
 
 namespace dtrain::train {
 
-/// The trainable parameters of a model as views into one buffer of values and one of gradients: first those with weight
-/// decay (matrices), then those without (biases, norms), each in the reverse order of the forward pass, which is about
-/// the order in which backward completes them.
+/// Neighbours in the flat buffers that the optimiser treats alike.
+struct ParameterGroup {
+  std::int64_t begin = 0;
+  std::int64_t end = 0;
+  bool decays = false;
+  double learning_rate_factor = 1;
+};
+
+/// The trainable parameters of a model as views into one buffer of values and one of gradients, group by group, those
+/// with weight decay (matrices) before those without (biases, norms); in a group in the reverse order of the forward
+/// pass, which is about the order in which backward completes them.
 struct FlatParameters {
   std::vector<model::Parameter*> parameters;
   /// Where each begins, then the end.
   std::vector<std::int64_t> offsets;
-  std::int64_t decay_end = 0;
+  std::vector<ParameterGroup> groups;
   at::Tensor values;     // [n]
   at::Tensor gradients;  // [n]
 

@@ -44,16 +44,13 @@ double AdamW::step(double learning_rate) {
       grad_scale = at::full({}, scale, parameters_.gradients.options());
     }
   }
-  const auto update = [&](std::int64_t begin, std::int64_t end, double weight_decay) {
-    if (begin == end) return;
-    const auto part = [&](const at::Tensor& whole) { return whole.slice(0, begin, end); };
+  for (const ParameterGroup& group : parameters_.groups) {
+    const auto part = [&](const at::Tensor& whole) { return whole.slice(0, group.begin, group.end); };
     const auto count = at::full({}, static_cast<double>(steps_), parameters_.values.options().dtype(at::kFloat));
     at::_fused_adamw_({part(parameters_.values)}, {part(parameters_.gradients)}, {part(first_moments_)},
-                      {part(second_moments_)}, {}, {count}, learning_rate, options_.beta1, options_.beta2, weight_decay,
-                      options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, grad_scale, std::nullopt);
-  };
-  update(0, parameters_.decay_end, options_.weight_decay);
-  update(parameters_.decay_end, parameters_.size(), 0);
+                      {part(second_moments_)}, {}, {count}, learning_rate * group.learning_rate_factor, options_.beta1,
+                      options_.beta2, group.decays ? options_.weight_decay : 0, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, grad_scale, std::nullopt);
+  }
   parameters_.values_changed();
   return norm;
 }

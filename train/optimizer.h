@@ -19,7 +19,7 @@ class AdamW {
   AdamW(const FlatParameters& parameters, const TrainOptions& options);
 
   /// One step at `learning_rate`. The gradients are clipped to the options' norm on the way, as
-  /// torch.nn.utils.clip_grad_norm_ does. Returns the norm before clipping.
+  /// torch.nn.utils.clip_grad_norm_ does, and are left clipped. Returns the norm before clipping.
   double step(double learning_rate);
 
   const at::Tensor& first_moments() const { return first_moments_; }    // [n]

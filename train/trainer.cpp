@@ -7,9 +7,14 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <memory>
+#include <vector>
 
 #include "base/error.h"
+#include "data/batch_plan.h"
+#include "peft/registry.h"
 #include "train/checkpoint.h"
+#include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -41,23 +46,51 @@ std::string digest(model::Classifier& classifier) {
   return fmt::format("{:016x}", mixed);
 }
 
+// A part of a run in which the same parameters train (peft::Phase).
+struct RunPhase {
+  RunPhase(model::Classifier& classifier, const data::TokenDataset& examples, const TrainOptions& options,
+           const RunContext& context, FeatureStore& features, peft::Course* course)
+      : parameters(flatten(classifier)),
+        step(classifier, parameters, options, examples, context, features, course),
+        optimizer(parameters, options) {}
+
+  FlatParameters parameters;
+  TrainingStep step;
+  AdamW optimizer;
+};
+
+// The same values under another phase's parameters, which are these and more.
+at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, const FlatParameters& to) {
+  auto carried = to.values.clone();
+  for (std::size_t i = 0; i < from.parameters.size(); ++i) {
+    const auto place = std::find(to.parameters.begin(), to.parameters.end(), from.parameters[i]) - to.parameters.begin();
+    const auto j = static_cast<std::size_t>(place);
+    carried.slice(0, to.offsets[j], to.offsets[j + 1]).copy_(values.slice(0, from.offsets[i], from.offsets[i + 1]));
+  }
+  return carried;
+}
+
 // One run: what the loop carries from step to step.
 class Run {
  public:
   Run(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
       const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features)
       : classifier_(classifier),
+        examples_(examples),
         dev_(dev),
         options_(options),
         files_(files),
         context_(context),
         features_(features),
         begin_(Clock::now()),
-        parameters_(flatten(classifier)),
-        step_(classifier, parameters_, options, examples, context, features),
-        optimizer_(parameters_, options),
-        steps_(total_steps(options, step_.steps_per_epoch())),
+        method_(peft::make_method(options.method)),
+        phases_(method_->phases(classifier)),
         learning_rate_(learning_rate_of(options)) {
+    steps_per_epoch_ = data::BatchPlan(lengths_of(examples), options.batch_size, options.seed).steps_per_epoch();
+    steps_ = total_steps(options, steps_per_epoch_);
+    course_ = method_->start_course(classifier, steps_);
+    phase_ends_ = phase_ends(phases_, steps_);
+    make_phase();
     identity_ = {{"method", options.method.text()},
                  {"learning rate", fmt::format("{}", learning_rate_)},
                  {"steps", std::to_string(steps_)},
@@ -65,7 +98,7 @@ class Run {
                  {"seed", std::to_string(options.seed)},
                  {"virtual ranks", std::to_string(options.virtual_ranks)},
                  {"training data", examples.digest()},
-                 {"trainable parameters", std::to_string(parameters_.size())},
+                 {"trainable parameters", std::to_string(phase_->parameters.size())},
                  {"weights of the model at the start", digest(classifier)},
                  {"micro batch size", std::to_string(options.micro_batch_size)},
                  {"weight decay", fmt::format("{}", options.weight_decay)},
@@ -80,15 +113,17 @@ class Run {
   TrainReport finish() {
     std::int64_t position = files_.resume ? resume() : 0;
     StepLog log(context_.control.rank() == 0 ? files_.log : std::filesystem::path(), position);
-    const std::int64_t interval = evaluation_interval(steps_, step_.steps_per_epoch());
+    const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch_);
     const std::int64_t first_position = position;
     double loss = 0;
     while (position < steps_) {
-      const auto outcome = step_.run(position);
+      while (position == phase_ends_[phase_index_]) enter_next_phase();
+      const auto outcome = phase_->step.run(position);
       loss = outcome.loss;
       samples_ += outcome.examples;
-      const double rate = learning_rate_ * schedule_factor(position, steps_, options_.warmup_ratio);
-      const double norm = optimizer_.step(rate);
+      const double rate = learning_rate_at(position);
+      const double norm = phase_->optimizer.step(rate);
+      if (course_) course_->after_step(position);
       ++position;
       if (!std::isfinite(norm)) {
         throw TrainingError(fmt::format("the gradient of step {} is not finite; a lower --lr than {} usually helps",
@@ -97,7 +132,7 @@ class Run {
       const double elapsed = seconds_since(begin_) - evaluation_seconds_;
       if (position % options_.log_steps == 0 || position == steps_) {
         log.write(
-            {position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, step_.allreduce_bytes()});
+            {position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, phase_->step.allreduce_bytes()});
       }
       const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
                           static_cast<double>(steps_ - position);
@@ -122,6 +157,33 @@ class Run {
   }
 
  private:
+  std::int64_t phase_begin() const { return phase_index_ == 0 ? 0 : phase_ends_[phase_index_ - 1]; }
+
+  double learning_rate_at(std::int64_t position) const {
+    const double rate = phases_[phase_index_].learning_rate.value_or(learning_rate_);
+    return rate * schedule_factor(position - phase_begin(), phase_ends_[phase_index_] - phase_begin(),
+                                  options_.warmup_ratio);
+  }
+
+  void make_phase() {
+    // Features that are to be read once cost more to keep than to compute again.
+    const bool sees_all = phase_ends_[phase_index_] - phase_begin() >= steps_per_epoch_;
+    phase_ = std::make_unique<RunPhase>(classifier_, examples_, options_, context_,
+                                        sees_all || phases_.size() == 1 ? features_ : none_kept_, course_.get());
+  }
+
+  void enter_next_phase() {
+    const at::NoGradGuard no_grad;
+    const FlatParameters before = phase_->parameters;
+    spared_seconds_ += phase_->step.spared_seconds();
+    phase_.reset();
+    method_->enter_phase(classifier_, static_cast<int>(++phase_index_));
+    make_phase();
+    if (best_values_.defined()) best_values_ = carried_over(before, best_values_, phase_->parameters);
+    context_.log.line(fmt::format("phase {} of {}: {} parameters train", phase_index_ + 1, phases_.size(),
+                                  count_text(phase_->parameters.size())));
+  }
+
   std::int64_t resume() {
     const auto checkpoint = read_checkpoint(files_.checkpoints, identity_, context_.log);
     if (!checkpoint) {
@@ -129,9 +191,13 @@ class Run {
       return 0;
     }
     const at::NoGradGuard no_grad;
-    parameters_.set_values(checkpoint->values);
-    optimizer_.restore(checkpoint->first_moments, checkpoint->second_moments, checkpoint->step);
-    if (checkpoint->best_values.defined()) best_values_ = checkpoint->best_values.to(parameters_.values.device());
+    // A checkpoint at the end of a phase has that phase's parameters.
+    while (checkpoint->step > phase_ends_[phase_index_]) enter_next_phase();
+    phase_->parameters.set_values(checkpoint->values);
+    phase_->optimizer.restore(checkpoint->first_moments, checkpoint->second_moments,
+                              checkpoint->step - phase_begin());
+    if (course_) course_->restore(checkpoint->course);
+    if (checkpoint->best_values.defined()) best_values_ = checkpoint->best_values.to(phase_->parameters.values.device());
     best_step_ = checkpoint->best_step;
     best_metric_ = checkpoint->best_metric;
     earlier_seconds_ = checkpoint->train_seconds;
@@ -152,33 +218,35 @@ class Run {
     if (best_step_ == 0 || better) {
       best_metric_ = value;
       best_step_ = position;
-      best_values_ = parameters_.values.clone();
+      best_values_ = phase_->parameters.values.clone();
       best_metrics_ = metrics;
     }
   }
 
   void checkpoint(std::int64_t position) const {
     if (files_.checkpoints.empty() || context_.control.rank() != 0) return;
-    write_checkpoint(files_.checkpoints, {position, parameters_.values, optimizer_.first_moments(),
-                                          optimizer_.second_moments(), best_values_, best_step_, best_metric_,
-                                          earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_});
+    write_checkpoint(files_.checkpoints, {position, phase_->parameters.values, phase_->optimizer.first_moments(),
+                                          phase_->optimizer.second_moments(), best_values_, best_step_, best_metric_,
+                                          earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_,
+                                          course_ ? course_->state() : peft::NamedTensors{}});
   }
 
   TrainReport report(double loss) {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
-    report.train_seconds = seconds_since(begin_) - evaluation_seconds_ + step_.spared_seconds();
+    report.train_seconds = seconds_since(begin_) - evaluation_seconds_ + spared_seconds_ +
+                           phase_->step.spared_seconds();
     report.samples_per_second = static_cast<double>(samples_) / report.train_seconds;
     report.train_seconds += earlier_seconds_;
     report.learning_rate = learning_rate_;
     report.steps = steps_;
     report.best_step = best_step_ > 0 ? best_step_ : steps_;
     report.final_loss = loss;
-    report.trainable_parameters = parameters_.size();
-    report.allreduce_bytes_per_step = step_.allreduce_bytes();
+    report.trainable_parameters = phase_->parameters.size();
+    report.allreduce_bytes_per_step = phase_->step.allreduce_bytes();
     report.peak_memory_bytes = peak_memory_bytes(context_.device);
     if (best_step_ > 0) {
-      parameters_.set_values(best_values_);
+      phase_->parameters.set_values(best_values_);
       // Not known where the best step was before a checkpoint that this run goes on from.
       report.dev = best_metrics_ ? best_metrics_ : evaluate(classifier_, dev_, context_, &features_);
     }
@@ -186,21 +254,28 @@ class Run {
   }
 
   model::Classifier& classifier_;
+  const data::TokenDataset& examples_;
   const data::TokenDataset& dev_;
   const TrainOptions& options_;
   const RunFiles& files_;
   const RunContext& context_;
   FeatureStore& features_;
+  FeatureStore none_kept_{0};
   Clock::time_point begin_;
-  FlatParameters parameters_;
-  TrainingStep step_;
-  AdamW optimizer_;
-  std::int64_t steps_;
+  std::unique_ptr<peft::Method> method_;
+  std::vector<peft::Phase> phases_;
+  std::vector<std::int64_t> phase_ends_;  // in steps
+  std::size_t phase_index_ = 0;
+  std::unique_ptr<peft::Course> course_;
+  std::unique_ptr<RunPhase> phase_;
+  std::int64_t steps_per_epoch_ = 0;
+  std::int64_t steps_ = 0;
   double learning_rate_;
   std::map<std::string, std::string> identity_;
   std::int64_t samples_ = 0;
   double evaluation_seconds_ = 0;
   double earlier_seconds_ = 0;
+  double spared_seconds_ = 0;  // of the phases before this one
   at::Tensor best_values_;
   std::int64_t best_step_ = 0;
   double best_metric_ = 0;
@@ -213,6 +288,16 @@ std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epo
   if (options.max_steps) return *options.max_steps;
   const auto by_epochs = static_cast<std::int64_t>(std::ceil(options.epochs * static_cast<double>(steps_per_epoch)));
   return std::max(by_epochs, options.min_steps);
+}
+
+std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps) {
+  std::vector<std::int64_t> ends;
+  double share = 0;
+  for (const peft::Phase& phase : phases) {
+    share += phase.share;
+    ends.push_back(static_cast<std::int64_t>(std::llround(share * static_cast<double>(steps))));
+  }
+  return ends;
 }
 
 TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,

@@ -5,9 +5,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/token_dataset.h"
 #include "model/classifier.h"
+#include "peft/course.h"
 #include "train/feature_cache.h"
 #include "train/metrics.h"
 #include "train/options.h"
@@ -42,6 +44,9 @@ struct TrainReport {
 
 /// The steps of a run: `max_steps`, or `epochs` of them and at least `min_steps`.
 std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch);
+
+/// The step before which each phase of a run of `steps` steps ends.
+std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps);
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over
 /// the context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not

@@ -16,12 +16,14 @@
 namespace dtrain::train {
 
 TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
-                           const data::TokenDataset& examples, const RunContext& context, FeatureStore& features)
+                           const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
+                           peft::Course* course)
     : classifier_(classifier),
       parameters_(parameters),
       options_(options),
       examples_(examples),
       context_(context),
+      course_(course),
       plan_(lengths_of(examples), options.batch_size, options.seed),
       first_trainable_stage_(classifier.first_trainable_stage()) {
   const int ranks = context.control.size();
@@ -94,6 +96,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
+    if (shard == 0 && course_ != nullptr) loss += run_loss_term();
     loss += run_shard(share(batch, shard), step, shard, outcome.examples);
     // An empty share, or a parameter that no example reached.
     for (model::Parameter* parameter : parameters_.parameters) {
@@ -120,6 +123,14 @@ StepOutcome TrainingStep::run(std::int64_t step) {
         learning_rate_of(options_)));
   }
   return outcome;
+}
+
+double TrainingStep::run_loss_term() {
+  const auto term = course_->loss_term();
+  if (!term.defined()) return 0;
+  last_backward_ = false;  // what is ready now is not yet complete
+  torch::autograd::backward({term}, {});
+  return term.item<double>();
 }
 
 double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard,

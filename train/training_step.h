@@ -10,6 +10,7 @@
 #include "data/token_dataset.h"
 #include "dist/gradient_reducer.h"
 #include "model/classifier.h"
+#include "peft/course.h"
 #include "train/feature_cache.h"
 #include "train/flat_parameters.h"
 #include "train/options.h"
@@ -33,8 +34,10 @@ struct StepOutcome {
 /// the gradient of the global mean, whatever the shares.
 class TrainingStep {
  public:
+  /// `course` may be null.
   TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
-               const data::TokenDataset& examples, const RunContext& context, FeatureStore& features);
+               const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
+               peft::Course* course = nullptr);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
@@ -50,6 +53,8 @@ class TrainingStep {
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
+  /// Backward of what the method adds to the loss; returns it.
+  double run_loss_term();
   /// Forward and backward over a shard's examples; returns the summed loss over the global count.
   double run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, std::int64_t global_count);
 
@@ -58,6 +63,7 @@ class TrainingStep {
   TrainOptions options_;
   const data::TokenDataset& examples_;
   const RunContext& context_;
+  peft::Course* course_;
   data::BatchPlan plan_;
   int first_trainable_stage_;
   int shards_;

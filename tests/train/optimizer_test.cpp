@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/train/small_run.h"
 
 namespace dtrain::train {
@@ -17,7 +19,7 @@ class AdamWBesideTorch : public testing::TestWithParam<at::ScalarType> {
   FlatParameters start() const {
     FlatParameters parameters;
     parameters.offsets = {0, 30, 37};
-    parameters.decay_end = 30;
+    parameters.groups = {{0, 30, true}, {30, 37, false}};
     parameters.values = expected.tensor("start").to(GetParam());
     parameters.gradients = at::zeros_like(parameters.values);
     return parameters;
@@ -33,10 +35,25 @@ TEST_P(AdamWBesideTorch, MakesTheSameStepsWithClippingAndDecay) {
     parameters.gradients.copy_(gradient(step));
     const double norm = optimizer.step(0.01);
     EXPECT_NEAR(norm / expected.tensor("norms")[step].item<double>(), 1, tolerance);
+    EXPECT_NEAR(parameters.gradients.norm().item<double>(), std::min(norm, 1.0), 1e-5) << "left clipped";
     const auto difference = (parameters.values.to(at::kDouble) - expected.tensor("values")[step]).abs().max();
     EXPECT_LT(difference.item<double>(), tolerance) << "step " << step;
   }
   EXPECT_EQ(optimizer.steps(), expected.tensor("gradients").size(0));
+}
+
+TEST_P(AdamWBesideTorch, GivesEachGroupItsOwnLearningRate) {
+  FlatParameters parameters = start();
+  FlatParameters slower = start();
+  parameters.groups[1].learning_rate_factor = 16;
+  AdamW optimizer(parameters, {});
+  AdamW other(slower, {});
+  parameters.gradients.copy_(gradient(3));
+  slower.gradients.copy_(gradient(3));
+  optimizer.step(0.01);
+  other.step(0.16);
+  EXPECT_TRUE(at::equal(parameters.values.slice(0, 30), slower.values.slice(0, 30)));
+  EXPECT_FALSE(at::equal(parameters.values.slice(0, 0, 30), slower.values.slice(0, 0, 30)));
 }
 
 TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
