@@ -25,7 +25,7 @@ OPERATIONS = {
     "layer norm, dropout, residual (fused)": r"norm_(forward|backward)",
     "dropout alone": r"kernels.*dropout|[Pp]hilox|bernoulli",
     "embedding": r"embedding|index_add|index_select|gather",
-    "AdamW": r"fused_adam",
+    "AdamW": r"fused_adam|adam_fused",
     "gradient norm": r"norm_kernel",
     "bias gradients and other sums": r"_sum|sum_kernel|[Rr]educ",
     "loss": r"softmax|nll_loss",
