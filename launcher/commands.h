@@ -10,6 +10,8 @@ void run_compare(const Options& options, const Session& session);
 void run_train(const Options& options, const Session& session);
 void run_evaluate(const Options& options, const Session& session);
 void run_predict(const Options& options, const Session& session);
+void run_merge(const Options& options, const Session& session);
+void run_extract(const Options& options, const Session& session);
 void run_estimate(const Options& options, const Session& session);
 void run_inspect(const Options& options, const Session& session);
 void run_methods(const Options& options, const Session& session);

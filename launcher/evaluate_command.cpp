@@ -29,31 +29,10 @@ Scoring load(const Options& options, const Session& session, bool labels_require
   Scoring scoring;
   scoring.trained =
       peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
-  const auto& config = scoring.trained.classifier->config();
-  check_length(options, config.max_positions, options.run);
-  const auto tokenizer = data::load_tokenizer(scoring.trained.tokenizer);
-  const data::LabelMap labels(scoring.trained.labels);
-  const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
-  const auto read = [&](const fs::path& path) {
-    scoring.set = data::load_split(path, columns, labels, options.drop_unknown_labels, *tokenizer,
-                                   tokenize_options(options, session), session.log());
-  };
-  if (!options.input.empty()) {
-    read(options.input);
-  } else {
-    try {
-      read(data::embedded_task("wordnet", options.share_directory).test);
-    } catch (const InputError& error) {
-      throw UsageError(fmt::format(
-          "--input: expected a file of inputs; without it the embedded task's test set is taken, which does "
-          "not fit {} ({})",
-          options.run, error.what()));
-    }
-  }
-  for (const auto& note : scoring.set.texts.notes) session.log().warning(note);
+  scoring.set = scoring_set(options, session, scoring.trained, labels_required);
   session.log().line(session.description());
   session.log().line(fmt::format("{}: {}, {} classes; {} examples", options.run, scoring.trained.method.text(),
-                                 labels.size(), count_text(scoring.set.examples.size())));
+                                 scoring.trained.labels.size(), count_text(scoring.set.examples.size())));
   return scoring;
 }
 

@@ -12,10 +12,7 @@
 #include "data/label_map.h"
 #include "data/labelled_text.h"
 #include "launcher/commands.h"
-#include "launcher/loading.h"
-#include "model/classifier_files.h"
 #include "model/safetensors.h"
-#include "peft/registry.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -100,31 +97,6 @@ void run_inspect(const Options& options, const Session& session) {
       inspect_tensors(target, session.log());
     } else {
       inspect_data(target, options, session.log());
-    }
-  }
-}
-
-void run_methods(const Options& options, const Session& session) {
-  Table table{{"method", "trains", "of", "share", "learning rates"}, {}};
-  for (const auto& kind : peft::method_kinds()) {
-    auto classifier = model::load_classifier(
-        {.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
-    peft::make_method({kind.name, {}})->attach(*classifier, 0);
-    std::int64_t trainable = 0;
-    std::int64_t all = 0;
-    for (const auto* parameter : classifier->parameters()) {
-      all += parameter->value().numel();
-      if (parameter->trainable()) trainable += parameter->value().numel();
-    }
-    table.rows.push_back({kind.name, count_text(trainable), count_text(all),
-                          fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
-                          fmt::format("{}", fmt::join(kind.learning_rates, ", "))});
-  }
-  session.log().line(terminal_table(table));
-  for (const auto& kind : peft::method_kinds()) {
-    session.log().line(fmt::format("{}: {} ({})", kind.name, kind.summary, kind.paper));
-    for (const auto& setting : kind.settings) {
-      session.log().line(fmt::format("  {}:{}={}  {}", kind.name, setting.key, setting.default_value, setting.help));
     }
   }
 }

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "data/subset.h"
 #include "model/encoder_config.h"
+#include "peft/registry.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -17,6 +18,17 @@ std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
   std::vector<std::int32_t> labels(static_cast<std::size_t>(examples.size()));
   for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = examples.example(static_cast<std::int64_t>(i)).label;
   return labels;
+}
+
+// The most that a method takes of those that the options name.
+std::int64_t virtual_tokens(const Options& options) {
+  const auto methods =
+      options.command == "compare" ? split_list(options.methods) : std::vector<std::string>{options.method};
+  std::int64_t most = 0;
+  for (const std::string& method : methods) {
+    most = std::max(most, peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
+  }
+  return most;
 }
 
 }  // namespace
@@ -43,17 +55,22 @@ data::TokenizeOptions tokenize_options(const Options& options, const Session& se
   return tokenize;
 }
 
-void check_length(const Options& options, std::int64_t positions, const std::filesystem::path& model) {
-  if (options.max_length <= positions) return;
-  throw UsageError(
-      fmt::format("--max-length {0} is more than the {1} positions of the model {2}; --max-length {1} fits",
-                  options.max_length, positions, model.string()));
+void check_length(const Options& options, std::int64_t positions, std::int64_t virtual_tokens,
+                  const std::filesystem::path& model) {
+  const std::int64_t left = positions - virtual_tokens;
+  if (options.max_length <= left) return;
+  const std::string taken =
+      virtual_tokens == 0 ? "" : fmt::format(", of which the method's virtual tokens take {}", virtual_tokens);
+  throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}{}; {}",
+                               options.max_length, positions, model.string(), taken,
+                               left >= 3 ? fmt::format("--max-length {} fits", left)
+                                         : std::string("the method needs fewer virtual tokens")));
 }
 
 data::Task load_task(const Options& options, const Session& session) {
   const auto directory = model_directory(options);
   const auto config = model::read_encoder_config(directory);
-  check_length(options, config.max_positions, directory);
+  check_length(options, config.max_tokens(), virtual_tokens(options), directory);
   const auto tokenizer = data::load_tokenizer(directory);
   if (tokenizer->vocabulary_size() > config.vocabulary_size) {
     throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(),
@@ -75,6 +92,34 @@ data::Task load_task(const Options& options, const Session& session) {
   }
   for (const auto& note : task.notes) session.log().warning(note);
   return task;
+}
+
+data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
+                              bool labels_required) {
+  check_length(options, trained.classifier->config().max_tokens(),
+               peft::make_method(trained.method)->virtual_tokens(), trained.base_model);
+  const auto tokenizer = data::load_tokenizer(trained.tokenizer);
+  const data::LabelMap labels(trained.labels);
+  const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
+  const auto read = [&](const std::filesystem::path& path) {
+    return data::load_split(path, columns, labels, options.drop_unknown_labels, *tokenizer,
+                            tokenize_options(options, session), session.log());
+  };
+  data::LabelledSet set;
+  if (!options.input.empty()) {
+    set = read(options.input);
+  } else {
+    try {
+      set = read(data::embedded_task("wordnet", options.share_directory).test);
+    } catch (const InputError& error) {
+      throw UsageError(fmt::format(
+          "--input: expected a file of inputs; without it the embedded task's test set is taken, which does "
+          "not fit {} ({})",
+          options.run, error.what()));
+    }
+  }
+  for (const auto& note : set.texts.notes) session.log().warning(note);
+  return set;
 }
 
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {

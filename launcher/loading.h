@@ -9,6 +9,7 @@
 #include "launcher/options.h"
 #include "launcher/session.h"
 #include "model/pooling.h"
+#include "peft/trained_model.h"
 #include "train/options.h"
 
 namespace dtrain::launcher {
@@ -16,14 +17,20 @@ namespace dtrain::launcher {
 /// --pooling, unset for auto.
 std::optional<model::Pooling> pooling_option(const Options& options);
 
-/// Throws UsageError where --max-length is more than a model has positions.
-void check_length(const Options& options, std::int64_t positions, const std::filesystem::path& model);
+/// Throws UsageError where --max-length is more than a model has positions besides those of a method's virtual tokens.
+void check_length(const Options& options, std::int64_t positions, std::int64_t virtual_tokens,
+                  const std::filesystem::path& model);
 
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session);
 
 /// The task the options name, tokenized for their model, with what a person should know about it said. With --dev
 /// absent a tenth of the training file, at least 100 examples where there are, is held out and said.
 data::Task load_task(const Options& options, const Session& session);
+
+/// The examples of --input, or of the embedded task's test set, in a trained model's terms: its tokenizer, its classes.
+/// What a person should know about them is said.
+data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
+                              bool labels_required = true);
 
 /// The training examples of a run of `samples` (0: all), a stratified draw.
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed);

@@ -22,7 +22,8 @@ using namespace dtrain;
 const std::map<std::string, void (*)(const launcher::Options&, const launcher::Session&)> kCommands = {
     {"compare", launcher::run_compare}, {"train", launcher::run_train},       {"evaluate", launcher::run_evaluate},
     {"predict", launcher::run_predict}, {"estimate", launcher::run_estimate}, {"inspect", launcher::run_inspect},
-    {"methods", launcher::run_methods}, {"bench", launcher::run_bench},
+    {"methods", launcher::run_methods}, {"bench", launcher::run_bench},       {"merge", launcher::run_merge},
+    {"extract", launcher::run_extract},
 };
 
 struct Outcome {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "model/pooling.h"
+#include "peft/combination.h"
 #include "peft/registry.h"
 #include "study/plan.h"
 #include "train/metrics.h"
@@ -78,6 +79,8 @@ void check_options(Options& o) {
     throw UsageError(fmt::format("--{}: expected one of {}, found '{}'{}", option, fmt::join(choices, ", "), value,
                                  did_you_mean(value, choices)));
   };
+  require(o.density > 0 && o.density <= 1, "density", "above 0, at most 1", fmt::format("{}", o.density));
+  one_of(o.how, "how", peft::combination_names());
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
@@ -121,6 +124,20 @@ std::vector<double> learning_rates(const Options& options) {
   std::vector<double> rates;
   for (const std::string& text : split_list(options.lrs)) rates.push_back(positive_number(text, "lrs"));
   return rates;
+}
+
+std::vector<double> adapter_weights(const Options& options, std::size_t adapters) {
+  if (options.weights.empty()) return std::vector<double>(adapters, 1.0 / static_cast<double>(adapters));
+  std::vector<double> weights;
+  for (const std::string& text : split_list(options.weights)) {
+    double weight = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
+    if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(weight)) {
+      throw UsageError(fmt::format("--weights: expected numbers joined by commas, found '{}'", text));
+    }
+    weights.push_back(weight);
+  }
+  return weights;
 }
 
 std::vector<std::string> split_list(const std::string& text) {

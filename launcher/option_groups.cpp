@@ -60,6 +60,10 @@ void add_model(Adder add, Options& o) {
   add("pooling", bound(o.pooling, "NAME"), "auto (as the model says), pooler, cls or mean");
 }
 
+void add_lora(Adder add, Options& o) {
+  add("method", bound(o.method, "SPEC"), "the LoRA to extract, such as lora:r=16:target_modules=query+value");
+}
+
 void add_method(Adder add, Options& o) {
   add("method", bound(o.method, "SPEC"), "NAME[:key=value...], such as lora:r=16; see dtrain methods");
   add("lr", open(o.lr, "X"), "learning rate (default: the method's)");
@@ -116,6 +120,14 @@ void add_output(Adder add, Options& o) {
 
 void add_resume(Adder add, Options& o) { add("resume", po::bool_switch(&o.resume), "go on with what --output holds"); }
 
+void add_merge(Adder add, Options& o) {
+  add("adapters", open(o.adapters, "DIR,DIR"), "adapters of LoRA to combine into one");
+  add("weights", open(o.weights, "X,X"), "a weight for each (default: equal, their sum 1)");
+  add("how", bound(o.how, "NAME"), "linear, ties, dare, dare_ties, magnitude_prune or svd");
+  add("density", bound(o.density), "share of the elements that ties, dare and magnitude_prune keep");
+  add("seed", bound(o.training.seed), "seed of dare's choice");
+}
+
 struct Group {
   const char* name;
   const char* title;
@@ -125,6 +137,7 @@ struct Group {
 constexpr Group kGroups[] = {
     {"run", "Input",
      [](Adder add, Options& o) { add("run", open(o.run, "DIR"), "output of a run, a model or an adapter"); }},
+    {"merge", "Input", add_merge},
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},
     {"data", "Data", add_data},
@@ -132,6 +145,7 @@ constexpr Group kGroups[] = {
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},
     {"method", "Method", add_method},
+    {"lora", "Method", add_lora},
     {"study", "Study", add_study},
     {"train", "Training", add_training},
     {"checkpoints", "Training", add_checkpoints},

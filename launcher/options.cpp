@@ -31,6 +31,7 @@ Options defaults_of(const std::string& command) {
     options.test_samples = 2000;
     options.ood_samples = 1000;
   }
+  if (command == "extract") options.method = "lora:bias=all:lora_alpha=8:r=8:target_modules=all-linear";
   return options;
 }
 
@@ -247,8 +248,11 @@ const std::vector<CommandInfo>& commands() {
       {"predict", "labels and probabilities for a file of inputs", "run,input,columns,tokens,model,machine,output"},
       {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
        "data,columns,tokens,model,method,train,machine,reduction"},
+      {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,output"},
+      {"extract", "the LoRA that is closest to what full fine-tuning changed",
+       "run,input,columns,tokens,model,lora,machine,output"},
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,targets"},
-      {"methods", "the methods there are, and what they train on a model", "model"},
+      {"methods", "the methods there are, and what they train on a model; of one, its settings", "model,targets"},
       {"bench", "times gemm, step or allreduce on this machine",
        "data,columns,tokens,model,method,train,machine,reduction,targets"},
   };

@@ -56,6 +56,10 @@ struct Options {
   bool overwrite = false;
   std::string run;
   std::string input;
+  std::string adapters;
+  std::string weights;
+  std::string how = "linear";
+  double density = 0.5;
   std::vector<std::string> targets;  // positional: what to inspect, what to time
 
   /// All of the above as an INI file, which --config takes back.
@@ -92,6 +96,8 @@ std::vector<std::int64_t> sample_counts(const Options& options);
 std::pair<std::string, std::filesystem::path> named_file(const std::string& text);
 /// --lrs as numbers; empty: each method's own.
 std::vector<double> learning_rates(const Options& options);
+/// --weights as numbers; where not given, equal ones that add up to 1.
+std::vector<double> adapter_weights(const Options& options, std::size_t adapters);
 /// "a,b" -> {"a", "b"}.
 std::vector<std::string> split_list(const std::string& text);
 

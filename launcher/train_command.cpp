@@ -64,12 +64,14 @@ void describe(model::Classifier& classifier, const train::TrainOptions& training
   std::string data = fmt::format("data: {}, {} classes, {} training and {} dev examples", task.name, task.labels.size(),
                                  part(sets.train, task.train), part(sets.dev, task.dev));
   for (const auto& [name, set] : sets.tests) data += fmt::format(", {} {}", name, count_text(set.size()));
+  const std::size_t phases = peft::make_method(training.method)->phases(classifier).size();
   const auto& log = session.log();
   log.line(data);
   log.line(fmt::format("model: {}, {} parameters, {} pooling", fs::absolute(directory).filename().string(),
                        count_text(all), model::pooling_name(classifier.pooling())));
-  log.line(fmt::format("method: {}, learning rate {}, {} trainable parameters ({:.3g} %), {} all-reduced a step",
-                       training.method.text(), train::learning_rate_of(training), count_text(trainable),
+  log.line(fmt::format("method: {}, learning rate {}, {}{} trainable parameters ({:.3g} %), {} all-reduced a step",
+                       training.method.text(), train::learning_rate_of(training),
+                       phases > 1 ? fmt::format("in {} phases, in the first ", phases) : "", count_text(trainable),
                        100.0 * static_cast<double>(trainable) / static_cast<double>(all),
                        bytes_text(session.control().size() > 1 ? 4.0 * static_cast<double>(trainable) : 0.0)));
 }

@@ -9,7 +9,7 @@ import pytest
 from conftest import Dtrain, results, write_tsv
 
 LENGTH = ["--max-length", "32"]
-COMMANDS = ["compare", "train", "evaluate", "predict", "estimate", "inspect", "methods", "bench"]
+COMMANDS = ["compare", "train", "evaluate", "predict", "merge", "extract", "estimate", "inspect", "methods", "bench"]
 
 
 @pytest.fixture(scope="module", params=["full", "lora", "head"])
@@ -85,10 +85,17 @@ def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
 
 def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_model):
     ended = dtrain.succeeds("methods", "--model", tiny_model)
-    sizes = dict(re.findall(r"^(\w+) +([\d,]+) +[\d,]+ +[\d.]+ %", ended.out, re.M))
-    assert {"full", "head", "layers", "lora"} <= set(sizes), ended
-    assert sizes["head"] == "66" and sizes["full"] == "997,090", ended
-    assert "lora:r=8" in ended.out, ended
+    sizes = dict(re.findall(r"^([\w-]+) +([\d,]+) +[\d.]+ % +(?:yes|no) ", ended.out, re.M))
+    assert {"full", "head", "layers", "lora", "lp-ft", "prefix"} <= set(sizes), ended
+    assert sizes["head"] == "66" and sizes["full"] == sizes["lp-ft"] == "997,090", ended
+    assert all(len(line) <= 100 for line in ended.out.splitlines() if not line.startswith("On ")), ended
+
+
+def test_methods_says_what_a_method_can_be_set_to(dtrain):
+    ended = dtrain.succeeds("methods", "lora", "prefix")
+    assert re.search(r"^  r=8 +rank", ended.out, re.M) and "Hu et al., 2022" in ended.out, ended
+    assert re.search(r"^  num_virtual_tokens=20 ", ended.out, re.M), ended
+    dtrain.refuses("methods", "prefx", code=2, says=["unknown method 'prefx'", "did you mean 'prefix'"])
 
 
 @pytest.mark.parametrize("kind, ranks, rows", [

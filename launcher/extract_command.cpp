@@ -1,0 +1,89 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/table.h"
+#include "launcher/commands.h"
+#include "launcher/loading.h"
+#include "launcher/output_directory.h"
+#include "model/classifier_files.h"
+#include "peft/extraction.h"
+#include "peft/trained_model.h"
+#include "train/evaluation.h"
+#include "train/results.h"
+
+namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string extraction_table(const peft::Extraction& extraction) {
+  Table table{{"map", "change", "not expressed", "share"}, {}};
+  for (const auto& map : extraction.maps) {
+    table.rows.push_back({map.path, fmt::format("{:.4f}", map.change), fmt::format("{:.4f}", map.error),
+                          fmt::format("{:.1f} %", map.change > 0 ? 100 * map.error / map.change : 0)});
+  }
+  return terminal_table(table);
+}
+
+}  // namespace
+
+void run_extract(const Options& options, const Session& session) {
+  if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
+  if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
+  prepare_output(options, session);
+  const auto tuned =
+      peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log());
+  if (tuned.method.name != "full") {
+    throw UsageError(fmt::format("--run: {} is of method {}; expected a whole model that was fine-tuned", options.run,
+                                 tuned.method.text()));
+  }
+  const fs::path base_directory = model_directory(options);
+  const auto base = model::load_classifier({.directory = base_directory,
+                                            .pooling = tuned.classifier->pooling(),
+                                            .classes = tuned.classifier->classes(),
+                                            .device = session.context().device});
+  const auto& lora = options.training.method;
+  const auto extraction = peft::extract_lora(*tuned.classifier, *base, lora);
+  session.log().line(fmt::format("{} of {}, from the base model {}\n", lora.text(), options.run,
+                                 base_directory.string()));
+  session.log().line(extraction_table(extraction));
+  double left_out = 0;
+  for (const auto& [name, norm] : extraction.left_out) left_out += norm * norm;
+  if (left_out > 0) {
+    session.log().line(fmt::format("left out: {} other parameters that changed, by {:.4f} in all, {} the most",
+                                   extraction.left_out.size(), std::sqrt(left_out),
+                                   std::max_element(extraction.left_out.begin(), extraction.left_out.end(),
+                                                    [](const auto& a, const auto& b) { return a.second < b.second; })
+                                       ->first));
+  }
+  on_first_rank(session, [&] {
+    const auto directory = peft::save_trained(*base, lora, tuned.labels, base_directory, options.output);
+    session.log().line(fmt::format("written: {} ({})", directory.string(),
+                                   bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
+  });
+
+  const auto set = scoring_set(options, session, tuned);
+  std::vector<std::pair<std::string, train::Metrics>> metrics;
+  for (const auto& [name, classifier] : {std::pair("fine-tuned", tuned.classifier.get()), std::pair("extracted", base.get())}) {
+    metrics.emplace_back(name, train::evaluate(*classifier, set.examples, session.context()));
+  }
+  session.log().line("\n" + train::metrics_table(metrics));
+  on_first_rank(session, [&] {
+    nlohmann::json maps = nlohmann::json::array();
+    for (const auto& map : extraction.maps) {
+      maps.push_back({{"path", map.path}, {"change", map.change}, {"error", map.error}});
+    }
+    nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"maps", maps}};
+    for (const auto& [name, values] : metrics) {
+      results["metrics"][name] = train::metrics_json(values, tuned.labels, false);
+    }
+    write_file_atomically(fs::path(options.output) / "results.json", results.dump(2) + "\n");
+  });
+}
+
+}  // namespace dtrain::launcher

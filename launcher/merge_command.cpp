@@ -1,0 +1,78 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "launcher/commands.h"
+#include "launcher/loading.h"
+#include "launcher/output_directory.h"
+#include "peft/combination.h"
+#include "peft/registry.h"
+#include "peft/trained_model.h"
+
+namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+peft::TrainedModel load(const std::string& directory, const Options& options, const Session& session) {
+  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
+  return peft::load_trained(directory, base, pooling_option(options), at::kCPU, session.log());
+}
+
+void write(peft::TrainedModel& trained, const Options& options, const Session& session) {
+  const auto directory = peft::save_trained(*trained.classifier, trained.method, trained.labels, trained.base_model,
+                                            options.output);
+  session.log().line(fmt::format("written: {} ({})", directory.string(),
+                                 bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
+}
+
+// A base model and an adapter become a plain model.
+void merge_into_base(const Options& options, const Session& session) {
+  auto trained = load(options.run, options, session);
+  const auto method = peft::make_method(trained.method);
+  if (method->changes_whole_model()) {
+    throw UsageError(fmt::format("--run: {} is a whole model already; expected an adapter", options.run));
+  }
+  if (const auto reason = method->cannot_merge()) {
+    throw UsageError(fmt::format("{} of method {} cannot be merged: {}", options.run, trained.method.name, *reason));
+  }
+  method->merge(*trained.classifier);
+  trained.method = {"full", {}};
+  write(trained, options, session);
+}
+
+// Several adapters become one.
+void merge_adapters(const Options& options, const Session& session) {
+  const auto directories = split_list(options.adapters);
+  if (directories.size() < 2) throw UsageError("--adapters: expected at least two, joined by commas");
+  peft::Combination combination;
+  combination.how = options.how;
+  combination.density = options.density;
+  combination.seed = options.training.seed;
+  combination.weights = adapter_weights(options, directories.size());
+  std::vector<peft::TrainedModel> adapters;
+  for (const auto& directory : directories) adapters.push_back(load(directory, options, session));
+  auto one = peft::combine_adapters(std::move(adapters), combination);
+  session.log().line(fmt::format("{} adapters combined by {} with weights {}; the head is their mean by the weights",
+                                 directories.size(), combination.how, fmt::join(combination.weights, ", ")));
+  write(one, options, session);
+}
+
+}  // namespace
+
+void run_merge(const Options& options, const Session& session) {
+  if (options.output.empty()) throw UsageError("--output: expected a directory for what is merged");
+  if (options.run.empty() == options.adapters.empty()) {
+    throw UsageError("merge: expected --run with an adapter, or --adapters with several of them");
+  }
+  prepare_output(options, session);
+  on_first_rank(session, [&] {
+    if (options.adapters.empty()) {
+      merge_into_base(options, session);
+    } else {
+      merge_adapters(options, session);
+    }
+  });
+}
+
+}  // namespace dtrain::launcher

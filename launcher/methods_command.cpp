@@ -1,0 +1,95 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/table.h"
+#include "launcher/commands.h"
+#include "launcher/loading.h"
+#include "model/classifier_files.h"
+#include "peft/registry.h"
+
+namespace dtrain::launcher {
+namespace {
+
+const char* format_name(const peft::Method& method, const model::Classifier& classifier) {
+  if (method.changes_whole_model()) return "model";
+  switch (method.format(classifier)) {
+    case peft::AdapterFormat::peft:
+      return "PEFT";
+    case peft::AdapterFormat::adapter_hub:
+      return "adapter-hub";
+    case peft::AdapterFormat::plain:
+      break;
+  }
+  return "plain";
+}
+
+std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& options) {
+  const auto classifier = model::load_classifier(
+      {.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
+  const auto method = peft::make_method({kind.name, {}});
+  try {
+    method->attach(*classifier, 0);
+  } catch (const UsageError&) {
+    return {kind.name, "not on this model", "", "", "", kind.paper};
+  }
+  // What trains in the end.
+  for (std::size_t phase = 1; phase < method->phases(*classifier).size(); ++phase) {
+    method->enter_phase(*classifier, static_cast<int>(phase));
+  }
+  std::int64_t all = 0;
+  std::int64_t trainable = 0;
+  for (const auto* parameter : classifier->parameters()) {
+    all += parameter->value().numel();
+    if (parameter->trainable()) trainable += parameter->value().numel();
+  }
+  return {kind.name,
+          count_text(trainable),
+          fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
+          method->cannot_merge() ? "no" : "yes",
+          format_name(*method, *classifier),
+          kind.paper};
+}
+
+void list_methods(const Options& options, const Log& log) {
+  std::vector<std::string> families;
+  for (const auto& kind : peft::method_kinds()) {
+    if (std::find(families.begin(), families.end(), kind.family) == families.end()) families.push_back(kind.family);
+  }
+  for (const std::string& family : families) {
+    Table table{{family, "trains", "share", "merges", "saved as", "paper"}, {}};
+    for (const auto& kind : peft::method_kinds()) {
+      if (kind.family == family) table.rows.push_back(row_of(kind, options));
+    }
+    log.line(terminal_table(table));
+  }
+  log.line(fmt::format("On {}, with a classifier of two classes. dtrain methods NAME lists a method's settings.",
+                       model_directory(options).string()));
+}
+
+// What --method takes after a method's name.
+void describe_method(const peft::MethodKind& kind, const Log& log) {
+  log.line(fmt::format("{}: {}{}{}", kind.name, kind.summary, kind.paper.empty() ? "" : "; ", kind.paper));
+  log.line(fmt::format("learning rates that compare searches: {} (train takes the middle one)",
+                       fmt::join(kind.learning_rates, ", ")));
+  std::size_t width = 0;
+  for (const auto& setting : kind.settings) width = std::max(width, setting.key.size() + setting.default_value.size());
+  for (const auto& setting : kind.settings) {
+    log.line(fmt::format("  {}  {}", fmt::format("{:<{}}", setting.key + "=" + setting.default_value, width + 1),
+                         setting.help));
+  }
+  if (kind.settings.empty()) log.line("  it has no settings");
+}
+
+}  // namespace
+
+void run_methods(const Options& options, const Session& session) {
+  if (options.targets.empty()) list_methods(options, session.log());
+  for (const std::string& name : options.targets) describe_method(peft::method_kind(name), session.log());
+}
+
+}  // namespace dtrain::launcher

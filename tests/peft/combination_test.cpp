@@ -1,0 +1,179 @@
+// Several adapters in one, beside PEFT's add_weighted_adapter (combination_reference.py); full fine-tuning as LoRA.
+
+#include "peft/combination.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "peft/extraction.h"
+#include "peft/registry.h"
+#include "tests/model/reference_case.h"
+
+namespace dtrain::peft {
+namespace {
+
+using model::Pooling;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+std::filesystem::path combination_directory() { return model::reference_directory() / "combination"; }
+
+TrainedModel load(const std::filesystem::path& directory) { return load_trained(directory, {}, {}, at::kCPU, Log()); }
+
+std::vector<TrainedModel> both() {
+  std::vector<TrainedModel> adapters;
+  for (const char* name : {"first", "second"}) adapters.push_back(load(combination_directory() / name));
+  return adapters;
+}
+
+at::Tensor value_of(TrainedModel& trained, const std::string& file_name) {
+  for (const auto& [name, parameter] : make_method(trained.method)->file_parameters(*trained.classifier)) {
+    if (name == file_name) return parameter->value();
+  }
+  ADD_FAILURE() << "no tensor " << file_name;
+  return at::zeros({1});
+}
+
+constexpr const char* kMap = "base_model.model.bert.encoder.layer.1.attention.self.query";
+
+class Combine : public testing::TestWithParam<const char*> {};
+
+TEST_P(Combine, IsWhatPeftMakesOfThem) {
+  const std::string how = GetParam();
+  auto combined = combine_adapters(both(), {.how = how, .weights = {0.7, -0.4}, .density = 0.4});
+  const model::SafetensorsFile expected(combination_directory() / (how + ".safetensors"));
+  int compared = 0;
+  for (const auto& name : expected.names()) {
+    if (!name.ends_with(".lora_A.weight")) continue;
+    const std::string other = name.substr(0, name.size() - std::string("lora_A.weight").size()) + "lora_B.weight";
+    const auto a = value_of(combined, name);
+    const auto b = value_of(combined, other);
+    // The factors of a decomposition have a free sign; their product has not.
+    EXPECT_LT(model::largest_difference(at::mm(b, a), at::mm(expected.tensor(other), expected.tensor(name))), 1e-5) << name;
+    if (how != "svd") {
+      EXPECT_LT(model::largest_difference(a, expected.tensor(name)), 1e-6) << name;
+      EXPECT_LT(model::largest_difference(b, expected.tensor(other)), 1e-6) << other;
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, 6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, Combine, testing::Values("linear", "ties", "magnitude_prune", "svd"),
+                         [](const auto& instance) { return std::string(instance.param); });
+
+TEST(Combine, OfHeadsIsTheirMeanByTheWeights) {
+  auto adapters = both();
+  const std::string head = "base_model.model.classifier.weight";
+  const auto expected = (3 * value_of(adapters[0], head) + value_of(adapters[1], head)) / 4;
+  auto combined = combine_adapters(both(), {.how = "linear", .weights = {3, 1}});
+  EXPECT_LT(model::largest_difference(value_of(combined, head), expected), 1e-6);
+}
+
+TEST(Combine, ByDareKeepsAboutTheDensityAndScalesItUp) {
+  const auto of = [](const char* how, double density, std::uint64_t seed) {
+    auto combined = combine_adapters(both(), {.how = how, .weights = {1, 0}, .density = density, .seed = seed});
+    return value_of(combined, std::string(kMap) + ".lora_A.weight");
+  };
+  const auto whole = of("linear", 1, 0);
+  EXPECT_TRUE(at::equal(of("dare", 1, 0), whole));
+  const auto half = of("dare", 0.5, 0);
+  EXPECT_TRUE(at::equal(of("dare", 0.5, 0), half));
+  EXPECT_FALSE(at::equal(of("dare", 0.5, 1), half));
+  const auto kept = half != 0;
+  EXPECT_NEAR(kept.to(at::kDouble).mean().item<double>(), 0.5, 0.15);
+  EXPECT_LT(model::largest_difference(half.masked_select(kept), 2 * whole.masked_select(kept)), 1e-6);
+}
+
+TEST(Combine, RefusesWhatDoesNotFit) {
+  const auto refusal = [](const std::vector<std::string>& directories, const Combination& combination) {
+    return [=] {
+      std::vector<TrainedModel> adapters;
+      for (const auto& directory : directories) adapters.push_back(load(model::reference_directory() / directory));
+      combine_adapters(std::move(adapters), combination);
+    };
+  };
+  const Combination equal{.weights = {1, 1}};
+  EXPECT_THAT(refusal({"combination/first", "combination/second"}, {.how = "sum", .weights = {1, 1}}),
+              ThrowsMessage<UsageError>(HasSubstr("--how: expected one of linear, ties")));
+  EXPECT_THAT(refusal({"combination/first", "combination/second"}, {.weights = {1}}),
+              ThrowsMessage<UsageError>(HasSubstr("a number for each of the 2 adapters, found 1")));
+  EXPECT_THAT(refusal({"combination/first", "combination/second"}, {.weights = {1, -1}}),
+              ThrowsMessage<UsageError>(HasSubstr("their sum is zero")));
+  EXPECT_THAT(refusal({"combination/first", "peft/lora_query_value"}, equal),
+              ThrowsMessage<UsageError>(HasSubstr("their ranks differ: 4 and 8; --how svd")));
+  EXPECT_THAT(refusal({"combination/first", "peft/lora_roberta"}, equal),
+              ThrowsMessage<UsageError>(HasSubstr("differ")));
+}
+
+// The base model and what it became: each encoder map changed by a matrix of rank 3, and the head.
+std::pair<std::unique_ptr<model::Classifier>, std::unique_ptr<model::Classifier>> tuned_and_base() {
+  const model::ReferenceCase reference("odd_relu");
+  auto tuned = reference.load(Pooling::mean, at::kDouble);
+  auto base = reference.load(Pooling::mean, at::kDouble);
+  at::manual_seed(11);
+  for (model::Linear* linear : tuned->linears()) {
+    const auto change = at::mm(at::randn({linear->out_features(), 3}, at::kDouble),
+                               at::randn({3, linear->in_features()}, at::kDouble));
+    linear->weight.set_value(linear->weight.value() + 0.02 * change);
+    linear->bias.set_value(linear->bias.value() + 0.1);
+  }
+  tuned->classifier.weight.set_value(tuned->classifier.weight.value() * 2);
+  return {std::move(tuned), std::move(base)};
+}
+
+at::Tensor logits(model::Classifier& classifier) {
+  const at::NoGradGuard no_grad;
+  model::ForwardContext context;
+  return classifier.forward(model::ReferenceCase("odd_relu").batch(), context);
+}
+
+TEST(Extract, OfAChangeOfLowRankIsExact) {
+  const auto [tuned, base] = tuned_and_base();
+  const auto extraction =
+      extract_lora(*tuned, *base, parse_method_spec("lora:r=4:lora_alpha=2:target_modules=all-linear:bias=all"));
+  EXPECT_LT(model::largest_difference(logits(*base), logits(*tuned)), 1e-9);
+  EXPECT_EQ(extraction.maps.size(), 18U);
+  for (const auto& map : extraction.maps) EXPECT_LT(map.error, 1e-9 * map.change) << map.path;
+  EXPECT_TRUE(extraction.left_out.empty());
+}
+
+TEST(Extract, SaysWhatALowerRankLeavesOut) {
+  double before = 1e9;
+  for (const int r : {1, 2}) {
+    const auto [tuned, base] = tuned_and_base();
+    const auto extraction = extract_lora(*tuned, *base, parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)));
+    ASSERT_EQ(extraction.maps.size(), 3U);
+    const auto& map = extraction.maps[1];
+    EXPECT_EQ(map.path, "bert.encoder.layer.1.attention.self.query");
+    // The rest of the decomposition is what the product of the factors misses.
+    const auto original = model::ReferenceCase("odd_relu").load(Pooling::mean, at::kDouble);
+    const auto change = tuned->encoder().layer(1).query.weight.value() - original->encoder().layer(1).query.weight.value();
+    make_method(parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)))->merge(*base);
+    const auto missed = tuned->encoder().layer(1).query.weight.value() - base->encoder().layer(1).query.weight.value();
+    EXPECT_NEAR(map.change, change.norm().item<double>(), 1e-9);
+    EXPECT_NEAR(map.error, missed.norm().item<double>(), 1e-9);
+    EXPECT_LT(map.error, before);
+    before = map.error;
+    // Biases of all maps, and the weights of those that are not wrapped.
+    EXPECT_EQ(extraction.left_out.size(), 18U + 15U);
+  }
+}
+
+TEST(Extract, RefusesModelsThatAreNotOfOneKind) {
+  const auto tuned = model::ReferenceCase("new_gelu").load(Pooling::mean, at::kFloat);
+  const auto base = model::ReferenceCase("odd_relu").load(Pooling::mean, at::kFloat);
+  EXPECT_THAT([&] { extract_lora(*tuned, *base, parse_method_spec("lora")); },
+              ThrowsMessage<UsageError>(HasSubstr("are they of one model?")));
+  EXPECT_THAT([&] { extract_lora(*tuned, *base, parse_method_spec("head")); },
+              ThrowsMessage<UsageError>(HasSubstr("expected lora")));
+}
+
+}  // namespace
+}  // namespace dtrain::peft
