@@ -7,12 +7,6 @@
 namespace dtrain::peft {
 namespace {
 
-void train_stages_from(model::Classifier& classifier, int stage) {
-  for (; stage < classifier.stages(); ++stage) {
-    for (model::Parameter* parameter : classifier.stage_parameters(stage)) parameter->set_trainable(true);
-  }
-}
-
 class Full final : public Method {
  public:
   void attach(model::Classifier& classifier, std::uint64_t) const override { train_stages_from(classifier, 0); }
@@ -21,7 +15,7 @@ class Full final : public Method {
 
 class Head final : public Method {
  public:
-  void attach(model::Classifier& classifier, std::uint64_t) const override { train_classifier(classifier); }
+  void attach(model::Classifier& classifier, std::uint64_t) const override { train_head(classifier); }
 };
 
 class Layers final : public Method {
@@ -42,8 +36,15 @@ class Layers final : public Method {
 
 }  // namespace
 
+void train_stages_from(model::Classifier& classifier, int stage) {
+  for (; stage < classifier.stages(); ++stage) {
+    for (model::Parameter* parameter : classifier.stage_parameters(stage)) parameter->set_trainable(true);
+  }
+}
+
 MethodKind full_kind() {
   return {"full",
+          "freezing",
           "every weight trains",
           "Devlin et al., 2019, NAACL",
           {5e-5, 1.5e-4, 5e-4},
@@ -53,6 +54,7 @@ MethodKind full_kind() {
 
 MethodKind head_kind() {
   return {"head",
+          "freezing",
           "frozen body, the classifier trains",
           "Peters et al., 2019, RepL4NLP",
           {3e-3, 1e-2, 3e-2},
@@ -62,6 +64,7 @@ MethodKind head_kind() {
 
 MethodKind layers_kind() {
   return {"layers",
+          "freezing",
           "the top k layers and the classifier train",
           "Lee et al., 2019, arXiv:1911.03090",
           {5e-5, 1.5e-4, 5e-4},

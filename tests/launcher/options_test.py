@@ -22,6 +22,8 @@ def test_a_command_says_what_it_needs(dtrain, arguments, says):
 @pytest.mark.parametrize("arguments, says", [
     (["--backend", "nccl"], "--backend nccl serves GPUs"),
     (["--max-length", "65"], ["--max-length 65 is more than the 64 positions of the model"]),
+    (["--method", "prompt:num_virtual_tokens=40"],
+     ["is more than the 64 positions of the model", "virtual tokens take 40; --max-length 24 fits"]),
     (["--samples", "121"], ["--samples 121 is more than the 120 training examples"]),
     (["--method", "layers:k=3"], ["k is 3, but the model has 2 layers"]),
 ])

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+
+#include "peft/registry.h"
+
+namespace dtrain::peft {
+
+/// PEFT's PromptTuningConfig; there num_virtual_tokens has no default.
+struct PromptConfig {
+  std::int64_t num_virtual_tokens = 20;
+  /// From words of the model's vocabulary; else from the normal distribution.
+  bool sample_vocabulary = false;
+};
+
+/// Prompt tuning (Lester et al., 2021, EMNLP): embeddings of virtual tokens in front of every example. The encoder sees
+/// them as it sees words: pooling by the first token reads the first of them, and the mean is over theirs, too.
+MethodKind prompt_kind();
+
+}  // namespace dtrain::peft

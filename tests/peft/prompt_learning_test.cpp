@@ -1,0 +1,99 @@
+// What PEFT's own adapters (peft_parity_test.cpp) do not show of prefixes and prompts.
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "model/classifier_files.h"
+#include "peft/registry.h"
+#include "tests/model/reference_case.h"
+
+namespace dtrain::peft {
+namespace {
+
+using model::Pooling;
+
+const std::vector<std::string> kMethods = {"prefix", "prompt", "p-tuning"};
+
+std::unique_ptr<model::Classifier> load(const std::string& model) {
+  return model::load_classifier(
+      {.directory = model::reference_directory() / model, .pooling = Pooling::cls, .classes = 3});
+}
+
+TEST(VirtualTokens, ThatLeaveNoPositionAreRefused) {
+  for (const std::string& name : kMethods) {
+    // Of 140 positions, and of 150 from the fifth on.
+    for (const auto& [model, positions] : {std::pair("odd_relu", 140), std::pair("roberta_gelu", 145)}) {
+      const auto classifier = load(model);
+      const auto attach = [&](int tokens) {
+        make_method({name, {{"num_virtual_tokens", std::to_string(tokens)}}})->attach(*classifier, 0);
+      };
+      EXPECT_THAT([&] { attach(positions); },
+                  testing::ThrowsMessage<UsageError>(
+                      testing::HasSubstr("the model has only " + std::to_string(positions) + " positions")));
+      EXPECT_NO_THROW(attach(positions - 1)) << name;
+    }
+  }
+}
+
+TEST(VirtualTokens, AreCountedByTheMethodsThatHaveThem) {
+  for (const std::string& name : kMethods) {
+    EXPECT_EQ(make_method({name, {{"num_virtual_tokens", "7"}}})->virtual_tokens(), 7) << name;
+  }
+  EXPECT_EQ(make_method({"lora", {}})->virtual_tokens(), 0);
+}
+
+TEST(PromptTuning, CanStartFromWords) {
+  const auto classifier = load("odd_relu");
+  make_method(parse_method_spec("prompt:num_virtual_tokens=9:prompt_tuning_init=SAMPLE_VOCAB"))->attach(*classifier, 3);
+  const auto words = classifier->encoder().embedding_parameters().front()->value();
+  const auto prompt = classifier->encoder().embedding_slot->parameters().front()->value();
+  EXPECT_EQ(prompt.sizes(), (std::vector<std::int64_t>{9, 40}));
+  const auto same = words.unsqueeze(0).eq(prompt.unsqueeze(1)).all(2);  // [9, words]
+  EXPECT_TRUE(same.any(1).all().item<bool>());
+  EXPECT_GT(same.any(0).sum().item<std::int64_t>(), 5) << "not the same word again and again";
+}
+
+// A DistilBERT is a BERT without segments. PEFT has prefix tuning for one of them only.
+TEST(PrefixTuning, OfADistilBertIsThatOfTheSameBert) {
+  const auto distilbert = load("distilbert");
+  auto config = distilbert->config();
+  config.model_type = "bert";
+  config.token_types = 1;
+  model::Classifier bert(config, Pooling::cls, 3);
+  const auto copy = [](const std::vector<model::Parameter*>& to, std::vector<model::Parameter*> from) {
+    ASSERT_EQ(to.size(), from.size());
+    for (std::size_t i = 0; i < to.size(); ++i) to[i]->set_value(from[i]->value());
+  };
+  auto embeddings = bert.encoder().embedding_parameters();
+  ASSERT_EQ(embeddings.size(), 5U);
+  embeddings[2]->set_value(at::zeros({1, config.hidden_size}));  // the segments
+  embeddings.erase(embeddings.begin() + 2);
+  copy(embeddings, distilbert->encoder().embedding_parameters());
+  for (int layer = 0; layer < bert.encoder().layers(); ++layer) {
+    copy(bert.encoder().layer(layer).own_parameters(), distilbert->encoder().layer(layer).own_parameters());
+  }
+  bert.classifier.weight.set_value(distilbert->classifier.weight.value());
+  const auto batch = model::ReferenceCase("distilbert").batch();
+  const auto pooled = [&](model::Classifier& classifier) {
+    return classifier.run_prefix(batch, classifier.head_stage(), at::kFloat);
+  };
+  const auto plain = pooled(bert);
+  for (const char* spec : {"prefix:num_virtual_tokens=5", "prefix:num_virtual_tokens=5:prefix_projection=true"}) {
+    for (model::Classifier* classifier : {distilbert.get(), &bert}) {
+      make_method(parse_method_spec(spec))->attach(*classifier, 6);
+    }
+    EXPECT_TRUE(at::equal(pooled(*distilbert), pooled(bert))) << spec;
+    EXPECT_GT(model::largest_difference(pooled(bert), plain), 0.01) << spec;
+  }
+  const auto method = make_method({"prefix", {}});
+  EXPECT_EQ(method->format(bert), AdapterFormat::peft);
+  EXPECT_EQ(method->format(*distilbert), AdapterFormat::plain);
+}
+
+}  // namespace
+}  // namespace dtrain::peft
