@@ -35,6 +35,8 @@ class AdapterFiles {
   virtual std::map<std::string, at::Tensor> tensors(const model::Family& family) const = 0;
   /// Which method it is of, with which settings.
   virtual MethodSpec method(model::Classifier& classifier) const = 0;
+  /// What `method` has read and ignored, a sentence each.
+  virtual std::vector<std::string> notices() const { return {}; }
 };
 
 /// A way to lay an adapter out in files.

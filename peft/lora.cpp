@@ -1,176 +1,172 @@
 #include "peft/lora.h"
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
-#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <map>
+#include <memory>
 
 #include "base/error.h"
-#include "base/nearest_name.h"
-#include "model/dropout.h"
 
 namespace dtrain::peft {
 namespace {
 
-class LoraSlot final : public model::LinearSlot {
+// The words after which PEFT's file is a plain one, however its matrices started.
+const std::vector<std::string> kHarmlessInits = {"true", "false", "gaussian", "orthogonal", "eva"};
+
+class Lora final : public LinearMethod {
  public:
-  LoraSlot(const model::Linear& base, const LoraConfig& config, at::Generator& generator)
-      : dropout_(config.lora_dropout), scale_(config.lora_alpha / static_cast<double>(config.r)) {
-    a_.set_name(base.path() + ".lora_A.weight");
-    b_.set_name(base.path() + ".lora_B.weight");
-    const auto options = base.weight.value().options();
-    // torch's kaiming_uniform_ with a = sqrt(5), which PEFT calls.
-    const double bound = 1 / std::sqrt(static_cast<double>(base.in_features()));
-    a_.set_value(at::empty({config.r, base.in_features()}).uniform_(-bound, bound, generator).to(options));
-    b_.set_value(at::zeros({base.out_features(), config.r}, options));
-    a_.set_trainable(true);
-    b_.set_trainable(true);
-  }
-
-  at::Tensor forward(model::Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
-    const auto output = base.base_forward(input, context);
-    const auto low =
-        model::linear(model::dropout(input, context.next_dropout(dropout_)), a_, nullptr, context.product_type);
-    return model::linear(low, b_, nullptr, context.product_type, scale_, output);
-  }
-
-  std::vector<model::Parameter*> parameters() override { return {&a_, &b_}; }
-
-  at::Tensor weight_change() const { return at::mm(b_.value(), a_.value()).mul_(scale_); }
-
- private:
-  double dropout_;
-  double scale_;
-  model::Parameter a_;
-  model::Parameter b_;
-};
-
-class Lora final : public Method {
- public:
-  explicit Lora(LoraConfig config) : config_(std::move(config)) {}
+  explicit Lora(LoraConfig config) : LinearMethod("lora", "LORA", config.wrapping), config_(std::move(config)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
-    const auto targets = target_linears(classifier);
-    for (model::Linear* linear : targets) {
-      linear->slot = std::make_unique<LoraSlot>(*linear, config_, generator);
-      if (config_.bias == "lora_only") linear->bias.set_trainable(true);
+    LinearMethod::attach(classifier, seed);
+    if (config_.loraplus_lr_ratio == 1) return;
+    for (model::Parameter* parameter : classifier.parameters()) {
+      const bool faster = parameter->name().find("lora_B") != std::string::npos || parameter->value().dim() == 1;
+      if (parameter->trainable() && faster) parameter->set_learning_rate_factor(config_.loraplus_lr_ratio);
     }
-    if (config_.bias == "all") {
-      for (model::Parameter* parameter : classifier.parameters()) {
-        if (parameter->name().ends_with(".bias")) parameter->set_trainable(true);
-      }
-    }
-    train_classifier(classifier);
   }
 
-  nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override {
-    nlohmann::json config;
-    config["peft_type"] = "LORA";
-    config["task_type"] = "SEQ_CLS";
-    config["base_model_name_or_path"] = base_model;
-    config["inference_mode"] = true;
-    config["r"] = config_.r;
-    config["lora_alpha"] = config_.lora_alpha == std::floor(config_.lora_alpha)
-                               ? nlohmann::json(static_cast<std::int64_t>(config_.lora_alpha))
-                               : nlohmann::json(config_.lora_alpha);
-    config["lora_dropout"] = config_.lora_dropout;
-    config["target_modules"] = config_.target_modules;
-    if (all_linear() || names_unused_pooler(classifier)) {
-      // Each map by its path, as PEFT writes "all-linear": it would find the pooler, too.
-      config["target_modules"] = nlohmann::json::array();
-      for (const model::Linear* linear : target_linears(classifier)) config["target_modules"].push_back(linear->path());
+  /// A slot that changed its base is saved as the plain update on the base as it was, which PEFT loads exactly.
+  NamedTensors saved_tensors(model::Classifier& classifier) const override {
+    std::map<const model::Parameter*, at::Tensor> plain;
+    for (const LoraSlot* slot : slots(wrapped(classifier))) {
+      if (!slot->changed_base()) continue;
+      plain[&slot->a()] = slot->plain_a();
+      plain[&slot->b()] = slot->plain_b();
     }
-    config["bias"] = config_.bias;
+    NamedTensors tensors;
+    for (const auto& [name, parameter] : file_parameters(classifier)) {
+      const auto found = plain.find(parameter);
+      tensors.emplace_back(name, found == plain.end() ? parameter->value() : found->second);
+    }
+    return tensors;
+  }
+
+ protected:
+  void fill(const std::vector<model::Linear*>& maps, at::Generator& generator) const override {
+    config_.ranks.check(paths_of(maps), "lora");
+    for (model::Linear* linear : maps) {
+      linear->slot = std::make_unique<LoraSlot>(*linear, lora_update(config_, linear->path()), generator);
+    }
+  }
+
+  void describe(nlohmann::json& config, const std::vector<model::Linear*>& maps) const override {
+    const bool doubled = slots(maps).front()->changed_base();
+    const auto paths = paths_of(maps);
+    write_peft_ranks(config, "lora_alpha", doubled ? plain_ranks(paths) : config_.ranks, paths);
+    config["lora_dropout"] = config_.lora_dropout;
     config["fan_in_fan_out"] = false;
     config["init_lora_weights"] = true;
-    config["use_rslora"] = false;
-    config["use_dora"] = false;
-    config["modules_to_save"] = {"classifier", "score"};
-    if (classifier.pooler_is_new) config["modules_to_save"].push_back("pooler");
-    return config;
-  }
-
-  void merge(model::Classifier& classifier) const override {
-    const at::NoGradGuard no_grad;
-    for (model::Linear* linear : classifier.linears()) {
-      const auto* slot = dynamic_cast<const LoraSlot*>(linear->slot.get());
-      if (slot == nullptr) continue;
-      linear->weight.set_value(linear->weight.value() + slot->weight_change());
-      linear->slot.reset();
-    }
+    config["use_rslora"] = config_.use_rslora && !doubled;
+    config["use_dora"] = config_.use_dora;
+    config["lora_bias"] = config_.lora_bias;
   }
 
  private:
-  bool all_linear() const { return config_.target_modules == std::vector<std::string>{"all-linear"}; }
-
-  bool names_unused_pooler(model::Classifier& classifier) const {
-    const auto linears = classifier.linears();
-    return std::find(linears.begin(), linears.end(), &classifier.pooler) == linears.end() &&
-           std::any_of(config_.target_modules.begin(), config_.target_modules.end(),
-                       [&](const std::string& target) { return matches(classifier.pooler, target); });
+  // Ranks twice as high, and the alphas that make the same scales with them, without a root.
+  Ranks plain_ranks(const std::vector<std::string>& paths) const {
+    const auto plain_alpha = [&](double alpha, std::int64_t r) {
+      return 2 * alpha * (config_.use_rslora ? std::sqrt(static_cast<double>(r)) : 1);
+    };
+    Ranks plain{.r = 2 * config_.ranks.r, .alpha = plain_alpha(config_.ranks.alpha, config_.ranks.r)};
+    for (const std::string& path : paths) {
+      const std::int64_t r = config_.ranks.rank_of(path);
+      plain.rank_pattern.emplace_back(path, 2 * r);
+      plain.alpha_pattern.emplace_back(path, plain_alpha(config_.ranks.alpha_of(path), r));
+    }
+    return plain;
   }
 
-  std::vector<model::Linear*> target_linears(model::Classifier& classifier) const {
-    const auto linears = classifier.linears();
-    if (all_linear()) return linears;
-    std::vector<model::Linear*> targets;
-    std::vector<std::string> unmatched;
-    for (const std::string& target : config_.target_modules) {
-      bool matched = false;
-      for (model::Linear* linear : linears) matched = matched || matches(*linear, target);
-      if (!matched) unmatched.push_back(target);
-    }
-    if (!unmatched.empty()) {
-      std::vector<std::string> names;
-      for (const model::Linear* linear : linears) {
-        const std::string name = linear->path().substr(linear->path().rfind('.') + 1);
-        if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-      }
-      throw UsageError(fmt::format("method 'lora': no module of the model ends with target_modules '{}'{}; it has: {}",
-                                   unmatched.front(), did_you_mean(unmatched.front(), names), fmt::join(names, ", ")));
-    }
-    for (model::Linear* linear : linears) {
-      if (std::any_of(config_.target_modules.begin(), config_.target_modules.end(),
-                      [&](const std::string& target) { return matches(*linear, target); })) {
-        targets.push_back(linear);
-      }
-    }
-    return targets;
-  }
-
-  static bool matches(const model::Linear& linear, const std::string& target) {
-    return linear.path() == target || linear.path().ends_with("." + target);
+  static std::vector<const LoraSlot*> slots(const std::vector<model::Linear*>& maps) {
+    std::vector<const LoraSlot*> found;
+    for (const model::Linear* linear : maps) found.push_back(&dynamic_cast<const LoraSlot&>(*linear->slot));
+    return found;
   }
 
   LoraConfig config_;
 };
 
-}  // namespace
-
-MethodKind lora_kind() {
-  return {"lora",
-          "low-rank updates of chosen linear maps train",
-          "Hu et al., 2022, ICLR",
-          {5e-4, 1.5e-3, 5e-3},
-          {{"r", "8", "rank of the update"},
-           {"lora_alpha", "8", "the update is scaled by lora_alpha / r"},
-           {"lora_dropout", "0", "dropout on the update's input"},
-           {"target_modules", "query+value", "names of the linear maps, joined by +, or all-linear"},
-           {"bias", "none", "which biases train along: none, all or lora_only"}},
-          [](const Settings& settings) -> std::unique_ptr<Method> {
-            return make_lora({.r = settings.integer("r", 1),
-                              .lora_alpha = settings.number("lora_alpha", 0, 1e6),
-                              .lora_dropout = settings.number("lora_dropout", 0, 0.999),
-                              .target_modules = settings.list("target_modules"),
-                              .bias = settings.choice("bias", {"none", "all", "lora_only"})});
-          }};
+// What PEFT's init_lora_weights says about the base that its matrices belong to.
+std::string read_init(const AdapterConfig& config) {
+  const nlohmann::json value = config.value<nlohmann::json>("init_lora_weights", true);
+  std::string word = value.is_string() ? value.get<std::string>() : value.dump();
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  if (word == "pissa" || word == "olora") return word;
+  if (std::find(kHarmlessInits.begin(), kHarmlessInits.end(), word) != kHarmlessInits.end()) return "true";
+  config.refuse("init_lora_weights",
+                word.starts_with("pissa_niter")
+                    ? "the matrices belong to a base model that was changed by a random decomposition, which cannot be "
+                      "repeated; save the adapter with path_initial_model_for_weight_conversion"
+                    : "the matrices may belong to a base model that was changed in a way that dtrain does not know");
 }
 
-std::unique_ptr<Method> make_lora(const LoraConfig& config) { return std::make_unique<Lora>(config); }
+MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+  MethodSpec spec{"lora", {}};
+  const auto paths = read_peft_wrapping(config, classifier, true, spec);
+  read_peft_ranks(config, "lora_alpha", paths, spec);
+  read_peft_settings(config, {"lora_dropout", "use_rslora", "use_dora", "lora_bias"}, spec);
+  if (const std::string init = read_init(config); init != "true") spec.settings["init_lora_weights"] = init;
+  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
+  return spec;
+}
+
+std::unique_ptr<Method> make(const Settings& settings) {
+  LoraConfig config{.ranks = read_ranks(settings, "lora_alpha"),
+                    .lora_dropout = settings.number("lora_dropout", 0, 0.999),
+                    .use_rslora = settings.boolean("use_rslora"),
+                    .use_dora = settings.boolean("use_dora"),
+                    .init_lora_weights = settings.text("init_lora_weights"),
+                    .lora_bias = settings.boolean("lora_bias"),
+                    .loraplus_lr_ratio = settings.number("loraplus_lr_ratio", 1e-3, 1e6),
+                    .wrapping = read_wrapping(settings, "lora_only")};
+  check_lora_init(config.init_lora_weights);
+  if (config.lora_bias && config.use_dora) {
+    throw UsageError("method 'lora': lora_bias does not go with use_dora");
+  }
+  if (config.lora_bias && config.init_lora_weights != "true" && config.init_lora_weights != "false") {
+    throw UsageError("method 'lora': lora_bias goes with init_lora_weights true or false only");
+  }
+  return std::make_unique<Lora>(std::move(config));
+}
+
+}  // namespace
+
+LoraUpdate lora_update(const LoraConfig& config, const std::string& path) {
+  const std::int64_t r = config.ranks.rank_of(path);
+  const auto divisor = static_cast<double>(r);
+  return {.r = r,
+          .scale = config.ranks.alpha_of(path) / (config.use_rslora ? std::sqrt(divisor) : divisor),
+          .dropout = config.lora_dropout,
+          .init = config.init_lora_weights,
+          .dora = config.use_dora,
+          .bias = config.lora_bias};
+}
+
+MethodKind lora_kind() {
+  return {.name = "lora",
+          .family = "reparametrization",
+          .summary = "low-rank updates of chosen linear maps train",
+          .paper = "Hu et al., 2022, ICLR",
+          .learning_rates = {5e-4, 1.5e-3, 5e-3},
+          .settings = with_wrapping(
+              with_ranks(
+                  {{"lora_dropout", "0", "dropout on the update's input"},
+                   {"use_rslora", "false", "rsLoRA: scaled by lora_alpha / sqrt(r) instead"},
+                   {"use_dora", "false", "DoRA: the lengths of the weight's rows train apart from their directions"},
+                   {"init_lora_weights", "true",
+                    "where the update starts: true (zero), false, gaussian, orthogonal, pissa, pissa_niter_N or olora"},
+                   {"lora_bias", "false", "the update has a bias, too"},
+                   {"loraplus_lr_ratio", "1", "LoRA+: how much faster B and all vectors learn, such as 16"}},
+                  "lora_alpha"),
+              "lora_only"),
+          .make = make,
+          .peft_type = "LORA",
+          .read_peft = read_peft};
+}
 
 }  // namespace dtrain::peft

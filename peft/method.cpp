@@ -37,32 +37,69 @@ MethodSpec parse_method_spec(const std::string& text) {
   return spec;
 }
 
-std::vector<std::pair<std::string, model::Parameter*>> trained_parameters(model::Classifier& classifier,
-                                                                          bool peft_names) {
-  std::set<const model::Parameter*> wrapped;
-  for (const model::Linear* linear : classifier.linears()) {
-    if (linear->slot != nullptr) wrapped.insert(&linear->bias);
-  }
-  std::vector<std::pair<std::string, model::Parameter*>> named;
+NamedParameters Method::file_parameters(model::Classifier& classifier) const {
+  return format(classifier) == AdapterFormat::peft ? peft_parameters(classifier) : trained_parameters(classifier);
+}
+
+NamedTensors Method::saved_tensors(model::Classifier& classifier) const {
+  NamedTensors tensors;
+  for (const auto& [name, parameter] : file_parameters(classifier)) tensors.emplace_back(name, parameter->value());
+  return tensors;
+}
+
+NamedParameters trained_parameters(model::Classifier& classifier) {
+  NamedParameters named;
   for (model::Parameter* parameter : classifier.parameters()) {
-    if (!parameter->trainable()) continue;
-    std::string name = parameter->name();
-    if (peft_names) {
-      if (wrapped.count(parameter) > 0) name.insert(name.rfind('.'), ".base_layer");
-      name.insert(0, "base_model.model.");
-    }
-    named.emplace_back(std::move(name), parameter);
+    if (parameter->trainable()) named.emplace_back(parameter->name(), parameter);
   }
   return named;
 }
 
-void train_classifier(model::Classifier& classifier) {
-  classifier.classifier.weight.set_trainable(true);
-  classifier.classifier.bias.set_trainable(true);
-  if (classifier.pooler_is_new) {
-    classifier.pooler.weight.set_trainable(true);
-    classifier.pooler.bias.set_trainable(true);
+NamedParameters peft_parameters(model::Classifier& classifier) {
+  std::set<const model::Parameter*> wrapped;
+  for (const model::Linear* linear : classifier.linears()) {
+    if (linear->slot != nullptr) wrapped.insert({&linear->weight, &linear->bias});
   }
+  auto named = trained_parameters(classifier);
+  for (auto& [name, parameter] : named) {
+    if (wrapped.count(parameter) > 0) name.insert(name.rfind('.'), ".base_layer");
+    name.insert(0, "base_model.model.");
+  }
+  return named;
+}
+
+nlohmann::json peft_config(model::Classifier& classifier, const std::string& peft_type, const std::string& base_model) {
+  nlohmann::json config;
+  config["peft_type"] = peft_type;
+  config["task_type"] = "SEQ_CLS";
+  config["base_model_name_or_path"] = base_model;
+  config["inference_mode"] = true;
+  config["modules_to_save"] = {"classifier", "score"};
+  const std::string& module = model::family(classifier.config().model_type).head.dense_module;
+  if (classifier.uses_dense() && classifier.dense_is_head && module != "classifier") {
+    config["modules_to_save"].push_back(module);
+  }
+  return config;
+}
+
+void train_head(model::Classifier& classifier) {
+  std::vector<model::Linear*> maps = {&classifier.classifier};
+  if (classifier.uses_dense() && classifier.dense_is_head) maps.push_back(&classifier.dense);
+  for (model::Linear* map : maps) {
+    map->weight.set_trainable(true);
+    map->bias.set_trainable(true);
+  }
+}
+
+void train_biases(model::Classifier& classifier, const std::string& bias, const std::vector<model::Linear*>& wrapped) {
+  if (bias == "none") return;
+  if (bias == "all") {
+    for (model::Parameter* parameter : classifier.parameters()) {
+      if (parameter->name().ends_with(".bias")) parameter->set_trainable(true);
+    }
+    return;
+  }
+  for (model::Linear* linear : wrapped) linear->bias.set_trainable(true);
 }
 
 }  // namespace dtrain::peft

@@ -4,11 +4,13 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "model/classifier.h"
+#include "peft/course.h"
 
 namespace dtrain::peft {
 
@@ -24,10 +26,24 @@ struct MethodSpec {
 /// Throws UsageError naming the part that is not NAME or KEY=VALUE.
 MethodSpec parse_method_spec(const std::string& text);
 
+/// Parameters with the names that they have in a file.
+using NamedParameters = std::vector<std::pair<std::string, model::Parameter*>>;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// Whose layout of files an adapter is saved in.
+enum class AdapterFormat {
+  /// The Hugging Face model's own names in a safetensors file; for methods that nobody else has.
+  plain,
+  /// Hugging Face PEFT's.
+  peft,
+  /// adapter-hub's (peft/adapter_hub.h).
+  adapter_hub,
+};
+
 /// A way to fine-tune: which parts of a model train, and what is added to it.
 ///
-/// A method fills slots and marks what trains; the model never asks which method it is. The classifier trains with
-/// every method and is saved with every adapter.
+/// A method fills slots and marks what trains; the model never asks which method it is. The head trains with every
+/// method and is saved with every adapter.
 class Method {
  public:
   virtual ~Method() = default;
@@ -39,25 +55,65 @@ class Method {
   /// True where the whole model changes: what is saved is a Hugging Face model directory, not an adapter.
   virtual bool changes_whole_model() const { return false; }
 
-  /// The content of adapter_config.json as PEFT writes it for this method on that model; null where PEFT has no such
-  /// method.
+  /// The parts of a run, in order; their shares add up to 1.
+  virtual std::vector<Phase> phases(const model::Classifier& classifier) const {
+    static_cast<void>(classifier);
+    return {Phase{}};
+  }
+  /// Marks what trains from phase `phase` on, from 1; attach has done it for phase 0. What trained before goes on to.
+  virtual void enter_phase(model::Classifier& classifier, int phase) const {
+    static_cast<void>(classifier);
+    static_cast<void>(phase);
+  }
+  /// What the method does in a run of `steps` steps over a model that it is attached to; null: nothing.
+  virtual std::unique_ptr<Course> start_course(model::Classifier& classifier, std::int64_t steps) const {
+    static_cast<void>(classifier);
+    static_cast<void>(steps);
+    return nullptr;
+  }
+
+  /// How many positions it takes from the tokens of an example.
+  virtual std::int64_t virtual_tokens() const { return 0; }
+
+  /// Of an adapter for that model.
+  virtual AdapterFormat format(const model::Classifier& classifier) const {
+    static_cast<void>(classifier);
+    return AdapterFormat::plain;
+  }
+  /// Of that format: the content of adapter_config.json.
   virtual nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const {
     static_cast<void>(classifier);
     static_cast<void>(base_model);
     return nullptr;
   }
+  /// What an adapter file holds, by its names there, in a model that the method is attached to. Here: what trains.
+  virtual NamedParameters file_parameters(model::Classifier& classifier) const;
+  /// The tensors to save; here: the values of file_parameters.
+  virtual NamedTensors saved_tensors(model::Classifier& classifier) const;
 
+  /// Why a merge would not compute the same function; unset: it does.
+  virtual std::optional<std::string> cannot_merge() const { return std::nullopt; }
   /// Folds what was added into the model's own weights and empties the slots, so that the plain model computes the same
   /// function. Methods that add nothing have nothing to do.
   virtual void merge(model::Classifier& classifier) const { static_cast<void>(classifier); }
 };
 
-/// What trains in a model, each under the name it has in a file: the Hugging Face model's, or PEFT's, which begins with
-/// "base_model.model." and calls the bias of a map that a slot wraps "base_layer.bias".
-std::vector<std::pair<std::string, model::Parameter*>> trained_parameters(model::Classifier& classifier,
-                                                                          bool peft_names);
+/// What trains in a model, under the Hugging Face model's names.
+NamedParameters trained_parameters(model::Classifier& classifier);
 
-/// Marks as trainable the head, which every method trains: the classifier, and a pooler that was drawn anew.
-void train_classifier(model::Classifier& classifier);
+/// The same under PEFT's names, for methods that wrap modules: they begin with "base_model.model.", and the weights of a
+/// map that a slot wraps are in its "base_layer".
+NamedParameters peft_parameters(model::Classifier& classifier);
+
+/// Keys that PEFT's configuration has for every method; `peft_type` as there, such as "LORA".
+nlohmann::json peft_config(model::Classifier& classifier, const std::string& peft_type, const std::string& base_model);
+
+/// Marks as trainable the head, which every method trains: the classifier, and the map before it where that is part of
+/// the head.
+void train_head(model::Classifier& classifier);
+
+/// Marks as trainable the biases that PEFT's setting `bias` names: "none", "all", or those of the maps in `wrapped`
+/// ("lora_only" and its like).
+void train_biases(model::Classifier& classifier, const std::string& bias, const std::vector<model::Linear*>& wrapped);
 
 }  // namespace dtrain::peft

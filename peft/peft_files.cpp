@@ -25,10 +25,12 @@ class PeftFiles final : public AdapterFiles {
 
   std::map<std::string, at::Tensor> tensors(const model::Family&) const override {
     auto tensors = float_tensors(tensor_file());
-    // With bias = all PEFT writes the bias of the head under these names, too.
-    for (const char* wrapper : {"modules_to_save", "original_module"}) {
-      tensors.erase(fmt::format("base_model.model.classifier.{}.bias", wrapper));
-    }
+    // With bias = all PEFT writes the biases of the head under these names, too.
+    std::erase_if(tensors, [](const auto& tensor) {
+      const std::string& name = tensor.first;
+      return name.ends_with(".bias") && (name.find(".modules_to_save.") != std::string::npos ||
+                                         name.find(".original_module.") != std::string::npos);
+    });
     return tensors;
   }
 
@@ -37,6 +39,8 @@ class PeftFiles final : public AdapterFiles {
     config_.refuse_unread();
     return spec;
   }
+
+  std::vector<std::string> notices() const override { return config_.notices(); }
 
  private:
   fs::path directory_;

@@ -5,13 +5,42 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "peft/adalora.h"
+#include "peft/bitfit.h"
+#include "peft/boft.h"
+#include "peft/bottleneck.h"
+#include "peft/compacter.h"
+#include "peft/fourierft.h"
 #include "peft/freezing.h"
+#include "peft/ia3.h"
+#include "peft/loha.h"
+#include "peft/lokr.h"
 #include "peft/lora.h"
+#include "peft/mam.h"
+#include "peft/norm_tuning.h"
+#include "peft/oft.h"
+#include "peft/p_tuning.h"
+#include "peft/prefix.h"
+#include "peft/prompt.h"
+#include "peft/randlora.h"
+#include "peft/unfreezing.h"
+#include "peft/unipelt.h"
+#include "peft/vera.h"
 
 namespace dtrain::peft {
 
 const std::vector<MethodKind>& method_kinds() {
-  static const std::vector<MethodKind> kinds = {full_kind(), head_kind(), layers_kind(), lora_kind()};
+  static const std::vector<MethodKind> kinds = {
+      // Freezing.
+      full_kind(), head_kind(), layers_kind(), bitfit_kind(), norm_kind(), lp_ft_kind(), gradual_kind(),
+      // Reparametrization.
+      lora_kind(), adalora_kind(), vera_kind(), loha_kind(), lokr_kind(), oft_kind(), boft_kind(),
+      randlora_kind(), fourierft_kind(),
+      // Added modules.
+      houlsby_kind(), pfeiffer_kind(), parallel_kind(), compacter_kind(), ia3_kind(), prefix_kind(), prompt_kind(),
+      p_tuning_kind(),
+      // Compositions.
+      mam_kind(), unipelt_kind()};
   return kinds;
 }
 
@@ -23,6 +52,18 @@ const MethodKind& method_kind(const std::string& name) {
   }
   throw UsageError(
       fmt::format("unknown method '{}'{}; there are: {}", name, did_you_mean(name, names), fmt::join(names, ", ")));
+}
+
+const MethodKind& peft_method_kind(const AdapterConfig& config) {
+  const auto type = config.value<std::string>("peft_type", "");
+  std::vector<std::string> types;
+  for (const MethodKind& kind : method_kinds()) {
+    if (kind.peft_type.empty()) continue;
+    if (kind.peft_type == type) return kind;
+    types.push_back(kind.peft_type);
+  }
+  throw InputError(fmt::format("{}: peft_type '{}' is not supported; expected one of {}", config.path().string(), type,
+                               fmt::join(types, ", ")));
 }
 
 std::unique_ptr<Method> make_method(const MethodSpec& spec) {

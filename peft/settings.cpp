@@ -71,6 +71,7 @@ std::string Settings::choice(const std::string& key, const std::vector<std::stri
 }
 
 std::vector<std::string> Settings::list(const std::string& key) const {
+  if (values_.at(key).empty()) return {};
   std::vector<std::string> items(1);
   for (const char character : values_.at(key)) {
     if (character == '+') {
@@ -82,6 +83,29 @@ std::vector<std::string> Settings::list(const std::string& key) const {
   if (std::any_of(items.begin(), items.end(), [](const auto& item) { return item.empty(); }))
     refuse(key, "names joined by +");
   return items;
+}
+
+std::vector<std::int64_t> Settings::integers(const std::string& key, std::int64_t lowest) const {
+  std::vector<std::int64_t> numbers;
+  for (const std::string& item : list(key)) {
+    if (!parse(item, numbers.emplace_back()) || numbers.back() < lowest) {
+      refuse(key, fmt::format("whole numbers from {} joined by +", lowest));
+    }
+  }
+  return numbers;
+}
+
+std::vector<std::pair<std::string, double>> Settings::pattern(const std::string& key, double lowest) const {
+  std::vector<std::pair<std::string, double>> entries;
+  for (const std::string& item : list(key)) {
+    const std::size_t tilde = std::min(item.rfind('~'), item.size());
+    auto& [name, number] = entries.emplace_back(item.substr(0, tilde), 0);
+    const bool is_number = tilde < item.size() && parse(item.substr(tilde + 1), number);
+    if (name.empty() || !is_number || !(number >= lowest)) {
+      refuse(key, fmt::format("NAME~NUMBER joined by +, each number from {}", lowest));
+    }
+  }
+  return entries;
 }
 
 }  // namespace dtrain::peft

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dtrain::peft {
@@ -27,8 +28,12 @@ class Settings {
   bool boolean(const std::string& key) const;
   /// One of `choices`.
   std::string choice(const std::string& key, const std::vector<std::string>& choices) const;
-  /// "a+b" -> {"a", "b"}.
+  /// "a+b" -> {"a", "b"}; empty where the setting is.
   std::vector<std::string> list(const std::string& key) const;
+  /// "0+2" -> {0, 2}; empty where the setting is.
+  std::vector<std::int64_t> integers(const std::string& key, std::int64_t lowest) const;
+  /// "query~16+value~4" -> {{"query", 16}, {"value", 4}}, in that order; empty where the setting is.
+  std::vector<std::pair<std::string, double>> pattern(const std::string& key, double lowest) const;
 
  private:
   [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;

@@ -3,17 +3,18 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
-#include <fmt/ranges.h>
 
 #include <array>
-#include <set>
+#include <map>
 #include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "model/classifier_files.h"
-#include "model/safetensors.h"
+#include "model/registry.h"
+#include "peft/adapter_config.h"
+#include "peft/adapter_files.h"
 #include "peft/registry.h"
 
 namespace dtrain::peft {
@@ -22,9 +23,15 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kPeftPrefix = "base_model.model.";
-constexpr std::array kTokenizerFiles = {
-    "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "merges.txt", "vocab.json"};
+using Tensors = std::map<std::string, at::Tensor>;
+
+constexpr std::array kTokenizerFiles = {"vocab.txt",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json"};
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
@@ -32,92 +39,39 @@ void copy_tokenizer(const fs::path& from, const fs::path& to) {
   }
 }
 
-json parse_file(const fs::path& path) {
-  json document = json::parse(read_file(path), nullptr, false);
-  if (!document.is_object()) throw InputError(fmt::format("{}: expected a JSON object", path.string()));
-  return document;
-}
-
-// A value of an adapter_config.json, of the type of the fallback.
-template <typename Value>
-Value value_or(const json& config, const char* key, Value fallback, const fs::path& path) {
-  if (!config.contains(key) || config[key].is_null()) return fallback;
-  try {
-    return config[key].get<Value>();
-  } catch (const json::exception&) {
-    throw InputError(fmt::format("{}: '{}' has an unexpected type: {}", path.string(), key, config[key].dump()));
-  }
-}
-
-// The method of a PEFT configuration file, as a spec that makes the same method here.
-MethodSpec spec_of_peft_config(const json& config, const fs::path& path) {
-  const auto type = value_or<std::string>(config, "peft_type", "", path);
-  if (type != "LORA") {
-    throw InputError(fmt::format("{}: peft_type '{}' is not supported; expected LORA", path.string(), type));
-  }
-  for (const char* key : {"use_dora", "use_rslora", "fan_in_fan_out"}) {
-    if (value_or(config, key, false, path)) {
-      throw InputError(fmt::format("{}: {} = true is not supported", path.string(), key));
-    }
-  }
-  for (const char* key : {"rank_pattern", "alpha_pattern", "layers_to_transform"}) {
-    if (config.contains(key) && !config[key].is_null() && !config[key].empty()) {
-      throw InputError(fmt::format("{}: {} is not supported", path.string(), key));
-    }
-  }
-  MethodSpec spec{"lora", {}};
-  spec.settings["r"] = std::to_string(value_or<std::int64_t>(config, "r", 8, path));
-  spec.settings["lora_alpha"] = fmt::format("{}", value_or(config, "lora_alpha", 8.0, path));
-  spec.settings["lora_dropout"] = fmt::format("{}", value_or(config, "lora_dropout", 0.0, path));
-  spec.settings["bias"] = value_or<std::string>(config, "bias", "none", path);
-  std::vector<std::string> targets;
-  if (config.contains("target_modules") && config["target_modules"].is_string()) {
-    targets = {config["target_modules"].get<std::string>()};
-  } else {
-    targets = value_or(config, "target_modules", targets, path);
-  }
-  if (targets.empty()) throw InputError(fmt::format("{}: target_modules is missing", path.string()));
-  spec.settings["target_modules"] = fmt::format("{}", fmt::join(targets, "+"));
-  return spec;
-}
-
-model::Pooling described_pooling(const json& description, const fs::path& path) {
-  const auto name = value_or<std::string>(description, "pooling", "", path);
+model::Pooling described_pooling(const AdapterConfig& description) {
+  const auto name = description.value<std::string>("pooling", "");
   for (const auto pooling : {model::Pooling::pooler, model::Pooling::cls, model::Pooling::mean}) {
     if (model::pooling_name(pooling) == name) return pooling;
   }
-  throw InputError(fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", path.string(), name));
+  throw InputError(
+      fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", description.path().string(), name));
 }
 
-void load_tensors(model::Classifier& classifier, const model::SafetensorsFile& file, bool peft,
+void load_tensors(model::Classifier& classifier, const Method& method, Tensors tensors, const fs::path& file,
                   const fs::path& base_model) {
-  std::set<std::string> remaining;
-  for (const auto& name : file.names()) remaining.insert(name);
-  // With bias = all PEFT writes the bias of the head under these names, too.
-  for (const char* wrapper : {"modules_to_save", "original_module"}) {
-    remaining.erase(fmt::format("{}classifier.{}.bias", kPeftPrefix, wrapper));
-  }
   std::vector<std::string> known;
-  for (const auto& [name, parameter] : trained_parameters(classifier, peft)) {
+  for (const auto& [name, parameter] : method.file_parameters(classifier)) {
     known.push_back(name);
-    if (!file.contains(name)) {
+    const auto found = tensors.find(name);
+    if (found == tensors.end()) {
       throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing. Is the adapter for another model?",
-                                   file.path().string(), name, fmt::streamed(parameter->value().sizes())));
+                                   file.string(), name, fmt::streamed(parameter->value().sizes())));
     }
-    if (at::IntArrayRef(file.shape(name)) != parameter->value().sizes()) {
+    if (found->second.sizes() != parameter->value().sizes()) {
       throw InputError(
           fmt::format("{}: tensor '{}': the base model {} needs shape {}, found {}. Is the adapter for "
                       "another model?",
-                      file.path().string(), name, base_model.string(), fmt::streamed(parameter->value().sizes()),
-                      fmt::streamed(at::IntArrayRef(file.shape(name)))));
+                      file.string(), name, base_model.string(), fmt::streamed(parameter->value().sizes()),
+                      fmt::streamed(found->second.sizes())));
     }
-    parameter->set_value(file.float_tensor(name, parameter->value().sizes()).to(parameter->value().device()));
-    remaining.erase(name);
+    parameter->set_value(found->second.to(parameter->value().device()));
+    tensors.erase(found);
   }
-  if (!remaining.empty()) {
-    throw InputError(fmt::format(
-        "{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?", file.path().string(),
-        *remaining.begin(), base_model.string(), did_you_mean(*remaining.begin(), known)));
+  if (!tensors.empty()) {
+    const std::string& name = tensors.begin()->first;
+    throw InputError(fmt::format("{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?",
+                                 file.string(), name, base_model.string(), did_you_mean(name, known)));
   }
 }
 
@@ -130,20 +84,31 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
     copy_tokenizer(base_model, directory);
     return;
   }
-  const json config = method->adapter_config(classifier, base_model.string());
-  std::vector<std::pair<std::string, at::Tensor>> tensors;
-  for (const auto& [name, parameter] : trained_parameters(classifier, !config.is_null())) {
-    tensors.emplace_back(name, parameter->value());
-  }
-  model::write_safetensors(directory / (config.is_null() ? "weights.safetensors" : "adapter_model.safetensors"),
-                           tensors, {{"format", "pt"}});
-  if (!config.is_null()) write_file_atomically(directory / "adapter_config.json", config.dump(2) + "\n");
+  write_adapter({classifier, *method, labels, base_model.string()}, directory);
   const json description = {{"schema", 1},
                             {"method", spec.text()},
                             {"base_model", base_model.string()},
                             {"pooling", model::pooling_name(classifier.pooling())},
                             {"labels", labels}};
-  write_file_atomically(directory / "dtrain.json", description.dump(2) + "\n");
+  write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
+}
+
+// The classes that the head in an adapter's file has. A method that wraps modules and one that does not write it under
+// different prefixes.
+std::int64_t count_classes(const Tensors& tensors, const model::Family& family, const fs::path& file) {
+  const std::string head = family.head.classifier + ".weight";
+  for (const char* prefix : {"base_model.model.", "base_model.", ""}) {
+    const auto found = tensors.find(prefix + head);
+    if (found == tensors.end()) continue;
+    if (found->second.dim() != 2) {
+      throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.string(),
+                                   found->first, fmt::streamed(found->second.sizes())));
+    }
+    return found->second.size(0);
+  }
+  throw InputError(
+      fmt::format("{}: tensor '{}' is missing; an adapter without its trained classifier would score at random",
+                  file.string(), head));
 }
 
 }  // namespace
@@ -173,10 +138,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
   }
+  const auto files = open_adapter(directory);
   TrainedModel trained;
-  const bool peft = fs::exists(directory / "adapter_config.json");
-  const bool described = fs::exists(directory / "dtrain.json");
-  if (!peft && !described) {
+  if (!files) {
     if (!fs::exists(directory / "config.json")) {
       throw InputError(
           fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "
@@ -186,50 +150,46 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
     trained.classifier =
         model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
     trained.labels = trained.classifier->config().labels;
-    trained.tokenizer = directory;
+    trained.tokenizer = trained.base_model = directory;
     trained.method = {"full", {}};
     return trained;
   }
 
-  const json description = described ? parse_file(directory / "dtrain.json") : json::object();
-  const json config = peft ? parse_file(directory / "adapter_config.json") : json::object();
-  trained.method = peft
-                       ? spec_of_peft_config(config, directory / "adapter_config.json")
-                       : parse_method_spec(value_or<std::string>(description, "method", "", directory / "dtrain.json"));
+  std::optional<AdapterConfig> description;
+  if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = base_model.value_or(
-      described ? value_or<std::string>(description, "base_model", "", directory / "dtrain.json")
-                : value_or<std::string>(config, "base_model_name_or_path", "", directory / "adapter_config.json"));
+      description ? fs::path(description->value<std::string>("base_model", "")) : files->base_model());
   if (!fs::is_directory(base)) {
     throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
                                  directory.string(), base.string()));
   }
-  const model::SafetensorsFile file(directory / (peft ? "adapter_model.safetensors" : "weights.safetensors"));
-  const std::string head = std::string(peft ? kPeftPrefix : "") + "classifier.weight";
-  if (!file.contains(head)) {
-    throw InputError(
-        fmt::format("{}: tensor '{}' is missing; an adapter without its trained classifier would score at random",
-                    file.path().string(), head));
-  }
-  if (file.shape(head).size() != 2) {
-    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.path().string(),
-                                 head, fmt::streamed(at::IntArrayRef(file.shape(head)))));
-  }
-  model::LoadOptions load{.directory = base, .pooling = pooling, .classes = file.shape(head)[0], .device = device};
-  if (!pooling && described) {
-    load.pooling = described_pooling(description, directory / "dtrain.json");
-  } else if (!pooling) {
+  const model::Family& family = model::family(model::read_encoder_config(base).model_type);
+  const Tensors tensors = files->tensors(family);
+  model::LoadOptions load{.directory = base,
+                          .pooling = pooling,
+                          .classes = count_classes(tensors, family, files->tensor_file()),
+                          .device = device};
+  if (!pooling && description) {
+    load.pooling = described_pooling(*description);
+  } else if (!pooling && family.head.dense_is_pretrained) {
     // PEFT's own adapters are for transformers' ...ForSequenceClassification, whatever the base model's directory says.
     load.pooling = model::Pooling::pooler;
+  } else if (!pooling) {
+    load.pooling = model::Pooling::cls;
   }
   trained.classifier = model::load_classifier(load);
+  std::unique_ptr<Method> method;
   try {
-    make_method(trained.method)->attach(*trained.classifier, 0);
+    trained.method = files->method(*trained.classifier);
+    for (const std::string& notice : files->notices()) log.warning(notice);
+    method = make_method(trained.method);
+    method->attach(*trained.classifier, 0);
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),
                                  error.what(), base.string()));
   }
-  load_tensors(*trained.classifier, file, peft, base);
-  trained.labels = value_or(description, "labels", std::vector<std::string>{}, directory / "dtrain.json");
+  load_tensors(*trained.classifier, *method, tensors, files->tensor_file(), base);
+  trained.labels = description ? description->strings("labels") : files->labels();
   if (trained.labels.empty()) {
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));
     log.warning(
@@ -237,10 +197,12 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   }
   if (static_cast<std::int64_t>(trained.labels.size()) != load.classes) {
     throw InputError(fmt::format("{}: {} labels, but the classifier has {} classes",
-                                 (directory / "dtrain.json").string(), trained.labels.size(), load.classes));
+                                 (directory / kDescriptionFile).string(), trained.labels.size(), load.classes));
   }
-  const bool own_tokenizer = fs::exists(directory / "vocab.txt") || fs::exists(directory / "tokenizer.json");
+  const bool own_tokenizer = fs::exists(directory / "vocab.txt") || fs::exists(directory / "vocab.json") ||
+                             fs::exists(directory / "tokenizer.json");
   trained.tokenizer = own_tokenizer ? directory : base;
+  trained.base_model = base;
   return trained;
 }
 

@@ -31,6 +31,8 @@ struct TrainedModel {
   std::vector<std::string> labels;
   /// Where the tokenizer's files are.
   std::filesystem::path tokenizer;
+  /// What the adapter is for; of a whole model its own directory.
+  std::filesystem::path base_model;
   MethodSpec method;
 };
 

@@ -25,7 +25,7 @@ std::vector<std::string> trained_names(const std::string& method, Pooling poolin
       model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
   make_method(parse_method_spec(method))->attach(*classifier, 0);
   std::vector<std::string> names;
-  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) names.push_back(name);
+  for (const auto& [name, parameter] : trained_parameters(*classifier)) names.push_back(name);
   return names;
 }
 
@@ -67,7 +67,7 @@ TEST(Methods, GiveWhatTrainsTheGradientItHasInTheWholeModel) {
       make_method(parse_method_spec(method))->attach(*classifier, 0);
       model::bind_gradients(*classifier);
       model::backward_of_loss(*classifier, reference.batch(), reference.labels());
-      for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+      for (const auto& [name, parameter] : trained_parameters(*classifier)) {
         EXPECT_LT(model::largest_difference(parameter->gradient(), reference.tensor(pooling, "gradient." + name)),
                   1e-12)
             << method << ": " << name;
@@ -91,7 +91,7 @@ TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
   const auto draw = [&](std::uint64_t seed) {
     const auto classifier = reference.load(Pooling::mean, at::kFloat);
     make_method(parse_method_spec("lora"))->attach(*classifier, seed);
-    for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
+    for (const auto& [name, parameter] : trained_parameters(*classifier)) {
       if (name == "bert.encoder.layer.2.attention.self.value.lora_A.weight") return parameter->value();
     }
     return at::Tensor();
@@ -105,37 +105,39 @@ TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
   EXPECT_NEAR(draw(3).std().item<double>(), bound / std::sqrt(3.0), 0.05 * bound);
 }
 
-TEST(Lora, UnderItsOwnDropoutHasTheGradientOfTheLoss) {
+TEST(Lora, LearnsAsFastAsPeftsLoraPlusSays) {
+  const auto classifier = model::load_classifier(
+      {.directory = model::reference_directory() / "odd_relu", .pooling = Pooling::pooler, .trained_head = true});
+  make_method(parse_method_spec("lora:use_dora=true:bias=all:loraplus_lr_ratio=16"))->attach(*classifier, 0);
+  const model::SafetensorsFile expected(model::reference_directory() / "loraplus.safetensors");
+  const auto trained = peft_parameters(*classifier);
+  EXPECT_EQ(trained.size(), expected.names().size());
+  for (const auto& [name, parameter] : trained) {
+    EXPECT_EQ(parameter->learning_rate_factor(), expected.tensor(name).item<double>()) << name;
+  }
+}
+
+TEST(Lora, TakesWhatItAddsOutOfTheWeightsWherePissaAndOloraSaySo) {
   const ReferenceCase reference("new_gelu");
-  const auto classifier = reference.load(Pooling::mean, at::kDouble);
-  make_method(parse_method_spec("lora:lora_dropout=0.2:lora_alpha=3:target_modules=all-linear"))
-      ->attach(*classifier, 0);
-  at::manual_seed(8);
-  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
-    parameter->set_value(parameter->value().to(at::kDouble) + 0.1 * at::randn_like(parameter->value()));
-  }
-  model::bind_gradients(*classifier);
-  const model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
-  const auto loss = [&] {
-    return model::backward_of_loss(*classifier, reference.batch(), reference.labels(), context);
-  };
-  loss();
-  std::vector<at::Tensor> gradients;
-  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
-    gradients.push_back(parameter->gradient().clone());
-  }
-  std::size_t next = 0;
-  for (const auto& [name, parameter] : trained_parameters(*classifier, false)) {
-    const auto value = parameter->value();
-    const auto noise = at::randn_like(value);
-    const auto direction = noise / noise.norm();
-    constexpr double kStep = 1e-4;
-    parameter->set_value(value + kStep * direction);
-    const double above = loss();
-    parameter->set_value(value - kStep * direction);
-    const double below = loss();
-    parameter->set_value(value);
-    EXPECT_NEAR((gradients[next++] * direction).sum().item<double>(), (above - below) / (2 * kStep), 1e-9) << name;
+  for (const char* init : {"pissa", "pissa_niter_8", "olora"}) {
+    const auto classifier = reference.load(Pooling::mean, at::kDouble);
+    const auto weight = classifier->encoder().layer(1).value.weight.value().clone();
+    make_method(parse_method_spec(std::string("lora:lora_alpha=3:r=6:init_lora_weights=") + init))
+        ->attach(*classifier, 0);
+    const at::NoGradGuard no_grad;
+    model::ForwardContext context;
+    const auto logits = classifier->forward(reference.batch(), context);
+    EXPECT_LT(model::largest_difference(logits, reference.tensor(Pooling::mean, "logits")), 1e-12) << init;
+    const auto taken = weight - classifier->encoder().layer(1).value.weight.value();
+    EXPECT_EQ(at::linalg_svdvals(taken).gt(1e-9).sum().item<std::int64_t>(), 6) << init;
+    // No update of that rank is nearer to the weight than the one with the largest singular values.
+    const auto singular = at::linalg_svdvals(weight);
+    const double least = at::linalg_vector_norm(singular.slice(0, 6)).item<double>();
+    const double left = at::linalg_vector_norm(weight - taken).item<double>();
+    EXPECT_GE(left, least * (1 - 1e-6)) << init;
+    if (std::string(init).starts_with("pissa")) {
+      EXPECT_LE(left, least * 1.01) << init;
+    }
   }
 }
 
@@ -161,6 +163,23 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("lora:bias=some"), HasSubstr("one of none, all, lora_only"));
   EXPECT_THAT(usage_error("lora:target_modules=query+valeu"), HasSubstr("'valeu'; did you mean 'value'?"));
   EXPECT_THAT(usage_error("lora:target_modules=query++value"), HasSubstr("names joined by +"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=query"), HasSubstr("NAME~NUMBER joined by +"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=query~0"), HasSubstr("each number from 1"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=query~1.5"), HasSubstr("the rank 1.5, which is not whole"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=key~4"), HasSubstr("'key' matches none of the maps that are wrapped"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=(~4"), HasSubstr("'(' is not a regular expression"));
+  EXPECT_THAT(usage_error("lora:init_lora_weights=zero"), HasSubstr("pissa_niter_N, olora, found 'zero'"));
+  EXPECT_THAT(usage_error("lora:init_lora_weights=orthogonal:r=3"), HasSubstr("needs an even r, found 3"));
+  EXPECT_THAT(usage_error("lora:init_lora_weights=pissa:r=41"), HasSubstr("r is at most 40, found 41"));
+  EXPECT_THAT(usage_error("lora:lora_bias=true:use_dora=true"), HasSubstr("does not go with use_dora"));
+  EXPECT_THAT(usage_error("lora:layers_to_transform=1+3"), HasSubstr("names layer 3, but the model has layers 0 to 2"));
+  EXPECT_THAT(usage_error("lora:layers_to_transform=one"), HasSubstr("whole numbers from 0 joined by +"));
+  EXPECT_THAT(usage_error("lora:exclude_modules=query+value"), HasSubstr("leave none of target_modules"));
+  EXPECT_THAT(usage_error("lora:modules_to_save=poolr"), HasSubstr("ends with modules_to_save 'poolr'"));
+  EXPECT_THAT(usage_error("oft:r=4"), HasSubstr("one of r and oft_block_size must be 0"));
+  EXPECT_THAT(usage_error("boft:boft_block_size=7"), HasSubstr("boft_block_size 7 does not divide them"));
+  EXPECT_THAT(usage_error("boft:boft_n_butterfly_factor=3"), HasSubstr("a multiple of 4, found 10 blocks of 4"));
+  EXPECT_THAT(usage_error("fourierft:n_frequency=2000"), HasSubstr("has 1600 weights"));
   EXPECT_THAT(usage_error("layers:k=4"), HasSubstr("the model has 3 layers"));
   EXPECT_THAT(usage_error("head:k=4"), HasSubstr("it has: none"));
 }

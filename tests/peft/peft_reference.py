@@ -6,64 +6,92 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
 
+import peft_cases
 import reference_models as reference
 import torch
-from peft import LoraConfig, TaskType, get_peft_model
-from transformers import BertForSequenceClassification
-
-ADAPTERS = {
-    "query_value": dict(r=8, lora_alpha=16, target_modules=["query", "value"]),
-    "all_linear": dict(r=4, lora_alpha=6, target_modules="all-linear", bias="all"),
-    "dense_biases": dict(r=3, lora_alpha=5, target_modules=["attention.output.dense", "intermediate.dense"],
-                         bias="lora_only"),
-}
+from peft import AdaLoraConfig, LoraConfig, TaskType, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
+from peft.tuners import boft
+from transformers import AutoModelForSequenceClassification
 
 
-def file_name(name):
-    return name.replace(".default.", ".").replace("modules_to_save.", "")
+def write_case(directory, case):
+    torch.manual_seed(4)
+    base = directory / case.base
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    peft = get_peft_model(model, case.config()).eval()
+    peft_cases.disturb(peft)
+    trainable = {key: value for key, value in peft.named_parameters() if value.requires_grad}
+    output = directory / "peft" / case.name
+    case.save(peft, output)
+    batch = reference.random_batch(model.config, case.lengths, seed=5)
+    reference.write_tensors(output / "batch.safetensors", batch.packed())
+    tensors = {"trainable": torch.tensor(sum(value.numel() for value in trainable.values())),
+               "exact": torch.tensor(int(case.exact))}
+    for pooling in case.poolings(model.config):
+        with torch.no_grad():
+            tensors[f"{pooling}.logits32"] = peft_cases.logits(peft, batch, pooling)
+    peft.double()
+    for pooling in case.poolings(model.config):
+        peft.zero_grad()
+        with torch.no_grad():
+            tensors[f"{pooling}.logits"] = peft_cases.logits(peft, batch, pooling)
+        value = torch.nn.functional.cross_entropy(peft_cases.logits(peft, batch, pooling), torch.tensor(batch.labels))
+        value.backward()
+        tensors[f"{pooling}.loss"] = value
+        for key, parameter in trainable.items():
+            if parameter.grad is not None:
+                tensors[f"{pooling}.gradient.{case.file_name(key)}"] = parameter.grad
+    reference.write_tensors(output / "reference.safetensors", tensors)
+
+
+def write_loraplus(directory):
+    """The learning rates that PEFT's optimiser gives to what trains."""
+    model = AutoModelForSequenceClassification.from_pretrained(directory / "odd_relu")
+    peft = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, use_dora=True, bias="all"))
+    optimizer = create_loraplus_optimizer(peft, torch.optim.AdamW, lr=1.0, loraplus_lr_ratio=16.0)
+    rates = {id(value): torch.tensor(group["lr"]) for group in optimizer.param_groups for value in group["params"]}
+    reference.write_tensors(directory / "loraplus.safetensors", {
+        peft_cases.file_name(name): rates[id(value)] for name, value in peft.named_parameters() if id(value) in rates})
+
+
+def write_cut_adapter(directory):
+    """AdaLoRA whose maps have come to different ranks."""
+    torch.manual_seed(4)
+    model = AutoModelForSequenceClassification.from_pretrained(directory / "odd_relu")
+    config = AdaLoraConfig(task_type=TaskType.SEQ_CLS, init_r=6, target_r=2, total_step=20, target_modules=["query", "key"])
+    peft = get_peft_model(model, config).eval()
+    peft_cases.disturb(peft)
+    for step in range(20):
+        for value in peft.parameters():
+            if value.requires_grad:
+                value.grad = torch.randn_like(value)
+        peft.base_model.update_and_allocate(step)
+    output = directory / "peft_cut"
+    peft.save_pretrained(output)
+    batch = reference.random_batch(model.config, (31, 17, 1, 8), seed=5)
+    reference.write_tensors(output / "batch.safetensors", batch.packed())
+    with torch.no_grad():
+        reference.write_tensors(output / "reference.safetensors",
+                                {"pooler.logits": peft_cases.logits(peft, batch, "pooler")})
 
 
 def main(directory):
-    base = directory / "odd_relu"
-    for name, settings in ADAPTERS.items():
-        torch.manual_seed(4)
-        model = BertForSequenceClassification.from_pretrained(base)
-        peft = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, **settings)).eval()
-        trainable = {key: value for key, value in peft.named_parameters() if value.requires_grad}
-        with torch.no_grad():
-            for key, value in trainable.items():
-                value.add_(torch.randn_like(value) * 0.1)
-        output = directory / "peft" / name
-        peft.save_pretrained(output)
-        batch = reference.random_batch(model.config, [31, 17, 1, 8, 64, 2], seed=5)
-        reference.write_tensors(output / "batch.safetensors", batch.packed())
-        tensors = {"trainable": torch.tensor(sum(value.numel() for value in trainable.values()))}
-        # A pooling that leaves PEFT's pooler adapter unused is none of PEFT's.
-        poolings = ["pooler"] if name == "all_linear" else reference.POOLINGS
-        for pooling in poolings:
-            with torch.no_grad():
-                tensors[f"{pooling}.logits32"] = reference.logits(peft.get_base_model(), batch, pooling)
-        peft.double()
-        for pooling in poolings:
-            peft.zero_grad()
-            value = reference.loss(peft.get_base_model(), batch, pooling)
-            value.backward()
-            tensors[f"{pooling}.loss"] = value
-            with torch.no_grad():
-                tensors[f"{pooling}.logits"] = reference.logits(peft.get_base_model(), batch, pooling)
-            for key, parameter in trainable.items():
-                if parameter.grad is not None:
-                    tensors[f"{pooling}.gradient.{file_name(key)}"] = parameter.grad
-        reference.write_tensors(output / "reference.safetensors", tensors)
+    for case in peft_cases.CASES:
+        write_case(directory, case)
+    write_loraplus(directory)
+    # Without a GPU PEFT has one rotation only, but it still knows how to shuffle the columns between more of them.
+    orders = [boft.layer.Linear.block_butterfly_perm(None, 64, 16 // 2**i, 2, 2) for i in range(3)]
+    reference.write_tensors(directory / "butterfly_orders.safetensors", {"orders": torch.stack(orders)})
 
-    # Another shape of model, and an adapter that PEFT has and dtrain has not.
-    model = BertForSequenceClassification.from_pretrained(directory / "new_gelu")
-    get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS)).save_pretrained(directory / "peft" / "another_model")
-    model = BertForSequenceClassification.from_pretrained(base)
-    get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, use_dora=True)).save_pretrained(
-        directory / "peft" / "dora")
-    model = BertForSequenceClassification.from_pretrained(base)
-    get_peft_model(model, LoraConfig(target_modules=["query"])).save_pretrained(directory / "peft" / "headless")
+    write_cut_adapter(directory)
+
+    # Another shape of model, and adapters that cannot be used.
+    refused = directory / "peft_refused"
+    model = AutoModelForSequenceClassification.from_pretrained(directory / "new_gelu")
+    get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS)).save_pretrained(refused / "another_model")
+    model = AutoModelForSequenceClassification.from_pretrained(directory / "odd_relu")
+    get_peft_model(model, LoraConfig(target_modules=["query"])).save_pretrained(refused / "headless")
 
 
 if __name__ == "__main__":

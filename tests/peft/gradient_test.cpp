@@ -1,0 +1,118 @@
+// What backward gives for each method is what the loss does, in double and under the method's own dropout.
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "peft/registry.h"
+#include "tests/model/reference_case.h"
+#include "tests/peft/small_specs.h"
+
+namespace dtrain::peft {
+namespace {
+
+using model::Pooling;
+
+// Settings with dropout of the method's own and with what else has a gradient of another shape. Not DoRA and
+// constrained OFT, which by definition leave a part of the derivative out.
+std::vector<std::string> specs() {
+  std::vector<std::string> all = {
+      "lora:lora_dropout=0.2:lora_alpha=3:target_modules=all-linear:bias=all",
+      "lora:r=4:lora_bias=true:use_rslora=true:modules_to_save=intermediate.dense",
+      "lora:init_lora_weights=pissa:r=4",
+      "lora:init_lora_weights=pissa_niter_4:r=4",
+      "lora:init_lora_weights=orthogonal",
+      "lora:init_lora_weights=false:rank_pattern=query~3+layer.1.attention.self.value~5",
+      "loha:r=3:rank_dropout=0.3:module_dropout=0.2:target_modules=query+output.dense",
+      "lokr:r=2:rank_dropout=0.3:rank_dropout_scale=true:module_dropout=0.2:target_modules=all-linear",
+      "lokr:r=1:decompose_both=true:rank_dropout=0.3",
+      "vera:r=7:vera_dropout=0.2:bias=vera_only:target_modules=value+intermediate.dense+output.dense",
+      "oft:oft_block_size=8:use_cayley_neumann=false:target_modules=all-linear:bias=oft_only",
+      "oft:r=8:oft_block_size=0:block_share=true:num_cayley_neumann_terms=7",
+      "boft:boft_n_butterfly_factor=3:boft_dropout=0.3:bias=boft_only",
+      "randlora:r=9:randlora_dropout=0.2:sparse=true:randlora_alpha=20:target_modules=query+output.dense:bias=randlora_"
+      "only",
+      "fourierft:n_frequency=70:target_modules=query+output.dense:bias=fourier_only",
+      "bitfit:bias_terms=query+intermediate.dense",
+      "ia3:init_ia3_weights=false:target_modules=all-linear:feedforward_modules=query+output.dense",
+      "prefix:num_virtual_tokens=3:prefix_projection=true:encoder_hidden_size=5",
+      "prompt:num_virtual_tokens=3:prompt_tuning_init=SAMPLE_VOCAB",
+      "p-tuning:num_virtual_tokens=4:encoder_reparameterization_type=LSTM:encoder_hidden_size=6:encoder_dropout=0.3",
+      "adalora:lora_dropout=0.2:init_r=4:target_r=2:target_modules=all-linear:bias=lora_only",
+      "houlsby:dropout=0.2:non_linearity=gelu:ln_before=true:ln_after=true:scaling=learned:use_gating=true",
+      "pfeiffer:dropout=0.3:residual_before_ln=false:scaling=0.5:mh_adapter=true",
+      "parallel:dropout=0.2:use_gating=true:scaling=channel",
+      "compacter:dropout=0.2:reduction_factor=4:phm_rank=2:factorized_phm_rule=true",
+      "mam:dropout=0.2:prefix_length=3:bottleneck_size=7",
+      "unipelt:dropout=0.2:prefix_length=3:bottleneck_size=7",
+  };
+  for (const MethodKind& kind : method_kinds()) all.push_back(small_spec(kind.name));
+  return all;
+}
+
+/// Few examples, so that each of the many losses costs little.
+model::TokenBatch short_batch() {
+  const auto offsets = at::tensor(std::vector<std::int64_t>{0, 5, 6, 15, 18});
+  std::vector<std::int64_t> types, positions;
+  for (std::int64_t example = 0; example < 4; ++example) {
+    const std::int64_t length = (offsets[example + 1] - offsets[example]).item<std::int64_t>();
+    for (std::int64_t position = 0; position < length; ++position) {
+      positions.push_back(position);
+      types.push_back(2 * position >= length ? 1 : 0);
+    }
+  }
+  return {(at::arange(18) * 31 + 7) % 97 + 1, at::tensor(types), at::tensor(positions), offsets, 9};
+}
+
+class MethodGradient : public testing::TestWithParam<std::string> {};
+
+TEST_P(MethodGradient, IsThatOfTheLoss) {
+  const auto classifier = model::ReferenceCase("new_gelu").load(Pooling::pooler, at::kDouble);
+  make_method(parse_method_spec(GetParam()))->attach(*classifier, 0);
+  at::manual_seed(8);
+  for (const auto& [name, parameter] : trained_parameters(*classifier)) {
+    parameter->set_value(parameter->value() + 0.05 * at::randn_like(parameter->value()));
+  }
+  model::bind_gradients(*classifier);
+  const model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
+  const auto labels = at::tensor(std::vector<std::int64_t>{2, 0, 4, 1});
+  const auto batch = short_batch();
+  const auto loss = [&] { return model::backward_of_loss(*classifier, batch, labels, context); };
+  loss();
+  std::map<const model::Parameter*, at::Tensor> gradients;
+  for (const auto& [name, parameter] : trained_parameters(*classifier)) {
+    gradients[parameter] = parameter->gradient().clone();
+  }
+  for (const auto& [name, parameter] : trained_parameters(*classifier)) {
+    const auto value = parameter->value();
+    const auto noise = at::randn_like(value);
+    const auto direction = noise / noise.norm();
+    constexpr double kStep = 1e-6;
+    parameter->set_value(value + kStep * direction);
+    const double above = loss();
+    parameter->set_value(value - kStep * direction);
+    const double below = loss();
+    parameter->set_value(value);
+    const double expected = (above - below) / (2 * kStep);
+    EXPECT_NEAR((gradients[parameter] * direction).sum().item<double>(), expected,
+                1e-7 * std::max(1.0, std::abs(expected)))
+        << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, MethodGradient, testing::ValuesIn(specs()), [](const auto& instance) {
+  std::string name = instance.param;
+  for (char& character : name) {
+    if (std::isalnum(static_cast<unsigned char>(character)) == 0) character = '_';
+  }
+  return name;
+});
+
+}  // namespace
+}  // namespace dtrain::peft

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/atomic_file.h"
+#include "model/classifier_files.h"
+#include "model/safetensors.h"
+#include "peft/registry.h"
+#include "peft/trained_model.h"
+
+namespace dtrain::peft {
+
+/// A model as PEFT had it when it saved a case of peft_cases.py, and what trains in it under the names that the
+/// reference numbers have there.
+struct PeftStart {
+  std::unique_ptr<model::Classifier> classifier;
+  MethodSpec method;
+  NamedParameters parameters;
+};
+
+inline PeftStart read_peft_start(const std::filesystem::path& directory, const std::filesystem::path& base,
+                                 model::Pooling pooling) {
+  PeftStart start;
+  if (!std::filesystem::exists(directory / "spec.txt")) {
+    auto trained = load_trained(directory, base, pooling, at::kCPU, Log());
+    start = {std::move(trained.classifier), trained.method, {}};
+    for (const auto& [name, parameter] : make_method(start.method)->file_parameters(*start.classifier)) {
+      if (parameter->trainable()) start.parameters.emplace_back(name, parameter);
+    }
+    return start;
+  }
+  // What trains is not what PEFT saves, or there is no adapter at all.
+  start.method = parse_method_spec(read_file(directory / "spec.txt"));
+  start.classifier = model::load_classifier({.directory = base, .pooling = pooling, .trained_head = true});
+  make_method(start.method)->attach(*start.classifier, 0);
+  start.parameters = trained_parameters(*start.classifier);
+  if (!std::filesystem::exists(directory / "start.safetensors")) return start;
+  const model::SafetensorsFile file(directory / "start.safetensors");
+  for (auto& [name, parameter] : start.parameters) {
+    if (!name.starts_with("prompt_encoder.")) name.insert(0, "base_model.");
+    parameter->set_value(file.float_tensor(name, parameter->value().sizes()));
+  }
+  return start;
+}
+
+}  // namespace dtrain::peft
