@@ -30,8 +30,9 @@ def check(directory):
     assert not loading["unexpected_keys"], f"unexpected: {loading['unexpected_keys']}"
     assert model.config.label2id == {name: i for i, name in enumerate(description["labels"])}
     expected = load_file(directory / "logits.safetensors")["logits"]
+    batch = read_batch(directory / "batch.safetensors", model.config.pad_token_id)
     with torch.no_grad():
-        actual = reference.logits(model, read_batch(directory / "batch.safetensors", model.config.pad_token_id), description["pooling"])
+        actual = reference.logits(model, batch, description["pooling"])
     difference = (actual - expected).abs().max().item()
     assert difference < 1e-5, f"logits differ by {difference}"
 
