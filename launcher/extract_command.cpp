@@ -35,7 +35,7 @@ std::string extraction_table(const peft::Extraction& extraction) {
 void run_extract(const Options& options, const Session& session) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
   if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
-  prepare_output(options, session);
+  check_output(options);
   const auto tuned =
       peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log());
   if (tuned.method.name != "full") {
@@ -61,6 +61,7 @@ void run_extract(const Options& options, const Session& session) {
                                                     [](const auto& a, const auto& b) { return a.second < b.second; })
                                        ->first));
   }
+  prepare_output(options, session);
   on_first_rank(session, [&] {
     const auto directory = peft::save_trained(*base, lora, tuned.labels, base_directory, options.output);
     session.log().line(fmt::format("written: {} ({})", directory.string(),

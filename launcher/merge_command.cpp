@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <optional>
+
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
@@ -19,15 +21,8 @@ peft::TrainedModel load(const std::string& directory, const Options& options, co
   return peft::load_trained(directory, base, pooling_option(options), at::kCPU, session.log());
 }
 
-void write(peft::TrainedModel& trained, const Options& options, const Session& session) {
-  const auto directory = peft::save_trained(*trained.classifier, trained.method, trained.labels, trained.base_model,
-                                            options.output);
-  session.log().line(fmt::format("written: {} ({})", directory.string(),
-                                 bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
-}
-
 // A base model and an adapter become a plain model.
-void merge_into_base(const Options& options, const Session& session) {
+peft::TrainedModel merge_into_base(const Options& options, const Session& session) {
   auto trained = load(options.run, options, session);
   const auto method = peft::make_method(trained.method);
   if (method->changes_whole_model()) {
@@ -38,11 +33,11 @@ void merge_into_base(const Options& options, const Session& session) {
   }
   method->merge(*trained.classifier);
   trained.method = {"full", {}};
-  write(trained, options, session);
+  return trained;
 }
 
 // Several adapters become one.
-void merge_adapters(const Options& options, const Session& session) {
+peft::TrainedModel merge_adapters(const Options& options, const Session& session) {
   const auto directories = split_list(options.adapters);
   if (directories.size() < 2) throw UsageError("--adapters: expected at least two, joined by commas");
   peft::Combination combination;
@@ -55,7 +50,7 @@ void merge_adapters(const Options& options, const Session& session) {
   auto one = peft::combine_adapters(std::move(adapters), combination);
   session.log().line(fmt::format("{} adapters combined by {} with weights {}; the head is their mean by the weights",
                                  directories.size(), combination.how, fmt::join(combination.weights, ", ")));
-  write(one, options, session);
+  return one;
 }
 
 }  // namespace
@@ -65,13 +60,17 @@ void run_merge(const Options& options, const Session& session) {
   if (options.run.empty() == options.adapters.empty()) {
     throw UsageError("merge: expected --run with an adapter, or --adapters with several of them");
   }
+  check_output(options);
+  std::optional<peft::TrainedModel> merged;
+  on_first_rank(session, [&] {
+    merged = options.adapters.empty() ? merge_into_base(options, session) : merge_adapters(options, session);
+  });
   prepare_output(options, session);
   on_first_rank(session, [&] {
-    if (options.adapters.empty()) {
-      merge_into_base(options, session);
-    } else {
-      merge_adapters(options, session);
-    }
+    const auto directory = peft::save_trained(*merged->classifier, merged->method, merged->labels, merged->base_model,
+                                              options.output);
+    session.log().line(fmt::format("written: {} ({})", directory.string(),
+                                   bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
   });
 }
 
