@@ -189,7 +189,7 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
                                  error.what(), base.string()));
   }
   load_tensors(*trained.classifier, *method, tensors, files->tensor_file(), base);
-  trained.labels = description ? description->strings("labels") : files->labels();
+  trained.labels = description ? description->value("labels", std::vector<std::string>{}) : files->labels();
   if (trained.labels.empty()) {
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));
     log.warning(

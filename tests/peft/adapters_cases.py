@@ -62,9 +62,10 @@ CASES = [
                                               phm_bias=False, mh_adapter=False, original_ln_before=True),
          base="roberta"),
     # A prefix is there once more in every layer.
-    Case("mam", MAMConfig(), safetensors=False, trajectory=True),
+    Case("mam", MAMConfig(), safetensors=False),
     Case("mam_roberta", ConfigUnion(PrefixTuningConfig(prefix_length=3, bottleneck_size=20),
-                                    ParBnConfig(reduction_factor=3, scaling=2.0)), base="roberta", safetensors=False),
+                                    ParBnConfig(reduction_factor=3, scaling=2.0)), base="roberta", safetensors=False,
+         trajectory=True),
     Case("mam_distilbert", MAMConfig(PrefixTuningConfig(bottleneck_size=9)), base="distilbert", safetensors=False),
     # Its gates average over padding, too.
     Case("unipelt", UniPELTConfig(), safetensors=False, lengths=(20, 20, 20, 20)),

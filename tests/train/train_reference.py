@@ -1,17 +1,20 @@
 """train_reference.py REFERENCE_DIRECTORY: runs of transformers and PEFT step by step, torch's optimiser, transformers'
 schedule, scikit-learn's metrics."""
 
+import copy
 import math
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
+for room in ("model", "peft"):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / room))
 
 import numpy as np
+import peft_cases
 import reference_models as reference
 import sklearn.metrics
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from peft import AdaLoraConfig, get_peft_model
 from transformers import BertForSequenceClassification, get_linear_schedule_with_warmup
 
 STEPS, BATCH, EXAMPLES, SEED, RATE = 50, 16, 60, 3, 1e-3
@@ -58,64 +61,125 @@ def parameter_groups(parameters):
             {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}]
 
 
-def run(model, trained, data, pooling):
-    """Losses of the steps; `trained` is left as the last step makes it."""
-    for parameter in model.parameters():
-        parameter.requires_grad_(False)
-    for parameter in trained.values():
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(parameter_groups(list(trained.values())), lr=RATE)
-    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(0.06 * STEPS), STEPS)
+def batches_of_run(data):
     batches = []
     for epoch in range(math.ceil(STEPS / math.ceil(EXAMPLES / BATCH))):
         batches += epoch_batches([len(row) for row in data.ids], epoch)
+    return [reference.Batch(*([column[i] for i in chosen] for column in (data.ids, data.second, data.labels)))
+            for chosen in batches[:STEPS]]
+
+
+def adalora_penalty(peft, batch):
+    """What PEFT adds to the loss that its model returns."""
+    outputs = peft(**batch.padded(), labels=torch.tensor(batch.labels))
+    return outputs.loss - torch.nn.functional.cross_entropy(outputs.logits, torch.tensor(batch.labels))
+
+
+def train(logits, trained, batches, rate=RATE, adalora=None):
+    """Losses and norms of the steps; `trained` is left as the last step makes it."""
+    optimizer = torch.optim.AdamW(parameter_groups(list(trained.values())), lr=rate)
+    schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(0.06 * len(batches)), len(batches))
     losses, norms = [], []
-    for chosen in batches[:STEPS]:
-        batch = reference.Batch(*([column[i] for i in chosen] for column in (data.ids, data.second, data.labels)))
+    for step, batch in enumerate(batches):
         optimizer.zero_grad()
-        value = reference.loss(model, batch, pooling)
+        value = torch.nn.functional.cross_entropy(logits(batch), torch.tensor(batch.labels))
+        if adalora is not None:
+            value = value + adalora_penalty(adalora, batch)
         value.backward()
         norms.append(float(torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)))
         optimizer.step()
         schedule.step()
+        if adalora is not None:
+            adalora.base_model.update_and_allocate(step)
         losses.append(value.item())
-    return torch.tensor(losses, dtype=torch.float64), torch.tensor(norms, dtype=torch.float64)
+    return {"losses": torch.tensor(losses, dtype=torch.float64), "norms": torch.tensor(norms, dtype=torch.float64)}
 
 
-def trained_by(method, model):
-    prefixes = {"full": ("bert.", "classifier."), "head": ("classifier.",),
-                "layers": ("bert.encoder.layer.1.", "bert.encoder.layer.2.", "bert.pooler.", "classifier.")}[method]
-    return {name: value for name, value in model.named_parameters() if name.startswith(prefixes)}
+def with_gradient(model, prefixes=(), suffixes=()):
+    """Those that train, by the beginnings or the ends of their names; the others are frozen."""
+    for name, value in model.named_parameters():
+        value.requires_grad_(name.startswith(tuple(prefixes)) or name.endswith(tuple(suffixes)))
+    return {name: value for name, value in model.named_parameters() if value.requires_grad}
+
+
+def used(trained, pooling):
+    return {name: value for name, value in trained.items() if pooling == "pooler" or "pooler" not in name}
+
+
+HEAD = ("classifier.",)
+EVERYTHING = ("bert.",) + HEAD
+TOP = lambda layer: tuple(f"bert.encoder.layer.{i}." for i in range(layer, 3)) + ("bert.pooler.",) + HEAD
+
+# What trains, by dtrain's spec: beginnings and ends of names.
+PARTS = {
+    "full": (EVERYTHING, ()),
+    "head": (HEAD, ()),
+    "layers:k=2": (TOP(1), ()),
+    "bitfit": (HEAD, (".bias",)),
+    "bitfit:bias_terms=query+intermediate.dense": (HEAD, (".query.bias", ".intermediate.dense.bias")),
+}
+
+# Phases, each with its beginnings of names, the step that it ends before, and its learning rate.
+PHASES = {
+    "lp-ft:head_learning_rate=0.005": ((HEAD, 15, 0.005), (EVERYTHING, 50, RATE)),
+    "gradual:head_learning_rate=0.005": (
+        (HEAD, 6, 0.005), (TOP(2), 13, RATE), (TOP(1), 19, RATE), (TOP(0), 25, RATE), (EVERYTHING, 50, RATE)),
+}
+
+
+def data_of_runs(config):
+    return reference.random_batch(config, [2 + (7 * i) % 23 for i in range(EXAMPLES)], seed=6)
+
+
+def directory_of(spec):
+    return "".join(character if character.isalnum() else "_" for character in spec)
 
 
 def write_trajectories(directory):
     start = directory / "no_dropout"
     model = BertForSequenceClassification.from_pretrained(start)
-    data = reference.random_batch(model.config, [2 + (7 * i) % 23 for i in range(EXAMPLES)], seed=6)
+    data = data_of_runs(model.config)
     reference.write_tensors(directory / "train" / "data.safetensors", data.packed())
-    torch.manual_seed(8)
-    adapter = get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8))
-    with torch.no_grad():
-        for value in adapter.parameters():
-            if value.requires_grad:
-                value.add_(torch.randn_like(value) * 0.1)
-    adapter.save_pretrained(directory / "train" / "adapter")
-    for pooling in ("pooler", "mean"):
-        for method in ("full", "head", "layers", "lora"):
-            model = BertForSequenceClassification.from_pretrained(start).eval()
-            if method == "lora":
-                peft = PeftModel.from_pretrained(model, directory / "train" / "adapter", is_trainable=True).eval()
-                trained = {name: value for name, value in peft.named_parameters() if value.requires_grad}
-            else:
-                trained = trained_by(method, model)
-            model.double()
-            if pooling != "pooler":
-                trained = {name: value for name, value in trained.items() if "pooler" not in name}
-            losses, norms = run(model, trained, data, pooling)
-            tensors = {"losses": losses, "norms": norms}
-            for name, value in trained.items():
-                tensors[name.replace(".default.", ".").replace("modules_to_save.", "")] = value
-            reference.write_tensors(directory / "train" / f"{method}_{pooling}.safetensors", tensors)
+    batches = batches_of_run(data)
+    load = lambda: BertForSequenceClassification.from_pretrained(start).eval().double()
+
+    for kind, specs in (("trajectories", PARTS), ("phases", PHASES)):
+        for spec in specs:
+            output = directory / "train" / kind / directory_of(spec)
+            output.mkdir(parents=True, exist_ok=True)
+            (output / "spec.txt").write_text(spec)
+            for pooling in ("pooler", "mean"):
+                model = load()
+                logits = lambda batch: reference.logits(model, batch, pooling)
+                if kind == "trajectories":
+                    trained = used(with_gradient(model, *specs[spec]), pooling)
+                    tensors = train(logits, trained, batches)
+                else:
+                    begin, losses = 0, []
+                    for prefixes, end, rate in specs[spec]:
+                        trained = used(with_gradient(model, prefixes), pooling)
+                        losses.append(train(logits, trained, batches[begin:end], rate)["losses"])
+                        begin = end
+                    tensors = {"losses": torch.cat(losses)}
+                reference.write_tensors(output / f"{pooling}.safetensors", tensors | trained)
+
+    for case in peft_cases.CASES:
+        if not case.trajectory:
+            continue
+        torch.manual_seed(8)
+        peft = get_peft_model(BertForSequenceClassification.from_pretrained(start), case.config()).eval()
+        peft_cases.disturb(peft)
+        output = directory / "train" / "trajectories" / case.name
+        case.save(peft, output)
+        for pooling in case.poolings(peft.config):
+            if pooling == "cls":
+                continue
+            model = copy.deepcopy(peft).double()
+            trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+            adalora = model if isinstance(case.config(), AdaLoraConfig) else None
+            tensors = train(lambda batch: peft_cases.logits(model, batch, pooling), trained, batches, adalora=adalora)
+            tensors |= {case.file_name(name): value for name, value in trained.items()}
+            reference.write_tensors(output / f"{pooling}.safetensors", tensors)
 
 
 def write_optimizer(path):

@@ -3,10 +3,14 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
-#include <tuple>
+#include <vector>
 
-#include "peft/trained_model.h"
+#include "tests/base/temporary_directory.h"
+#include "tests/peft/peft_start.h"
 #include "tests/train/small_run.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
@@ -14,76 +18,120 @@
 namespace dtrain::train {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr double kRate = 1e-3;
 constexpr std::int64_t kSteps = 50;
 
-class Trajectory : public testing::TestWithParam<std::tuple<const char*, model::Pooling, at::ScalarType>> {
- protected:
-  const std::string method = std::get<0>(GetParam());
-  const model::Pooling pooling = std::get<1>(GetParam());
-  const at::ScalarType type = std::get<2>(GetParam());
-
-  std::unique_ptr<model::Classifier> start() const {
-    std::unique_ptr<model::Classifier> classifier;
-    if (method == "lora") {
-      classifier = std::move(peft::load_trained(reference_directory() / "train" / "adapter",
-                                                reference_directory() / "no_dropout", pooling, at::kCPU, Log())
-                                 .classifier);
-    } else {
-      classifier = model::load_classifier(
-          {.directory = reference_directory() / "no_dropout", .pooling = pooling, .trained_head = true});
-      peft::make_method(peft::parse_method_spec(method == "layers" ? "layers:k=2" : method))->attach(*classifier, 0);
-    }
-    for (model::Parameter* parameter : classifier->parameters()) parameter->set_value(parameter->value().to(type));
-    return classifier;
-  }
+struct Case {
+  fs::path directory;
+  model::Pooling pooling;
+  at::ScalarType type;
 };
 
-TEST_P(Trajectory, IsThatOfTransformers) {
-  const model::SafetensorsFile expected(reference_directory() / "train" /
-                                        (method + "_" + model::pooling_name(pooling) + ".safetensors"));
-  const auto losses = expected.tensor("losses");
-  const auto norms = expected.tensor("norms");
-  const auto examples = reference_data();
-  const auto classifier = start();
+// Every run that train_reference.py wrote into a folder.
+std::vector<Case> cases(const std::string& folder) {
+  std::vector<Case> all;
+  const fs::path runs = reference_directory() / "train" / folder;
+  if (!fs::exists(runs)) return all;
+  for (const auto& run : fs::directory_iterator(runs)) {
+    for (const auto pooling : {model::Pooling::pooler, model::Pooling::mean}) {
+      if (!fs::exists(run.path() / (model::pooling_name(pooling) + ".safetensors"))) continue;
+      for (const auto type : {at::kDouble, at::kFloat}) all.push_back({run.path(), pooling, type});
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.directory < b.directory; });
+  return all;
+}
+
+std::string case_name(const testing::TestParamInfo<Case>& instance) {
+  const Case& run = instance.param;
+  return run.directory.filename().string() + "_" + model::pooling_name(run.pooling) +
+         (run.type == at::kDouble ? "_double" : "_float");
+}
+
+class Run : public testing::TestWithParam<Case> {
+ protected:
+  Run() {
+    options.batch_size = 16;
+    options.seed = 3;
+    options.cache_memory = 1 << 24;
+    for (model::Parameter* parameter : start.classifier->parameters()) {
+      parameter->set_value(parameter->value().to(GetParam().type));
+    }
+  }
+
+  bool in_double() const { return GetParam().type == at::kDouble; }
+
+  void expect_end() const {
+    EXPECT_FALSE(start.parameters.empty());
+    for (const auto& [name, parameter] : start.parameters) {
+      // The gradient of the key's bias is zero in theory; in float AdamW makes steps of its noise.
+      const double allowed = name.ends_with(".key.bias") && !in_double() ? kRate * kSteps : tolerance;
+      const auto end = expected.tensor(name).view(parameter->shape());
+      EXPECT_LT((parameter->value().to(at::kDouble) - end).abs().max().item<double>(), allowed) << name;
+    }
+  }
+
+  peft::PeftStart start =
+      peft::read_peft_start(GetParam().directory, reference_directory() / "no_dropout", GetParam().pooling);
+  const model::SafetensorsFile expected{GetParam().directory /
+                                        (model::pooling_name(GetParam().pooling) + ".safetensors")};
+  const at::Tensor losses = expected.tensor("losses");
+  const double tolerance = in_double() ? 1e-8 : 1e-4;
+  const data::TokenDataset examples = reference_data();
+  const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   TrainOptions options;
-  options.batch_size = 16;
-  options.seed = 3;
-  options.cache_memory = 1 << 24;
-  const auto alone = dist::make_single_communicator();
+};
+
+using Trajectory = Run;
+
+TEST_P(Trajectory, IsThatOfThePeer) {
+  const auto norms = expected.tensor("norms");
   const RunContext context = context_over(*alone);
   FeatureStore features(options.cache_memory);
-  FlatParameters parameters = flatten(*classifier);
-  TrainingStep step(*classifier, parameters, options, examples, context, features);
+  FlatParameters parameters = flatten(*start.classifier);
+  const auto course = peft::make_method(start.method)->start_course(*start.classifier, kSteps);
+  TrainingStep step(*start.classifier, parameters, options, examples, context, features, course.get());
   AdamW optimizer(parameters, options);
-
-  const double tolerance = type == at::kDouble ? 1e-8 : 1e-4;
   int clipped = 0;
   for (std::int64_t i = 0; i < kSteps; ++i) {
     EXPECT_NEAR(step.run(i).loss, losses[i].item<double>(), tolerance) << "step " << i;
     const double norm = optimizer.step(kRate * schedule_factor(i, kSteps, options.warmup_ratio));
     EXPECT_NEAR(norm, norms[i].item<double>(), tolerance * std::max(1.0, norm)) << "step " << i;
+    if (course) course->after_step(i);
     clipped += norm > options.max_gradient_norm ? 1 : 0;
   }
   EXPECT_GT(clipped, 0);
-  for (const auto& [name, parameter] : peft::trained_parameters(*classifier, method == "lora")) {
-    // The gradient of the key's bias is zero in theory; in float AdamW makes steps of its noise.
-    const double allowed = name.ends_with(".key.bias") && type == at::kFloat ? kRate * kSteps : tolerance;
-    const auto difference = (parameter->value().to(at::kDouble) - expected.tensor(name)).abs().max().item<double>();
-    EXPECT_LT(difference, allowed) << name;
+  expect_end();
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, Trajectory, testing::ValuesIn(cases("trajectories")), case_name);
+
+using PhasedTrajectory = Run;
+
+TEST_P(PhasedTrajectory, IsThatOfOneOptimizerAfterAnother) {
+  const TemporaryDirectory temporary;
+  options.method = start.method;
+  options.learning_rate = kRate;
+  options.max_steps = kSteps;
+  options.log_steps = 1;
+  FeatureStore features(options.cache_memory);
+  train(*start.classifier, examples, {}, options, {temporary.path() / "log.jsonl", {}, false}, context_over(*alone),
+        features);
+  std::ifstream log(temporary.path() / "log.jsonl");
+  std::int64_t step = 0;
+  for (std::string line; std::getline(log, line); ++step) {
+    EXPECT_NEAR(nlohmann::json::parse(line)["loss"].get<double>(), losses[step].item<double>(), tolerance)
+        << "step " << step;
   }
+  EXPECT_EQ(step, kSteps);
+  // With what trains from the last phase on.
+  start.parameters = peft::trained_parameters(*start.classifier);
+  expect_end();
 }
 
-std::string case_name(const testing::TestParamInfo<Trajectory::ParamType>& instance) {
-  return std::string(std::get<0>(instance.param)) + "_" + model::pooling_name(std::get<1>(instance.param)) +
-         (std::get<2>(instance.param) == at::kDouble ? "_double" : "_float");
-}
-
-INSTANTIATE_TEST_SUITE_P(Methods, Trajectory,
-                         testing::Combine(testing::Values("full", "head", "layers", "lora"),
-                                          testing::Values(model::Pooling::pooler, model::Pooling::mean),
-                                          testing::Values(at::kDouble, at::kFloat)),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(Methods, PhasedTrajectory, testing::ValuesIn(cases("phases")), case_name);
 
 }  // namespace
 }  // namespace dtrain::train
