@@ -7,6 +7,7 @@
 #include <cctype>
 #include <cmath>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,21 +71,34 @@ model::TokenBatch short_batch() {
   return {(at::arange(18) * 31 + 7) % 97 + 1, at::tensor(types), at::tensor(positions), offsets, 9};
 }
 
-class MethodGradient : public testing::TestWithParam<std::string> {};
+class MethodGradient : public testing::TestWithParam<std::string> {
+ protected:
+  /// With the method, away from a start at which half of it has no gradient.
+  std::unique_ptr<model::Classifier> start(at::ScalarType type) const {
+    auto classifier = model::ReferenceCase("new_gelu").load(Pooling::pooler, type);
+    make_method(parse_method_spec(GetParam()))->attach(*classifier, 0);
+    at::manual_seed(8);
+    for (const auto& [name, parameter] : trained_parameters(*classifier)) {
+      const auto noise = at::randn(parameter->shape(), at::kDouble).to(type);
+      parameter->set_value(parameter->value() + 0.05 * noise);
+    }
+    model::bind_gradients(*classifier);
+    return classifier;
+  }
+
+  double loss(model::Classifier& classifier, at::ScalarType product_type = at::kFloat) const {
+    model::ForwardContext context({3, 1, 4}, classifier.first_trainable_stage());
+    context.product_type = product_type;
+    return model::backward_of_loss(classifier, batch, labels, context);
+  }
+
+  const model::TokenBatch batch = short_batch();
+  const at::Tensor labels = at::tensor(std::vector<std::int64_t>{2, 0, 4, 1});
+};
 
 TEST_P(MethodGradient, IsThatOfTheLoss) {
-  const auto classifier = model::ReferenceCase("new_gelu").load(Pooling::pooler, at::kDouble);
-  make_method(parse_method_spec(GetParam()))->attach(*classifier, 0);
-  at::manual_seed(8);
-  for (const auto& [name, parameter] : trained_parameters(*classifier)) {
-    parameter->set_value(parameter->value() + 0.05 * at::randn_like(parameter->value()));
-  }
-  model::bind_gradients(*classifier);
-  const model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
-  const auto labels = at::tensor(std::vector<std::int64_t>{2, 0, 4, 1});
-  const auto batch = short_batch();
-  const auto loss = [&] { return model::backward_of_loss(*classifier, batch, labels, context); };
-  loss();
+  const auto classifier = start(at::kDouble);
+  loss(*classifier);
   std::map<const model::Parameter*, at::Tensor> gradients;
   for (const auto& [name, parameter] : trained_parameters(*classifier)) {
     gradients[parameter] = parameter->gradient().clone();
@@ -95,15 +109,32 @@ TEST_P(MethodGradient, IsThatOfTheLoss) {
     const auto direction = noise / noise.norm();
     constexpr double kStep = 1e-6;
     parameter->set_value(value + kStep * direction);
-    const double above = loss();
+    const double above = loss(*classifier);
     parameter->set_value(value - kStep * direction);
-    const double below = loss();
+    const double below = loss(*classifier);
     parameter->set_value(value);
     const double expected = (above - below) / (2 * kStep);
     EXPECT_NEAR((gradients[parameter] * direction).sum().item<double>(), expected,
                 1e-7 * std::max(1.0, std::abs(expected)))
         << name;
   }
+}
+
+TEST_P(MethodGradient, IsNearlyTheSameWithProductsInBfloat16) {
+  std::vector<at::Tensor> gradients;
+  for (const auto product_type : {at::kFloat, at::kBFloat16}) {
+    const auto classifier = start(at::kFloat);
+    loss(*classifier, product_type);
+    std::vector<at::Tensor> parts;
+    for (const auto& [name, parameter] : trained_parameters(*classifier)) {
+      parts.push_back(parameter->gradient().flatten());
+    }
+    gradients.push_back(at::cat(parts));
+  }
+  const double difference = at::linalg_vector_norm(gradients[1] - gradients[0]).item<double>();
+  const double length = at::linalg_vector_norm(gradients[0]).item<double>();
+  EXPECT_LT(difference, 0.15 * length);
+  EXPECT_GT(difference, 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, MethodGradient, testing::ValuesIn(specs()), [](const auto& instance) {
