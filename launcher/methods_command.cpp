@@ -35,7 +35,7 @@ std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& opt
   try {
     method->attach(*classifier, 0);
   } catch (const UsageError&) {
-    return {kind.name, "not on this model", "", "", "", kind.paper};
+    return {kind.name, "impossible", "", "", "", kind.paper};
   }
   // What trains in the end.
   for (std::size_t phase = 1; phase < method->phases(*classifier).size(); ++phase) {
