@@ -87,7 +87,7 @@ MethodKind loha_kind() {
       .family = "reparametrization",
       .summary = "updates that are products, element by element, of two low-rank ones train",
       .paper = "Hyeon-Woo et al., 2022, ICLR",
-      .learning_rates = {5e-4, 1.5e-3, 5e-3},
+      .learning_rates = {1.5e-3, 5e-3, 1.5e-2},
       .settings = with_wrapping(
           with_ranks(with_change_dropout({{"init_weights", "true", "start from no change; false: from a random one"}}),
                      "alpha"),

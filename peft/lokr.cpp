@@ -179,7 +179,7 @@ MethodKind lokr_kind() {
           .family = "reparametrization",
           .summary = "updates that are Kronecker products train",
           .paper = "Yeh et al., 2024, ICLR",
-          .learning_rates = {1e-3, 3e-3, 1e-2},
+          .learning_rates = {2e-3, 6e-3, 2e-2},
           .settings = with_wrapping(
               with_ranks(with_change_dropout(
                              {{"decompose_both", "false", "the smaller matrix may be a product of low rank, too"},

@@ -216,7 +216,7 @@ MethodKind oft_kind() {
           .family = "reparametrization",
           .summary = "rotations of the inputs of chosen linear maps train",
           .paper = "Qiu et al., 2023, NeurIPS",
-          .learning_rates = {5e-4, 1.5e-3, 5e-3},
+          .learning_rates = {1e-3, 3e-3, 1e-2},
           .settings = with_wrapping(
               {{"r", "0", "number of blocks; 0: as oft_block_size says"},
                {"oft_block_size", "32", "size of a block, made the nearest divisor of the input's; 0: as r says"},
