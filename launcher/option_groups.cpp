@@ -61,7 +61,9 @@ void add_model(Adder add, Options& o) {
 }
 
 void add_lora(Adder add, Options& o) {
-  add("method", bound(o.method, "SPEC"), "the LoRA to extract, such as lora:r=16:target_modules=query+value");
+  add("method", open(o.method, "SPEC"),
+      "the LoRA to extract, such as lora:r=16:target_modules=query+value (default: lora:r=8 with all linear maps and "
+      "all biases)");
 }
 
 void add_method(Adder add, Options& o) {
