@@ -142,7 +142,7 @@ MethodKind adalora_kind() {
       .family = "reparametrization",
       .summary = "low-rank updates train, whose ranks move to the maps that need them",
       .paper = "Zhang et al., 2023, ICLR",
-      .learning_rates = {5e-4, 1.5e-3, 5e-3},
+      .learning_rates = {1.5e-3, 5e-3, 1.5e-2},
       .settings = with_wrapping({{"init_r", "12", "rank of every update at the start"},
                                  {"target_r", "8", "rank of the updates at the end, on average"},
                                  {"lora_alpha", "8", "the update is scaled by lora_alpha / init_r"},

@@ -19,7 +19,7 @@ MethodKind compacter_kind() {
       .family = "added modules",
       .summary = "two bottleneck adapters a layer, of hypercomplex maps that share their rule, train",
       .paper = "Karimi Mahabadi et al., 2021, NeurIPS",
-      .learning_rates = {1e-3, 3e-3, 1e-2},
+      .learning_rates = {3e-3, 1e-2, 3e-2},
       .settings = bottleneck_settings(compacter()),
       .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, compacter())); },
       .adapter_hub_architecture = kBottleneckArchitecture,

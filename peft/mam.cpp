@@ -38,7 +38,7 @@ MethodKind mam_kind() {
           .family = "composition",
           .summary = "prefix keys and values, and adapters beside the feed-forward networks, train",
           .paper = "He et al., 2022, ICLR",
-          .learning_rates = {1e-4, 3e-4, 1e-3},
+          .learning_rates = {3e-4, 1e-3, 3e-3},
           .settings = settings(),
           .make = make,
           .adapter_hub_architecture = kUnionArchitecture,

@@ -41,7 +41,7 @@ MethodKind unipelt_kind() {
           .family = "composition",
           .summary = "a prefix, adapters and low-rank updates train, each under a gate",
           .paper = "Mao et al., 2022, ACL",
-          .learning_rates = {3e-4, 1e-3, 3e-3},
+          .learning_rates = {1e-3, 3e-3, 1e-2},
           .settings = settings(),
           .make = make,
           .adapter_hub_architecture = kUnionArchitecture,
