@@ -166,7 +166,7 @@ MethodKind p_tuning_kind() {
           .family = "added modules",
           .summary = "a network that makes the embeddings of virtual tokens trains",
           .paper = "Liu et al., 2021, arXiv:2103.10385",
-          .learning_rates = {5e-4, 1.5e-3, 5e-3},
+          .learning_rates = {3e-3, 1e-2, 3e-2},
           .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
                        {"encoder_reparameterization_type", "MLP",
                         "the network, MLP or LSTM; none: an adapter's own embeddings, once it is read"},

@@ -82,7 +82,7 @@ MethodKind prefix_kind() {
           .paper = "Li and Liang, 2021, ACL",
           .learning_rates = {3e-3, 1e-2, 3e-2},
           .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
-                       {"prefix_projection", "false", "compute them by two maps from an embedding"},
+                       {"prefix_projection", "false", "compute them by two maps from an embedding; wants a tenth of the learning rate"},
                        {"encoder_hidden_size", "auto", "the width between these maps; auto: the model's"}},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
             PrefixConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),

@@ -78,7 +78,7 @@ MethodKind prompt_kind() {
           .family = "added modules",
           .summary = "embeddings of virtual tokens in front of the text train",
           .paper = "Lester et al., 2021, EMNLP",
-          .learning_rates = {3e-3, 1e-2, 3e-2},
+          .learning_rates = {1e-2, 3e-2, 1e-1},
           .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
                        {"prompt_tuning_init", "RANDOM",
                         "start from normal numbers; SAMPLE_VOCAB: from words of the vocabulary"}},
