@@ -52,15 +52,16 @@ class BitFit final : public Method {
 }  // namespace
 
 MethodKind bitfit_kind() {
-  return {.name = "bitfit",
-          .family = "freezing",
-          .summary = "all biases and the classifier train",
-          .paper = "Ben Zaken et al., 2022, ACL",
-          .learning_rates = {1e-3, 3e-3, 1e-2},
-          .settings = {{"bias_terms", "all", "modules whose biases train, joined by +, such as query+intermediate.dense"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<BitFit>(settings.list("bias_terms"));
-          }};
+  return {
+      .name = "bitfit",
+      .family = "freezing",
+      .summary = "all biases and the classifier train",
+      .paper = "Ben Zaken et al., 2022, ACL",
+      .learning_rates = {1e-3, 3e-3, 1e-2},
+      .settings = {{"bias_terms", "all", "modules whose biases train, joined by +, such as query+intermediate.dense"}},
+      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+        return std::make_unique<BitFit>(settings.list("bias_terms"));
+      }};
 }
 
 }  // namespace dtrain::peft

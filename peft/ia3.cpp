@@ -158,11 +158,12 @@ MethodKind ia3_kind() {
           .summary = "vectors that scale keys, values and what ends a sub-layer train",
           .paper = "Liu et al., 2022, NeurIPS",
           .learning_rates = {3e-3, 1e-2, 3e-2},
-          .settings = {{"target_modules", "auto",
-                        "names of the linear maps, joined by +, all-linear, or auto: key, value and both that end a sub-layer"},
-                       {"feedforward_modules", "auto",
-                        "of those, the ones whose input is scaled, or none, or auto: those that end a sub-layer"},
-                       {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"}},
+          .settings =
+              {{"target_modules", "auto",
+                "names of the linear maps, joined by +, all-linear, or auto: key, value and both that end a sub-layer"},
+               {"feedforward_modules", "auto",
+                "of those, the ones whose input is scaled, or none, or auto: those that end a sub-layer"},
+               {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"}},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Ia3>(Ia3Config{.targets = {.names = settings.list("target_modules")},
                                                    .feedforward_modules = settings.list("feedforward_modules"),

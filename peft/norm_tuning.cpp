@@ -49,9 +49,8 @@ class NormTuning final : public Method {
       }
       const auto names = norm_names(classifier);
       if (!found) {
-        throw UsageError(
-            fmt::format("method 'norm': no norm of the model ends with target_modules '{}'{}; it has: {}", target,
-                        did_you_mean(target, names), fmt::join(names, ", ")));
+        throw UsageError(fmt::format("method 'norm': no norm of the model ends with target_modules '{}'{}; it has: {}",
+                                     target, did_you_mean(target, names), fmt::join(names, ", ")));
       }
     }
     train_head(classifier);

@@ -72,7 +72,8 @@ class PTuningSlot final : public model::EmbeddingSlot {
     }
     // Every other module of PEFT's is the activation.
     for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
-      maps_.emplace_back(fmt::format("prompt_encoder.mlp_head.{}", 2 * i), widths[i + 1], widths[i], options, generator);
+      maps_.emplace_back(fmt::format("prompt_encoder.mlp_head.{}", 2 * i), widths[i + 1], widths[i], options,
+                         generator);
     }
   }
 
@@ -109,9 +110,8 @@ class PTuning final : public Method {
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "p-tuning");
     auto generator = at::detail::createCPUGenerator(seed);
-    classifier.encoder().embedding_slot =
-        std::make_unique<PTuningSlot>(config_, classifier.config().hidden_size,
-                                      classifier.classifier.weight.value().options(), generator);
+    classifier.encoder().embedding_slot = std::make_unique<PTuningSlot>(
+        config_, classifier.config().hidden_size, classifier.classifier.weight.value().options(), generator);
     train_head(classifier);
   }
 
@@ -174,13 +174,12 @@ MethodKind p_tuning_kind() {
                        {"encoder_num_layers", "2", "layers of the LSTM; the MLP has three maps"},
                        {"encoder_dropout", "0", "dropout between the layers of the LSTM"}},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            PTuningConfig config{
-                .num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
-                .encoder_reparameterization_type =
-                    settings.choice("encoder_reparameterization_type", {"MLP", "LSTM", "none"}),
-                .encoder_hidden_size = {},
-                .encoder_num_layers = settings.integer("encoder_num_layers", 1),
-                .encoder_dropout = settings.number("encoder_dropout", 0, 0.999)};
+            PTuningConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
+                                 .encoder_reparameterization_type =
+                                     settings.choice("encoder_reparameterization_type", {"MLP", "LSTM", "none"}),
+                                 .encoder_hidden_size = {},
+                                 .encoder_num_layers = settings.integer("encoder_num_layers", 1),
+                                 .encoder_dropout = settings.number("encoder_dropout", 0, 0.999)};
             if (settings.text("encoder_hidden_size") != "auto") {
               config.encoder_hidden_size = settings.integer("encoder_hidden_size", 1);
             }

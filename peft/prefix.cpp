@@ -20,8 +20,8 @@ class Prefix final : public Method {
     const std::int64_t hidden = classifier.config().hidden_size;
     std::optional<std::int64_t> projection;
     if (config_.prefix_projection) projection = config_.encoder_hidden_size.value_or(hidden);
-    const auto prefix = std::make_shared<PrefixEncoder>(config_.num_virtual_tokens, encoder.layers(), hidden, projection,
-                                                        PrefixEncoder::Names(),
+    const auto prefix = std::make_shared<PrefixEncoder>(config_.num_virtual_tokens, encoder.layers(), hidden,
+                                                        projection, PrefixEncoder::Names(),
                                                         classifier.classifier.weight.value().options(), generator);
     for (int layer = 0; layer < encoder.layers(); ++layer) {
       encoder.layer(layer).attention_slot = std::make_unique<PrefixSlot>(prefix, layer);
@@ -82,7 +82,8 @@ MethodKind prefix_kind() {
           .paper = "Li and Liang, 2021, ACL",
           .learning_rates = {3e-3, 1e-2, 3e-2},
           .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
-                       {"prefix_projection", "false", "compute them by two maps from an embedding; wants a tenth of the learning rate"},
+                       {"prefix_projection", "false",
+                        "compute them by two maps from an embedding; wants a tenth of the learning rate"},
                        {"encoder_hidden_size", "auto", "the width between these maps; auto: the model's"}},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
             PrefixConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),

@@ -13,7 +13,8 @@
 namespace dtrain::peft {
 
 /// The keys and values of a prefix (Li and Liang, 2021, ACL), for several layers at once: an embedding of the virtual
-/// tokens, or what two maps with tanh between them make of it. Computed once a forward pass, in the first of the layers.
+/// tokens, or what two maps with tanh between them make of it. Computed once a forward pass, in the first of the
+/// layers.
 class PrefixEncoder {
  public:
   /// How its parameters are called.

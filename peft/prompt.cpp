@@ -74,21 +74,22 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }  // namespace
 
 MethodKind prompt_kind() {
-  return {.name = "prompt",
-          .family = "added modules",
-          .summary = "embeddings of virtual tokens in front of the text train",
-          .paper = "Lester et al., 2021, EMNLP",
-          .learning_rates = {1e-2, 3e-2, 1e-1},
-          .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
-                       {"prompt_tuning_init", "RANDOM",
-                        "start from normal numbers; SAMPLE_VOCAB: from words of the vocabulary"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            const auto start = settings.choice("prompt_tuning_init", {"RANDOM", "SAMPLE_VOCAB"});
-            return std::make_unique<Prompt>(PromptConfig{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
-                                                         .sample_vocabulary = start == "SAMPLE_VOCAB"});
-          },
-          .peft_type = "PROMPT_TUNING",
-          .read_peft = read_peft};
+  return {
+      .name = "prompt",
+      .family = "added modules",
+      .summary = "embeddings of virtual tokens in front of the text train",
+      .paper = "Lester et al., 2021, EMNLP",
+      .learning_rates = {1e-2, 3e-2, 1e-1},
+      .settings = {{"num_virtual_tokens", "20", "how many; an example may have as many tokens less"},
+                   {"prompt_tuning_init", "RANDOM",
+                    "start from normal numbers; SAMPLE_VOCAB: from words of the vocabulary"}},
+      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+        const auto start = settings.choice("prompt_tuning_init", {"RANDOM", "SAMPLE_VOCAB"});
+        return std::make_unique<Prompt>(PromptConfig{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
+                                                     .sample_vocabulary = start == "SAMPLE_VOCAB"});
+      },
+      .peft_type = "PROMPT_TUNING",
+      .read_peft = read_peft};
 }
 
 }  // namespace dtrain::peft

@@ -18,9 +18,10 @@ constexpr const char* kPromptInFile = "prompt_embeddings";
 void check_virtual_tokens(const model::Classifier& classifier, std::int64_t virtual_tokens, const std::string& method) {
   const std::int64_t positions = classifier.config().max_tokens();
   if (virtual_tokens < positions) return;
-  throw UsageError(fmt::format("method '{}': num_virtual_tokens is {}, but the model has only {} positions, for these "
-                               "and for the tokens of an example",
-                               method, virtual_tokens, positions));
+  throw UsageError(
+      fmt::format("method '{}': num_virtual_tokens is {}, but the model has only {} positions, for these "
+                  "and for the tokens of an example",
+                  method, virtual_tokens, positions));
 }
 
 PromptMap::PromptMap(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
@@ -39,7 +40,7 @@ at::Tensor draw_embedding(std::int64_t tokens, std::int64_t size, const at::Tens
 }
 
 at::Tensor draw_within(at::IntArrayRef shape, double bound, const at::TensorOptions& options,
-                        at::Generator& generator) {
+                       at::Generator& generator) {
   return at::empty(shape).uniform_(-bound, bound, generator).to(options);
 }
 
@@ -63,8 +64,8 @@ NamedTensors prompt_saved_tensors(model::Classifier& classifier, const at::Tenso
   return tensors;
 }
 
-nlohmann::json prompt_config(model::Classifier& classifier, const std::string& peft_type,
-                             const std::string& base_model, std::int64_t virtual_tokens) {
+nlohmann::json prompt_config(model::Classifier& classifier, const std::string& peft_type, const std::string& base_model,
+                             std::int64_t virtual_tokens) {
   auto config = peft_config(classifier, peft_type, base_model);
   config["num_virtual_tokens"] = virtual_tokens;
   config["token_dim"] = classifier.config().hidden_size;

@@ -34,8 +34,7 @@ struct PromptMap {
 at::Tensor draw_embedding(std::int64_t tokens, std::int64_t size, const at::TensorOptions& options,
                           at::Generator& generator);
 /// Uniform between -bound and bound.
-at::Tensor draw_within(at::IntArrayRef shape, double bound, const at::TensorOptions& options,
-                        at::Generator& generator);
+at::Tensor draw_within(at::IntArrayRef shape, double bound, const at::TensorOptions& options, at::Generator& generator);
 
 /// The name of the parameter that holds a prompt by itself.
 inline constexpr const char* kPromptEmbedding = "prompt_encoder.embedding.weight";
@@ -47,8 +46,8 @@ NamedParameters prompt_file_parameters(model::Classifier& classifier);
 NamedTensors prompt_saved_tensors(model::Classifier& classifier, const at::Tensor& prompt);
 
 /// PEFT's keys for all of them.
-nlohmann::json prompt_config(model::Classifier& classifier, const std::string& peft_type,
-                             const std::string& base_model, std::int64_t virtual_tokens);
+nlohmann::json prompt_config(model::Classifier& classifier, const std::string& peft_type, const std::string& base_model,
+                             std::int64_t virtual_tokens);
 
 /// num_virtual_tokens of PEFT's configuration file, which all of them need; the other keys for all are checked.
 std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Classifier& classifier);

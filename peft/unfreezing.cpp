@@ -75,7 +75,8 @@ MethodKind gradual_kind() {
           .settings = {{"unfreezing_share", "0.5", "share of the steps until everything trains"},
                        {kHeadRate, "0.01", "learning rate while the classifier trains alone"}},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<Gradual>(settings.number("unfreezing_share", 0, 1), settings.number(kHeadRate, 0, 1));
+            return std::make_unique<Gradual>(settings.number("unfreezing_share", 0, 1),
+                                             settings.number(kHeadRate, 0, 1));
           }};
 }
 

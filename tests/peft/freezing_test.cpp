@@ -19,8 +19,7 @@ using model::Pooling;
 using testing::HasSubstr;
 
 std::unique_ptr<model::Classifier> load(const std::string& model, Pooling pooling = Pooling::mean) {
-  return model::load_classifier(
-      {.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
+  return model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
 }
 
 /// Whether exactly those parameters train that `expected` says.

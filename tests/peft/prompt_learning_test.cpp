@@ -32,9 +32,8 @@ TEST(VirtualTokens, ThatLeaveNoPositionAreRefused) {
       const auto attach = [&](int tokens) {
         make_method({name, {{"num_virtual_tokens", std::to_string(tokens)}}})->attach(*classifier, 0);
       };
-      EXPECT_THAT([&] { attach(positions); },
-                  testing::ThrowsMessage<UsageError>(
-                      testing::HasSubstr("the model has only " + std::to_string(positions) + " positions")));
+      EXPECT_THAT([&] { attach(positions); }, testing::ThrowsMessage<UsageError>(testing::HasSubstr(
+                                                  "the model has only " + std::to_string(positions) + " positions")));
       EXPECT_NO_THROW(attach(positions - 1)) << name;
     }
   }

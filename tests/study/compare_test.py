@@ -285,7 +285,7 @@ def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material,
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["--methods", "full,loar"], "unknown method 'loar'; did you mean 'lora'?"),
+    (["--methods", "full,lorra"], "unknown method 'lorra'; did you mean 'lora'?"),
     (["--methods", "lora:rank=3"], "rank"),
     (["--methods", "head,head"], "'head' is named twice"),
     (["--samples", "40,5000"], "--samples 5000: more than the 160 training examples"),

@@ -65,7 +65,7 @@ class OverRanks : public testing::Test {
   }
 
   const std::unique_ptr<dist::Communicator> together =
-      dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
+      dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(300));
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   const data::TokenDataset examples = random_data(60, 6);
   const data::TokenDataset dev = random_data(1000, 7);  // seven evaluation batches

@@ -136,7 +136,8 @@ std::string case_name(const testing::TestParamInfo<Resume::ParamType>& instance)
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, Resume,
-                         testing::Combine(testing::Values("full", "lora", "adalora", "head", "layers:k=1", "lp-ft", "gradual"),
+                         testing::Combine(testing::Values("full", "lora", "adalora", "head", "layers:k=1", "lp-ft",
+                                                          "gradual"),
                                           testing::Values(0, 2)),
                          case_name);
 
@@ -162,8 +163,8 @@ TEST(Training, KeepsTheBestStepOfAnEarlierPhase) {
     // Nothing good comes of the later phases.
     options.learning_rate = 0.1;
     // By another rule than the examples: whatever is learnt makes it worse.
-    const auto report = train(*classifier, random_data(20, 4), random_data(30, 5, 1), options, {},
-                              context_over(*alone), features);
+    const auto report =
+        train(*classifier, random_data(20, 4), random_data(30, 5, 1), options, {}, context_over(*alone), features);
     EXPECT_LE(report.best_step, method[0] == 'l' ? 12 : 3) << method;
     EXPECT_TRUE(at::equal(classifier->encoder().embedding_parameters()[0]->value(), words)) << method;
     EXPECT_TRUE(at::equal(classifier->encoder().layer(2).output.weight.value(), dense)) << method;
