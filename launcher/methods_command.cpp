@@ -29,8 +29,8 @@ const char* format_name(const peft::Method& method, const model::Classifier& cla
 }
 
 std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& options) {
-  const auto classifier = model::load_classifier(
-      {.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
+  const auto classifier =
+      model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
   const auto method = peft::make_method({kind.name, {}});
   try {
     method->attach(*classifier, 0);

@@ -78,8 +78,8 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
 
   const std::int64_t steps_per_epoch = (examples.size() + options.batch_size - 1) / options.batch_size;
   result.steps = total_steps(options, steps_per_epoch);
-  const auto evaluations = static_cast<double>(
-      std::min<std::int64_t>((result.steps + steps_per_epoch - 1) / steps_per_epoch, 10));
+  const auto evaluations =
+      static_cast<double>(std::min<std::int64_t>((result.steps + steps_per_epoch - 1) / steps_per_epoch, 10));
   const auto method = peft::make_method(options.method);
   const auto phases = method->phases(classifier);
   const auto ends = phase_ends(phases, result.steps);
@@ -91,8 +91,7 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
     const PhaseCost cost = measure_phase(classifier, sample, options, context);
     // A phase that does not see all examples runs the frozen part of those alone that it sees.
     const auto prefixes = static_cast<double>(std::min(examples.size(), steps * options.batch_size));
-    result.train_seconds +=
-        cost.prefix_example_seconds * prefixes + cost.step_seconds * static_cast<double>(steps);
+    result.train_seconds += cost.prefix_example_seconds * prefixes + cost.step_seconds * static_cast<double>(steps);
     const double share = evaluations * static_cast<double>(steps) / static_cast<double>(result.steps);
     scored += cost.prefix_example_seconds > 0 ? std::min(share, 1.0) : share;
     result.step_seconds = cost.step_seconds;

@@ -29,8 +29,8 @@ struct Estimate {
   double score_example_seconds = 0;
 };
 
-/// Collective. Takes three steps of each phase on `classifier` (after one to warm up), which is of no use afterwards. With a frozen
-/// prefix, the time of the first pass is measured on the examples of those steps.
+/// Collective. Takes three steps of each phase on `classifier` (after one to warm up), which is of no use afterwards.
+/// With a frozen prefix, the time of the first pass is measured on the examples of those steps.
 Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
                   const TrainOptions& options, const RunContext& context);
 

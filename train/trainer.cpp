@@ -63,7 +63,8 @@ struct RunPhase {
 at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, const FlatParameters& to) {
   auto carried = to.values.clone();
   for (std::size_t i = 0; i < from.parameters.size(); ++i) {
-    const auto place = std::find(to.parameters.begin(), to.parameters.end(), from.parameters[i]) - to.parameters.begin();
+    const auto place =
+        std::find(to.parameters.begin(), to.parameters.end(), from.parameters[i]) - to.parameters.begin();
     const auto j = static_cast<std::size_t>(place);
     carried.slice(0, to.offsets[j], to.offsets[j + 1]).copy_(values.slice(0, from.offsets[i], from.offsets[i + 1]));
   }
@@ -131,8 +132,8 @@ class Run {
       }
       const double elapsed = seconds_since(begin_) - evaluation_seconds_;
       if (position % options_.log_steps == 0 || position == steps_) {
-        log.write(
-            {position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed, phase_->step.allreduce_bytes()});
+        log.write({position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed,
+                   phase_->step.allreduce_bytes()});
       }
       const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
                           static_cast<double>(steps_ - position);
@@ -161,8 +162,8 @@ class Run {
 
   double learning_rate_at(std::int64_t position) const {
     const double rate = phases_[phase_index_].learning_rate.value_or(learning_rate_);
-    return rate * schedule_factor(position - phase_begin(), phase_ends_[phase_index_] - phase_begin(),
-                                  options_.warmup_ratio);
+    return rate *
+           schedule_factor(position - phase_begin(), phase_ends_[phase_index_] - phase_begin(), options_.warmup_ratio);
   }
 
   void make_phase() {
@@ -194,10 +195,10 @@ class Run {
     // A checkpoint at the end of a phase has that phase's parameters.
     while (checkpoint->step > phase_ends_[phase_index_]) enter_next_phase();
     phase_->parameters.set_values(checkpoint->values);
-    phase_->optimizer.restore(checkpoint->first_moments, checkpoint->second_moments,
-                              checkpoint->step - phase_begin());
+    phase_->optimizer.restore(checkpoint->first_moments, checkpoint->second_moments, checkpoint->step - phase_begin());
     if (course_) course_->restore(checkpoint->course);
-    if (checkpoint->best_values.defined()) best_values_ = checkpoint->best_values.to(phase_->parameters.values.device());
+    if (checkpoint->best_values.defined())
+      best_values_ = checkpoint->best_values.to(phase_->parameters.values.device());
     best_step_ = checkpoint->best_step;
     best_metric_ = checkpoint->best_metric;
     earlier_seconds_ = checkpoint->train_seconds;
@@ -234,8 +235,8 @@ class Run {
   TrainReport report(double loss) {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
-    report.train_seconds = seconds_since(begin_) - evaluation_seconds_ + spared_seconds_ +
-                           phase_->step.spared_seconds();
+    report.train_seconds =
+        seconds_since(begin_) - evaluation_seconds_ + spared_seconds_ + phase_->step.spared_seconds();
     report.samples_per_second = static_cast<double>(samples_) / report.train_seconds;
     report.train_seconds += earlier_seconds_;
     report.learning_rate = learning_rate_;
