@@ -33,7 +33,7 @@ std::string version_text() {
   const std::string mpi_text(mpi.data(), static_cast<std::size_t>(length));
   return fmt::format("dtrain {}\nback ends: single, mpi{}\nLibTorch {}, CPU kernels {}\n{}{}\nBoost {}.{}.{}\n",
                      DTRAIN_VERSION, dist::nccl_is_compiled_in() ? ", nccl" : "", TORCH_VERSION,
-                     model::kernels::instruction_set(), mpi_text.substr(0, mpi_text.find(',')),
+                     model::kernels::instruction_sets().back().name, mpi_text.substr(0, mpi_text.find(',')),
                      dist::nccl_is_compiled_in() ? "\nNCCL " + dist::nccl_version() : "", BOOST_VERSION / 100000,
                      BOOST_VERSION / 100 % 1000, BOOST_VERSION % 100);
 }

@@ -13,66 +13,35 @@ DTRAIN_DECLARE(avx2)
 DTRAIN_DECLARE(avx512)
 #undef DTRAIN_DECLARE
 
-namespace {
-
-enum class InstructionSet { baseline, avx2, avx512 };
-
-InstructionSet best() {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return InstructionSet::avx512;
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::avx2;
-  return InstructionSet::baseline;
+const std::vector<InstructionSet>& instruction_sets() {
+  static const std::vector<InstructionSet> sets = [] {
+    std::vector<InstructionSet> found = {
+        {"baseline", &baseline::float_loops, &baseline::double_loops, &baseline::bfloat16_loops}};
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      found.push_back({"avx2", &avx2::float_loops, &avx2::double_loops, &avx2::bfloat16_loops});
+    }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl")) {
+      found.push_back({"avx512", &avx512::float_loops, &avx512::double_loops, &avx512::bfloat16_loops});
+    }
+    return found;
+  }();
+  return sets;
 }
-
-}  // namespace
 
 template <>
 const Loops<float>& loops() {
-  switch (best()) {
-    case InstructionSet::avx512:
-      return avx512::float_loops;
-    case InstructionSet::avx2:
-      return avx2::float_loops;
-    default:
-      return baseline::float_loops;
-  }
+  return *instruction_sets().back().floats;
 }
 
 template <>
 const Loops<double>& loops() {
-  switch (best()) {
-    case InstructionSet::avx512:
-      return avx512::double_loops;
-    case InstructionSet::avx2:
-      return avx2::double_loops;
-    default:
-      return baseline::double_loops;
-  }
+  return *instruction_sets().back().doubles;
 }
 
 template <>
 const Loops<float, BFloat16>& loops() {
-  switch (best()) {
-    case InstructionSet::avx512:
-      return avx512::bfloat16_loops;
-    case InstructionSet::avx2:
-      return avx2::bfloat16_loops;
-    default:
-      return baseline::bfloat16_loops;
-  }
-}
-
-const char* instruction_set() {
-  switch (best()) {
-    case InstructionSet::avx512:
-      return "avx512";
-    case InstructionSet::avx2:
-      return "avx2";
-    default:
-      return "baseline";
-  }
+  return *instruction_sets().back().bfloat16s;
 }
 
 }  // namespace dtrain::model::kernels

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 /// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp) and chosen at run time
 /// (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are row-major and
@@ -35,10 +36,10 @@ struct Attention {
   std::int64_t heads;
   std::int64_t size;      // of one head
   std::int64_t max_keys;  // of a sequence, which has as many queries at most
-  Real scale;               // of the scores
-  Dropout dropout;          // on the probabilities
-  Stored* output;           // [tokens, heads * size]
-  Real* log_sum;            // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
+  Real scale;             // of the scores
+  Dropout dropout;        // on the probabilities
+  Stored* output;         // [tokens, heads * size]
+  Real* log_sum;          // [tokens, heads]: log of the sum of exponentials of the scores; null: not kept
   // Backward only:
   const Stored* output_gradient;  // [tokens, heads * size]
   Stored* query_gradient;         // [tokens, heads * size]; rows `gradient_stride` apart, as the two below
@@ -78,11 +79,19 @@ struct Loops {
   void (*dropout)(const Dropout&, const Stored* input, Stored* output, std::int64_t first, std::int64_t last);
 };
 
-/// The loops for the best instruction set of this machine.
+/// The loops as compiled for one instruction set.
+struct InstructionSet {
+  const char* name;
+  const Loops<float>* floats;
+  const Loops<double>* doubles;
+  const Loops<float, BFloat16>* bfloat16s;
+};
+
+/// Those that this machine can run ("baseline", "avx2", "avx512"), the plainest first.
+const std::vector<InstructionSet>& instruction_sets();
+
+/// The loops for the last of them.
 template <typename Real, typename Stored = Real>
 const Loops<Real, Stored>& loops();
-
-/// "avx512", "avx2" or "baseline": what `loops` chose.
-const char* instruction_set();
 
 }  // namespace dtrain::model::kernels

@@ -42,14 +42,16 @@ TEST(Checkpoint, OfAnotherPrecisionIsReadAsFloat) {
 }
 
 TEST(Checkpoint, WithTheFirstNamesOfNormsIsTheSameModel) {
-  EXPECT_TRUE(at::equal(logits_of(reference_directory() / "gamma_beta"), logits_of(reference_directory() / "odd_relu")));
+  EXPECT_TRUE(
+      at::equal(logits_of(reference_directory() / "gamma_beta"), logits_of(reference_directory() / "odd_relu")));
 }
 
 TEST(Checkpoint, OfAFamilyWithoutPoolerIsNotPooledByOne) {
   for (const char* name : {"distilbert", "roberta"}) {
     EXPECT_EQ(read_encoder_config(reference_directory() / name).pooling, Pooling::cls);
-    EXPECT_THAT([&] { load_classifier({.directory = reference_directory() / name, .pooling = Pooling::pooler, .classes = 2}); },
-                testing::ThrowsMessage<UsageError>(HasSubstr("has no pooler; expected --pooling cls or mean")));
+    EXPECT_THAT(
+        [&] { load_classifier({.directory = reference_directory() / name, .pooling = Pooling::pooler, .classes = 2}); },
+        testing::ThrowsMessage<UsageError>(HasSubstr("has no pooler; expected --pooling cls or mean")));
   }
 }
 

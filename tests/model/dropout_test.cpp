@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "model/forward_context.h"
-#include "tests/model/instruction_sets.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::model {
@@ -62,7 +61,7 @@ std::vector<std::uint16_t> bits_of(const kernels::Loops<double>& loops, Dropout 
   return bits;
 }
 
-class DropoutKernel : public testing::TestWithParam<kernels::InstructionSetLoops> {
+class DropoutKernel : public testing::TestWithParam<kernels::InstructionSet> {
  protected:
   at::Tensor mask(const Dropout& dropout, std::int64_t count) const {
     const auto ones = at::ones({count}, at::kDouble);
@@ -118,7 +117,7 @@ TEST_P(DropoutKernel, DrawsTheSameMaskForEveryTypeAndInPieces) {
 }
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, DropoutKernel, testing::ValuesIn(kernels::instruction_sets()),
-                         [](const auto& instance) { return instance.param.name; });
+                         [](const auto& instance) { return std::string(instance.param.name); });
 
 // The share of elements on which two masks agree, as a number of standard deviations from that of independent ones.
 double dependence(const Dropout& left, const Dropout& right) {

@@ -18,6 +18,7 @@
 #include "peft/trained_model.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
+#include "tests/peft/reference_adapters.h"
 
 namespace dtrain::peft {
 namespace {
@@ -34,32 +35,7 @@ TrainedModel load(const fs::path& directory, const std::optional<Pooling>& pooli
   return load_trained(directory, {}, pooling, at::kCPU, Log());
 }
 
-void to_double(model::Classifier& classifier) {
-  for (model::Parameter* parameter : classifier.parameters()) parameter->set_value(parameter->value().to(at::kDouble));
-}
-
-struct Case {
-  std::string name;
-  Pooling pooling;
-};
-
-/// Every adapter that adapters_reference.py has written, under each pooling that it has numbers for.
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  if (!fs::exists(directory_of(""))) return all;
-  for (const auto& entry : fs::directory_iterator(directory_of(""))) {
-    const model::SafetensorsFile reference(entry.path() / "reference.safetensors");
-    for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
-      if (reference.contains(model::pooling_name(pooling) + ".loss")) {
-        all.push_back({entry.path().filename().string(), pooling});
-      }
-    }
-  }
-  std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
-  return all;
-}
-
-class AdapterHubAdapter : public testing::TestWithParam<Case> {
+class AdapterHubAdapter : public testing::TestWithParam<ReferenceAdapter> {
  protected:
   const std::string name = GetParam().name;
   const Pooling pooling = GetParam().pooling;
@@ -103,13 +79,13 @@ TEST_P(AdapterHubAdapter, TrainsAsManyParameters) {
   EXPECT_EQ(count, expected.item<std::int64_t>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Adapters, AdapterHubAdapter, testing::ValuesIn(cases()), [](const auto& instance) {
-  return instance.param.name + "_" + model::pooling_name(instance.param.pooling);
-});
+INSTANTIATE_TEST_SUITE_P(Adapters, AdapterHubAdapter, testing::ValuesIn(reference_adapters("adapter_hub")),
+                         [](const auto& instance) { return adapter_name(instance.param); });
 
 TEST(AdapterHubAdapters, AreComparedForEveryMethodOfThatFormat) {
   std::set<std::string> compared;
-  for (const Case& each : cases()) compared.insert(load(directory_of(each.name), each.pooling).method.name);
+  for (const ReferenceAdapter& each : reference_adapters("adapter_hub"))
+    compared.insert(load(directory_of(each.name), each.pooling).method.name);
   for (const MethodKind& kind : method_kinds()) {
     if (kind.read_adapter_hub != nullptr) {
       EXPECT_EQ(compared.count(kind.name), 1U) << kind.name;

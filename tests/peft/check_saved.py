@@ -12,7 +12,7 @@ import reference_models as reference
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from saved_batch import read_batch
+from saved_batch import check_each, read_batch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 
@@ -85,16 +85,7 @@ def main(saved):
     others = {path.parent.parent for path in saved.glob("*/adapter/head_config.json")}
     others |= {path for path in saved.glob("distilbert_*_prefix*")}
     directories = sorted(path for path in saved.iterdir() if path.is_dir() and path not in others)
-    assert directories, f"{saved}: nothing was saved"
-    failed = 0
-    for directory in directories:
-        try:
-            check(directory)
-            print(f"{directory.name}: the same")
-        except Exception as error:  # the others are worth a look, too
-            failed += 1
-            print(f"{directory.name}: {type(error).__name__}: {error}")
-    sys.exit(1 if failed else 0)
+    check_each(directories, check)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import adapters
 import reference_models as reference
 import torch
 from safetensors.torch import load_file
-from saved_batch import read_batch
+from saved_batch import check_each, read_batch
 from transformers import AutoModelForSequenceClassification
 
 
@@ -48,16 +48,7 @@ def check(directory):
 
 def main(saved):
     directories = sorted(path.parent.parent for path in saved.glob("*/adapter/head_config.json"))
-    assert directories, f"{saved}: nothing was saved"
-    failed = 0
-    for directory in directories:
-        try:
-            check(directory)
-            print(f"{directory.name}: the same")
-        except Exception as error:  # the others are worth a look, too
-            failed += 1
-            print(f"{directory.name}: {type(error).__name__}: {error}")
-    sys.exit(1 if failed else 0)
+    check_each(directories, check)
 
 
 if __name__ == "__main__":

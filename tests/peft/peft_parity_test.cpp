@@ -16,6 +16,7 @@
 #include "peft/trained_model.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/peft_start.h"
+#include "tests/peft/reference_adapters.h"
 
 namespace dtrain::peft {
 namespace {
@@ -31,32 +32,7 @@ TrainedModel load(const std::filesystem::path& directory, const std::optional<Po
   return load_trained(directory, base, pooling, at::kCPU, Log());
 }
 
-void to_double(model::Classifier& classifier) {
-  for (model::Parameter* parameter : classifier.parameters()) parameter->set_value(parameter->value().to(at::kDouble));
-}
-
-struct Case {
-  std::string name;
-  Pooling pooling;
-};
-
-/// Every adapter that peft_reference.py has written, under each pooling that it has numbers for.
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  if (!std::filesystem::exists(model::reference_directory() / "peft")) return all;
-  for (const auto& entry : std::filesystem::directory_iterator(model::reference_directory() / "peft")) {
-    const model::SafetensorsFile reference(entry.path() / "reference.safetensors");
-    for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
-      if (reference.contains(model::pooling_name(pooling) + ".loss")) {
-        all.push_back({entry.path().filename().string(), pooling});
-      }
-    }
-  }
-  std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
-  return all;
-}
-
-class PeftAdapter : public testing::TestWithParam<Case> {
+class PeftAdapter : public testing::TestWithParam<ReferenceAdapter> {
  protected:
   const std::string name = GetParam().name;
   const Pooling pooling = GetParam().pooling;
@@ -128,14 +104,14 @@ TEST_P(PeftAdapter, MergedGivesTheSameLogitsOrSaysWhyNot) {
   EXPECT_LT(model::largest_difference(logits, reference.tensor(pooling, "logits")), std::max(1e-10, double_tolerance));
 }
 
-INSTANTIATE_TEST_SUITE_P(Adapters, PeftAdapter, testing::ValuesIn(cases()), [](const auto& instance) {
-  return instance.param.name + "_" + model::pooling_name(instance.param.pooling);
-});
+INSTANTIATE_TEST_SUITE_P(Adapters, PeftAdapter, testing::ValuesIn(reference_adapters("peft")),
+                         [](const auto& instance) { return adapter_name(instance.param); });
 
 TEST(PeftAdapters, AreComparedForEveryMethodThatPeftHas) {
   std::set<std::string> compared;
-  for (const Case& each : cases()) {
-    compared.insert(AdapterConfig(peft_directory(each.name) / "adapter_config.json").value<std::string>("peft_type", ""));
+  for (const ReferenceAdapter& each : reference_adapters("peft")) {
+    compared.insert(
+        AdapterConfig(peft_directory(each.name) / "adapter_config.json").value<std::string>("peft_type", ""));
   }
   for (const MethodKind& kind : method_kinds()) {
     if (!kind.peft_type.empty()) {
