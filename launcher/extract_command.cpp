@@ -49,17 +49,18 @@ void run_extract(const Options& options, const Session& session) {
                                             .device = session.context().device});
   const auto& lora = options.training.method;
   const auto extraction = peft::extract_lora(*tuned.classifier, *base, lora);
-  session.log().line(fmt::format("{} of {}, from the base model {}\n", lora.text(), options.run,
-                                 base_directory.string()));
+  session.log().line(
+      fmt::format("{} of {}, from the base model {}\n", lora.text(), options.run, base_directory.string()));
   session.log().line(extraction_table(extraction));
   double left_out = 0;
   for (const auto& [name, norm] : extraction.left_out) left_out += norm * norm;
   if (left_out > 0) {
-    session.log().line(fmt::format("left out: {} other parameters that changed, by {:.4f} in all, {} the most",
-                                   extraction.left_out.size(), std::sqrt(left_out),
-                                   std::max_element(extraction.left_out.begin(), extraction.left_out.end(),
-                                                    [](const auto& a, const auto& b) { return a.second < b.second; })
-                                       ->first));
+    session.log().line(fmt::format(
+        "left out: {} other parameters that changed, by {:.4f} in all, {} the most", extraction.left_out.size(),
+        std::sqrt(left_out),
+        std::max_element(extraction.left_out.begin(), extraction.left_out.end(), [](const auto& a, const auto& b) {
+          return a.second < b.second;
+        })->first));
   }
   prepare_output(options, session);
   on_first_rank(session, [&] {
@@ -70,7 +71,8 @@ void run_extract(const Options& options, const Session& session) {
 
   const auto set = scoring_set(options, session, tuned);
   std::vector<std::pair<std::string, train::Metrics>> metrics;
-  for (const auto& [name, classifier] : {std::pair("fine-tuned", tuned.classifier.get()), std::pair("extracted", base.get())}) {
+  for (const auto& [name, classifier] :
+       {std::pair("fine-tuned", tuned.classifier.get()), std::pair("extracted", base.get())}) {
     metrics.emplace_back(name, train::evaluate(*classifier, set.examples, session.context()));
   }
   session.log().line("\n" + train::metrics_table(metrics));

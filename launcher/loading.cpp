@@ -61,10 +61,10 @@ void check_length(const Options& options, std::int64_t positions, std::int64_t v
   if (options.max_length <= left) return;
   const std::string taken =
       virtual_tokens == 0 ? "" : fmt::format(", of which the method's virtual tokens take {}", virtual_tokens);
-  throw UsageError(fmt::format("--max-length {} is more than the {} positions of the model {}{}; {}",
-                               options.max_length, positions, model.string(), taken,
-                               left >= 3 ? fmt::format("--max-length {} fits", left)
-                                         : std::string("the method needs fewer virtual tokens")));
+  throw UsageError(fmt::format(
+      "--max-length {} is more than the {} positions of the model {}{}; {}", options.max_length, positions,
+      model.string(), taken,
+      left >= 3 ? fmt::format("--max-length {} fits", left) : std::string("the method needs fewer virtual tokens")));
 }
 
 data::Task load_task(const Options& options, const Session& session) {
@@ -96,8 +96,8 @@ data::Task load_task(const Options& options, const Session& session) {
 
 data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                               bool labels_required) {
-  check_length(options, trained.classifier->config().max_tokens(),
-               peft::make_method(trained.method)->virtual_tokens(), trained.base_model);
+  check_length(options, trained.classifier->config().max_tokens(), peft::make_method(trained.method)->virtual_tokens(),
+               trained.base_model);
   const auto tokenizer = data::load_tokenizer(trained.tokenizer);
   const data::LabelMap labels(trained.labels);
   const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};

@@ -148,8 +148,7 @@ at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::T
                      std::int64_t heads, const kernels::Dropout& dropout, const KeysAndValues& extra) {
   if (!query.is_cpu()) return padded_attention(query, key, value, batch, heads, dropout, extra);
   const Keys keys = keys_of(key, value, batch, extra);
-  const bool needed =
-      recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
+  const bool needed = recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
   auto node = needed ? std::make_shared<AttentionNode>() : nullptr;
   at::Tensor output;
   {
@@ -190,9 +189,9 @@ at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, cons
   const auto valid_queries = valid_places(batch.offsets, batch.max_length, query.device());
   const auto valid_keys = valid_places(keys.offsets, keys.max_keys, query.device());
   const auto mask = valid_keys.view({batch.examples(), 1, 1, keys.max_keys});
-  const auto output = at::scaled_dot_product_attention(
-      padded(query, valid_queries, heads), padded(keys.key, valid_keys, heads), padded(keys.value, valid_keys, heads),
-      mask, dropout.probability);
+  const auto output =
+      at::scaled_dot_product_attention(padded(query, valid_queries, heads), padded(keys.key, valid_keys, heads),
+                                       padded(keys.value, valid_keys, heads), mask, dropout.probability);
   const auto rows = output.transpose(1, 2)
                         .reshape({batch.examples() * batch.max_length, query.size(1)})
                         .index_select(0, valid_queries.view({-1}).nonzero().squeeze(1));

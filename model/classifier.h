@@ -44,7 +44,8 @@ class Classifier {
   std::vector<Parameter*> parameters();
   /// Those of one stage.
   std::vector<Parameter*> stage_parameters(int stage);
-  /// What the pretrained checkpoint and the head hold, in the order of the Hugging Face model: all that a Hugging Face directory holds: without slots, and with the pooler where it is loaded but not used.
+  /// What the pretrained checkpoint and the head hold, in the order of the Hugging Face model: all that a Hugging Face
+  /// directory holds: without slots, and with the pooler where it is loaded but not used.
   std::vector<Parameter*> stored_parameters();
   /// Every pretrained linear map, in order: the encoder's, and BERT's pooler where it is used.
   std::vector<Linear*> linears();

@@ -15,16 +15,17 @@ TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count) {
   longer.max_length = batch.max_length + count;
   longer.virtual_places =
       (longer.offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}).to(device);
-  const auto places = (at::arange(batch.used_tokens(), at::kLong) +
-                       at::repeat_interleave(begins.slice(0, 1), batch.offsets.diff()))
-                          .to(device);
+  const auto places =
+      (at::arange(batch.used_tokens(), at::kLong) + at::repeat_interleave(begins.slice(0, 1), batch.offsets.diff()))
+          .to(device);
   const auto moved = [&](const at::Tensor& rows) {
     return at::zeros({tokens}, rows.options()).index_copy_(0, places, rows.slice(0, 0, batch.used_tokens()));
   };
   longer.ids = moved(batch.ids);
   longer.types = moved(batch.types);
   longer.positions = moved(batch.positions + count);
-  longer.positions.index_copy_(0, longer.virtual_places, at::arange(count, batch.positions.options()).repeat({examples}));
+  longer.positions.index_copy_(0, longer.virtual_places,
+                               at::arange(count, batch.positions.options()).repeat({examples}));
   return longer;
 }
 

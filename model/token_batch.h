@@ -6,16 +6,17 @@
 
 namespace dtrain::model {
 
-/// Tokenized examples, the tokens of all one after the other. Only the end of the whole may hold tokens that belong to no
-/// example: they make the number of rows one of few, for oneDNN compiles a product for each shape that it meets. Nothing
-/// reads what is computed from them, and their gradients are zero.
+/// Tokenized examples, the tokens of all one after the other. Only the end of the whole may hold tokens that belong to
+/// no example: they make the number of rows one of few, for oneDNN compiles a product for each shape that it meets.
+/// Nothing reads what is computed from them, and their gradients are zero.
 struct TokenBatch {
   at::Tensor ids;        // [tokens] int64
   at::Tensor types;      // [tokens] int64: the segment, 0 or 1
   at::Tensor positions;  // [tokens] int64: within the example
   at::Tensor offsets;    // [examples + 1] int64, on the CPU: where each example begins
   std::int64_t max_length = 0;
-  /// Places of tokens without an id, the same number in front of each example [examples * count] int64; undefined: none.
+  /// Places of tokens without an id, the same number in front of each example [examples * count] int64; undefined:
+  /// none.
   at::Tensor virtual_places = {};
 
   std::int64_t examples() const { return offsets.size(0) - 1; }

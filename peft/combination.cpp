@@ -82,7 +82,8 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
   const TrainedModel& first = adapters.front();
   for (const TrainedModel& adapter : adapters) {
     if (adapter.method.name != "lora") {
-      throw UsageError(fmt::format("--adapters: only adapters of lora can be combined, found {}", adapter.method.text()));
+      throw UsageError(
+          fmt::format("--adapters: only adapters of lora can be combined, found {}", adapter.method.text()));
     }
     if (adapter.labels != first.labels) {
       throw UsageError(fmt::format("--adapters: their classes differ: {} and {}", fmt::join(first.labels, ", "),
@@ -166,7 +167,8 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
     paths.push_back(path);
     for (const at::Tensor& a : update.a) {
       if (combination.how != "svd" && r != 0 && a.size(0) != r) {
-        throw UsageError(fmt::format("--adapters: their ranks differ: {} and {}; --how svd combines them", r, a.size(0)));
+        throw UsageError(
+            fmt::format("--adapters: their ranks differ: {} and {}; --how svd combines them", r, a.size(0)));
       }
       r = std::max(r, a.size(0));
     }

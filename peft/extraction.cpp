@@ -15,7 +15,8 @@ namespace dtrain::peft {
 
 Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const MethodSpec& lora) {
   const at::NoGradGuard no_grad;
-  if (lora.name != "lora") throw UsageError(fmt::format("--method: expected lora and its settings, found {}", lora.text()));
+  if (lora.name != "lora")
+    throw UsageError(fmt::format("--method: expected lora and its settings, found {}", lora.text()));
   for (const char* key : {"use_dora", "init_lora_weights", "lora_bias"}) {
     if (lora.settings.count(key) > 0) throw UsageError(fmt::format("--method: {} has no part in an extraction", key));
   }

@@ -101,8 +101,8 @@ class Method {
 /// What trains in a model, under the Hugging Face model's names.
 NamedParameters trained_parameters(model::Classifier& classifier);
 
-/// The same under PEFT's names, for methods that wrap modules: they begin with "base_model.model.", and the weights of a
-/// map that a slot wraps are in its "base_layer".
+/// The same under PEFT's names, for methods that wrap modules: they begin with "base_model.model.", and the weights of
+/// a map that a slot wraps are in its "base_layer".
 NamedParameters peft_parameters(model::Classifier& classifier);
 
 /// Keys that PEFT's configuration has for every method; `peft_type` as there, such as "LORA".

@@ -70,8 +70,9 @@ void load_tensors(model::Classifier& classifier, const Method& method, Tensors t
   }
   if (!tensors.empty()) {
     const std::string& name = tensors.begin()->first;
-    throw InputError(fmt::format("{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?",
-                                 file.string(), name, base_model.string(), did_you_mean(name, known)));
+    throw InputError(
+        fmt::format("{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?",
+                    file.string(), name, base_model.string(), did_you_mean(name, known)));
   }
 }
 
@@ -157,8 +158,8 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
 
   std::optional<AdapterConfig> description;
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
-  const fs::path base = base_model.value_or(
-      description ? fs::path(description->value<std::string>("base_model", "")) : files->base_model());
+  const fs::path base = base_model.value_or(description ? fs::path(description->value<std::string>("base_model", ""))
+                                                        : files->base_model());
   if (!fs::is_directory(base)) {
     throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
                                  directory.string(), base.string()));

@@ -19,7 +19,8 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
     offsets[i + 1] = offsets[i] + length;
     batch.max_length = std::max(batch.max_length, length);
   }
-  const std::int64_t tokens = (offsets[count] + model::kTokenMultiple - 1) / model::kTokenMultiple * model::kTokenMultiple;
+  const std::int64_t tokens =
+      (offsets[count] + model::kTokenMultiple - 1) / model::kTokenMultiple * model::kTokenMultiple;
   for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = at::zeros({tokens}, at::kLong);
   auto* ids = batch.ids.mutable_data_ptr<std::int64_t>();
   auto* types = batch.types.mutable_data_ptr<std::int64_t>();

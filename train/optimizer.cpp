@@ -49,7 +49,8 @@ double AdamW::step(double learning_rate) {
     const auto count = at::full({}, static_cast<double>(steps_), parameters_.values.options().dtype(at::kFloat));
     at::_fused_adamw_({part(parameters_.values)}, {part(parameters_.gradients)}, {part(first_moments_)},
                       {part(second_moments_)}, {}, {count}, learning_rate * group.learning_rate_factor, options_.beta1,
-                      options_.beta2, group.decays ? options_.weight_decay : 0, options_.epsilon, /*amsgrad=*/false, /*maximize=*/false, grad_scale, std::nullopt);
+                      options_.beta2, group.decays ? options_.weight_decay : 0, options_.epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false, grad_scale, std::nullopt);
   }
   parameters_.values_changed();
   return norm;

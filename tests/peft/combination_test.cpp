@@ -55,7 +55,8 @@ TEST_P(Combine, IsWhatPeftMakesOfThem) {
     const auto a = value_of(combined, name);
     const auto b = value_of(combined, other);
     // The factors of a decomposition have a free sign; their product has not.
-    EXPECT_LT(model::largest_difference(at::mm(b, a), at::mm(expected.tensor(other), expected.tensor(name))), 1e-5) << name;
+    EXPECT_LT(model::largest_difference(at::mm(b, a), at::mm(expected.tensor(other), expected.tensor(name))), 1e-5)
+        << name;
     if (how != "svd") {
       EXPECT_LT(model::largest_difference(a, expected.tensor(name)), 1e-6) << name;
       EXPECT_LT(model::largest_difference(b, expected.tensor(other)), 1e-6) << other;
@@ -119,8 +120,8 @@ std::pair<std::unique_ptr<model::Classifier>, std::unique_ptr<model::Classifier>
   auto base = reference.load(Pooling::mean, at::kDouble);
   at::manual_seed(11);
   for (model::Linear* linear : tuned->linears()) {
-    const auto change = at::mm(at::randn({linear->out_features(), 3}, at::kDouble),
-                               at::randn({3, linear->in_features()}, at::kDouble));
+    const auto change =
+        at::mm(at::randn({linear->out_features(), 3}, at::kDouble), at::randn({3, linear->in_features()}, at::kDouble));
     linear->weight.set_value(linear->weight.value() + 0.02 * change);
     linear->bias.set_value(linear->bias.value() + 0.1);
   }
@@ -148,13 +149,15 @@ TEST(Extract, SaysWhatALowerRankLeavesOut) {
   double before = 1e9;
   for (const int r : {1, 2}) {
     const auto [tuned, base] = tuned_and_base();
-    const auto extraction = extract_lora(*tuned, *base, parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)));
+    const auto extraction =
+        extract_lora(*tuned, *base, parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)));
     ASSERT_EQ(extraction.maps.size(), 3U);
     const auto& map = extraction.maps[1];
     EXPECT_EQ(map.path, "bert.encoder.layer.1.attention.self.query");
     // The rest of the decomposition is what the product of the factors misses.
     const auto original = model::ReferenceCase("odd_relu").load(Pooling::mean, at::kDouble);
-    const auto change = tuned->encoder().layer(1).query.weight.value() - original->encoder().layer(1).query.weight.value();
+    const auto change =
+        tuned->encoder().layer(1).query.weight.value() - original->encoder().layer(1).query.weight.value();
     make_method(parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)))->merge(*base);
     const auto missed = tuned->encoder().layer(1).query.weight.value() - base->encoder().layer(1).query.weight.value();
     EXPECT_NEAR(map.change, change.norm().item<double>(), 1e-9);

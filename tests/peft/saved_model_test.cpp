@@ -182,9 +182,8 @@ TEST_P(SavedModel, ScoresTheSameBytesWhenItIsReadBack) {
   EXPECT_TRUE(fs::equivalent(read.tokenizer, whole ? saved : directory_of(base.name)));
 
   // For check_saved.py.
-  model::write_safetensors(output / "batch.safetensors", {{"ids", batch().ids},
-                                                          {"types", batch().types},
-                                                          {"offsets", batch().offsets}});
+  model::write_safetensors(output / "batch.safetensors",
+                           {{"ids", batch().ids}, {"types", batch().types}, {"offsets", batch().offsets}});
   model::write_safetensors(output / "logits.safetensors", {{"logits", expected}});
   if (fs::exists(saved / "vocab.txt")) write_file_atomically(output / "tokenized", "a common language");
 }

@@ -123,7 +123,7 @@ TEST(Flatten, PutsMatricesBeforeVectorsAndTheTopFirst) {
   ASSERT_EQ(flat.groups.size(), 2U);
   EXPECT_TRUE(flat.groups[0].decays && !flat.groups[1].decays);
   for (std::size_t i = 0; i < flat.parameters.size(); ++i) {
-    EXPECT_EQ(flat.offsets[i] < flat.groups[0].end, flat.parameters[i]->value().dim() > 1) << flat.parameters[i]->name();
+    EXPECT_EQ(flat.offsets[i]<flat.groups[0].end, flat.parameters[i]->value().dim()> 1) << flat.parameters[i]->name();
     // A view: what the optimiser writes is what the model computes with.
     EXPECT_TRUE(
         at::equal(flat.parameters[i]->value().flatten(), flat.values.slice(0, flat.offsets[i], flat.offsets[i + 1])));
