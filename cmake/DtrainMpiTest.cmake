@@ -21,6 +21,7 @@ function(dtrain_mpi_test name)
     OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX DTRAIN_SHARE_DIR="${DTRAIN_SHARE_DIR}")
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   dtrain_compile_options(${name})
+  dtrain_precompile(${name})
   foreach(ranks ${TEST_RANKS})
     add_test(NAME ${name}_${ranks} COMMAND ${MPIEXEC_EXECUTABLE} -np ${ranks} $<TARGET_FILE:${name}> ${TEST_ARGUMENTS})
     set_tests_properties(${name}_${ranks} PROPERTIES PROCESSORS ${ranks} TIMEOUT ${TEST_TIMEOUT} LABELS ${TEST_ROOM}

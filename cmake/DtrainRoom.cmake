@@ -13,6 +13,9 @@ function(dtrain_room name)
   list(TRANSFORM ROOM_ROOMS PREPEND dtrain_)
   target_link_libraries(dtrain_${name} PUBLIC ${ROOM_ROOMS} ${ROOM_LIBRARIES})
   dtrain_compile_options(dtrain_${name})
+  if(NOT name MATCHES "^(base|data)$")  # those without LibTorch
+    dtrain_precompile(dtrain_${name})
+  endif()
 endfunction()
 
 function(dtrain_compile_options target)

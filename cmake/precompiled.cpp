@@ -1,0 +1,1 @@
+// What every file that uses LibTorch reads: cmake/Precompiled.cmake.
