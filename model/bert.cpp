@@ -25,6 +25,7 @@ void read_bert_config(const ConfigReader& reader, EncoderConfig& config) {
   config.intermediate_size = reader.positive("intermediate_size");
   config.vocabulary_size = reader.positive("vocab_size");
   config.max_positions = reader.positive("max_position_embeddings");
+  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size);
   config.token_types = reader.positive("type_vocab_size");
   config.hidden_dropout = reader.number("hidden_dropout_prob", 0.1, 0, 1);
   config.attention_output_dropout = config.hidden_dropout;

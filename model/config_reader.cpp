@@ -28,6 +28,16 @@ double ConfigReader::number(const char* key, double fallback, double lowest, dou
   return found->get<double>();
 }
 
+std::int64_t ConfigReader::index(const char* key, std::int64_t fallback, std::int64_t below) const {
+  const auto found = document_.find(key);
+  if (found == document_.end() || found->is_null()) return fallback;
+  if (!found->is_number_integer() || found->get<std::int64_t>() < 0 || found->get<std::int64_t>() >= below) {
+    throw InputError(fmt::format("{}: '{}' must be a whole number from 0 to below {}, found {}", path_.string(), key,
+                                 below, found->dump()));
+  }
+  return found->get<std::int64_t>();
+}
+
 bool ConfigReader::boolean(const char* key, bool fallback) const {
   const auto found = document_.find(key);
   if (found == document_.end() || found->is_null()) return fallback;

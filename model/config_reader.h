@@ -20,6 +20,8 @@ class ConfigReader {
   std::int64_t positive(const char* key) const;
   /// A number from `lowest` to below `below`; `fallback` where the key is missing or null.
   double number(const char* key, double fallback, double lowest, double below) const;
+  /// A whole number from 0 to below `below`; `fallback` where the key is missing or null.
+  std::int64_t index(const char* key, std::int64_t fallback, std::int64_t below) const;
   bool boolean(const char* key, bool fallback) const;
   /// A string; `fallback` where there is none.
   std::string text(const char* key, const std::string& fallback) const;

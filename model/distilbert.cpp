@@ -11,6 +11,7 @@ void read_config(const ConfigReader& reader, EncoderConfig& config) {
   config.intermediate_size = reader.positive("hidden_dim");
   config.vocabulary_size = reader.positive("vocab_size");
   config.max_positions = reader.positive("max_position_embeddings");
+  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size);
   config.token_types = 0;
   config.hidden_dropout = reader.number("dropout", 0.1, 0, 1);
   config.attention_output_dropout = 0;

@@ -20,7 +20,10 @@ struct EncoderConfig {
   std::int64_t intermediate_size = 3072;
   std::int64_t vocabulary_size = 30522;
   std::int64_t max_positions = 512;
-  /// Of the first token: RoBERTa counts on from its padding token's id.
+  /// The token that fills up rows. Its embedding does not train, should a text hold it.
+  std::int64_t padding_token = 0;
+  /// Of the first token: RoBERTa counts on from its padding token's id, and leaves out padding tokens, which have that
+  /// position themselves.
   std::int64_t first_position = 0;
   std::int64_t token_types = 2;  // 0: the family has none
   double hidden_dropout = 0.1;

@@ -100,6 +100,7 @@ void Parameter::add(const at::Tensor& gradient) {
 void Parameter::add_rows(const at::Tensor& index, const at::Tensor& rows) {
   if (!written_) gradient_.zero_();
   gradient_.index_add_(0, index, rows);
+  if (padding_row_) gradient_.select(0, *padding_row_).zero_();
   contributed();
 }
 

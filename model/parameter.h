@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -44,6 +45,8 @@ class Parameter {
   /// On the run's learning rate.
   double learning_rate_factor() const { return learning_rate_factor_; }
   void set_learning_rate_factor(double factor) { learning_rate_factor_ = factor; }
+  /// Of an embedding: the row that does not train, torch.nn.Embedding's padding_idx.
+  void set_padding_row(std::int64_t row) { padding_row_ = row; }
 
   /// Copies the value into `value` and continues there, with gradients in `gradient`.
   void bind(const at::Tensor& value, const at::Tensor& gradient);
@@ -66,7 +69,7 @@ class Parameter {
   void add_row_sum(const at::Tensor& rows);
   /// gradient += value.
   void add(const at::Tensor& gradient);
-  /// gradient[index[i]] += rows[i].
+  /// gradient[index[i]] += rows[i], but for the padding row.
   void add_rows(const at::Tensor& index, const at::Tensor& rows);
 
   /// Called when the last expected contribution of a backward pass has been written.
@@ -83,6 +86,7 @@ class Parameter {
   bool product_value_is_current_ = false;
   bool trainable_ = false;
   double learning_rate_factor_ = 1;
+  std::optional<std::int64_t> padding_row_;
   bool written_ = false;
   int expected_ = 0;
 };

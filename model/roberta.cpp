@@ -1,5 +1,7 @@
 #include "model/roberta.h"
 
+#include <algorithm>
+
 #include "model/bert.h"
 
 namespace dtrain::model {
@@ -7,7 +9,8 @@ namespace {
 
 void read_config(const ConfigReader& reader, EncoderConfig& config) {
   read_bert_config(reader, config);
-  config.first_position = static_cast<std::int64_t>(reader.number("pad_token_id", 1, 0, 1e9)) + 1;
+  config.padding_token = reader.index("pad_token_id", 1, std::min(config.vocabulary_size, config.max_positions));
+  config.first_position = config.padding_token + 1;
 }
 
 }  // namespace

@@ -110,6 +110,8 @@ def random_batch(config, lengths, seed=0):
     generator = torch.Generator().manual_seed(seed)
     draw = lambda low, high: int(torch.randint(low, high, (1,), generator=generator))
     ids = [[draw(config.pad_token_id + 1, config.vocab_size) for _ in range(length)] for length in lengths]
+    # A text may hold the padding token, which RoBERTa's positions leave out, and whose embedding does not train.
+    ids[lengths.index(max(lengths))][1] = config.pad_token_id
     segments = getattr(config, "type_vocab_size", 1)
     second = [len(row) if segments == 1 else draw(1, len(row) + 1) for row in ids]
     return Batch(ids, second, [draw(0, config.num_labels) for _ in ids], config.pad_token_id)
