@@ -1,0 +1,229 @@
+// What a training step of each method costs: the matrix products that it needs and no other, the activations that a
+// gradient is computed from and no other.
+
+#include <ATen/ATen.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <gtest/gtest.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "peft/registry.h"
+#include "tests/model/reference_case.h"
+#include "tests/peft/small_specs.h"
+
+namespace dtrain::peft {
+namespace {
+
+// Products of one of the encoder's six matrices a layer with the rows of all tokens, by what they compute.
+struct Products {
+  int forward = 0;
+  int input_gradients = 0;
+  int weight_gradients = 0;
+  bool operator==(const Products&) const = default;
+};
+
+std::ostream& operator<<(std::ostream& stream, const Products& products) {
+  return stream << products.forward << " forward, " << products.input_gradients << " input gradients, "
+                << products.weight_gradients << " weight gradients";
+}
+
+// Counts the products of the thread while it exists. LibTorch's dispatcher passes every operation by the fallback
+// below, with its arguments; a listener of at::RecordFunction sees none of those within backward.
+class ProductCounter {
+ public:
+  ProductCounter(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate)
+      : rows_(rows), hidden_(hidden), intermediate_(intermediate) {
+    active = this;
+  }
+  ~ProductCounter() { active = nullptr; }
+  ProductCounter(const ProductCounter&) = delete;
+  ProductCounter& operator=(const ProductCounter&) = delete;
+
+  void begin_backward() { backward_ = true; }
+  const Products& products() const { return products_; }
+
+  /// [m, k] times [k, n].
+  void count(std::int64_t m, std::int64_t k, std::int64_t n) {
+    std::array sizes = {m, k, n};
+    std::sort(sizes.begin(), sizes.end());
+    std::array square = {rows_, hidden_, hidden_};
+    std::array wide = {rows_, hidden_, intermediate_};
+    std::sort(square.begin(), square.end());
+    std::sort(wide.begin(), wide.end());
+    if (sizes != square && sizes != wide) return;
+    if (k == rows_) {
+      ++products_.weight_gradients;
+    } else {
+      ++(backward_ ? products_.input_gradients : products_.forward);
+    }
+  }
+
+  static thread_local ProductCounter* active;
+
+ private:
+  std::int64_t rows_, hidden_, intermediate_;
+  bool backward_ = false;
+  Products products_;
+  c10::impl::IncludeDispatchKeyGuard guard_{c10::DispatchKey::TESTING_ONLY_GenericMode};
+};
+
+thread_local ProductCounter* ProductCounter::active = nullptr;
+
+void count_products(const c10::OperatorHandle& operation, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+  // The operations that multiply matrices, and which of their arguments is the first factor. Others (matmul, linear)
+  // are made of these.
+  static const std::map<std::string, std::size_t> factors = {
+      {"aten::mm", 0}, {"aten::bmm", 0}, {"aten::addmm", 1}, {"aten::addmm_", 1}, {"aten::baddbmm", 1}};
+  const auto found = factors.find(operation.schema().name());
+  if (found != factors.end() && ProductCounter::active != nullptr) {
+    const auto arguments = torch::jit::last(*stack, operation.schema().arguments().size());
+    const auto& left = arguments[found->second].toTensor();
+    const auto& right = arguments[found->second + 1].toTensor();
+    ProductCounter::active->count(left.size(-2), left.size(-1), right.size(-1));
+  }
+  constexpr c10::DispatchKeySet kAfter(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::TESTING_ONLY_GenericMode);
+  operation.redispatchBoxed(keys & kAfter, stack);
+}
+
+TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&count_products>());
+}
+
+// The bytes of tensors that the thread has allocated and not freed since it exists.
+class LiveBytes : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void*, std::int64_t size, std::size_t, std::size_t, c10::Device) override { bytes_ += size; }
+  bool memoryProfilingEnabled() const override { return true; }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  std::int64_t bytes_ = 0;
+};
+
+struct StepCost {
+  Products products;
+  double kept = 0;  // numbers between forward and backward, a row of the encoder
+};
+
+constexpr std::int64_t kTokens = 51;  // no other size of the model
+constexpr std::int64_t kHidden = 64;
+constexpr std::int64_t kIntermediate = 96;
+
+StepCost cost_of_step(const std::string& spec) {
+  const auto classifier = model::ReferenceCase("new_gelu").load(model::Pooling::mean, at::kFloat);
+  EXPECT_EQ(classifier->config().hidden_size, kHidden);
+  EXPECT_EQ(classifier->config().intermediate_size, kIntermediate);
+  make_method(parse_method_spec(spec))->attach(*classifier, 0);
+  model::bind_gradients(*classifier);
+  const auto offsets = at::tensor(std::vector<std::int64_t>{0, 20, 37, kTokens});
+  const model::TokenBatch batch{(at::arange(kTokens) * 31 + 7) % 97 + 1, at::zeros({kTokens}, at::kLong),
+                                at::cat({at::arange(20), at::arange(17), at::arange(14)}), offsets, 20};
+  const auto labels = at::tensor(std::vector<std::int64_t>{2, 0, 4});
+  for (model::Parameter* parameter : classifier->parameters()) {
+    if (parameter->trainable()) parameter->begin_step();
+  }
+  const std::int64_t rows = classifier->encoder().seen(batch).tokens();
+  model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
+  const auto live = std::make_shared<LiveBytes>();
+  const c10::DebugInfoGuard observed(c10::DebugInfoKind::PROFILER_STATE, live);
+  ProductCounter counter(rows, kHidden, kIntermediate);
+  const auto loss = at::cross_entropy_loss(classifier->forward(batch, context), labels);
+  StepCost cost;
+  cost.kept = static_cast<double>(live->bytes()) / 4 / static_cast<double>(rows);
+  counter.begin_backward();
+  torch::autograd::backward({loss}, {});
+  cost.products = counter.products();
+  return cost;
+}
+
+// What a step needs, of three layers of six matrices each. A gradient of the input is needed where something below
+// trains; one of a weight where the weight trains, or is computed from what trains.
+struct Needed {
+  std::string spec;
+  Products products;
+  // Numbers a row that some gradient is computed from; unset where a method's own are not worth a formula.
+  std::optional<std::int64_t> kept = {};
+};
+
+std::vector<Needed> needed() {
+  constexpr std::int64_t kH = kHidden;
+  constexpr std::int64_t kI = kIntermediate;
+  // For the input's gradient alone: queries, keys, values and what attention makes of them; the normalized rows of two
+  // norms; what the activation takes.
+  constexpr std::int64_t kFrozen = 6 * kH + kI;
+  // For the weights: the layer's input, what the second norm and the activation give, besides.
+  constexpr std::int64_t kTrained = kFrozen + 2 * kH + kI;
+  const auto spec = [](const char* name) { return small_spec(name); };
+  return {
+      {"full", {18, 18, 18}, 3 * kTrained + kH},  // and the embeddings' norm
+      {"head", {18, 0, 0}, 0},
+      {"lp-ft", {18, 0, 0}, 0},
+      {"gradual", {18, 0, 0}, 0},
+      {"layers", {18, 9, 12}, 2 * kTrained},
+      {"layers:k=1", {18, 3, 6}, kTrained},
+      {"bitfit", {18, 18, 0}, 3 * kFrozen + kH},
+      {"bitfit:bias_terms=query", {18, 15, 0}, 3 * kFrozen},
+      {"norm", {18, 18, 0}, 3 * kFrozen + kH},
+      // Nothing below the lowest query and value; their input, and that times A.
+      {"lora", {18, 15, 0}, 3 * (kFrozen + kH + 2 * 8)},
+      {"lora:target_modules=output.dense", {18, 14, 0}},
+      {"lora:layers_to_transform=2", {18, 3, 0}, kFrozen + kH + 2 * 8},
+      {"lora:use_dora=true", {18, 15, 0}},
+      {"adalora", {18, 15, 0}},
+      // Its vectors' gradients need what the random matrices make of the input.
+      {"vera", {18, 15, 0}, 3 * (kFrozen + 2 * 256 + 2 * kH)},
+      {"loha", {18, 15, 6}},
+      {"lokr", {18, 15, 0}},
+      {"randlora", {18, 15, 6}},
+      {"fourierft", {18, 15, 6}},
+      // They turn the input of the lowest query and value, which must have a gradient then.
+      {"oft", {18, 17, 0}},
+      {"boft", {18, 17, 0}},
+      {"hra", {18, 17, 0}},
+      // Keys, values and what the activation gives, before they are scaled.
+      {"ia3", {18, 15, 0}, 3 * (kFrozen + 2 * kH + kI)},
+      // Above the lowest adapter: after attention, or after the layer.
+      {"houlsby", {18, 14, 0}},
+      {spec("compacter"), {18, 14, 0}},
+      {"pfeiffer", {18, 12, 0}},
+      {"parallel", {18, 12, 0}},
+      {"prefix", {18, 15, 0}},
+      {"prompt", {18, 18, 0}, 3 * kFrozen + kH},
+      {"p-tuning", {18, 18, 0}},
+      {spec("mam"), {18, 15, 0}},
+      {spec("unipelt"), {18, 15, 0}},
+  };
+}
+
+TEST(StepCost, IsWhatTheMethodNeeds) {
+  for (const Needed& expected : needed()) {
+    const StepCost cost = cost_of_step(expected.spec);
+    EXPECT_EQ(cost.products, expected.products) << expected.spec;
+    if (!expected.kept) continue;
+    // Besides: a number a row and norm or head of attention, ids, and the head's few rows.
+    constexpr double kSmall = 25;
+    EXPECT_GE(cost.kept, *expected.kept) << expected.spec;
+    EXPECT_LE(cost.kept, *expected.kept + kSmall) << expected.spec;
+  }
+}
+
+TEST(StepCost, IsStatedForEveryMethod) {
+  const auto all = needed();
+  for (const MethodKind& kind : method_kinds()) {
+    EXPECT_TRUE(std::any_of(all.begin(), all.end(),
+                            [&](const Needed& stated) { return parse_method_spec(stated.spec).name == kind.name; }))
+        << kind.name;
+  }
+}
+
+}  // namespace
+}  // namespace dtrain::peft
