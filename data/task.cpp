@@ -72,12 +72,12 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
       known.push_back(std::move(row));
     } else if (!drop) {
       throw InputError(
-          fmt::format("{}:{}: the label '{}' does not occur in the training file{}. Its {} labels decide the classes; "
-                      "--drop-unknown-labels drops such rows.",
-                      name, row.line, row.label, did_you_mean(row.label, labels.names()), labels.size()));
+          fmt::format("{}:{}: the label '{}' is none of the {} classes that the training data decided "
+                      "(--drop-unknown-labels drops such rows){}",
+                      name, row.line, row.label, labels.size(), did_you_mean(row.label, labels.names())));
     }
   }
-  if (known.empty()) throw InputError(fmt::format("{}: no row has a label of the training file", name));
+  if (known.empty()) throw InputError(fmt::format("{}: no row has a label that is one of the classes", name));
   if (known.size() < before) {
     texts.notes.push_back(fmt::format("{}: {} with unknown labels dropped", name,
                                       counted(static_cast<std::int64_t>(before - known.size()), "row")));
@@ -103,7 +103,12 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   Task task;
   task.name = files.name;
   LabelledTexts train = read_labelled_texts(files.train, files.columns);
-  task.labels = LabelMap::from_rows(train.rows);
+  if (files.labels.size() > 0) {
+    task.labels = files.labels;
+    drop_or_refuse_unknown(train, task.labels, files.drop_unknown_labels, files.train.string());
+  } else {
+    task.labels = LabelMap::from_rows(train.rows);
+  }
   if (task.labels.size() < 2) {
     throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(),
                                  task.labels.size(), fmt::join(task.labels.names(), ", ")));
@@ -159,6 +164,7 @@ TaskFiles embedded_task(const std::string& name, const fs::path& share_directory
           .test = directory / "test.tsv",
           .ood = {{"examples", directory / "examples.tsv"}},
           .columns = {},
+          .labels = {},
           .drop_unknown_labels = false};
 }
 

@@ -24,6 +24,8 @@ struct TaskFiles {
   /// Out-of-domain sets, by name.
   std::vector<std::pair<std::string, std::filesystem::path>> ood;
   Columns columns;
+  /// The classes, where a trained model has decided them; empty: the labels of the training file.
+  LabelMap labels = {};
   /// Unknown labels outside the training file are dropped and counted instead of refused.
   bool drop_unknown_labels = false;
 };
@@ -40,7 +42,7 @@ struct Task {
   std::vector<std::string> notes;
 };
 
-/// Reads and tokenizes every split of a task. The label map comes from the whole training file. Notes count duplicate
+/// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes count duplicate
 /// rows of train, train texts that are also in dev or test, classes with a single row, truncated examples, dropped
 /// labels. Throws InputError for a file that cannot be read, fewer than two classes, or an unknown label in another
 /// split (file, line, label, nearest known).

@@ -71,7 +71,7 @@ void bench_gemm(const Options& options, const Session& session) {
 
 void bench_step(const Options& options, const Session& session) {
   const auto context = session.context();
-  const data::Task task = load_task(options, session);
+  const data::Task task = load_task(options, session, start_of(options));
   const auto counts = sample_counts(options);
   const auto examples = training_examples(
       task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);

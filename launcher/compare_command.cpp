@@ -110,7 +110,7 @@ void run_compare(const Options& given, const Session& session) {
   if (!options.resume) prepare_output(options, session);
   log.line(session.description());
 
-  data::Task task = load_task(options, session);
+  data::Task task = load_task(options, session, start_of(options));
   if (task.test.size() == 0) throw UsageError("compare: no test examples; name a file of them with --test");
   task.test = capped(task.test, task.labels.size(), options.test_samples, 0);
   for (auto& [name, set] : task.ood) set = capped(set, task.labels.size(), options.ood_samples, 0);

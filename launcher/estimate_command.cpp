@@ -13,7 +13,7 @@ namespace dtrain::launcher {
 void run_estimate(const Options& options, const Session& session) {
   const auto& log = session.log();
   log.line(session.description());
-  const data::Task task = load_task(options, session);
+  const data::Task task = load_task(options, session, start_of(options));
   const auto counts = sample_counts(options);
   const auto examples = training_examples(task, counts.empty() ? 0 : counts[0], options.subset_seed);
   const train::RunContext context = session.context();

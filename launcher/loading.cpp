@@ -20,17 +20,6 @@ std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
   return labels;
 }
 
-// The most that a method takes of those that the options name.
-std::int64_t virtual_tokens(const Options& options) {
-  const auto methods =
-      options.command == "compare" ? split_list(options.methods) : std::vector<std::string>{options.method};
-  std::int64_t most = 0;
-  for (const std::string& method : methods) {
-    most = std::max(most, peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
-  }
-  return most;
-}
-
 }  // namespace
 
 std::optional<model::Pooling> pooling_option(const Options& options) {
@@ -67,16 +56,29 @@ void check_length(const Options& options, std::int64_t positions, std::int64_t v
       left >= 3 ? fmt::format("--max-length {} fits", left) : std::string("the method needs fewer virtual tokens")));
 }
 
-data::Task load_task(const Options& options, const Session& session) {
+Start start_of(const Options& options) {
   const auto directory = model_directory(options);
-  const auto config = model::read_encoder_config(directory);
-  check_length(options, config.max_tokens(), virtual_tokens(options), directory);
-  const auto tokenizer = data::load_tokenizer(directory);
-  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
-    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings", directory.string(),
-                                 tokenizer->vocabulary_size(), config.vocabulary_size));
+  Start start{.model = directory, .tokenizer = directory};
+  const auto methods =
+      options.command == "compare" ? split_list(options.methods) : std::vector<std::string>{options.method};
+  for (const std::string& method : methods) {
+    start.virtual_tokens = std::max(start.virtual_tokens,
+                                    peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
   }
-  data::Task task = data::load_task(task_files(options), *tokenizer, tokenize_options(options, session), session.log());
+  return start;
+}
+
+data::Task load_task(const Options& options, const Session& session, const Start& start) {
+  const auto config = model::read_encoder_config(start.model);
+  check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
+  const auto tokenizer = data::load_tokenizer(start.tokenizer);
+  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
+    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
+                                 start.tokenizer.string(), tokenizer->vocabulary_size(), config.vocabulary_size));
+  }
+  auto files = task_files(options);
+  files.labels = start.labels;
+  data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
   if (task.dev.size() == 0) {
     const std::int64_t held_out = std::min(std::max<std::int64_t>(100, task.train.size() / 10), task.train.size() / 2);
     const auto dev = data::stratified_subset(labels_of(task.train), task.labels.size(), held_out, 0);

@@ -23,9 +23,22 @@ void check_length(const Options& options, std::int64_t positions, std::int64_t v
 
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session);
 
-/// The task the options name, tokenized for their model, with what a person should know about it said. With --dev
-/// absent a tenth of the training file, at least 100 examples where there are, is held out and said.
-data::Task load_task(const Options& options, const Session& session);
+/// Where training starts: a model to fine-tune, or what an earlier run trained.
+struct Start {
+  /// The model to fine-tune, or that of the adapter.
+  std::filesystem::path model;
+  std::filesystem::path tokenizer;
+  /// Virtual tokens of the method, the most where there are several.
+  std::int64_t virtual_tokens = 0;
+  /// Empty: the training data decides.
+  data::LabelMap labels = {};
+};
+/// --model, or the embedded one, with the methods that the options name.
+Start start_of(const Options& options);
+
+/// The task the options name, tokenized for the model, with what a person should know about it said. With --dev absent
+/// a tenth of the training file, at least 100 examples where there are, is held out and said.
+data::Task load_task(const Options& options, const Session& session, const Start& start);
 
 /// The examples of --input, or of the embedded task's test set, in a trained model's terms: its tokenizer, its classes.
 /// What a person should know about them is said.

@@ -71,6 +71,11 @@ void add_method(Adder add, Options& o) {
   add("lr", open(o.lr, "X"), "learning rate (default: the method's)");
 }
 
+void add_start(Adder add, Options& o) {
+  add("run", open(o.run, "DIR"),
+      "start from this run, model or adapter: its method, weights, head and labels, whatever --method says");
+}
+
 void add_study(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
   add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
@@ -148,6 +153,7 @@ constexpr Group kGroups[] = {
     {"model", "Model", add_model},
     {"method", "Method", add_method},
     {"lora", "Method", add_lora},
+    {"start", "Method", add_start},
     {"study", "Study", add_study},
     {"train", "Training", add_training},
     {"checkpoints", "Training", add_checkpoints},

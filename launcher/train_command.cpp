@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -40,6 +41,30 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
   for (const auto& [name, set] : task.ood)
     sets.tests.emplace_back("ood." + name, capped(set, task.labels.size(), options.ood_samples, 0));
   return sets;
+}
+
+// What --run names, ready to train on.
+peft::TrainedModel load_start(const Options& options, const Session& session) {
+  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
+  auto trained = peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  session.log().line(fmt::format("start: {}, {}", options.run, trained.method.text()));
+  // A whole model is read as one that only scores.
+  if (peft::make_method(trained.method)->changes_whole_model()) {
+    peft::make_method(trained.method)->attach(*trained.classifier, options.training.seed);
+  }
+  return trained;
+}
+
+// An adapter from elsewhere may not say what its classes are.
+void check_classes(const model::Classifier& classifier, const data::Task& task, const Start& start, const Log& log) {
+  if (start.labels.size() > 0) return;
+  const auto& names = task.labels.names();
+  if (classifier.classes() != task.labels.size()) {
+    throw InputError(fmt::format("--run: the classifier has {} classes, the training data {} ({})", classifier.classes(),
+                                 names.size(), fmt::join(names, ", ")));
+  }
+  log.warning(fmt::format("--run: its classes are taken for those of the training data, in this order: {}",
+                          fmt::join(names, ", ")));
 }
 
 bool is_finished(const fs::path& output, const Session& session) {
@@ -92,18 +117,32 @@ void run_train(const Options& options, const Session& session) {
   // What --overwrite replaces stays until the new run is known to have its data and model.
   if (!output.empty() && !options.overwrite) prepare_output(options, session);
   log.line(session.description());
-  const data::Task task = load_task(options, session);
-  const Sets sets = choose_sets(options, session, task);
   const train::RunContext context = session.context();
   train::TrainOptions training = options.training;
   training.cache_memory = cache_memory(options, session);
-  const auto directory = model_directory(options);
-  auto classifier = model::load_classifier({.directory = directory,
-                                            .pooling = pooling_option(options),
-                                            .classes = task.labels.size(),
-                                            .head_seed = training.seed,
-                                            .device = context.device});
-  peft::make_method(training.method)->attach(*classifier, training.seed);
+  Start start;
+  std::unique_ptr<model::Classifier> classifier;
+  if (options.run.empty()) {
+    start = start_of(options);
+  } else {
+    auto trained = load_start(options, session);
+    start = {trained.base_model, trained.tokenizer, peft::make_method(trained.method)->virtual_tokens()};
+    if (trained.labels_have_names) start.labels = data::LabelMap(trained.labels);
+    training.method = trained.method;
+    classifier = std::move(trained.classifier);
+  }
+  const data::Task task = load_task(options, session, start);
+  if (classifier) check_classes(*classifier, task, start, log);
+  const Sets sets = choose_sets(options, session, task);
+  if (!classifier) {
+    classifier = model::load_classifier({.directory = start.model,
+                                         .pooling = pooling_option(options),
+                                         .classes = task.labels.size(),
+                                         .head_seed = training.seed,
+                                         .device = context.device});
+    peft::make_method(training.method)->attach(*classifier, training.seed);
+  }
+  const fs::path& directory = start.model;
   if (!output.empty() && options.overwrite) prepare_output(options, session);
   describe(*classifier, training, directory, task, sets, session);
 
@@ -114,6 +153,7 @@ void run_train(const Options& options, const Session& session) {
   result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);
   result.options = training;
   result.model = directory.string();
+  result.start = options.run;
   result.task = task.name;
   result.samples = sets.train.size();
   result.ranks = session.control().size();

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <system_error>
@@ -151,6 +152,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
     trained.classifier =
         model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
     trained.labels = trained.classifier->config().labels;
+    // transformers' names for classes without one.
+    trained.labels_have_names = std::any_of(trained.labels.begin(), trained.labels.end(),
+                                            [](const std::string& label) { return !label.starts_with("LABEL_"); });
     trained.tokenizer = trained.base_model = directory;
     trained.method = {"full", {}};
     return trained;
@@ -192,6 +196,7 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   load_tensors(*trained.classifier, *method, tensors, files->tensor_file(), base);
   trained.labels = description ? description->value("labels", std::vector<std::string>{}) : files->labels();
   if (trained.labels.empty()) {
+    trained.labels_have_names = false;
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));
     log.warning(
         fmt::format("{}: no label names there; the classes are called 0 to {}", directory.string(), load.classes - 1));

@@ -29,6 +29,8 @@ std::filesystem::path save_trained(model::Classifier& classifier, const MethodSp
 struct TrainedModel {
   std::unique_ptr<model::Classifier> classifier;
   std::vector<std::string> labels;
+  /// False: nothing names them, they are called "0", "1", ... or "LABEL_0", ...
+  bool labels_have_names = true;
   /// Where the tokenizer's files are.
   std::filesystem::path tokenizer;
   /// What the adapter is for; of a whole model its own directory.

@@ -15,6 +15,7 @@ nlohmann::json run_json(const RunResult& result, const std::vector<std::string>&
   json["schema"] = 1;
   json["method"] = result.options.method.text();
   json["model"] = result.model;
+  if (!result.start.empty()) json["start"] = result.start;
   json["task"] = result.task;
   json["seed"] = result.options.seed;
   json["samples"] = result.samples;

@@ -17,6 +17,8 @@ namespace dtrain::train {
 struct RunResult {
   TrainOptions options;
   std::string model;
+  /// The run, model or adapter that it started from, where that is not the model alone.
+  std::string start;
   std::string task;
   std::int64_t samples = 0;
   int ranks = 1;

@@ -1,0 +1,68 @@
+"""Training that starts from what an earlier run, or somebody else's, has trained."""
+
+import json
+
+import pytest
+
+from conftest import log_lines, results, write_tsv
+
+METHODS = ["lora", "prefix:num_virtual_tokens=4", "houlsby", "bitfit", "full"]
+
+
+def train(dtrain, task, method, output, *more):
+    dtrain.succeeds("train", *task, "--method", method, "--lr", "5e-3", "--max-steps", "40", "--output", output, *more)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_goes_on_where_the_earlier_run_ended(dtrain, task, tmp_path, method):
+    train(dtrain, task, method, "first")
+    # A step that changes nothing shows what it starts from.
+    ended = dtrain.succeeds("train", *task, "--run", "first", "--lr", "1e-12", "--max-steps", "1", "--output", "second")
+    assert f"start: first, {method}" in ended.out, ended
+    first, second = results(tmp_path / "first"), results(tmp_path / "second")
+    assert second["method"] == method and second["start"] == "first"
+    assert second["metrics"]["test"]["log_loss"] == pytest.approx(first["metrics"]["test"]["log_loss"], abs=1e-6)
+    assert second["cost"]["trainable_parameters"] == first["cost"]["trainable_parameters"]
+    assert second["cost"]["stored_bytes"] == pytest.approx(first["cost"]["stored_bytes"], abs=200)
+    # And what it writes is as whole as what the first wrote.
+    dtrain.succeeds("train", *task, "--run", "second", "--lr", "1e-12", "--max-steps", "1", "--output", "third")
+    third = results(tmp_path / "third")
+    assert third["metrics"]["test"]["log_loss"] == pytest.approx(first["metrics"]["test"]["log_loss"], abs=1e-6)
+
+
+def test_it_starts_from_an_adapter_that_peft_wrote(dtrain, task, tiny_model, tmp_path):
+    from peft import LoraConfig, TaskType, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3)
+    get_peft_model(model, LoraConfig(task_type=TaskType.SEQ_CLS, r=4)).save_pretrained(tmp_path / "theirs")
+    description = json.loads((tmp_path / "theirs" / "adapter_config.json").read_text())
+    assert description["base_model_name_or_path"] == str(tiny_model)
+    ended = dtrain.succeeds("train", *task, "--run", "theirs", "--lr", "5e-3", "--max-steps", "60", "--output", "ours")
+    assert "taken for those of the training data, in this order: animal, plant, tool" in ended.err, ended
+    found = results(tmp_path / "ours")
+    assert "r=4" in found["method"] and found["metrics"]["test"]["accuracy"] > 0.5
+
+
+def test_it_is_resumed_like_any_other_run(dtrain, task, tmp_path):
+    train(dtrain, task, "lora", "first")
+    onward = [*task, "--run", "first", "--lr", "5e-3", "--max-steps", "30", "--save-steps", "10"]
+    dtrain.succeeds("train", *onward, "--output", "alone")
+    stopped = dtrain.start("train", *onward, "--output", "stopped", env={"DTRAIN_LOG_STEPS": "1"})
+    stopped.terminate()
+    dtrain.end(stopped)
+    if not (tmp_path / "stopped" / "results.json").exists():
+        dtrain.succeeds("train", *onward, "--output", "stopped", "--resume")
+    weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("alone", "stopped")]
+    assert weights[0] == weights[1]
+    assert log_lines(tmp_path / "alone")[-1]["step"] == 30
+
+
+def test_what_does_not_fit_is_refused(dtrain, task, data, tiny_model, tmp_path):
+    train(dtrain, task, "lora", "first")
+    dtrain.refuses("train", *task, "--run", "first", "--method", "head", code=2, says=["--run and --method", "found both"])
+    dtrain.refuses("train", *task, "--run", "nowhere", code=3, says="nowhere")
+    other = write_tsv(tmp_path / "other.tsv", [("animal", "the cat"), ("stone", "the granite")] * 8)
+    dtrain.refuses("train", "--model", tiny_model, "--max-length", "32", "--train", other, "--run", "first", code=3,
+                   says=["other.tsv:3", "'stone' is none of the 3 classes"])
+    dtrain.refuses("compare", *task, "--run", "first", code=2, says="has no option 'run'")
