@@ -1,6 +1,7 @@
 #include "base/table.h"
 
 #include <algorithm>
+#include <cctype>
 
 namespace dtrain {
 namespace {
@@ -10,27 +11,35 @@ std::size_t width_of(const std::string& text) {
       text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
 }
 
-std::vector<std::size_t> column_widths(const Table& table) {
-  std::vector<std::size_t> widths;
+struct Column {
+  std::size_t width = 0;
+  bool left = false;
+};
+
+std::vector<Column> columns_of(const Table& table) {
+  std::vector<Column> columns = {{0, true}};
   const auto widen = [&](const std::vector<std::string>& row) {
-    widths.resize(std::max(widths.size(), row.size()), 0);
-    for (std::size_t column = 0; column < row.size(); ++column) {
-      widths[column] = std::max(widths[column], width_of(row[column]));
-    }
+    columns.resize(std::max(columns.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) columns[i].width = std::max(columns[i].width, width_of(row[i]));
   };
   widen(table.header);
-  for (const auto& row : table.rows) widen(row);
-  return widths;
+  for (const auto& row : table.rows) {
+    widen(row);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (!row[i].empty() && std::isalpha(static_cast<unsigned char>(row[i][0])) != 0) columns[i].left = true;
+    }
+  }
+  return columns;
 }
 
-std::string joined(const std::vector<std::string>& row, const std::vector<std::size_t>& widths,
-                   const std::string& before, const std::string& between, const std::string& after) {
+std::string joined(const std::vector<std::string>& row, const std::vector<Column>& columns, const std::string& before,
+                   const std::string& between, const std::string& after) {
   std::string line = before;
-  for (std::size_t column = 0; column < widths.size(); ++column) {
-    const std::string cell = column < row.size() ? row[column] : "";
-    const std::string space(widths[column] - width_of(cell), ' ');
-    if (column > 0) line += between;
-    line += column == 0 ? cell + space : space + cell;
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    const std::string cell = i < row.size() ? row[i] : "";
+    const std::string space(columns[i].width - width_of(cell), ' ');
+    if (i > 0) line += between;
+    line += columns[i].left ? cell + space : space + cell;
   }
   line += after;
   line.erase(line.find_last_not_of(' ') + 1);
@@ -49,29 +58,29 @@ std::vector<std::string> escaped(std::vector<std::string> row) {
 }  // namespace
 
 std::string terminal_table(const Table& table) {
-  const auto widths = column_widths(table);
+  const auto columns = columns_of(table);
   std::vector<std::string> rule;
-  for (const std::size_t width : widths) {
+  for (const Column& column : columns) {
     std::string dashes;
-    for (std::size_t i = 0; i < width; ++i) dashes += "─";
+    for (std::size_t i = 0; i < column.width; ++i) dashes += "─";
     rule.push_back(dashes);
   }
-  std::string text = joined(table.header, widths, "", "  ", "") + joined(rule, widths, "", "  ", "");
-  for (const auto& row : table.rows) text += joined(row, widths, "", "  ", "");
+  std::string text = joined(table.header, columns, "", "  ", "") + joined(rule, columns, "", "  ", "");
+  for (const auto& row : table.rows) text += joined(row, columns, "", "  ", "");
   return text;
 }
 
 std::string markdown_table(const Table& plain) {
   Table table{escaped(plain.header), {}};
   for (const auto& row : plain.rows) table.rows.push_back(escaped(row));
-  auto widths = column_widths(table);
-  for (std::size_t& width : widths) width = std::max<std::size_t>(width, 3);  // for the rule's dashes and colon
+  auto columns = columns_of(table);
   std::vector<std::string> rule;
-  for (std::size_t column = 0; column < widths.size(); ++column) {
-    rule.push_back(column == 0 ? std::string(widths[column], '-') : std::string(widths[column] - 1, '-') + ":");
+  for (Column& column : columns) {
+    column.width = std::max<std::size_t>(column.width, 3);  // for the rule's dashes and colon
+    rule.push_back(column.left ? std::string(column.width, '-') : std::string(column.width - 1, '-') + ":");
   }
-  std::string text = joined(table.header, widths, "| ", " | ", " |") + joined(rule, widths, "| ", " | ", " |");
-  for (const auto& row : table.rows) text += joined(row, widths, "| ", " | ", " |");
+  std::string text = joined(table.header, columns, "| ", " | ", " |") + joined(rule, columns, "| ", " | ", " |");
+  for (const auto& row : table.rows) text += joined(row, columns, "| ", " | ", " |");
   return text;
 }
 

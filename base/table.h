@@ -5,7 +5,7 @@
 
 namespace dtrain {
 
-/// Rows of text shown in aligned columns: the first column to the left, the others to the right.
+/// Rows of text shown in aligned columns: the first one and those with words to the left, those of numbers to the right.
 struct Table {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;

@@ -13,6 +13,15 @@ TEST(TerminalTable, AlignsTheFirstColumnLeftAndTheOthersRight) {
             "lora     100        .7\n");
 }
 
+TEST(TerminalTable, AlignsColumnsWithWordsLeft) {
+  EXPECT_EQ(terminal_table({{"method", "N", "paper"}, {{"lora", "7", "Hu et al."}, {"ours", "12", ""}, {"x", "1", "2"}}}),
+            "method   N  paper\n"
+            "──────  ──  ─────────\n"
+            "lora     7  Hu et al.\n"
+            "ours    12\n"
+            "x        1  2\n");
+}
+
 TEST(TerminalTable, CountsCodePointsNotBytes) {
   EXPECT_EQ(terminal_table({{"classe", "±"}, {{"é", "±.01"}, {"naïveté", "1"}}}),
             "classe      ±\n"
