@@ -12,6 +12,7 @@
 #include "peft/compacter.h"
 #include "peft/fourierft.h"
 #include "peft/freezing.h"
+#include "peft/hra.h"
 #include "peft/ia3.h"
 #include "peft/loha.h"
 #include "peft/lokr.h"
@@ -34,8 +35,8 @@ const std::vector<MethodKind>& method_kinds() {
       // Freezing.
       full_kind(), head_kind(), layers_kind(), bitfit_kind(), norm_kind(), lp_ft_kind(), gradual_kind(),
       // Reparametrization.
-      lora_kind(), adalora_kind(), vera_kind(), loha_kind(), lokr_kind(), oft_kind(), boft_kind(), randlora_kind(),
-      fourierft_kind(),
+      lora_kind(), adalora_kind(), vera_kind(), loha_kind(), lokr_kind(), oft_kind(), boft_kind(), hra_kind(),
+      randlora_kind(), fourierft_kind(),
       // Added modules.
       houlsby_kind(), pfeiffer_kind(), parallel_kind(), compacter_kind(), ia3_kind(), prefix_kind(), prompt_kind(),
       p_tuning_kind(),

@@ -36,6 +36,7 @@ std::vector<std::string> specs() {
       "vera:r=7:vera_dropout=0.2:bias=vera_only:target_modules=value+intermediate.dense+output.dense",
       "oft:oft_block_size=8:use_cayley_neumann=false:target_modules=all-linear:bias=oft_only",
       "oft:r=8:oft_block_size=0:block_share=true:num_cayley_neumann_terms=7",
+      "hra:r=5:apply_GS=true:bias=hra_only:target_modules=all-linear",
       "boft:boft_n_butterfly_factor=3:boft_dropout=0.3:bias=boft_only",
       "randlora:r=9:randlora_dropout=0.2:sparse=true:randlora_alpha=20:target_modules=query+output.dense:bias=randlora_"
       "only",

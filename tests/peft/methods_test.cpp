@@ -177,6 +177,7 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("lora:exclude_modules=query+value"), HasSubstr("leave none of target_modules"));
   EXPECT_THAT(usage_error("lora:modules_to_save=poolr"), HasSubstr("ends with modules_to_save 'poolr'"));
   EXPECT_THAT(usage_error("oft:r=4"), HasSubstr("one of r and oft_block_size must be 0"));
+  EXPECT_THAT(usage_error("hra:r=41:apply_GS=true"), HasSubstr("at most the 40 inputs of"));
   EXPECT_THAT(usage_error("boft:boft_block_size=7"), HasSubstr("boft_block_size 7 does not divide them"));
   EXPECT_THAT(usage_error("boft:boft_n_butterfly_factor=3"), HasSubstr("a multiple of 4, found 10 blocks of 4"));
   EXPECT_THAT(usage_error("fourierft:n_frequency=2000"), HasSubstr("has 1600 weights"));

@@ -8,6 +8,7 @@ from peft import (
     AdaLoraConfig,
     BOFTConfig,
     FourierFTConfig,
+    HRAConfig,
     IA3Config,
     LNTuningConfig,
     LoHaConfig,
@@ -145,6 +146,10 @@ CASES = [
          base="distilbert", exact=False),
 
     Case("boft_distilbert", BOFTConfig, dict(boft_block_size=8, target_modules=["q_lin", "lin1"]), base="distilbert"),
+
+    Case("hra", HRAConfig, dict(r=6, target_modules=["query", "output.dense"]), trajectory=True),
+    Case("hra_orthogonal", HRAConfig, dict(r=4, apply_GS=True, bias="hra_only"), base="roberta", trajectory=True),
+    Case("hra_distilbert", HRAConfig, dict(r=3, target_modules=["q_lin", "lin1"]), base="distilbert"),
 
     Case("norm", LNTuningConfig, dict(target_modules=["LayerNorm"]), trajectory=True),
     Case("norm_expression", LNTuningConfig, dict(target_modules=r".*\.layer\.[02]\.output\.LayerNorm")),

@@ -58,6 +58,7 @@ std::vector<std::string> settings() {
       "lokr:r=30:init_weights=lycoris",
       "oft:oft_block_size=0:r=4:block_share=true:bias=oft_only",
       "oft:use_cayley_neumann=false:target_modules=dense:coft=true:eps=0.1",
+      "hra:r=3:apply_GS=true:bias=hra_only:target_modules=all-linear",
       "boft:boft_block_size=0:boft_block_num=2:bias=boft_only:target_modules=all-linear",
       "randlora:r=9:save_projection=false:very_sparse=true:randlora_alpha=12.5",
       "fourierft:n_frequency=60:init_weights=true:bias=fourier_only",
