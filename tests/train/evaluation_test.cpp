@@ -37,12 +37,15 @@ TEST_F(Evaluation, ScoresEachExampleAsItWouldAlone) {
 }
 
 TEST_F(Evaluation, GivesTheSameBytesWithCachedFeatures) {
-  for (const char* method : {"head", "layers:k=1", "layers:k=2"}) {
+  // Whatever leaves the lower layers alone.
+  for (const char* method : {"head", "layers:k=1", "layers:k=2", "lora:layers_to_transform=2:init_lora_weights=false",
+                             "loha:layers_to_transform=1+2:init_weights=false", "pfeiffer:leave_out=0+1"}) {
     for (const auto pooling : {model::Pooling::pooler, model::Pooling::mean}) {
       const auto classifier = classifier_with("new_gelu", method, pooling);
       FeatureStore features(1 << 24);
       EXPECT_TRUE(at::equal(score(*classifier, examples, context, &features), score(*classifier, examples, context)))
           << method;
+      EXPECT_EQ(features.size(), 1U) << method;
       // Again, from what is kept now.
       EXPECT_TRUE(at::equal(score(*classifier, examples, context, &features), score(*classifier, examples, context)))
           << method;

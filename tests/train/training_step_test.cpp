@@ -70,7 +70,7 @@ TEST_F(Step, DropsOtherUnitsInEachStepAndForEachSeedAndTheSameAgain) {
 }
 
 TEST_F(Step, RunsWhatIsFrozenWithoutDropoutWhetherItIsKeptOrNot) {
-  for (const char* method : {"head", "layers:k=1"}) {
+  for (const char* method : {"head", "layers:k=1", "lora:layers_to_transform=2", "pfeiffer:leave_out=0+1"}) {
     TrainOptions options = short_run(method, 1);
     options.virtual_ranks = 2;
     const auto cached = gradients(options, "new_gelu");
