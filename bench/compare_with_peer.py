@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Speed of dtrain against transformers + peft: the same rows, batches, precision and cores, in turn.
+"""Speed of dtrain against the package a method is from: the same rows, batches, precision and cores, in turn.
 
-Each cell (method, precision, ranks) is a number of pairs: peer, dtrain, peer, dtrain, ... The ratio of a pair is
+Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... The ratio of a pair is
 dtrain's samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
 included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
 machine that does nothing else.
@@ -12,9 +12,11 @@ import json
 import re
 import statistics
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from references import REFERENCES
 from sides import (
     METHODS,
     PRECISIONS,
@@ -28,8 +30,8 @@ from sides import (
     start,
 )
 
-# The middle of dtrain's grids.
-LEARNING_RATES = {"full": 1.5e-4, "lora": 1.5e-3, "head": 1e-2}
+# The methods of the step that dtrain exists for; the others' steps are made of theirs.
+MAIN_METHODS = ("full", "lora", "head")
 
 # Three epochs of these take the peer about 20 s on two cores with AVX-512 BF16.
 SAMPLES = {
@@ -40,9 +42,11 @@ SAMPLES = {
     ("head", "fp32"): 2304,
     ("head", "bf16"): 4096,
 }
+OTHER_SAMPLES = 768
 
 # Ratios that dtrain must reach.
 FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
+OTHER_FLOOR = 1.0
 
 
 def product_rate(build: Path, precision: str) -> float:
@@ -65,12 +69,13 @@ def gflops_of_a_token(build: Path, method: str, epochs: int, cached: bool) -> fl
     """Matrix products that training has to do for a token, averaged over the epochs.
 
     With P the encoder's matrix parameters: 2P forward; backward as much for the activations, and again for the weights
-    where they train. A frozen body is 2P, once in all where its features are kept.
+    where they train. A frozen body is 2P, once in all where its features are kept. What a method adds to a frozen body
+    is little, and is left out.
     """
     layers, hidden, wide = encoder_sizes(build)
     parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
-    passes = {"full": 6.0, "lora": 4.0, "head": 2.0 / epochs if cached else 2.0}
-    return passes[method] * parameters / 1e9
+    passes = {"full": 6.0, "head": 2.0 / epochs if cached else 2.0, "layers:k=2": (2.0 / epochs if cached else 2.0) / 1.5 + 2.0}
+    return passes.get(method, 4.0) * parameters / 1e9
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -82,8 +87,8 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
     """One cell: the pairs, their ratios and the share of the product rate."""
     runs = []
     for number in range(1, pairs + 1):
-        peer = run_peer(build, setting)
         dtrain = run_dtrain(build, setting)
+        peer = run_peer(build, replace(setting, lr=dtrain["learning_rate"]))
         if dtrain["cost"]["trainable_parameters"] != peer["trainable_parameters"]:
             raise SystemExit(
                 f"{setting.method}: dtrain trains {dtrain['cost']['trainable_parameters']} parameters, "
@@ -94,8 +99,9 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
             {
                 "ratio": ours / theirs,
                 "tokens_per_sample": peer["tokens_per_sample"],
-                "dtrain": dtrain["cost"],
-                "peer": {key: peer[key] for key in ("train_seconds", "samples_per_second", "peak_memory_bytes")},
+                "learning_rate": dtrain["learning_rate"],
+                "dtrain": dtrain["cost"] | {"losses": dtrain["losses"]},
+                "peer": {k: peer[k] for k in ("train_seconds", "samples_per_second", "peak_memory_bytes", "losses")},
             }
         )
         print(
@@ -112,7 +118,8 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
         "samples": setting.samples,
         "epochs": setting.epochs,
         "ratio": spread([run["ratio"] for run in runs]),
-        "floor": FLOORS[setting.method],
+        "floor": FLOORS.get(setting.method, OTHER_FLOOR),
+        "package": REFERENCES[setting.method].package,
         "versions": peer["versions"],
         "runs": runs,
     }
@@ -128,6 +135,7 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
     """The cells in Markdown."""
     header = [
         "method",
+        "peer's package",
         "precision",
         "ranks",
         "dtrain samples/s",
@@ -144,6 +152,7 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
         rows.append(
             [
                 cell["method"],
+                cell["package"],
                 cell["precision"],
                 str(cell["ranks"]),
                 f"{cell['dtrain']['median']:.0f}",
@@ -157,12 +166,27 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
     return markdown_table(header, rows)
 
 
+def learning_curves(cells: list[dict]) -> str:
+    """The mean training loss of each epoch on both sides, in Markdown; of the cells with one rank, where all is logged."""
+    rows = []
+    for cell in (cell for cell in cells if cell["ranks"] == 1):
+        row = [cell["method"], cell["precision"], f"{cell['runs'][0]['learning_rate']:g}"]
+        for side in ("dtrain", "peer"):
+            losses = cell["runs"][0][side]["losses"]
+            steps = len(losses) // cell["epochs"]
+            row += [f"{statistics.mean(losses[i * steps : (i + 1) * steps]):.3f}" for i in range(cell["epochs"])]
+        rows.append(row)
+    epochs = range(1, max((cell["epochs"] for cell in cells), default=0) + 1)
+    header = ["method", "precision", "learning rate", *(f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs)]
+    return markdown_table(header, rows)
+
+
 def main() -> None:
     """Measures the cells that were asked for and prints them."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="which methods")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=MAIN_METHODS, help="which methods")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="which precisions")
     parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell")
@@ -174,8 +198,8 @@ def main() -> None:
     rates = {precision: product_rate(options.build, precision) for precision in options.precisions}
     cells: list[dict] = []
     for ranks, precision, method in product(options.ranks, options.precisions, options.methods):
-        samples = options.samples or SAMPLES[method, precision]
-        setting = Setting(method, precision, ranks, samples, LEARNING_RATES[method])
+        samples = options.samples or SAMPLES.get((method, precision), OTHER_SAMPLES)
+        setting = Setting(method, precision, ranks, samples, lr=None)
         cells.append(measure(options.build, setting, options.pairs))
         if options.output:
             # After every cell, so that a run that is cut short leaves what it has.
@@ -184,6 +208,8 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print("products: " + ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in rates.items()) + "\n")
     print(table(cells, rates))
+    print("\nMean training loss\n")
+    print(learning_curves(cells))
 
 
 if __name__ == "__main__":

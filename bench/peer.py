@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""The peer: the embedded task trained by transformers and peft, set up as well as their users can.
+"""The peer: the embedded task trained by the package a method is from, set up as well as its users can.
 
 Length-grouped batches (dtrain's own, from dtrain_batch_order), padding to the longest of a batch, SDPA attention, fused
 AdamW, and no work in the loop that training does not need. Writes what a run cost and scored as JSON.
 """
 
+from __future__ import annotations
+
 import argparse
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -17,15 +20,16 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
-import peft
 import torch
 import torch.distributed
 import torch.multiprocessing
 import transformers
+from references import REFERENCES
 from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 EVALUATION_TOKENS = 2048
 
@@ -68,44 +72,51 @@ class Examples:
         return {name: pad(rows, batch_first=True) for name, rows in zip(names, (ids, mask, types), strict=True)}
 
 
-class PooledClassifier(nn.Module):
+class MeanPooledBert(transformers.BertForSequenceClassification):
     """BERT with mean pooling, dropout and a linear map: sentence-transformers' pooling under HF's classification head.
 
     A frozen body runs in evaluation mode and records nothing, as a user who knows that it is frozen would have it.
     """
 
-    def __init__(self, model_directory: Path, classes: int, freeze_body: bool) -> None:
-        super().__init__()
-        self.bert = transformers.AutoModel.from_pretrained(
-            model_directory, add_pooling_layer=False, attn_implementation="sdpa", dtype=torch.float32
-        )
-        self.config = self.bert.config
-        self.dropout = nn.Dropout(self.config.hidden_dropout_prob)
-        self.classifier = nn.Linear(self.config.hidden_size, classes)
-        nn.init.normal_(self.classifier.weight, std=self.config.initializer_range)
-        nn.init.zeros_(self.classifier.bias)
-        self.freeze_body = freeze_body
-        if freeze_body:
-            self.bert.requires_grad_(False)
+    body_is_frozen = False
 
-    def train(self, mode: bool = True) -> "PooledClassifier":
+    @classmethod
+    def load(cls, directory: Path, classes: int) -> MeanPooledBert:
+        """The encoder's weights and a fresh head."""
+        model = cls.from_pretrained(directory, num_labels=classes, attn_implementation="sdpa", dtype=torch.float32)
+        model.bert.pooler = None
+        nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
+        nn.init.zeros_(model.classifier.bias)
+        return model
+
+    def train(self, mode: bool = True) -> MeanPooledBert:
         """Training mode, but not below the lowest trainable part."""
         super().train(mode)
-        if self.freeze_body:
+        if self.body_is_frozen:
             self.bert.eval()
         return self
 
     def forward(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> torch.Tensor:
-        """The logits [batch, classes]."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_body):
-            hidden = self.bert(
-                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-            ).last_hidden_state
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        self,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        past_key_values: transformers.Cache | None = None,
+        **inputs: torch.Tensor,
+    ) -> SequenceClassifierOutput:
+        """The logits [batch, classes], and the mean loss where there are labels.
+
+        peft gives a prefix to models whose forward has an argument past_key_values.
+        """
+        if past_key_values is not None:
+            inputs["past_key_values"] = past_key_values
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.body_is_frozen):
+            hidden = self.bert(attention_mask=attention_mask, **inputs).last_hidden_state
+            # The keys of a prefix are masked, too, but have no row here.
+            mask = attention_mask[:, -hidden.shape[1] :].unsqueeze(-1).to(hidden.dtype)
             pooled = (hidden * mask).sum(1) / mask.sum(1)
-        return self.classifier(self.dropout(pooled))
+        logits = self.classifier(self.dropout(pooled))
+        loss = None if labels is None else functional.cross_entropy(logits.float(), labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
 def read_rows(path: Path) -> list[tuple[str, str, str]]:
@@ -137,17 +148,12 @@ def share_of_batch(batch: list[int], rank: int, ranks: int) -> list[int]:
     return share
 
 
-def make_model(run: Run, classes: int) -> nn.Module:
+def make_model(run: Run, classes: int, steps: int) -> nn.Module:
     """The classifier with the run's method attached, at the run's seed."""
     torch.manual_seed(run.seed)
-    directory = Path(run.share) / "models" / "minilm-l6-h384"
-    model: nn.Module = PooledClassifier(directory, classes, freeze_body=run.method == "head")
-    if run.method == "lora":
-        config = peft.LoraConfig(
-            r=8, lora_alpha=8, target_modules=["query", "value"], modules_to_save=["classifier"], bias="none"
-        )
-        model = peft.get_peft_model(model, config)
-    return model
+    model = MeanPooledBert.load(Path(run.share) / "models" / "minilm-l6-h384", classes)
+    model.body_is_frozen = run.method == "head"
+    return REFERENCES[run.method].attach(model, steps)
 
 
 def make_optimizer(model: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -181,7 +187,7 @@ def metrics_on(model: nn.Module, examples: Examples, precision: str) -> dict[str
     model.eval()
     batches = evaluation_batches([len(ids) for ids in examples.ids])
     with autocast(precision):
-        rows = [model(**examples.batch(batch)).float() for batch in batches]
+        rows = [model(**examples.batch(batch)).logits.float() for batch in batches]
     logits = torch.empty(len(examples.ids), rows[0].shape[1])
     for batch, scores in zip(batches, rows, strict=True):
         logits[batch] = scores
@@ -212,8 +218,9 @@ class Training:
 
     def __init__(self, run: Run, rank: int, order: dict, examples: Examples, dev: Examples | None) -> None:
         self.run, self.rank, self.order, self.examples, self.dev = run, rank, order, examples, dev
-        self.model = make_model(run, len(order["labels"]))
+        self.model = make_model(run, len(order["labels"]), len(order["batches"]))
         self.evaluation_seconds = 0.0
+        self.losses: list[float] = []  # of each step, over this rank's share
         self.best_loss = float("inf")
         self.best: dict[str, torch.Tensor] = {}
 
@@ -228,16 +235,19 @@ class Training:
         steps = len(batches)
         schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(np.ceil(0.06 * steps)), steps)
         trainable = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        allocate = getattr(getattr(self.model, "base_model", None), "update_and_allocate", None)  # AdaLoRA's
         for step, batch in enumerate(batches):
             share = share_of_batch(batch, self.rank, run.ranks)
             with autocast(run.precision):
-                logits = model(**self.examples.batch(share))
+                loss = model(**self.examples.batch(share), labels=self.examples.labels[share]).loss
             # DDP divides by the ranks: the sum over all of them is the mean over the global batch.
-            loss = functional.cross_entropy(logits.float(), self.examples.labels[share], reduction="sum")
-            (loss * (run.ranks / len(batch))).backward()
+            (loss * (len(share) * run.ranks / len(batch))).backward()
+            self.losses.append(loss.item())
             nn.utils.clip_grad_norm_(trainable, 1.0)
             optimizer.step()
             schedule.step()
+            if allocate is not None:
+                allocate(step)
             optimizer.zero_grad()
             if self.dev is not None and (step + 1) % self.order["steps_per_epoch"] == 0:
                 self.keep_if_best()
@@ -307,8 +317,13 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
         "train_seconds": seconds,
         "samples_per_second": trained / seconds,
         "peak_memory_bytes": peak,
+        "losses": training.losses,
         "metrics": metrics,
-        "versions": {module.__name__: module.__version__ for module in (torch, transformers, peft)},
+        "package": REFERENCES[run.method].package,
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in dict.fromkeys(("torch", "transformers", REFERENCES[run.method].package))
+        },
     }
     Path(run.output).write_text(json.dumps(result, indent=2) + "\n")
 
@@ -337,7 +352,7 @@ def parse_run() -> Run:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--method", choices=("full", "lora", "head"), default="full", help="what trains")
+    parser.add_argument("--method", choices=REFERENCES, default="full", help="what trains")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is CPU autocast")
     parser.add_argument("--ranks", type=int, default=1, help="processes, by DistributedDataParallel over gloo")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of a rank")

@@ -8,8 +8,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from references import REFERENCES
+
 ROOT = Path(__file__).resolve().parent.parent
-METHODS = ("full", "lora", "head")
+METHODS = tuple(REFERENCES)
 PRECISIONS = ("fp32", "bf16")
 BATCH_SIZE = 32
 
@@ -22,7 +24,7 @@ class Setting:
     precision: str
     ranks: int
     samples: int
-    lr: float
+    lr: float | None  # None: dtrain's default, which only dtrain knows
     seed: int = 0
     epochs: int = 3
     evaluate: bool = False
@@ -60,7 +62,7 @@ def require_programs(build: Path) -> None:
 
 
 def run_dtrain(build: Path, setting: Setting) -> dict:
-    """results.json of `dtrain train`."""
+    """results.json of `dtrain train`, and the loss of each step."""
     task = build / "share" / "dtrain" / "tasks" / "wordnet"
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
@@ -75,27 +77,34 @@ def run_dtrain(build: Path, setting: Setting) -> dict:
             command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
         command += [
             f"--method={setting.method}",
-            f"--lr={setting.lr}",
             f"--precision={setting.precision}",
             f"--samples={setting.samples}",
             f"--seed={setting.seed}",
             f"--epochs={setting.epochs}",
             f"--batch-size={BATCH_SIZE}",
             "--min-steps=1",
+            "--log-steps=1",
             f"--threads={setting.threads()}",
             "--device=cpu",
             f"--output={directory / 'run'}",
         ]
-        start(command)
-        return json.loads((directory / "run" / "results.json").read_text())
+        start(command + ([] if setting.lr is None else [f"--lr={setting.lr}"]))
+        results = json.loads((directory / "run" / "results.json").read_text())
+        steps = (directory / "run" / "log.jsonl").read_text().splitlines()
+        return results | {"losses": [json.loads(step)["loss"] for step in steps]}
 
 
 def run_peer(build: Path, setting: Setting) -> dict:
     """The JSON of bench/peer.py."""
+    python = Path(sys.executable)
+    if REFERENCES[setting.method].package == "adapters":
+        python = ROOT / ".venv-adapters" / "bin" / "python"
+        if not python.exists():
+            raise SystemExit(f"{python} is missing: scripts/setup.sh --tests makes it")
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory) / "peer.json"
         command = [
-            sys.executable,
+            str(python),
             str(ROOT / "bench" / "peer.py"),
             f"--method={setting.method}",
             f"--lr={setting.lr}",
