@@ -56,7 +56,7 @@ def test_config_ini_holds_the_precision_that_was_chosen(dtrain, task, tmp_path):
     ("batch-size = 3\n[train\n", ["run.ini", "[train"]),
     ("batch-size = three\n", ["batch-size: expected a whole number, found 'three'", "run.ini"]),
     ("batch-size = 0\n", ["batch-size: expected at least 1, found 0", "run.ini"]),
-    ("run = x\n", ["no option 'run'", "evaluate, predict"]),
+    ("input = x\n", ["no option 'input'", "evaluate, predict"]),
 ])
 def test_an_error_in_the_configuration_file_names_it(dtrain, task, tmp_path, content, says):
     (tmp_path / "run.ini").write_text(content)
@@ -75,9 +75,9 @@ def test_a_wrong_value_in_the_environment_names_the_variable(dtrain):
 
 
 def test_a_variable_that_is_no_option_is_said_with_the_nearest(dtrain, task):
-    ended = dtrain.succeeds("train", *task, *SHORT, env={"DTRAIN_BATCHSIZE": "3", "DTRAIN_RANKS": "2", "DTRAIN_RUN": "x"})
+    ended = dtrain.succeeds("train", *task, *SHORT, env={"DTRAIN_BATCHSIZE": "3", "DTRAIN_RANKS": "2", "DTRAIN_INPUT": "x"})
     assert "warning: DTRAIN_BATCHSIZE is no option; did you mean 'DTRAIN_BATCH_SIZE'?" in ended.err, ended
-    assert "DTRAIN_RANKS" not in ended.err and "DTRAIN_RUN" not in ended.err, ended
+    assert "DTRAIN_RANKS" not in ended.err and "DTRAIN_INPUT" not in ended.err, ended
 
 
 def test_ranks_with_different_options_stop_and_name_the_option(dtrain, task, tmp_path):

@@ -37,7 +37,7 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
   const std::vector<Case> cases = {
       {{"trian"}, {"unknown command 'trian'", "did you mean 'train'?", "evaluate"}},
       {{"train", "--epoch", "3"}, {"unknown option 'epoch'", "did you mean 'epochs'?", "dtrain train --help"}},
-      {{"train", "--run", "x"}, {"no option 'run'", "evaluate, predict"}},
+      {{"train", "--input", "x"}, {"no option 'input'", "evaluate, predict"}},
       {{"train", "--lr", "0"}, {"--lr: expected a number above 0, found '0'"}},
       {{"train", "--lr", "-1e-3"}, {"--lr: expected a number above 0, found '-1e-3'"}},
       {{"train", "--lr", "nan"}, {"--lr: expected a number above 0, found 'nan'"}},
