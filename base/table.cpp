@@ -13,11 +13,13 @@ std::size_t width_of(const std::string& text) {
 
 struct Column {
   std::size_t width = 0;
-  bool left = false;
+  int words = 0;
+  int others = 0;
+  bool left() const { return words > others; }
 };
 
 std::vector<Column> columns_of(const Table& table) {
-  std::vector<Column> columns = {{0, true}};
+  std::vector<Column> columns(1);
   const auto widen = [&](const std::vector<std::string>& row) {
     columns.resize(std::max(columns.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) columns[i].width = std::max(columns[i].width, width_of(row[i]));
@@ -26,9 +28,12 @@ std::vector<Column> columns_of(const Table& table) {
   for (const auto& row : table.rows) {
     widen(row);
     for (std::size_t i = 0; i < row.size(); ++i) {
-      if (!row[i].empty() && std::isalpha(static_cast<unsigned char>(row[i][0])) != 0) columns[i].left = true;
+      if (row[i].empty()) continue;
+      ++(std::isalpha(static_cast<unsigned char>(row[i][0])) != 0 ? columns[i].words : columns[i].others);
     }
   }
+  columns[0].words = 1;
+  columns[0].others = 0;
   return columns;
 }
 
@@ -39,7 +44,7 @@ std::string joined(const std::vector<std::string>& row, const std::vector<Column
     const std::string cell = i < row.size() ? row[i] : "";
     const std::string space(columns[i].width - width_of(cell), ' ');
     if (i > 0) line += between;
-    line += columns[i].left ? cell + space : space + cell;
+    line += columns[i].left() ? cell + space : space + cell;
   }
   line += after;
   line.erase(line.find_last_not_of(' ') + 1);
@@ -77,7 +82,7 @@ std::string markdown_table(const Table& plain) {
   std::vector<std::string> rule;
   for (Column& column : columns) {
     column.width = std::max<std::size_t>(column.width, 3);  // for the rule's dashes and colon
-    rule.push_back(column.left ? std::string(column.width, '-') : std::string(column.width - 1, '-') + ":");
+    rule.push_back(column.left() ? std::string(column.width, '-') : std::string(column.width - 1, '-') + ":");
   }
   std::string text = joined(table.header, columns, "| ", " | ", " |") + joined(rule, columns, "| ", " | ", " |");
   for (const auto& row : table.rows) text += joined(row, columns, "| ", " | ", " |");

@@ -5,7 +5,8 @@
 
 namespace dtrain {
 
-/// Rows of text shown in aligned columns: the first one and those with words to the left, those of numbers to the right.
+/// Rows of text shown in aligned columns: the first one and those of words to the left, those of numbers to the right.
+/// More than half of a column's cells that are not empty decide.
 struct Table {
   std::vector<std::string> header;
   std::vector<std::vector<std::string>> rows;

@@ -11,7 +11,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from sides import METHODS, PRECISIONS, ROOT, Setting, machine, markdown_table, require_programs, run_dtrain, run_peer
+from sides import PRECISIONS, ROOT, Setting, machine, markdown_table, require_programs, run_dtrain, run_peer
 
 LEARNING_RATES = {"full": 3e-4, "lora": 3e-3, "head": 1e-2}
 SPLITS = {"test": "test", "ood.examples": "out of domain"}
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=("full", "lora"), help="which methods")
+    parser.add_argument("--methods", nargs="+", choices=LEARNING_RATES, default=("full", "lora"), help="which methods")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each method and side")
     parser.add_argument("--samples", type=int, default=10000, help="training examples")
     parser.add_argument("--epochs", type=int, default=3, help="passes over them")

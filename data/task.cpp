@@ -72,7 +72,7 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
       known.push_back(std::move(row));
     } else if (!drop) {
       throw InputError(
-          fmt::format("{}:{}: the label '{}' is none of the {} classes that the training data decided "
+          fmt::format("{}:{}: the label '{}' is none of the {} classes of the training data or the trained model "
                       "(--drop-unknown-labels drops such rows){}",
                       name, row.line, row.label, labels.size(), did_you_mean(row.label, labels.names())));
     }
@@ -103,7 +103,9 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   Task task;
   task.name = files.name;
   LabelledTexts train = read_labelled_texts(files.train, files.columns);
-  if (files.labels.size() > 0) {
+  const auto is_known = [&](const LabelledText& row) { return files.labels.id_of(row.label) >= 0; };
+  if (files.labels.size() > 0 &&
+      (files.labels_have_names || std::all_of(train.rows.begin(), train.rows.end(), is_known))) {
     task.labels = files.labels;
     drop_or_refuse_unknown(train, task.labels, files.drop_unknown_labels, files.train.string());
   } else {

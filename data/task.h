@@ -26,7 +26,9 @@ struct TaskFiles {
   Columns columns;
   /// The classes, where a trained model has decided them; empty: the labels of the training file.
   LabelMap labels = {};
-  /// Unknown labels outside the training file are dropped and counted instead of refused.
+  /// False: `labels` are numbers, and hold only where the training file's are among them.
+  bool labels_have_names = true;
+  /// Unknown labels are dropped and counted instead of refused.
   bool drop_unknown_labels = false;
 };
 
@@ -42,10 +44,10 @@ struct Task {
   std::vector<std::string> notes;
 };
 
-/// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes count duplicate
-/// rows of train, train texts that are also in dev or test, classes with a single row, truncated examples, dropped
-/// labels. Throws InputError for a file that cannot be read, fewer than two classes, or an unknown label in another
-/// split (file, line, label, nearest known).
+/// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes
+/// count duplicate rows of train, train texts that are also in dev or test, classes with a single row, truncated
+/// examples, dropped labels. Throws InputError for a file that cannot be read, fewer than two classes, or an unknown
+/// label (file, line, label, nearest known).
 Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log);
 
 /// One more file under a known label map (evaluate, predict). The rows are kept.

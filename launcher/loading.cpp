@@ -62,8 +62,8 @@ Start start_of(const Options& options) {
   const auto methods =
       options.command == "compare" ? split_list(options.methods) : std::vector<std::string>{options.method};
   for (const std::string& method : methods) {
-    start.virtual_tokens = std::max(start.virtual_tokens,
-                                    peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
+    start.virtual_tokens =
+        std::max(start.virtual_tokens, peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
   }
   return start;
 }
@@ -78,6 +78,7 @@ data::Task load_task(const Options& options, const Session& session, const Start
   }
   auto files = task_files(options);
   files.labels = start.labels;
+  files.labels_have_names = start.labels_have_names;
   data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
   if (task.dev.size() == 0) {
     const std::int64_t held_out = std::min(std::max<std::int64_t>(100, task.train.size() / 10), task.train.size() / 2);

@@ -32,6 +32,8 @@ struct Start {
   std::int64_t virtual_tokens = 0;
   /// Empty: the training data decides.
   data::LabelMap labels = {};
+  /// False: they are numbers, which other names in the training data replace.
+  bool labels_have_names = true;
 };
 /// --model, or the embedded one, with the methods that the options name.
 Start start_of(const Options& options);

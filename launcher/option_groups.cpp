@@ -73,7 +73,7 @@ void add_method(Adder add, Options& o) {
 
 void add_start(Adder add, Options& o) {
   add("run", open(o.run, "DIR"),
-      "start from this run, model or adapter: its method, weights, head and labels, whatever --method says");
+      "start from this run, model or adapter: its method (instead of --method), weights, head and labels");
 }
 
 void add_study(Adder add, Options& o) {

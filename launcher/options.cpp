@@ -52,6 +52,7 @@ std::string ini_of(const po::variables_map& values, const std::string& command) 
   std::string text = fmt::format("# dtrain {} --config THIS-FILE\n", command);
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "help" || name == "targets" || name == "resume" || name == "overwrite") continue;
+    if (name == "method" && command == "train" && values.count("run") > 0) continue;
     const auto line = [&, key = name](const auto& shown) { text += fmt::format("{} = {}\n", key, shown); };
     const boost::any& content = value.value();
     if (const auto* as_text = boost::any_cast<std::string>(&content)) {
@@ -110,7 +111,6 @@ class Sources {
     refuse_both("epochs", "max-steps");
     refuse_both("task", "train");
     refuse_both("resume", "overwrite");
-    if (command_.name == "train") refuse_both("run", "method");
   }
 
   void read_environment() {
@@ -143,6 +143,7 @@ class Sources {
 
   void finish() {
     po::notify(values_);
+    if (command_.name == "train") refuse_both("run", "method");
     try {
       check_options(options_);
     } catch (const UsageError& error) {

@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "launcher/commands.h"
@@ -46,8 +48,16 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
 // What --run names, ready to train on.
 peft::TrainedModel load_start(const Options& options, const Session& session) {
   const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
-  auto trained = peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
-  session.log().line(fmt::format("start: {}, {}", options.run, trained.method.text()));
+  const fs::path run = fs::weakly_canonical(options.run);
+  const fs::path output = fs::weakly_canonical(options.output);
+  const bool inside = std::mismatch(output.begin(), output.end(), run.begin(), run.end()).first == output.end();
+  if (options.overwrite && inside) {
+    throw UsageError(
+        fmt::format("--overwrite: --output {} holds what --run starts from; name another directory", options.output));
+  }
+  auto trained =
+      peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  session.log().line(fmt::format("start: {}, goes on as {}", options.run, trained.method.text()));
   // A whole model is read as one that only scores.
   if (peft::make_method(trained.method)->changes_whole_model()) {
     peft::make_method(trained.method)->attach(*trained.classifier, options.training.seed);
@@ -57,11 +67,11 @@ peft::TrainedModel load_start(const Options& options, const Session& session) {
 
 // An adapter from elsewhere may not say what its classes are.
 void check_classes(const model::Classifier& classifier, const data::Task& task, const Start& start, const Log& log) {
-  if (start.labels.size() > 0) return;
   const auto& names = task.labels.names();
+  if (names == start.labels.names()) return;
   if (classifier.classes() != task.labels.size()) {
-    throw InputError(fmt::format("--run: the classifier has {} classes, the training data {} ({})", classifier.classes(),
-                                 names.size(), fmt::join(names, ", ")));
+    throw InputError(fmt::format("--run: the classifier has {} classes, the training data {} ({})",
+                                 classifier.classes(), names.size(), fmt::join(names, ", ")));
   }
   log.warning(fmt::format("--run: its classes are taken for those of the training data, in this order: {}",
                           fmt::join(names, ", ")));
@@ -126,8 +136,8 @@ void run_train(const Options& options, const Session& session) {
     start = start_of(options);
   } else {
     auto trained = load_start(options, session);
-    start = {trained.base_model, trained.tokenizer, peft::make_method(trained.method)->virtual_tokens()};
-    if (trained.labels_have_names) start.labels = data::LabelMap(trained.labels);
+    start = {trained.base_model, trained.tokenizer, peft::make_method(trained.method)->virtual_tokens(),
+             data::LabelMap(trained.labels), trained.labels_have_names};
     training.method = trained.method;
     classifier = std::move(trained.classifier);
   }
@@ -162,7 +172,7 @@ void run_train(const Options& options, const Session& session) {
   if (!output.empty()) {
     // Before the tests: they take time, and the training took more.
     on_first_rank(session, [&] {
-      saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output);
+      saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output, start.tokenizer);
       result.stored_bytes = peft::stored_bytes(saved);
     });
   }

@@ -16,7 +16,7 @@ std::pair<at::Tensor, at::Tensor> padding_so_far(const TokenBatch& batch, std::i
   const auto so_far = padding.cumsum(0);
   const auto lengths = at::cat({batch.offsets.diff(), at::full({1}, batch.tokens() - batch.used_tokens(), at::kLong)});
   const auto of_earlier = at::cat({so_far.new_zeros({1}), so_far}).index_select(0, batch.offsets.to(so_far.device()));
-  return {so_far - of_earlier.repeat_interleave(lengths.to(so_far.device())), padding};
+  return {so_far - of_earlier.repeat_interleave(lengths.to(so_far.device()), std::nullopt, batch.tokens()), padding};
 }
 
 }  // namespace

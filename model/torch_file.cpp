@@ -1,19 +1,23 @@
 #include "model/torch_file.h"
 
 #include <ATen/core/ivalue.h>
+#include <caffe2/serialize/inline_container.h>
 #include <fmt/format.h>
-#include <torch/csrc/jit/serialization/pickle.h>
+#include <torch/csrc/jit/serialization/import_read.h>
 
-#include "base/atomic_file.h"
+#include <fstream>
+
 #include "base/error.h"
 
 namespace dtrain::model {
 
 std::map<std::string, at::Tensor> read_torch_file(const std::filesystem::path& path) {
-  const std::string bytes = read_file(path);
+  if (!std::ifstream(path)) throw InputError(fmt::format("cannot read {}", path.string()));
   c10::IValue content;
   try {
-    content = torch::jit::pickle_load(std::vector<char>(bytes.begin(), bytes.end()));
+    // From the file and not by torch::jit::pickle_load, which reads beyond the bytes of a torn one.
+    caffe2::serialize::PyTorchStreamReader reader(path.string());
+    content = torch::jit::readArchiveAndTensors("data", "", "", std::nullopt, std::nullopt, at::kCPU, reader);
   } catch (const std::exception&) {
     throw InputError(fmt::format("{}: expected tensors that torch.save wrote, found something else", path.string()));
   }

@@ -89,11 +89,13 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   for (const char* key : {"r", "use_rslora", "alpha_pattern", "init_lora_weights"}) {
     static_cast<void>(config.value(key, json()));
   }
+  // A run that goes on from it has steps of its own.
+  static_cast<void>(config.value("total_step", json()));
   MethodSpec spec{kName, {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config,
                      {"init_r", "target_r", "lora_alpha", "lora_dropout", "tinit", "tfinal", "deltaT", "beta1", "beta2",
-                      "orth_reg_weight", "total_step"},
+                      "orth_reg_weight"},
                      spec);
   std::string& ranks = spec.settings["rank_pattern"];
   const auto pattern = config.value("rank_pattern", json::object());

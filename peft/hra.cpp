@@ -51,7 +51,9 @@ class HraSlot final : public WeightSlot {
   static at::Tensor start(const Linear& base, const HraConfig& config, at::Generator& generator) {
     const std::int64_t in = base.in_features();
     const auto& like = base.weight.value();
-    if (!config.init_weights || config.r % 2 != 0) return draw_uniform(in, config.r, like, generator);
+    // Equal vectors cannot be made orthogonal: PEFT, which starts from them, divides by nothing there.
+    const bool pairs = config.init_weights && config.r % 2 == 0 && !config.apply_gs;
+    if (!pairs) return draw_uniform(in, config.r, like, generator);
     return draw_uniform(in, config.r / 2, like, generator).repeat_interleave(2, 1);
   }
 
@@ -112,10 +114,11 @@ MethodKind hra_kind() {
           .summary = "reflections of the inputs of chosen linear maps train",
           .paper = "Yuan et al., 2024, NeurIPS",
           .learning_rates = {1e-3, 3e-3, 1e-2},
-          .settings = with_wrapping({{"r", "8", "how many reflections of each map; even, to start from no change"},
-                                     {"apply_GS", "false", "make their vectors orthogonal"},
-                                     {"init_weights", "true", "start from no change; false: from random vectors"}},
-                                    "hra_only"),
+          .settings = with_wrapping(
+              {{"r", "8", "how many reflections of each map; even, to start from no change"},
+               {"apply_GS", "false", "make their vectors orthogonal"},
+               {"init_weights", "true", "start from no change, without apply_GS; false: from random vectors"}},
+              "hra_only"),
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Hra>(HraConfig{.r = settings.integer("r", 1),
                                                    .apply_gs = settings.boolean("apply_GS"),

@@ -34,7 +34,9 @@ class RankAllocator final : public Course {
       first_budget_ += slot->e.value().numel();
     }
     last_budget_ = config.target_r * static_cast<std::int64_t>(slots_.size());
-    if (last_budget_ >= first_budget_) {
+    // A trained one that goes on has lost its rows already.
+    if (!config.rank_pattern.empty()) last_budget_ = std::min(last_budget_, first_budget_);
+    if (config.rank_pattern.empty() && last_budget_ >= first_budget_) {
       throw UsageError(
           fmt::format("method 'adalora': target_r {} on average is not less than the {} rows of the {} maps",
                       config.target_r, first_budget_, slots_.size()));
@@ -127,6 +129,7 @@ class RankAllocator final : public Course {
   }
 
   void cut_to(std::int64_t rows) {
+    if (rows >= first_budget_) return;
     std::vector<at::Tensor> scores;
     for (AdaLoraSlot* slot : slots_) {
       const auto of = [&](const model::Parameter& parameter) { return importance_.at(&parameter).score(); };

@@ -78,14 +78,15 @@ void load_tensors(model::Classifier& classifier, const Method& method, Tensors t
 }
 
 void write_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                   const fs::path& base_model, const fs::path& directory) {
+                   const fs::path& base_model, const fs::path& tokenizer, const fs::path& directory) {
   const auto method = make_method(spec);
   ensure_directory(directory);
   if (method->changes_whole_model()) {
     model::save_classifier(classifier, labels, directory);
-    copy_tokenizer(base_model, directory);
+    copy_tokenizer(tokenizer, directory);
     return;
   }
+  if (tokenizer != base_model) copy_tokenizer(tokenizer, directory);
   write_adapter({classifier, *method, labels, base_model.string()}, directory);
   const json description = {{"schema", 1},
                             {"method", spec.text()},
@@ -116,14 +117,16 @@ std::int64_t count_classes(const Tensors& tensors, const model::Family& family, 
 }  // namespace
 
 fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                      const fs::path& base_model, const fs::path& output) {
+                      const fs::path& base_model, const fs::path& output, const fs::path& tokenizer) {
   const fs::path directory = output / (make_method(spec)->changes_whole_model() ? "model" : "adapter");
   // Some of its files alone are no model: the directory gets its name when all are there.
   const fs::path temporary = directory.string() + ".part";
   std::error_code error;
   fs::remove_all(temporary, error);
   try {
-    write_trained(classifier, spec, labels, fs::absolute(base_model).lexically_normal(), temporary);
+    const fs::path base = fs::absolute(base_model).lexically_normal();
+    write_trained(classifier, spec, labels, base, tokenizer.empty() ? base : fs::absolute(tokenizer).lexically_normal(),
+                  temporary);
   } catch (...) {
     fs::remove_all(temporary, error);
     throw;

@@ -20,10 +20,11 @@ namespace dtrain::peft {
 /// - `adapter/` in PEFT's format (adapter_config.json, adapter_model.safetensors, classifier included) for one PEFT
 /// has;
 /// - else `adapter/` with weights.safetensors under the Hugging Face model's names (model.load_state_dict(...,
-/// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels. Returns the directory.
+/// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels; and the tokenizer's files
+/// where `tokenizer` is another directory than the base model's. Returns the directory.
 std::filesystem::path save_trained(model::Classifier& classifier, const MethodSpec& spec,
                                    const std::vector<std::string>& labels, const std::filesystem::path& base_model,
-                                   const std::filesystem::path& output);
+                                   const std::filesystem::path& output, const std::filesystem::path& tokenizer = {});
 
 /// A classifier read back, ready to score.
 struct TrainedModel {

@@ -14,12 +14,14 @@ TEST(TerminalTable, AlignsTheFirstColumnLeftAndTheOthersRight) {
 }
 
 TEST(TerminalTable, AlignsColumnsWithWordsLeft) {
-  EXPECT_EQ(terminal_table({{"method", "N", "paper"}, {{"lora", "7", "Hu et al."}, {"ours", "12", ""}, {"x", "1", "2"}}}),
+  EXPECT_EQ(terminal_table({{"method", "N", "paper"},
+                            {{"lora", "7", "Hu et al."}, {"ours", "12", ""}, {"x", "1", "2"}, {"y", "3", "b"}}}),
             "method   N  paper\n"
             "──────  ──  ─────────\n"
             "lora     7  Hu et al.\n"
             "ours    12\n"
-            "x        1  2\n");
+            "x        1  2\n"
+            "y        3  b\n");
 }
 
 TEST(TerminalTable, CountsCodePointsNotBytes) {

@@ -82,8 +82,7 @@ TEST_F(TaskOfFiles, RefusesAnUnknownLabelOfTheTestWithItsLineAndTheNearest) {
   const std::string train = "noun.plant\tone\nnoun.plant\ttwo\nverb.motion\tthree\nverb.motion\tfour\n";
   const std::string message = failure_of<InputError>([&] { load(train, "verb.motion\tfive\nnoun.plants\tsix\n"); });
   EXPECT_THAT(message, AllOf(HasSubstr("test.tsv:2: the label 'noun.plants' is none of the 2 classes"),
-                             HasSubstr("did you mean 'noun.plant'?"),
-                             HasSubstr("--drop-unknown-labels")));
+                             HasSubstr("did you mean 'noun.plant'?"), HasSubstr("--drop-unknown-labels")));
 }
 
 TEST_F(TaskOfFiles, DropsAndCountsUnknownLabelsWhereAsked) {

@@ -1,12 +1,13 @@
 """Training that starts from what an earlier run, or somebody else's, has trained."""
 
 import json
+import signal
 
 import pytest
 
-from conftest import log_lines, results, write_tsv
+from conftest import log_lines, results, wait_for, write_tsv
 
-METHODS = ["lora", "prefix:num_virtual_tokens=4", "houlsby", "bitfit", "full"]
+METHODS = ["lora", "adalora:tinit=5:tfinal=10", "prefix:num_virtual_tokens=4", "houlsby", "bitfit", "full"]
 
 
 def train(dtrain, task, method, output, *more):
@@ -19,11 +20,13 @@ def test_it_goes_on_where_the_earlier_run_ended(dtrain, task, tmp_path, method):
     # A step that changes nothing shows what it starts from.
     ended = dtrain.succeeds("train", *task, "--run", "first", "--lr", "1e-12", "--max-steps", "1", "--output", "second")
     name = method.split(":")[0]
-    assert f"start: first, {name}" in ended.out, ended
+    assert f"start: first, goes on as {name}" in ended.out, ended
     first, second = results(tmp_path / "first"), results(tmp_path / "second")
     assert second["method"].split(":")[0] == name and second["start"] == "first"
     assert second["metrics"]["test"]["log_loss"] == pytest.approx(first["metrics"]["test"]["log_loss"], abs=1e-6)
-    assert second["cost"]["trainable_parameters"] == first["cost"]["trainable_parameters"]
+    # AdaLoRA goes on with the rows that it has left.
+    counts = [run["cost"]["trainable_parameters"] for run in (first, second)]
+    assert counts[1] < counts[0] if name == "adalora" else counts[1] == counts[0]
     assert second["cost"]["stored_bytes"] == pytest.approx(first["cost"]["stored_bytes"], abs=1000)  # of settings, spelt out
     # And what it writes is as whole as what the first wrote.
     dtrain.succeeds("train", *task, "--run", "second", "--lr", "1e-12", "--max-steps", "1", "--output", "third")
@@ -49,21 +52,25 @@ def test_it_starts_from_an_adapter_that_peft_wrote(dtrain, task, tiny_model, tmp
 
 def test_it_is_resumed_like_any_other_run(dtrain, task, tmp_path):
     train(dtrain, task, "lora", "first")
-    onward = [*task, "--run", "first", "--lr", "5e-3", "--max-steps", "30", "--save-steps", "10"]
+    onward = [*task, "--run", "first", "--lr", "5e-3", "--max-steps", "60", "--batch-size", "8", "--save-steps", "7"]
     dtrain.succeeds("train", *onward, "--output", "alone")
-    stopped = dtrain.start("train", *onward, "--output", "stopped", env={"DTRAIN_LOG_STEPS": "1"})
-    stopped.terminate()
-    dtrain.end(stopped)
-    if not (tmp_path / "stopped" / "results.json").exists():
-        dtrain.succeeds("train", *onward, "--output", "stopped", "--resume")
+    stopped = dtrain.start("train", *onward, "--output", "stopped")
+    checkpoints = tmp_path / "stopped" / "checkpoint"
+    wait_for(lambda: stopped.poll() is not None or any(checkpoints.glob("step-*[0-9]")), what="a checkpoint")
+    stopped.kill()
+    assert dtrain.end(stopped).code == -signal.SIGKILL
+    ended = dtrain.succeeds("train", *onward, "--output", "stopped", "--resume")
+    assert "resumed at step" in ended.out, ended
     weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("alone", "stopped")]
     assert weights[0] == weights[1]
-    assert log_lines(tmp_path / "alone")[-1]["step"] == 30
 
 
 def test_what_does_not_fit_is_refused(dtrain, task, data, tiny_model, tmp_path):
     train(dtrain, task, "lora", "first")
     dtrain.refuses("train", *task, "--run", "first", "--method", "head", code=2, says=["--run and --method", "found both"])
+    dtrain.refuses("train", *task, "--method", "head", env={"DTRAIN_RUN": "first"}, code=2, says="found both")
+    dtrain.refuses("train", *task, "--run", "first/adapter", "--output", "first", "--overwrite", code=2,
+                   says=["--overwrite", "holds what --run starts from"])
     dtrain.refuses("train", *task, "--run", "nowhere", code=3, says="nowhere")
     other = write_tsv(tmp_path / "other.tsv", [("animal", "the cat"), ("stone", "the granite")] * 8)
     dtrain.refuses("train", "--model", tiny_model, "--max-length", "32", "--train", other, "--run", "first", code=3,

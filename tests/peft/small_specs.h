@@ -9,6 +9,8 @@ namespace dtrain::peft {
 inline std::string small_spec(const std::string& method) {
   static const std::map<std::string, std::string> specs = {
       {"compacter", "compacter:reduction_factor=2"},
+      // Of a small map each coefficient changes every weight by much.
+      {"fourierft", "fourierft:scaling=15"},
       // Thirty keys beside those of a dozen tokens leave these little weight.
       {"mam", "mam:prefix_length=3:bottleneck_size=32"},
       {"unipelt", "unipelt:prefix_length=3:bottleneck_size=32"}};

@@ -219,9 +219,9 @@ TEST(StepCost, IsWhatTheMethodNeeds) {
 TEST(StepCost, IsStatedForEveryMethod) {
   const auto all = needed();
   for (const MethodKind& kind : method_kinds()) {
-    EXPECT_TRUE(std::any_of(all.begin(), all.end(),
-                            [&](const Needed& stated) { return parse_method_spec(stated.spec).name == kind.name; }))
-        << kind.name;
+    EXPECT_TRUE(std::any_of(all.begin(), all.end(), [&](const Needed& stated) {
+      return parse_method_spec(stated.spec).name == kind.name;
+    })) << kind.name;
   }
 }
 
