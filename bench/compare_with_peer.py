@@ -74,7 +74,9 @@ def gflops_of_a_token(build: Path, method: str, epochs: int, cached: bool) -> fl
     """
     layers, hidden, wide = encoder_sizes(build)
     parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
-    passes = {"full": 6.0, "head": 2.0 / epochs if cached else 2.0, "layers:k=2": (2.0 / epochs if cached else 2.0) / 1.5 + 2.0}
+    frozen = 2.0 / epochs if cached else 2.0
+    # Two of six layers train.
+    passes = {"full": 6.0, "head": frozen, "layers:k=2": frozen * 4 / 6 + 6.0 * 2 / 6}
     return passes.get(method, 4.0) * parameters / 1e9
 
 
@@ -167,7 +169,7 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
 
 
 def learning_curves(cells: list[dict]) -> str:
-    """The mean training loss of each epoch on both sides, in Markdown; of the cells with one rank, where all is logged."""
+    """Mean training loss of each epoch on both sides, in Markdown; of the cells of one rank, where all is logged."""
     rows = []
     for cell in (cell for cell in cells if cell["ranks"] == 1):
         row = [cell["method"], cell["precision"], f"{cell['runs'][0]['learning_rate']:g}"]

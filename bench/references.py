@@ -1,6 +1,6 @@
 """Each method in the package that users have it from: transformers alone, peft, or adapter-hub's adapters.
 
-Settings are the package's defaults, which are dtrain's; both sides report what they train, and it must be the same number.
+Settings are the package's defaults, which are dtrain's; both sides report what they train: it must be the same number.
 Nothing here is imported before it is needed: adapters stands in an environment of its own, with an older transformers.
 """
 
