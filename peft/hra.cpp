@@ -113,7 +113,7 @@ MethodKind hra_kind() {
           .family = "reparametrization",
           .summary = "reflections of the inputs of chosen linear maps train",
           .paper = "Yuan et al., 2024, NeurIPS",
-          .learning_rates = {1e-3, 3e-3, 1e-2},
+          .learning_rates = {3e-3, 1e-2, 3e-2},
           .settings = with_wrapping(
               {{"r", "8", "how many reflections of each map; even, to start from no change"},
                {"apply_GS", "false", "make their vectors orthogonal"},
