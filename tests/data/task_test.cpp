@@ -85,6 +85,25 @@ TEST_F(TaskOfFiles, RefusesAnUnknownLabelOfTheTestWithItsLineAndTheNearest) {
                              HasSubstr("did you mean 'noun.plant'?"), HasSubstr("--drop-unknown-labels")));
 }
 
+TEST_F(TaskOfFiles, TakesTheClassesOfATrainedModelInItsOrder) {
+  TaskFiles files;
+  files.train = directory.file("train.tsv", "b\tone\na\ttwo\n");
+  const auto names = [&] {
+    return load_task(files, *tokenizer, {.max_length = 16, .threads = 1, .cache_directory = {}}, {}).labels.names();
+  };
+  EXPECT_THAT(names(), ElementsAre("a", "b"));
+  files.labels = LabelMap({"b", "c", "a"});
+  EXPECT_THAT(names(), ElementsAre("b", "c", "a"));
+  files.labels = LabelMap({"0", "1"});
+  EXPECT_THAT(failure_of<InputError>([&] { names(); }),
+              HasSubstr("train.tsv:1: the label 'b' is none of the 2 classes"));
+  // Numbers give way to names, and hold where they are the names.
+  files.labels_have_names = false;
+  EXPECT_THAT(names(), ElementsAre("a", "b"));
+  files.labels = LabelMap({"b", "a"});
+  EXPECT_THAT(names(), ElementsAre("b", "a"));
+}
+
 TEST_F(TaskOfFiles, DropsAndCountsUnknownLabelsWhereAsked) {
   const std::string train = "a\tone\na\ttwo\nb\tthree\nb\tfour\n";
   const Task task = load(train, "x\tfive\nb\tsix\ny\tseven\n", true);
