@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Speed of dtrain against the package a method is from: the same rows, batches, precision and cores, in turn.
 
-Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... The ratio of a pair is
-dtrain's samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
+Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair has a seed of its own,
+0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
+samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
 included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
 machine that does nothing else.
 """
@@ -88,9 +89,9 @@ def spread(values: list[float]) -> dict[str, float]:
 def measure(build: Path, setting: Setting, pairs: int) -> dict:
     """One cell: the pairs, their ratios and the share of the product rate."""
     runs = []
-    for number in range(1, pairs + 1):
-        dtrain = run_dtrain(build, setting)
-        peer = run_peer(build, replace(setting, lr=dtrain["learning_rate"]))
+    for seed in range(pairs):
+        dtrain = run_dtrain(build, replace(setting, seed=seed))
+        peer = run_peer(build, replace(setting, seed=seed, lr=dtrain["learning_rate"]))
         if dtrain["cost"]["trainable_parameters"] != peer["trainable_parameters"]:
             raise SystemExit(
                 f"{setting.method}: dtrain trains {dtrain['cost']['trainable_parameters']} parameters, "
@@ -99,6 +100,7 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
         ours, theirs = dtrain["cost"]["samples_per_second"], peer["samples_per_second"]
         runs.append(
             {
+                "seed": seed,
                 "ratio": ours / theirs,
                 "tokens_per_sample": peer["tokens_per_sample"],
                 "learning_rate": dtrain["learning_rate"],
@@ -107,7 +109,7 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
             }
         )
         print(
-            f"{setting.method} {setting.precision} {setting.ranks} ranks, pair {number}: peer {theirs:.0f} samples/s "
+            f"{setting.method} {setting.precision} {setting.ranks} ranks, seed {seed}: peer {theirs:.0f} samples/s "
             f"({peer['train_seconds']:.1f} s), dtrain {ours:.0f} ({dtrain['cost']['train_seconds']:.1f} s), "
             f"ratio {ours / theirs:.2f}",
             file=sys.stderr,
@@ -168,15 +170,22 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
     return markdown_table(header, rows)
 
 
+def curve(losses: list[list[float]], epochs: int) -> list[str]:
+    """Mean loss of each epoch over the runs, with the least and the greatest of the last epoch."""
+    steps = len(losses[0]) // epochs
+    means = [[statistics.mean(run[i * steps : (i + 1) * steps]) for run in losses] for i in range(epochs)]
+    return [f"{statistics.mean(epoch):.2f}" for epoch in means[:-1]] + [
+        f"{statistics.mean(means[-1]):.2f} ({min(means[-1]):.2f} to {max(means[-1]):.2f})"
+    ]
+
+
 def learning_curves(cells: list[dict]) -> str:
-    """Mean training loss of each epoch on both sides, in Markdown; of the cells of one rank, where all is logged."""
+    """Training loss by epoch on both sides, in Markdown; of the cells of one rank, where all is logged."""
     rows = []
     for cell in (cell for cell in cells if cell["ranks"] == 1):
         row = [cell["method"], cell["precision"], f"{cell['runs'][0]['learning_rate']:g}"]
         for side in ("dtrain", "peer"):
-            losses = cell["runs"][0][side]["losses"]
-            steps = len(losses) // cell["epochs"]
-            row += [f"{statistics.mean(losses[i * steps : (i + 1) * steps]):.3f}" for i in range(cell["epochs"])]
+            row += curve([run[side]["losses"] for run in cell["runs"]], cell["epochs"])
         rows.append(row)
     epochs = range(1, max((cell["epochs"] for cell in cells), default=0) + 1)
     header = ["method", "precision", "learning rate", *(f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs)]
@@ -191,7 +200,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=MAIN_METHODS, help="which methods")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="which precisions")
     parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
-    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell, each with its own seed")
     parser.add_argument("--samples", type=int, help="samples of every cell (a run of about 20 s on two cores if unset)")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     parser.add_argument("--output", type=Path, help="JSON file of all that was measured")
@@ -210,7 +219,7 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print("products: " + ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in rates.items()) + "\n")
     print(table(cells, rates))
-    print("\nMean training loss\n")
+    print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
     print(learning_curves(cells))
 
 
