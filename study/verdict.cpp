@@ -152,9 +152,20 @@ void advise(const StudyPlan& plan, const Findings& findings, Verdict& verdict) {
     for (const Cell* other : ranked(findings, set.name, verdict.samples)) {
       const auto gain = beats(set.name, *other, advised);
       if (!gain) continue;
-      verdict.advice += fmt::format(" Where inputs are like {}, take {}: {} points ({}) more accurate there than {}.",
-                                    set.name.substr(set.name.find('.') + 1), other->method,
-                                    points(gain->difference.mean), interval_text(*gain), advised.method);
+      const std::string where = set.name.substr(set.name.find('.') + 1);
+      const std::string size = fmt::format("{} points ({})", points(gain->difference.mean), interval_text(*gain));
+      const double theirs = other->metrics.at(set.name).at("balanced_accuracy").mean;
+      const double ours = advised.metrics.at(set.name).at("balanced_accuracy").mean;
+      if (theirs < ours) {
+        // The classes are mixed otherwise there, which favours whoever leans to those that are frequent.
+        verdict.advice += fmt::format(
+            " Where inputs are like {} the metrics disagree: {} is {} more accurate there than {}, but its balanced "
+            "accuracy is lower, {} % instead of {} %.",
+            where, other->method, size, advised.method, points(theirs), points(ours));
+        continue;
+      }
+      verdict.advice += fmt::format(" Where inputs are like {}, take {}: {} more accurate there than {}.", where,
+                                    other->method, size, advised.method);
       break;
     }
   }

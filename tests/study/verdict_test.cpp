@@ -93,6 +93,15 @@ TEST_F(StudyOfThree, AdvisesTheFastestThatNoneIsShownToBeat) {
   EXPECT_THAT(said.warnings, IsEmpty());
 }
 
+TEST_F(StudyOfThree, SaysWhereTheMetricsDisagreeOutOfDomain) {
+  for (auto& [key, trial] : finished_) {
+    if (trial.first.method == "head") trial.second.metrics["ood.web"]["balanced_accuracy"] = 0.25;
+  }
+  EXPECT_THAT(verdict().advice,
+              AllOf(HasSubstr("Where inputs are like web the metrics disagree: head is 10.0 points"),
+                    HasSubstr("its balanced accuracy is lower, 25.0 % instead of 30."), Not(HasSubstr("take head"))));
+}
+
 TEST_F(StudyOfThree, AdvisesTheBestWhereItIsShownToBeBest) {
   finish_method(finished_, plan_, 2, 1000, 600, 300, 20);
   const Verdict said = verdict();
