@@ -1,6 +1,7 @@
 #include "dist/nccl_communicator.h"
 
 #include <ATen/ATen.h>
+#include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -339,6 +340,17 @@ std::string nccl_version() {
   int version = 0;
   if (ncclGetVersion(&version) != ncclSuccess) return "";
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+}
+
+std::vector<std::string> visible_gpus() {
+  std::vector<std::string> names;
+  for (int device = 0; device < c10::cuda::device_count(); ++device) {
+    std::string& name = names.emplace_back();
+    for (const char byte : at::cuda::getDeviceProperties(device)->uuid.bytes) {
+      name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    }
+  }
+  return names;
 }
 
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, std::chrono::milliseconds timeout) {

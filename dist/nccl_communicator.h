@@ -3,6 +3,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "dist/communicator.h"
 
@@ -13,6 +14,10 @@ bool nccl_is_compiled_in();
 
 /// NCCL's version as "2.28.9", or "" without it.
 std::string nccl_version();
+
+/// The GPUs that this process may use, in the order of their device numbers, by names that are the same in every
+/// process of a node (their UUIDs). Empty where there are none, and in a build without CUDA.
+std::vector<std::string> visible_gpus();
 
 /// CUDA tensors over NCCL, on the current device of this rank. Collective over `control` (host tensors), which carries
 /// the unique id and must outlive the result. Non-blocking initialisation; the stream and asynchronous errors are

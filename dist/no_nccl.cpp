@@ -8,6 +8,8 @@ bool nccl_is_compiled_in() { return false; }
 
 std::string nccl_version() { return ""; }
 
+std::vector<std::string> visible_gpus() { return {}; }
+
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator&, std::chrono::milliseconds) {
   throw UsageError(
       "--backend nccl: this build has no NCCL. Build with -DDTRAIN_CUDA=ON, or use --backend mpi with --device cpu.");

@@ -4,6 +4,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <mpi.h>
 #include <sched.h>
 #include <sys/sysinfo.h>
@@ -26,6 +27,7 @@
 #include "dist/mpi_communicator.h"
 #include "dist/nccl_communicator.h"
 #include "launcher/output_directory.h"
+#include "launcher/placement.h"
 #include "launcher/terminal_log.h"
 
 namespace dtrain::launcher {
@@ -46,6 +48,40 @@ bool started_by_a_launcher() {
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+}
+
+// The process that mpirun started here, or mpirun itself; 0: none is an ancestor.
+pid_t launcher_process() {
+  for (pid_t process = getppid(); process > 1;) {
+    std::string name;
+    std::ifstream(fmt::format("/proc/{}/comm", process)) >> name;
+    for (const char* launcher : {"mpirun", "orterun", "mpiexec", "orted", "prterun", "prted"}) {
+      if (name == launcher) return process;
+    }
+    // proc(5): the parent follows the name, which may hold anything, in brackets, and the state.
+    std::ifstream file(fmt::format("/proc/{}/stat", process));
+    std::string line;
+    std::getline(file, line);
+    char state = 0;
+    process = 0;
+    std::istringstream(line.substr(std::min(line.size(), line.rfind(')') + 1))) >> state >> process;
+  }
+  return 0;
+}
+
+// The cores that this process may use as its user has it. mpirun by itself binds each of two ranks to one core,
+// whatever the machine has; where it did, they are the cores of mpirun.
+std::vector<int> usable_cores() {
+  cpu_set_t set;
+  const bool bound = std::getenv("OMPI_MCA_orte_bound_at_launch") != nullptr;
+  const bool asked = std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr;
+  const pid_t of = bound && !asked ? launcher_process() : 0;
+  if (sched_getaffinity(of, sizeof set, &set) != 0) sched_getaffinity(0, sizeof set, &set);
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
 }
 
 // The first "option = value" of `lines` that `others` lacks.
@@ -93,6 +129,10 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   if (!started_by_a_launcher()) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   int provided = 0;
   MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
+  if (provided < MPI_THREAD_SERIALIZED) {
+    print_error("this MPI library serves one thread alone; expected MPI_THREAD_SERIALIZED");
+    MPI_Abort(MPI_COMM_WORLD, 4);
+  }
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   // A file that outgrows a limit is an error of that write, not the end of the process.
@@ -140,26 +180,28 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
     }
   }
   MPI_Comm node = MPI_COMM_NULL;
-  int local_rank = 0;
-  int local_size = 1;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
-  MPI_Comm_rank(node, &local_rank);
-  MPI_Comm_size(node, &local_size);
+  MPI_Comm_size(node, &local_size_);
+  node_ = environment.rank();
+  MPI_Bcast(&node_, 1, MPI_INT, 0, node);
   MPI_Comm_free(&node);
-  local_size_ = local_size;
 
-  const auto timeout = milliseconds(options.comm_timeout);
-  control_ =
-      environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
+  control_ = environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, milliseconds(options.comm_timeout))
+                                    : dist::make_single_communicator();
   check_agreement(options);
-  place_on_cores(options, local_rank, local_size);
-  choose_device(options, local_rank, local_size);
+  place_on_cores(options);
+  choose_device(options);
   choose_precision(options);
+  choose_backend(options);
+}
 
-  const std::string automatic = environment.size() == 1 ? "single" : device_.is_cuda() ? "nccl" : "mpi";
+void Session::choose_backend(const Options& options) {
+  const auto timeout = milliseconds(options.comm_timeout);
+  const int size = control_->size();
+  const std::string automatic = size == 1 ? "single" : device_.is_cuda() ? "nccl" : "mpi";
   const std::string backend = options.backend == "auto" ? automatic : options.backend;
-  if (backend == "single" && environment.size() > 1)
-    throw UsageError(fmt::format("--backend single serves one rank, there are {}", environment.size()));
+  if (backend == "single" && size > 1)
+    throw UsageError(fmt::format("--backend single serves one rank, there are {}", size));
   if (backend == "mpi" && device_.is_cuda())
     throw UsageError("--backend mpi serves the CPU: a device pointer never goes into MPI. Use nccl.");
   if (backend == "nccl" && !device_.is_cuda())
@@ -169,65 +211,68 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   if (backend == "nccl") gradients_ = dist::make_nccl_communicator(*control_, timeout);
 }
 
-void Session::check_agreement(const Options& options) const {
-  const std::string mine = fmt::format("command = {}\n{}resume = {}\noverwrite = {}\n", options.command,
-                                       options.resolved, options.resume, options.overwrite);
+std::vector<std::string> Session::gather_texts(const std::string& mine) const {
   const auto bytes = at::empty({static_cast<std::int64_t>(mine.size())}, at::kByte);
   std::memcpy(bytes.mutable_data_ptr(), mine.data(), mine.size());
   const auto sizes = control_->all_gather(at::tensor({static_cast<std::int64_t>(mine.size())}, at::kLong));
   const auto all = control_->all_gather(bytes);
-  std::string first;
-  std::int64_t begin = 0;
+  std::vector<std::string> texts;
+  const char* next = static_cast<const char*>(all.const_data_ptr());
   for (std::int64_t rank = 0; rank < sizes.size(0); ++rank) {
-    const std::int64_t size = sizes[rank].item<std::int64_t>();
-    const std::string theirs(static_cast<const char*>(all.const_data_ptr()) + begin, static_cast<std::size_t>(size));
-    begin += size;
-    if (rank == 0) first = theirs;
-    if (theirs == first) continue;
+    const auto size = static_cast<std::size_t>(sizes[rank].item<std::int64_t>());
+    texts.emplace_back(next, size);
+    next += size;
+  }
+  return texts;
+}
+
+void Session::check_agreement(const Options& options) const {
+  const auto texts = gather_texts(fmt::format("command = {}\n{}resume = {}\noverwrite = {}\n", options.command,
+                                              options.resolved, options.resume, options.overwrite));
+  for (std::size_t rank = 1; rank < texts.size(); ++rank) {
+    if (texts[rank] == texts[0]) continue;
     throw UsageError(
         fmt::format("the ranks were started with different options: {} on rank 0, {} on rank {}. Start all ranks with "
                     "the same command line, DTRAIN_ variables and --config.",
-                    first_line_not_in(theirs, first), first_line_not_in(first, theirs), rank));
+                    first_line_not_in(texts[rank], texts[0]), first_line_not_in(texts[0], texts[rank]), rank));
   }
 }
 
-void Session::place_on_cores(const Options& options, int local_rank, int local_size) {
-  // mpirun binds each of two ranks to one core, whatever the machine has. Unless the user asked for a binding, the
-  // node's cores are shared out evenly.
-  const bool user_bound = std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr &&
-                          std::getenv("OMPI_MCA_hwloc_base_binding_policy") != std::string("none");
-  cpu_set_t set;
-  if (!user_bound) {
-    std::memset(&set, 0xFF, sizeof set);
-    sched_setaffinity(0, sizeof set, &set);  // the kernel keeps what the process may use
-  }
-  sched_getaffinity(0, sizeof set, &set);
-  std::vector<int> cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  const int share =
-      user_bound ? static_cast<int>(cores.size()) : std::max(1, static_cast<int>(cores.size()) / local_size);
-  threads_ = options.threads > 0 ? options.threads : share;
+void Session::place_on_cores(const Options& options) {
+  const auto cores = usable_cores();
+  const Place place =
+      place_among_equals(gather_texts(fmt::format("{}: {}", node_, fmt::join(cores, ","))), control_->rank());
   cores_ = static_cast<int>(cores.size());
-  if (!user_bound && local_size > 1 && static_cast<int>(cores.size()) >= local_size) {
-    CPU_ZERO(&set);
-    for (int i = 0; i < share; ++i) CPU_SET(cores[static_cast<std::size_t>(local_rank * share + i)], &set);
-    sched_setaffinity(0, sizeof set, &set);
-  }
+  const int share = std::max(1, cores_ / place.count);
+  threads_ = options.threads > 0 ? options.threads : share;
   at::set_num_threads(threads_);
+  if (cores_ < place.count) return;
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  for (int i = 0; i < share; ++i) CPU_SET(cores[static_cast<std::size_t>(place.index * share + i)], &mine);
+  sched_setaffinity(0, sizeof mine, &mine);
 }
 
-void Session::choose_device(const Options& options, int local_rank, int local_size) {
-  const int gpus = at::globalContext().hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0;
-  if (options.device == "cuda" && gpus == 0) throw UsageError("--device cuda: no GPU is visible here");
-  if (options.device == "cpu" || gpus == 0) return;
-  const bool shared = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
-  if (local_size > gpus && !shared) {
-    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start one rank a GPU, or use --device cpu",
-                                 local_size, gpus, gpus == 1 ? "" : "s"));
+void Session::choose_device(const Options& options) {
+  const auto gpus = options.device == "cpu" ? std::vector<std::string>() : dist::visible_gpus();
+  if (options.device == "cuda" && gpus.empty()) throw UsageError("--device cuda: no GPU is visible here");
+  const auto texts = gather_texts(fmt::format("{}: {}", node_, fmt::join(gpus, ",")));
+  const auto without = std::find_if(texts.begin(), texts.end(), [](const auto& text) { return text.ends_with(": "); });
+  if (without != texts.end()) {
+    const bool all = std::all_of(texts.begin(), texts.end(), [](const auto& text) { return text.ends_with(": "); });
+    if (all) return;
+    throw UsageError(
+        fmt::format("no GPU is visible on rank {}, but on others there is; use --device cpu, or nodes that "
+                    "are alike",
+                    without - texts.begin()));
   }
-  device_ = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(local_rank % gpus));
+  const Place place = place_among_equals(texts, control_->rank());
+  const int count = static_cast<int>(gpus.size());
+  if (place.count > count && std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") == nullptr) {
+    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start one rank a GPU, or use --device cpu",
+                                 place.count, count, count == 1 ? "" : "s"));
+  }
+  device_ = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(place.index % count));
   device_guard_.emplace(device_);
 }
 
@@ -243,7 +288,10 @@ void Session::choose_precision(const Options& options) {
     if (earlier.item<int>() >= 0) precision_ = earlier.item<int>() == 1 ? "bf16" : "fp32";
     precision_reason_ = "as before";
   }
-  if (precision_ == "auto" && device_.is_cuda()) precision_ = "bf16";
+  if (precision_ == "auto" && device_.is_cuda()) {
+    precision_ = "bf16";
+    precision_reason_ = "the default on GPUs";
+  }
   if (precision_ == "auto") {
     // Every rank must choose alike: the first decides.
     const auto gain = at::tensor({bf16_gain()}, at::kDouble);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/log.h"
 #include "dist/communicator.h"
@@ -55,10 +56,13 @@ class Session {
   int local_size() const { return local_size_; }
 
  private:
-  void place_on_cores(const Options& options, int local_rank, int local_size);
-  void choose_device(const Options& options, int local_rank, int local_size);
+  void place_on_cores(const Options& options);
+  void choose_device(const Options& options);
+  void choose_backend(const Options& options);
   void choose_precision(const Options& options);
   void check_agreement(const Options& options) const;
+  // What each rank says, in the order of the ranks.
+  std::vector<std::string> gather_texts(const std::string& mine) const;
 
   Log log_;
   std::unique_ptr<dist::Communicator> control_;
@@ -67,6 +71,7 @@ class Session {
   std::optional<c10::OptionalDeviceGuard> device_guard_;
   int threads_ = 1;
   int cores_ = 1;
+  int node_ = 0;  // the lowest rank on this node
   int local_size_ = 1;
   std::string precision_ = "fp32";
   std::string precision_reason_;

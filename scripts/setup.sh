@@ -31,7 +31,7 @@ debian_packages() {
   if [ "$(id -u)" -ne 0 ]; then
     if ! sudo -n true 2>/dev/null && ! { [ -t 0 ] && command -v sudo >/dev/null; }; then
       say "Debian packages are missing and this is not root. Run once, then start again:"
-      echo "  sudo apt-get install -y --no-install-recommends" $missing >&2
+      echo "  sudo apt-get update && sudo apt-get install -y --no-install-recommends" $missing >&2
       exit 1
     fi
     as_root=sudo

@@ -88,3 +88,16 @@ def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
     assert sum(len(part) for part in taken) == len(cores), "no two ranks share a core"
     threads, found = re.search(r"(\d+) threads? each on (\d+) core", first).groups()
     assert (int(threads), int(found)) == (len(cores) // len(pids), len(cores))
+
+
+def test_cores_that_the_user_has_set_aside_are_left_alone(dtrain, task):
+    core = min(os.sched_getaffinity(0))
+    for ranks in (None, 1):
+        ended = dtrain.succeeds("train", *task, "--max-steps", "1", ranks=ranks, env={"DTRAIN_THREADS": None},
+                                preexec_fn=lambda: os.sched_setaffinity(0, {core}))
+        assert "1 thread each on 1 core" in ended.out, ended
+
+
+def test_what_all_ranks_print_alike_is_printed_once(dtrain):
+    assert dtrain.succeeds("train", "--help", ranks=2).out.count("usage:") == 1
+    assert dtrain.succeeds("--version", ranks=2).out.count("dtrain ") == 1
