@@ -25,6 +25,15 @@ std::string writer_name() {
   return fmt::format("{}.{}", host.data(), getpid());
 }
 
+// A new name must survive a power cut, too.
+void sync_name(const std::filesystem::path& path) {
+  const auto parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;
+  fsync(directory);
+  close(directory);
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(std::filesystem::path path)
@@ -61,13 +70,7 @@ void AtomicFile::commit() {
     errno = error;
     fail("rename");
   }
-  // The new name itself must survive a power cut.
-  const auto parent = path_.has_parent_path() ? path_.parent_path() : std::filesystem::path(".");
-  const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory >= 0) {
-    fsync(directory);
-    close(directory);
-  }
+  sync_name(path_);
 }
 
 void AtomicFile::fail(const char* action) const {
@@ -82,6 +85,14 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
   AtomicFile file(path);
   file.write(content);
   file.commit();
+}
+
+void replace_directory(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  std::error_code error;
+  std::filesystem::remove_all(path, error);
+  std::filesystem::rename(temporary, path, error);
+  if (error) throw TrainingError(fmt::format("cannot write {}: {}", path.string(), error.message()));
+  sync_name(path);
 }
 
 std::string read_file(const std::filesystem::path& path) {

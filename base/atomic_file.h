@@ -33,6 +33,10 @@ class AtomicFile {
 /// Writes a whole file so that a reader finds the old content or the new one, never a part.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
+/// Gives a directory whose files are synced its final name, in place of what has it, and syncs that. Throws
+/// TrainingError.
+void replace_directory(const std::filesystem::path& temporary, const std::filesystem::path& path);
+
 /// The content of a file. Throws InputError naming it when it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 

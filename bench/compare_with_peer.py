@@ -221,6 +221,9 @@ def main() -> None:
     print(table(cells, rates))
     print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
     print(learning_curves(cells))
+    below = [f"{c['method']} {c['precision']} {c['ranks']}" for c in cells if c["ratio"]["median"] < c["floor"]]
+    if below:
+        raise SystemExit(f"below the floor: {', '.join(below)}")
 
 
 if __name__ == "__main__":

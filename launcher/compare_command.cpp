@@ -106,8 +106,6 @@ void run_compare(const Options& given, const Session& session) {
     if (!fs::exists(files.output / "study.lock")) check_output(options);
     files.lock = std::make_unique<study::DirectoryLock>(files.output);
   });
-  // A study that is resumed with other options must not lose its config.ini: that is written once the journal agrees.
-  if (!options.resume) prepare_output(options, session);
   log.line(session.description());
 
   data::Task task = load_task(options, session, start_of(options));
@@ -117,6 +115,8 @@ void run_compare(const Options& given, const Session& session) {
   study::StudyPlan plan = make_plan(options, task, control.size());
   const study::Material material = make_material(options, session, task);
   const train::RunContext context = session.context();
+  // A study that is resumed with other options must not lose its config.ini: that is written once the journal agrees.
+  if (!options.resume) prepare_output(options, session);
   on_first_rank(session, [&] {
     plan.identity = study::study_identity(
         plan, material.training, task,

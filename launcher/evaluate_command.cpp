@@ -63,8 +63,9 @@ std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
 }  // namespace
 
 void run_evaluate(const Options& options, const Session& session) {
-  if (!options.output.empty()) prepare_output(options, session);
+  if (!options.output.empty()) on_first_rank(session, [&] { check_output(options); });
   Scoring scoring = load(options, session, true);
+  if (!options.output.empty()) prepare_output(options, session);
   const auto metrics = train::evaluate(*scoring.trained.classifier, scoring.set.examples, session.context());
   session.log().line("\n" + train::metrics_table({{"test", metrics}}));
   if (options.output.empty()) return;
@@ -82,8 +83,9 @@ void run_evaluate(const Options& options, const Session& session) {
 void run_predict(const Options& options, const Session& session) {
   if (options.output.empty()) throw UsageError("--output: expected a directory for predictions.tsv");
   if (options.input.empty()) throw UsageError("--input: expected a file of inputs");
-  prepare_output(options, session);
+  on_first_rank(session, [&] { check_output(options); });
   Scoring scoring = load(options, session, false);
+  prepare_output(options, session);
   const auto logits = train::score(*scoring.trained.classifier, scoring.set.examples, session.context());
   const fs::path path = fs::path(options.output) / "predictions" / "predictions.tsv";
   on_first_rank(session, [&] {

@@ -13,6 +13,7 @@
 #include "data/labelled_text.h"
 #include "launcher/commands.h"
 #include "model/safetensors.h"
+#include "model/torch_file.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -20,16 +21,20 @@ namespace {
 namespace fs = std::filesystem;
 
 void inspect_tensors(const fs::path& path, const Log& log) {
-  const model::SafetensorsFile file(path);
   Table table{{"tensor", "type", "shape", "elements"}, {}};
   std::int64_t total = 0;
-  for (const auto& name : file.names()) {
-    const auto shape = file.shape(name);
+  const auto add = [&](const std::string& name, at::ScalarType type, const auto& shape) {
     std::int64_t elements = 1;
     for (const std::int64_t size : shape) elements *= size;
     total += elements;
     table.rows.push_back(
-        {name, c10::toString(file.type(name)), fmt::format("[{}]", fmt::join(shape, ", ")), count_text(elements)});
+        {name, c10::toString(type), fmt::format("[{}]", fmt::join(shape, ", ")), count_text(elements)});
+  };
+  if (path.extension() == ".bin") {
+    for (const auto& [name, tensor] : model::read_torch_file(path)) add(name, tensor.scalar_type(), tensor.sizes());
+  } else {
+    const model::SafetensorsFile file(path);
+    for (const auto& name : file.names()) add(name, file.type(name), file.shape(name));
   }
   log.line(fmt::format("{}: {} tensors, {} elements", path.string(), table.rows.size(), count_text(total)));
   log.line(terminal_table(table));
@@ -57,9 +62,13 @@ void inspect_directory(const fs::path& directory, const Log& log) {
     const bool inner =
         fs::is_directory(path) && (path.filename() == "model" || path.filename() == "adapter" ||
                                    path.filename().string().starts_with("step-") || path.filename() == "checkpoint");
-    if (path.extension() == ".safetensors") inspect_tensors(path, log);
+    // Of trainers there are other files with that ending.
+    const std::string name = path.filename().string();
+    const bool tensors = path.extension() == ".safetensors" || name == "adapter_model.bin" ||
+                         (name.starts_with("pytorch_") && name.ends_with(".bin"));
+    if (tensors) inspect_tensors(path, log);
     if (inner) inspect_directory(path, log);
-    known = known || inner || path.extension() == ".safetensors";
+    known = known || inner || tensors;
   }
   if (!known)
     throw InputError(fmt::format("{}: expected a model, an adapter, a run's output or a checkpoint, found none",
@@ -93,7 +102,7 @@ void run_inspect(const Options& options, const Session& session) {
     if (!fs::exists(target)) throw InputError(fmt::format("{}: there is no such file or directory", target.string()));
     if (fs::is_directory(target)) {
       inspect_directory(target, session.log());
-    } else if (target.extension() == ".safetensors") {
+    } else if (target.extension() == ".safetensors" || target.extension() == ".bin") {
       inspect_tensors(target, session.log());
     } else {
       inspect_data(target, options, session.log());

@@ -96,10 +96,10 @@ void add_training(Adder add, Options& o) {
   add("select-metric", bound(t.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
   add("virtual-ranks", bound(t.virtual_ranks),
       "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
-  add("log-steps", bound(t.log_steps), "a line in log.jsonl every so many steps");
 }
 
-void add_checkpoints(Adder add, Options& o) {
+void add_files(Adder add, Options& o) {
+  add("log-steps", bound(o.training.log_steps), "a line in log.jsonl every so many steps");
   add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal only");
 }
 
@@ -156,7 +156,7 @@ constexpr Group kGroups[] = {
     {"start", "Method", add_start},
     {"study", "Study", add_study},
     {"train", "Training", add_training},
-    {"checkpoints", "Training", add_checkpoints},
+    {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},
     {"output", "Output", add_output},

@@ -245,7 +245,7 @@ const std::vector<CommandInfo>& commands() {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
        "data,columns,tokens,model,study,train,machine,reduction,output,resume"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,columns,tokens,model,method,start,train,checkpoints,machine,reduction,output,resume"},
+       "data,columns,tokens,model,method,start,train,files,machine,reduction,output,resume"},
       {"evaluate", "metrics of a trained model or adapter on a file", "run,input,columns,tokens,model,machine,output"},
       {"predict", "labels and probabilities for a file of inputs", "run,input,columns,tokens,model,machine,output"},
       {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,output"},

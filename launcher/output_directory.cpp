@@ -57,8 +57,6 @@ void prepare(const Options& options, const Session& session) {
     for (const char* name : kContents) fs::remove_all(output / name, error);
   }
   ensure_directory(output);
-  if (access(output.c_str(), W_OK) != 0)
-    throw UsageError(fmt::format("--output {}: the directory is not writable", output.string()));
   for (const auto& directory : {output, output / "checkpoint", output / "predictions"}) remove_parts(directory);
   // A run that is resumed with other options must not lose its own: the checkpoint tells whether they fit.
   const bool has_checkpoint = fs::directory_iterator(output / "checkpoint", error) != fs::directory_iterator();
@@ -94,6 +92,10 @@ void check_output(const Options& options) {
                     "dtrain wrote there",
                     output.string()));
   }
+  fs::path existing = fs::absolute(output).lexically_normal();
+  while (!fs::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
+  if (access(existing.c_str(), W_OK) != 0)
+    throw UsageError(fmt::format("--output {}: {} is not writable", output.string(), existing.string()));
 }
 
 void on_first_rank(const Session& session, const std::function<void()>& action) {

@@ -14,7 +14,9 @@ namespace dtrain::launcher {
 /// next number, which is said.
 std::filesystem::path study_output(const Options& options, const Log& log);
 
-/// Throws UsageError where --output is a file, or holds something and neither --resume nor --overwrite is given.
+/// Throws UsageError where --output is a file, cannot be written, or holds something and neither --resume nor
+/// --overwrite is given. Changes nothing: for the time before data and model are known to be good, so that a command
+/// that failed on them can be given again.
 void check_output(const Options& options);
 
 /// Makes --output ready on rank 0 and writes config.ini into it. A non-empty directory is refused without --resume or

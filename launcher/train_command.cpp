@@ -124,8 +124,7 @@ void run_train(const Options& options, const Session& session) {
                          (output / "results.json").string()));
     return;
   }
-  // What --overwrite replaces stays until the new run is known to have its data and model.
-  if (!output.empty() && !options.overwrite) prepare_output(options, session);
+  if (!output.empty()) on_first_rank(session, [&] { check_output(options); });
   log.line(session.description());
   const train::RunContext context = session.context();
   train::TrainOptions training = options.training;
@@ -153,7 +152,7 @@ void run_train(const Options& options, const Session& session) {
     peft::make_method(training.method)->attach(*classifier, training.seed);
   }
   const fs::path& directory = start.model;
-  if (!output.empty() && options.overwrite) prepare_output(options, session);
+  if (!output.empty()) prepare_output(options, session);
   describe(*classifier, training, directory, task, sets, session);
 
   train::RunFiles files;
@@ -179,7 +178,17 @@ void run_train(const Options& options, const Session& session) {
 
   if (result.report.dev) result.metrics.emplace_back("dev", *result.report.dev);
   for (const auto& [name, set] : sets.tests) {
-    const auto logits = train::score(*classifier, set, context, &features);
+    at::Tensor logits;
+    try {
+      logits = train::score(*classifier, set, context, &features);
+    } catch (const Stopped&) {
+      throw Stopped(
+          output.empty()
+              ? fmt::format("stopped by a signal while scoring {}; without --output nothing is kept", name)
+              : fmt::format("stopped by a signal while scoring {}; what was trained is in {} (dtrain evaluate "
+                            "--run {})",
+                            name, saved.string(), output.string()));
+    }
     std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
     result.metrics.emplace_back(name, train::compute_metrics(logits, train::collate_labels(set, all, at::kCPU)));

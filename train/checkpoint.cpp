@@ -84,11 +84,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
     fs::remove_all(temporary, ignored);
     throw;
   }
-  fs::remove_all(final_name, ignored);
-  std::error_code error;
-  fs::rename(temporary, final_name, error);
-  if (error)
-    throw TrainingError(fmt::format("cannot write the checkpoint {}: {}", final_name.string(), error.message()));
+  replace_directory(temporary, final_name);
   const auto all = checkpoints(directory);
   for (std::size_t i = 2; i < all.size(); ++i) fs::remove_all(all[i].second, ignored);
 }

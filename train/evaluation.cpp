@@ -26,6 +26,7 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
   auto rows = at::empty({static_cast<std::int64_t>(mine.size()), classifier.classes()});
   std::int64_t next = 0;
   for (const auto& ids : my_batches) {
+    context.end_if_stopped();
     const auto batch = collate(examples, ids, context.device);
     model::ForwardContext forward;
     forward.product_type = context.product_type;

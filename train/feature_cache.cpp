@@ -35,6 +35,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data:
   rows_ = at::empty({rows, hidden}, options);
   std::int64_t next = 0;
   for (const auto* ids : kept) {
+    context.end_if_stopped();
     const auto computed = compute(classifier, collate(examples, *ids, context.device), context);
     rows_.slice(0, next, next + computed.size(0)).copy_(computed);
     for (const std::int64_t id : *ids) {

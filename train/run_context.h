@@ -5,6 +5,7 @@
 
 #include <functional>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "dist/communicator.h"
 
@@ -21,8 +22,13 @@ struct RunContext {
   at::ScalarType product_type = at::kFloat;
   /// Silent on every rank but the first.
   Log log;
-  /// Whether a signal asked to stop; asked once a step.
+  /// Whether a signal asked to stop; asked once a step, and between batches where nothing trains.
   std::function<bool()> stop_requested = [] { return false; };
+
+  /// Throws Stopped where a signal asked to: for work that has nothing to save.
+  void end_if_stopped() const {
+    if (stop_requested()) throw Stopped("stopped by a signal outside of a training step");
+  }
 };
 
 }  // namespace dtrain::train

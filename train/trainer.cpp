@@ -127,8 +127,9 @@ class Run {
       if (course_) course_->after_step(position);
       ++position;
       if (!std::isfinite(norm)) {
-        throw TrainingError(fmt::format("the gradient of step {} is not finite; a lower --lr than {} usually helps",
-                                        position, learning_rate_));
+        throw TrainingError(
+            fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps", position,
+                        phase_->step.batch_text(position - 1), learning_rate_));
       }
       const double elapsed = seconds_since(begin_) - evaluation_seconds_;
       if (position % options_.log_steps == 0 || position == steps_) {
@@ -144,6 +145,8 @@ class Run {
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0 && position < steps_;
       if (save || outcome.stop_requested) checkpoint(position);
       if (outcome.stop_requested && position < steps_) {
+        // The job ends with its first rank that ends: not before the checkpoint is there.
+        context_.control.barrier();
         context_.log.progress("");
         throw Stopped(
             files_.checkpoints.empty()
@@ -187,6 +190,7 @@ class Run {
 
   std::int64_t resume() {
     const auto checkpoint = read_checkpoint(files_.checkpoints, identity_, context_.log);
+    check_agreement(checkpoint ? checkpoint->step : 0);
     if (!checkpoint) {
       context_.log.line("no checkpoint yet: starting at step 0");
       return 0;
@@ -206,10 +210,26 @@ class Run {
     return checkpoint->step;
   }
 
+  // Where each node has a disk of its own, the ranks do not see the same checkpoints.
+  void check_agreement(std::int64_t step) const {
+    const auto steps = context_.control.all_gather(at::tensor({step}, at::kLong));
+    for (std::int64_t rank = 1; rank < steps.size(0); ++rank) {
+      if (steps[rank].item<std::int64_t>() == steps[0].item<std::int64_t>()) continue;
+      throw InputError(fmt::format(
+          "{}: rank 0 finds a checkpoint of step {} there, rank {} of step {} (0: none). --output must be on a disk "
+          "that "
+          "all nodes share",
+          files_.checkpoints.string(), steps[0].item<std::int64_t>(), rank, steps[rank].item<std::int64_t>()));
+    }
+  }
+
   void evaluate_dev(std::int64_t position) {
     if (dev_.size() == 0) return;
     const auto begin = Clock::now();
-    const Metrics metrics = evaluate(classifier_, dev_, context_, &features_);
+    // A signal waits for the end of the step, which has a checkpoint.
+    RunContext undisturbed = context_;
+    undisturbed.stop_requested = [] { return false; };
+    const Metrics metrics = evaluate(classifier_, dev_, undisturbed, &features_);
     evaluation_seconds_ += seconds_since(begin);
     const double value = metrics.value(options_.select_metric);
     const bool better = larger_is_better(options_.select_metric) ? value > best_metric_ : value < best_metric_;

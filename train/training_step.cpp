@@ -114,15 +114,19 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   if (!std::isfinite(outcome.loss)) {
-    throw TrainingError(fmt::format(
-        "the loss of step {} is {} (examples {} of the training set). Nothing after the last "
-        "checkpoint is kept; a lower --lr than {} usually helps",
-        step + 1, outcome.loss,
-        fmt::join(batch.begin(), batch.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8)),
-                  ", "),
-        learning_rate_of(options_)));
+    throw TrainingError(
+        fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
+                    "usually helps",
+                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_)));
   }
   return outcome;
+}
+
+std::string TrainingStep::batch_text(std::int64_t step) const {
+  const auto batch = plan_.batch(step);
+  const auto shown = static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8));
+  return fmt::format("examples {}{} of the training set", fmt::join(batch.begin(), batch.begin() + shown, ", "),
+                     batch.size() > 8 ? ", ..." : "");
 }
 
 double TrainingStep::run_loss_term() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "data/batch_plan.h"
@@ -45,8 +46,12 @@ class TrainingStep {
   /// Collective. Throws TrainingError on every rank where the loss is not finite.
   StepOutcome run(std::int64_t step);
 
+  /// Which examples a step trains on, for messages: the first of them.
+  std::string batch_text(std::int64_t step) const;
+
   std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
-  /// Payload of the gradient reduction handed to the back end by this rank in one step (0 at one rank).
+  /// Payload of the gradient reduction of this rank in one step (0 at one rank): what is handed to the back end, or
+  /// with virtual ranks the gradient that the tree over the shards passes on.
   std::int64_t allreduce_bytes() const;
   /// What the features of the frozen part cost an earlier run, which made them for this one, too; 0 where this one did.
   double spared_seconds() const { return spared_seconds_; }

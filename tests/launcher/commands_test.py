@@ -91,6 +91,26 @@ def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_mode
     assert all(len(line) <= 100 for line in ended.out.splitlines() if not line.startswith("On ")), ended
 
 
+def test_methods_says_what_merges_how_it_is_saved_and_whose_it_is(dtrain, tiny_model):
+    found = {}
+    for table in dtrain.succeeds("methods", "--model", tiny_model).out.split("\n\n"):
+        family = table.split("  ")[0].strip()
+        for name, *rest in re.findall(r"^([\w-]+) +[\d,]+ +[\d.]+ % +(yes|no) +(\S+) +(\S.*)$", table, re.M):
+            found[name] = (family, *rest)
+    expected = {
+        "full": ("freezing", "yes", "model", "Devlin et al., 2019, NAACL"),
+        "bitfit": ("freezing", "yes", "plain", "Ben Zaken et al., 2022, ACL"),
+        "norm": ("freezing", "yes", "PEFT", "Zhao et al., 2024, ICLR"),
+        "lora": ("reparametrization", "yes", "PEFT", "Hu et al., 2022, ICLR"),
+        "fourierft": ("reparametrization", "yes", "PEFT", "Gao et al., 2024, ICML"),
+        "houlsby": ("added modules", "no", "adapter-hub", "Houlsby et al., 2019, ICML"),
+        "ia3": ("added modules", "yes", "PEFT", "Liu et al., 2022, NeurIPS"),
+        "prefix": ("added modules", "no", "PEFT", "Li and Liang, 2021, ACL"),
+        "mam": ("composition", "no", "adapter-hub", "He et al., 2022, ICLR"),
+    }
+    assert {name: found.get(name) for name in expected} == expected
+
+
 def test_methods_says_what_a_method_can_be_set_to(dtrain):
     ended = dtrain.succeeds("methods", "lora", "prefix")
     assert re.search(r"^  r=8 +rank", ended.out, re.M) and "Hu et al., 2022" in ended.out, ended

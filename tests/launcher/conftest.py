@@ -1,5 +1,6 @@
 """The program under test, started as a user starts it, and the small model and data that make its runs short."""
 
+import csv
 import json
 import os
 import pathlib
@@ -156,6 +157,27 @@ def results(output):
 
 def log_lines(output):
     return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
+def predicted_by_dtrain(dtrain, run, data, length):
+    """The probabilities of the classes that predict writes for the test texts, one after the other."""
+    dtrain.succeeds("predict", "--run", run, "--input", data / "test.tsv", "--max-length", length, "--output",
+                    "predicted", "--overwrite")
+    with open(dtrain.folder / "predicted" / "predictions" / "predictions.tsv", encoding="utf-8") as file:
+        return [float(row[f"p({label})"]) for row in csv.DictReader(file, delimiter="\t") for label in CLASSES]
+
+
+def predicted_by_transformers(model, tokenizer_folder, data, length):
+    """The same by a model of transformers or peft, with the tokenizer that transformers finds in the folder."""
+    import torch
+    from transformers import AutoTokenizer
+
+    texts = [line.split("\t")[1] for line in (data / "test.tsv").read_text().splitlines()[1:]]
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=length, return_tensors="pt")
+    with torch.no_grad():
+        logits = model.eval()(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).logits
+    return torch.softmax(logits, 1).flatten().tolist()
 
 
 def leftovers(folder):

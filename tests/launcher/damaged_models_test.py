@@ -96,7 +96,7 @@ def test_damaged_weights_are_refused_with_the_tensor_and_what_was_found(dtrain, 
 
 
 @pytest.mark.parametrize("change, says", [
-    ({"model_type": "t5"}, ["model_type 't5' is not supported; supported are: bert"]),
+    ({"model_type": "t5"}, ["model_type 't5' is not supported; supported are: bert, distilbert, roberta\n"]),
     ({"model_type": None}, ["model_type", "not supported"]),
     ({"hidden_size": "wide"}, ["'hidden_size' must be a positive integer, found \"wide\""]),
     ({"hidden_size": 33}, ["hidden_size 33 is not a multiple of num_attention_heads 4"]),
@@ -123,6 +123,21 @@ def adapter(task, tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("adapter")
     Dtrain(folder, cache).succeeds("train", *task, *STEPS, "--method", "lora", "--output", "out")
     return folder / "out" / "adapter"
+
+
+@pytest.mark.parametrize("damage, says", [
+    (lambda path: path.unlink(), ""),
+    (lambda path: path.write_bytes(b""), "expected at least 8 bytes, found 0"),
+    (cut, "Is the file complete?"),
+    (absurd_length, "Is the file complete?"),
+    (not_json, "header is not a JSON object"),
+])
+def test_damaged_weights_of_an_adapter_are_refused_with_the_file(dtrain, task, data, adapter, tmp_path, damage, says):
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    damage(copy / "adapter_model.safetensors")
+    for command in (["evaluate", "--input", data / "test.tsv", "--max-length", "32"], ["merge", "--output", "merged"],
+                    ["train", *task[2:], *STEPS]):
+        dtrain.refuses(*command, "--run", copy, code=3, says=["copy/adapter_model.safetensors: ", says])
 
 
 def test_an_adapter_for_another_model_is_refused_with_the_shapes(dtrain, data, adapter, tmp_path):

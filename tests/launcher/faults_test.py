@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import log_lines, ranks_of, wait_for
+from conftest import log_lines, ranks_of, wait_for, write_tsv
 
 # Long enough to be stopped in the middle, short steps.
 LONG = ["--max-steps", "100000", "--log-steps", "1"]
@@ -62,6 +62,15 @@ def stop(how, process, ranks):
         os.kill(ranks[1], signal.SIGTERM)
 
 
+def test_the_other_ranks_wait_for_a_checkpoint_on_a_slow_disk(dtrain, task, tmp_path):
+    process, ranks = training(dtrain, task, tmp_path, env={"LD_PRELOAD": os.environ["DTRAIN_TEST_SLOW_SYNC"]})
+    stop("SIGTERM to all ranks", process, ranks)
+    ended = dtrain.end(process, timeout=30)
+    assert ended.code == 75 and ended.seconds > 5, ended
+    [checkpoint] = (tmp_path / "out" / "checkpoint").iterdir()
+    assert checkpoint.suffix != ".part", ended
+
+
 @pytest.mark.parametrize("how", ["SIGUSR1 to mpirun", "SIGTERM to all ranks", "SIGTERM to one rank"])
 def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, tmp_path, how):
     process, ranks = training(dtrain, task, tmp_path)
@@ -82,6 +91,16 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
     assert ended.code == 75 and f"resumed at step {step} of 100000" in ended.out, ended
     steps = [line["step"] for line in log_lines(tmp_path / "out")]
     assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
+
+
+def test_a_signal_after_training_leaves_what_was_trained(dtrain, task, data, tmp_path):
+    many = write_tsv(tmp_path / "many.tsv", [("animal", "the old cat in a pine with a small saw and the rose")] * 60000)
+    process = dtrain.start("train", *task, "--method", "lora", "--max-steps", "2", "--ood", f"many={many}", "--output", "out")
+    wait_for(lambda: process.poll() is not None or (tmp_path / "out" / "adapter").exists(), what="the adapter")
+    process.send_signal(signal.SIGTERM)
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code == 75 and "what was trained is in out/adapter" in ended.err, ended
+    dtrain.succeeds("evaluate", "--run", "out", "--input", data / "test.tsv", "--max-length", "32")
 
 
 def test_a_signal_while_nothing_can_be_saved_ends_at_once(dtrain):

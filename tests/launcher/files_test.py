@@ -84,3 +84,11 @@ def test_a_damaged_token_cache_is_made_anew(dtrain, tiny_model, tmp_path):
         assert cached.read_bytes() == whole
         model = "model/model.safetensors"
         assert (tmp_path / "first" / model).read_bytes() == (tmp_path / "again" / model).read_bytes()
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_command_that_failed_on_its_data_can_be_given_again(dtrain, task, tmp_path, command):
+    options = [command, *task, "--max-steps", "2", "--output", "out"]
+    options += ["--method", "head"] if command == "train" else ["--methods", "head", "--seeds", "1", "--lrs", "0.01"]
+    dtrain.refuses(*options, "--ood", "web=typo.tsv", code=3, says="typo.tsv")
+    dtrain.succeeds(*options)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from conftest import Dtrain, results
+from conftest import Dtrain, predicted_by_dtrain, predicted_by_transformers, results
 
 LENGTH = ["--max-length", "32"]
 
@@ -17,7 +17,8 @@ def trained(task, tmp_path_factory, cache):
     runs = {"lora": ["lora"], "other": ["lora", "--seed", "7"], "full": ["full"], "prefix": ["prefix:num_virtual_tokens=4"],
             "wide": ["lora:r=16"], "head": ["head"]}
     for name, (method, *more) in runs.items():
-        dtrain.succeeds("train", *task, "--method", method, *more, "--lr", "5e-3", "--max-steps", "40", "--output", name)
+        dtrain.succeeds("train", *task, "--method", method, *more, "--lr", "5e-2", "--max-steps", "100", "--output",
+                        name)
     return folder
 
 
@@ -45,15 +46,22 @@ def test_what_cannot_be_merged_is_refused_with_the_reason(dtrain, trained):
 
 
 @pytest.mark.parametrize("how", ["linear", "ties", "dare", "svd"])
-def test_two_adapters_become_one(dtrain, trained, data, tmp_path, how):
+def test_two_adapters_become_one_that_peft_loads(dtrain, trained, tiny_model, data, tmp_path, how):
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification
+
     both = f"{trained / 'lora'},{trained / 'other'}"
     ended = dtrain.succeeds("merge", "--adapters", both, "--weights", "1,0", "--how", how, "--density", "1", "--output", "one")
     assert "combined by " + how in ended.out, ended
     assert json.loads((tmp_path / "one" / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
     before, after = accuracy(dtrain, trained / "lora", data, "a"), accuracy(dtrain, tmp_path / "one", data, "b")
-    if how != "ties":  # where the signs of the two disagree, ties drops the first's elements
-        assert after["log_loss"] == pytest.approx(before["log_loss"], abs=2e-3)
+    # Where the signs of the two disagree, ties drops the first's elements.
+    assert (after["log_loss"] == pytest.approx(before["log_loss"], abs=2e-3)) == (how != "ties")
     assert after["examples"] == before["examples"]
+    base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3)
+    model = PeftModel.from_pretrained(base, tmp_path / "one" / "adapter")
+    expected = predicted_by_transformers(model, tiny_model, data, 32)
+    assert predicted_by_dtrain(dtrain, "one", data, 32) == pytest.approx(expected, abs=2e-5)
 
 
 def test_adapters_that_do_not_fit_each_other_are_refused(dtrain, trained):
@@ -83,6 +91,21 @@ def test_extract_keeps_more_of_a_fine_tuned_model_at_a_higher_rank(dtrain, train
         assert (tmp_path / output / "adapter" / "adapter_config.json").exists()
     assert errors[0] > errors[1] > errors[2] and errors[2] < 1e-6 * errors[0]
     assert set(found["metrics"]) == {"fine-tuned", "extracted"}
+
+
+def test_extract_gives_back_a_merged_adapter_and_less_at_a_lower_rank(dtrain, trained, data, tiny_model, tmp_path):
+    dtrain.succeeds("merge", "--run", trained / "lora", "--output", "merged")
+    differences = []
+    for rank in (1, 8):
+        output = f"extracted{rank}"
+        ended = dtrain.succeeds("extract", "--run", "merged", "--model", tiny_model, "--input", data / "test.tsv",
+                                *LENGTH, "--method", f"lora:r={rank}", "--output", output)
+        assert "left out" not in ended.out, ended
+        metrics = results(tmp_path / output)["metrics"]
+        differences.append(abs(metrics["extracted"]["log_loss"] - metrics["fine-tuned"]["log_loss"]))
+        assert accuracy(dtrain, tmp_path / output, data, f"scored{rank}")["log_loss"] == pytest.approx(
+            metrics["extracted"]["log_loss"], abs=1e-5)
+    assert differences[1] < 1e-5 and differences[0] > 1e-3, differences
 
 
 def test_extract_refuses_what_is_no_fine_tuned_model(dtrain, trained, tiny_model):

@@ -117,3 +117,17 @@ def test_resume_of_nothing_starts_at_the_first_step(dtrain, task, tmp_path):
     ended = dtrain.succeeds(*run_of(task, "head"), "--output", "out", "--resume")
     assert "no checkpoint yet: starting at step 0" in ended.out, ended
     assert results(tmp_path / "out")["steps"] == 60
+
+
+def test_ranks_that_do_not_see_the_same_checkpoints_are_refused(dtrain, task, tmp_path):
+    # Each node has a disk of its own: what the first rank writes, the others do not find.
+    for rank in (0, 1):
+        (tmp_path / f"disk{rank}").mkdir()
+    apart = ["bash", "-c", 'cd disk$OMPI_COMM_WORLD_RANK && exec "$@"', "_"]
+    options = [*task, "--method", "lora", "--batch-size", "8", "--max-steps", "100000", "--save-steps", "5", "--output", "out"]
+    process = dtrain.start("train", *options, ranks=2, before=apart)
+    wait_for(lambda: process.poll() is not None or (tmp_path / "disk0/out/checkpoint/step-5").exists(), what="a checkpoint")
+    process.send_signal(signal.SIGUSR1)
+    assert dtrain.end(process).code == 75
+    dtrain.refuses("train", *options, "--resume", ranks=2, before=apart, code=3,
+                   says=["rank 1 of step 0", "a disk that all nodes share"])

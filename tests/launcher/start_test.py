@@ -1,6 +1,7 @@
 """Training that starts from what an earlier run, or somebody else's, has trained."""
 
 import json
+import shutil
 import signal
 
 import pytest
@@ -63,6 +64,57 @@ def test_it_is_resumed_like_any_other_run(dtrain, task, tmp_path):
     assert "resumed at step" in ended.out, ended
     weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("alone", "stopped")]
     assert weights[0] == weights[1]
+
+
+def test_an_adapter_keeps_its_own_tokenizer(dtrain, task, data, tiny_model, tmp_path):
+    train(dtrain, task, "lora", "first")
+    # The same tokens under other numbers, from the first whole word on.
+    tokens = (tiny_model / "vocab.txt").read_text().splitlines()
+    own = "\n".join(tokens[:2000] + tokens[:1999:-1]) + "\n"
+    (tmp_path / "first" / "adapter" / "vocab.txt").write_text(own)
+
+    def log_loss(run):
+        dtrain.succeeds("evaluate", "--run", run, "--input", data / "test.tsv", "--max-length", "32", "--output", "scored",
+                        "--overwrite")
+        return results(tmp_path / "scored")["metrics"]["test"]["log_loss"]
+
+    dtrain.succeeds("train", *task, "--run", "first/adapter", "--lr", "1e-12", "--max-steps", "1", "--output", "second")
+    assert (tmp_path / "second" / "adapter" / "vocab.txt").read_text() == own
+    started = results(tmp_path / "second")["metrics"]["test"]["log_loss"]
+    for run in ("first/adapter", "second"):
+        assert log_loss(run) == pytest.approx(started, abs=1e-6), run
+    dtrain.succeeds("merge", "--run", "first", "--output", "merged")
+    assert (tmp_path / "merged" / "model" / "vocab.txt").read_text() == own
+    dtrain.succeeds("merge", "--adapters", "first,second", "--output", "both")
+    assert (tmp_path / "both" / "adapter" / "vocab.txt").read_text() == own
+    (tmp_path / "second" / "adapter" / "vocab.txt").unlink()
+    dtrain.refuses("merge", "--adapters", "first,second", "--output", "neither", code=2, says="their tokenizers differ")
+    assert started != pytest.approx(results(tmp_path / "first")["metrics"]["test"]["log_loss"], abs=1e-5)
+
+
+def test_an_adapter_of_torch_save_is_as_good(dtrain, task, data, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    train(dtrain, task, "lora", "first")
+    adapter = tmp_path / "first" / "adapter"
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    torch.save(tensors, adapter / "adapter_model.bin")
+    (adapter / "adapter_model.safetensors").unlink()
+    dtrain.succeeds("evaluate", "--run", "first", "--input", data / "test.tsv", "--max-length", "32", "--output", "scored")
+    losses = [results(tmp_path / name)["metrics"]["test"]["log_loss"] for name in ("first", "scored")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert f"adapter_model.bin: {len(tensors)} tensors" in dtrain.succeeds("inspect", "first").out
+
+
+def test_another_base_model_than_the_adapter_names_is_said(dtrain, task, data, tiny_model, tmp_path):
+    train(dtrain, task, "lora", "first")
+    scoring = ["evaluate", "--run", "first", "--input", data / "test.tsv", "--max-length", "32", "--model"]
+    (tmp_path / "elsewhere").mkdir()
+    for name, warned in ((f"elsewhere/{tiny_model.name}", False), ("another", True)):
+        shutil.copytree(tiny_model, tmp_path / name)
+        ended = dtrain.succeeds(*scoring, name)
+        assert (f"the adapter names {tiny_model} as its base model, and is used with {name}" in ended.err) == warned, ended
 
 
 def test_what_does_not_fit_is_refused(dtrain, task, data, tiny_model, tmp_path):

@@ -60,7 +60,9 @@ def command(material, *arguments, ranks=2):
             "--threads", "1", *arguments]
 
 
-STUDY = ["--samples", "40,80", "--max-steps", "40", "--seeds", "2", "--lrs", "0.001,0.01"]
+METHODS = ["full", "head", "lora", "lora:use_dora=true"]
+STUDY = ["--methods", ",".join(METHODS), "--samples", "40,80", "--max-steps", "40", "--seeds", "2", "--lrs",
+         "0.001,0.01"]
 
 
 def run(*arguments, **more):
@@ -95,7 +97,7 @@ def test_prints_its_plan_with_a_forecast_then_tables_and_a_verdict(study):
     plan = text.index("learning rates  trials")
     table = text.index("test accuracy %")
     verdict = text.index("On test (120 examples, 2 seeds)")
-    assert plan < text.index("trial 1/24") < text.index("trial 24/24") < table < verdict
+    assert plan < text.index("trial 1/32") < text.index("trial 32/32") < table < verdict
     assert "2 + 2" in text[plan:table] and "in all" in text[plan:table]
     assert "all-reduced a step" in text
     assert "Out of domain (web) (60 examples, 2 seeds)" in text
@@ -106,10 +108,10 @@ def test_results_hold_plan_trials_cells_comparisons_and_verdict(study):
     assert document["schema"] == 1
     assert document["plan"]["samples"] == [40, 80]
     assert set(document["plan"]["result_seeds"]) & {document["plan"]["search_seed"]} == set()
-    assert len(document["trials"]) == 24
+    assert len(document["trials"]) == 32
     assert [(cell["method"], cell["samples"]) for cell in document["cells"]] == [
-        (method, samples) for samples in (40, 80) for method in ("full", "head", "lora")]
-    assert len(document["comparisons"]) == 2 * 2 * 3
+        (method, samples) for samples in (40, 80) for method in METHODS]
+    assert len(document["comparisons"]) == 2 * 2 * 6
     assert [count["samples"] for count in document["verdict"]["counts"]] == [40, 80]
     for cell in document["cells"]:
         seeds = [trial for trial in document["trials"] if trial["phase"] == "result"
@@ -153,7 +155,16 @@ def test_all_reduces_only_what_trains(study):
     for cell in results(study[0])["cells"]:
         assert cell["cost"]["allreduce_bytes_per_step"] == 4 * cell["cost"]["trainable_parameters"]
     trainable = {cell["method"]: cell["cost"]["trainable_parameters"] for cell in results(study[0])["cells"]}
-    assert trainable["head"] < trainable["lora"] < trainable["full"]
+    assert trainable["head"] < trainable["lora"] < trainable["lora:use_dora=true"] < trainable["full"]
+
+
+def test_two_settings_of_a_method_are_two_methods(study):
+    document = results(study[0])
+    for samples in (40, 80):
+        lora, dora = ([(trial["learning_rate"], trial["seed"], trial["metrics"]["dev"]["log_loss"])
+                       for trial in document["trials"] if trial["method"] == method and trial["samples"] == samples]
+                      for method in ("lora", "lora:use_dora=true"))
+        assert len(lora) == len(dora) == 4 and not set(lora) & set(dora)
 
 
 @pytest.mark.parametrize("method, folder", [("full", "model"), ("head", "adapter"), ("lora", "adapter")])
@@ -204,7 +215,7 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     assert process.returncode == 75, text
     assert "go on with --resume" in text
     after_signal = finished(output)
-    assert 3 <= after_signal < 24
+    assert 3 <= after_signal < 32
 
     process = start_until([*arguments, "--resume"], output, after_signal + 3)
     ranks = ranks_of(process)
@@ -214,7 +225,7 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     assert process.returncode == 137, text
     assert f"{after_signal} trials are finished already" in text
     after_kill = finished(output)
-    assert after_signal + 3 <= after_kill < 24
+    assert after_signal + 3 <= after_kill < 32
     assert not (output / "results.json").exists()
 
     journal = output / "journal.jsonl"
@@ -225,7 +236,7 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     assert done.returncode == 0, done.all
     assert "the last line was cut short and is dropped" in done.all
     assert f"{after_kill} trials are finished already" in done.all
-    assert f"trial {after_kill}/24" not in done.all and f"trial {after_kill + 1}/24" in done.all
+    assert f"trial {after_kill}/32" not in done.all and f"trial {after_kill + 1}/32" in done.all
     assert without_times(results(output)["cells"]) == without_times(results(study[0])["cells"])
     assert results(output)["comparisons"] == results(study[0])["comparisons"]
 
@@ -234,7 +245,7 @@ def test_resume_of_a_finished_study_runs_nothing(material, study):
     before = (study[0] / "journal.jsonl").read_text()
     done = run(*command(material, *STUDY, "--output", study[0], "--resume"))
     assert done.returncode == 0, done.all
-    assert "24 trials are finished already" in done.all and "trial " not in done.stdout.split("in all")[-1]
+    assert "32 trials are finished already" in done.all and "trial " not in done.stdout.split("in all")[-1]
     assert (study[0] / "journal.jsonl").read_text() == before
 
 
@@ -254,7 +265,7 @@ def test_a_lock_keeps_a_second_study_out(material, study):
             done = run(*command(material, *STUDY, "--output", study[0], flag))
             assert done.returncode == 2
             assert "another study is running in" in done.all
-    assert finished(study[0]) == 24
+    assert finished(study[0]) == 32
 
 
 SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]
@@ -275,11 +286,12 @@ def test_without_output_earlier_results_are_kept(material, tmp_path):
 
 
 def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material, tmp_path):
-    done = run(*command(material, "--methods", "full,head", "--samples", "40", "--max-steps", "5", "--seeds", "2", "--lrs",
-                        "0.001,1e38", "--output", tmp_path / "out"))
+    done = run(*command(material, "--samples", "40", "--max-steps", "5", "--seeds", "2", "--lrs", "0.001,1e38",
+                        "--output", tmp_path / "out"))
     assert done.returncode == 0, done.all
     assert "failed, the " in done.all
-    full = results(tmp_path / "out")["cells"][0]
+    full, *others = results(tmp_path / "out")["cells"]
+    assert [cell["method"] for cell in others] == ["head", "lora"]  # as no methods are named
     assert full["learning_rate"] == 0.001
     assert [step["dev"] is None for step in full["search"]] == [False, True]
 

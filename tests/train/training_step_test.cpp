@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -78,6 +79,26 @@ TEST_F(Step, RunsWhatIsFrozenWithoutDropoutWhetherItIsKeptOrNot) {
     for (const std::int64_t memory : {0, 20 * 64 * 8}) {
       options.cache_memory = memory;
       EXPECT_LT((gradients(options, "new_gelu") - cached).abs().max().item<double>(), 1e-12) << method << " " << memory;
+    }
+  }
+}
+
+TEST_F(Step, RunsWhatIsFrozenOnceWhereItIsKept) {
+  for (const std::int64_t memory : {std::int64_t{0}, std::int64_t{1} << 30}) {
+    const auto classifier = classifier_with("new_gelu", "head");
+    const TrainOptions options = short_run("head", 1);
+    FeatureStore features(memory);
+    FlatParameters parameters = flatten(*classifier);
+    TrainingStep step(*classifier, parameters, options, examples, context, features);
+    step.run(0);
+    // Whoever runs the encoder from now on gets nothing finite.
+    for (model::Parameter* parameter : classifier->parameters()) {
+      if (!parameter->trainable()) parameter->value().fill_(std::numeric_limits<float>::quiet_NaN());
+    }
+    if (memory == 0) {
+      EXPECT_THROW(step.run(1), TrainingError);
+    } else {
+      EXPECT_TRUE(std::isfinite(step.run(1).loss));
     }
   }
 }
