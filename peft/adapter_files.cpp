@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "model/safetensors.h"
+#include "model/torch_file.h"
 #include "peft/adapter_config.h"
 #include "peft/adapter_hub.h"
 #include "peft/peft_files.h"
@@ -71,7 +72,17 @@ void write_adapter(const TrainedAdapter& adapter, const fs::path& directory) {
   layout->write(adapter, directory);
 }
 
+fs::path TensorFile::in(const fs::path& directory) const {
+  const bool old = !fs::exists(directory / safetensors) && fs::exists(directory / torch);
+  return directory / (old ? torch : safetensors);
+}
+
 std::map<std::string, at::Tensor> float_tensors(const fs::path& path) {
+  if (path.extension() == ".bin") {
+    auto tensors = model::read_torch_file(path);
+    for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kFloat);
+    return tensors;
+  }
   const model::SafetensorsFile file(path);
   std::map<std::string, at::Tensor> tensors;
   for (const auto& name : file.names()) tensors[name] = file.float_tensor(name, file.shape(name));

@@ -59,7 +59,16 @@ void write_adapter(const TrainedAdapter& adapter, const std::filesystem::path& d
 /// What dtrain writes beside an adapter of any layout: method, base model, pooling, labels.
 inline constexpr const char* kDescriptionFile = "dtrain.json";
 
-/// All tensors of a safetensors file as float.
+/// A file of tensors by the names that a package writes it under: with safetensors, and with torch.save before that.
+struct TensorFile {
+  const char* safetensors;
+  const char* torch;
+
+  /// The one that is there; the first where both or none are.
+  std::filesystem::path in(const std::filesystem::path& directory) const;
+};
+
+/// All tensors of a file as float: of torch.save where its name ends in .bin, else safetensors.
 std::map<std::string, at::Tensor> float_tensors(const std::filesystem::path& path);
 
 }  // namespace dtrain::peft

@@ -9,7 +9,6 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "model/safetensors.h"
-#include "model/torch_file.h"
 #include "peft/adapter_config.h"
 #include "peft/registry.h"
 
@@ -22,16 +21,6 @@ using nlohmann::json;
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kHeadConfig = "head_config.json";
 
-// Files that hold tensors, as the package names them with and without safetensors.
-struct TensorFile {
-  const char* safetensors;
-  const char* torch;
-
-  fs::path in(const fs::path& directory) const {
-    return fs::exists(directory / safetensors) || !fs::exists(directory / torch) ? directory / safetensors
-                                                                                 : directory / torch;
-  }
-};
 constexpr TensorFile kAdapterTensors = {"adapter.safetensors", "pytorch_adapter.bin"};
 constexpr TensorFile kHeadTensors = {"model_head.safetensors", "pytorch_model_head.bin"};
 
@@ -47,13 +36,6 @@ void update_activation(json& config) {
   } else if (*found == "gelu_orig") {
     *found = "gelu";
   }
-}
-
-std::map<std::string, at::Tensor> read_tensors(const fs::path& path) {
-  if (path.extension() == ".safetensors") return float_tensors(path);
-  auto tensors = model::read_torch_file(path);
-  for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kFloat);
-  return tensors;
 }
 
 // The name with ours in the place of `adapter`, the adapter's own.
@@ -100,12 +82,12 @@ class AdapterHubFiles final : public AdapterFiles {
                       directory_.string(), kHeadTensors.safetensors));
     }
     std::map<std::string, at::Tensor> tensors;
-    for (auto& [name, tensor] : read_tensors(tensor_file())) {
+    for (auto& [name, tensor] : float_tensors(tensor_file())) {
       if (is_alias(name)) continue;
       const auto full = renamed(name, adapter);
       tensors[full.starts_with(family.prefix) ? full : family.prefix + full] = tensor;
     }
-    for (auto& [name, tensor] : read_tensors(head)) tensors[name] = tensor;
+    for (auto& [name, tensor] : float_tensors(head)) tensors[name] = tensor;
     return tensors;
   }
 

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -69,6 +70,17 @@ at::Tensor combined(Tensors tensors, const std::vector<double>& weights, const C
 
 LoraSlot* slot_of(model::Linear& linear) { return dynamic_cast<LoraSlot*>(linear.slot.get()); }
 
+// Which maps a LoRA is on, by its settings.
+constexpr std::array kTargets = {"target_modules", "exclude_modules", "layers_to_transform"};
+
+// What else of a model a LoRA may train, by its settings.
+constexpr std::array kTrainedBeside = {"bias", "modules_to_save"};
+
+std::string setting(const TrainedModel& adapter, const std::string& key) {
+  const MethodKind& kind = method_kind(adapter.method.name);
+  return Settings(kind.name, kind.settings, adapter.method.settings).text(key);
+}
+
 void check(const std::vector<TrainedModel>& adapters, const Combination& combination) {
   const auto& names = combination_names();
   if (std::find(names.begin(), names.end(), combination.how) == names.end()) {
@@ -89,9 +101,18 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
       throw UsageError(fmt::format("--adapters: their classes differ: {} and {}", fmt::join(first.labels, ", "),
                                    fmt::join(adapter.labels, ", ")));
     }
-    if (adapter.tokenizer != first.tokenizer) {
-      throw UsageError(fmt::format("--adapters: their base models differ: {} and {}", first.tokenizer.string(),
+    if (adapter.base_model != first.base_model) {
+      throw UsageError(fmt::format("--adapters: their base models differ: {} and {}", first.base_model.string(),
+                                   adapter.base_model.string()));
+    }
+    if (!same_tokenizer(adapter.tokenizer, first.tokenizer)) {
+      throw UsageError(fmt::format("--adapters: their tokenizers differ: {} and {}", first.tokenizer.string(),
                                    adapter.tokenizer.string()));
+    }
+    for (const char* key : kTrainedBeside) {
+      if (setting(adapter, key) == setting(first, key)) continue;
+      throw UsageError(fmt::format("--adapters: {} differs: '{}' and '{}'; what one has not trained has no mean", key,
+                                   setting(first, key), setting(adapter, key)));
     }
     for (model::Linear* linear : adapter.classifier->linears()) {
       const LoraSlot* slot = slot_of(*linear);
@@ -191,18 +212,16 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
   for (const auto& [name, parameter] : trained_parameters(*first.classifier)) parameter->set_value(means.at(name));
 
   MethodSpec spec{"lora", {{"r", std::to_string(r)}, {"lora_alpha", std::to_string(r)}}};
-  const auto& settings = first.method.settings;
-  const bool alike = std::all_of(adapters.begin(), adapters.end(), [&](const TrainedModel& adapter) {
-    return adapter.method.settings.count("target_modules") == settings.count("target_modules") &&
-           (settings.count("target_modules") == 0 ||
-            adapter.method.settings.at("target_modules") == settings.at("target_modules"));
+  const bool alike = std::all_of(kTargets.begin(), kTargets.end(), [&](const char* key) {
+    return std::all_of(adapters.begin(), adapters.end(),
+                       [&](const TrainedModel& adapter) { return setting(adapter, key) == setting(first, key); });
   });
-  if (!alike) {
+  if (alike) {
+    for (const char* key : kTargets) spec.settings[key] = setting(first, key);
+  } else {
     spec.settings["target_modules"] = fmt::format("{}", fmt::join(paths, "+"));
-  } else if (settings.count("target_modules") > 0) {
-    spec.settings["target_modules"] = settings.at("target_modules");
   }
-  if (settings.count("bias") > 0) spec.settings["bias"] = settings.at("bias");
+  for (const char* key : kTrainedBeside) spec.settings[key] = setting(first, key);
   make_method(spec)->attach(*first.classifier, 0);
   auto generator = at::detail::createCPUGenerator(combination.seed);
   for (model::Linear* linear : first.classifier->linears()) {

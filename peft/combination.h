@@ -27,7 +27,8 @@ const std::vector<std::string>& combination_names();
 
 /// The first adapter's model with the adapters' weighted combination in place of its own, as an adapter of scale 1. Its
 /// head is the mean of the heads by the weights, which PEFT leaves to the user. Throws UsageError where the adapters do
-/// not fit each other: methods other than plain LoRA, other ranks, other classes, another base model.
+/// not fit each other: methods other than plain LoRA, other ranks, other classes, another base model or tokenizer,
+/// other parts that train beside the updates (bias, modules_to_save).
 TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combination& combination);
 
 }  // namespace dtrain::peft

@@ -14,14 +14,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kConfig = "adapter_config.json";
-constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr TensorFile kTensors = {"adapter_model.safetensors", "adapter_model.bin"};
 
 class PeftFiles final : public AdapterFiles {
  public:
   explicit PeftFiles(const fs::path& directory) : directory_(directory), config_(directory / kConfig) {}
 
   fs::path base_model() const override { return config_.value<std::string>("base_model_name_or_path", ""); }
-  fs::path tensor_file() const override { return directory_ / kTensors; }
+  fs::path tensor_file() const override { return kTensors.in(directory_); }
 
   std::map<std::string, at::Tensor> tensors(const model::Family&) const override {
     auto tensors = float_tensors(tensor_file());
@@ -48,7 +48,8 @@ class PeftFiles final : public AdapterFiles {
 };
 
 void write(const TrainedAdapter& adapter, const fs::path& directory) {
-  model::write_safetensors(directory / kTensors, adapter.method.saved_tensors(adapter.classifier), {{"format", "pt"}});
+  model::write_safetensors(directory / kTensors.safetensors, adapter.method.saved_tensors(adapter.classifier),
+                           {{"format", "pt"}});
   const nlohmann::json config = adapter.method.adapter_config(adapter.classifier, adapter.base_model);
   write_file_atomically(directory / kConfig, config.dump(2) + "\n");
 }

@@ -34,6 +34,9 @@ constexpr std::array kTokenizerFiles = {"vocab.txt",
                                         "special_tokens_map.json",
                                         "added_tokens.json"};
 
+// Of these, the ones without which there is no tokenizer.
+constexpr std::array kVocabularyFiles = {"vocab.txt", "vocab.json", "tokenizer.json"};
+
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
     if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name));
@@ -96,6 +99,18 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
   write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
 }
 
+// A base model of the same shapes takes an adapter that was trained for another, and what they score means nothing. The
+// same model has another path on another machine, but hardly another name.
+void warn_of_other_base(const AdapterFiles& files, const fs::path& base, const fs::path& directory, const Log& log) {
+  const auto name = [](const fs::path& path) { return (path / "").parent_path().filename(); };
+  const fs::path trained_for = files.base_model();
+  if (trained_for.empty() || name(trained_for) == name(fs::absolute(base).lexically_normal())) return;
+  log.warning(
+      fmt::format("{}: the adapter names {} as its base model, and is used with {}; where that is another model, "
+                  "its scores mean nothing",
+                  directory.string(), trained_for.string(), base.string()));
+}
+
 // The classes that the head in an adapter's file has. A method that wraps modules and one that does not write it under
 // different prefixes.
 std::int64_t count_classes(const Tensors& tensors, const model::Family& family, const fs::path& file) {
@@ -131,9 +146,7 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
     fs::remove_all(temporary, error);
     throw;
   }
-  fs::remove_all(directory, error);
-  fs::rename(temporary, directory, error);
-  if (error) throw TrainingError(fmt::format("cannot write {}: {}", directory.string(), error.message()));
+  replace_directory(temporary, directory);
   return directory;
 }
 
@@ -171,6 +184,7 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
     throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
                                  directory.string(), base.string()));
   }
+  if (base_model) warn_of_other_base(*files, base, directory, log);
   const model::Family& family = model::family(model::read_encoder_config(base).model_type);
   const Tensors tensors = files->tensors(family);
   model::LoadOptions load{.directory = base,
@@ -208,11 +222,18 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
     throw InputError(fmt::format("{}: {} labels, but the classifier has {} classes",
                                  (directory / kDescriptionFile).string(), trained.labels.size(), load.classes));
   }
-  const bool own_tokenizer = fs::exists(directory / "vocab.txt") || fs::exists(directory / "vocab.json") ||
-                             fs::exists(directory / "tokenizer.json");
+  const bool own_tokenizer = std::any_of(kVocabularyFiles.begin(), kVocabularyFiles.end(),
+                                         [&](const char* name) { return fs::exists(directory / name); });
   trained.tokenizer = own_tokenizer ? directory : base;
   trained.base_model = base;
   return trained;
+}
+
+bool same_tokenizer(const fs::path& left, const fs::path& right) {
+  return std::all_of(kVocabularyFiles.begin(), kVocabularyFiles.end(), [&](const char* name) {
+    if (left == right || !fs::exists(left / name) || !fs::exists(right / name)) return true;
+    return read_file(left / name) == read_file(right / name);
+  });
 }
 
 std::int64_t stored_bytes(const fs::path& directory) {

@@ -46,6 +46,9 @@ TrainedModel load_trained(const std::filesystem::path& directory,
                           const std::optional<std::filesystem::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log);
 
+/// Whether two directories hold the same tokenizer's vocabulary, by content.
+bool same_tokenizer(const std::filesystem::path& left, const std::filesystem::path& right);
+
 /// The size of all files below a directory.
 std::int64_t stored_bytes(const std::filesystem::path& directory);
 
