@@ -31,6 +31,9 @@ class Case:
     # Whether fifty steps of training are compared, on a model without dropout in the place of `base`.
     trajectory: bool = False
 
+    def may_be_padded(self):
+        return len(set(self.lengths)) > 1
+
     def poolings(self, config):
         return reference.poolings_of(config)
 
@@ -71,7 +74,8 @@ CASES = [
     Case("unipelt", UniPELTConfig(), safetensors=False, lengths=(20, 20, 20, 20)),
     Case("unipelt_roberta", UniPELTConfig(
         prefix_tuning=PrefixTuningConfig(prefix_length=4, bottleneck_size=11, use_gating=True),
-        lora=LoRAConfig(r=3, use_gating=True)), base="roberta", safetensors=False, lengths=(9, 9, 9)),
+        lora=LoRAConfig(r=3, use_gating=True)), base="roberta", safetensors=False, lengths=(9, 9, 9),
+         trajectory=True),
     Case("unipelt_distilbert", UniPELTConfig(), base="distilbert", safetensors=False, lengths=(30, 30)),
     Case("compacter_distilbert", CompacterConfig(reduction_factor=4), base="distilbert"),
 ]

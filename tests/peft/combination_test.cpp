@@ -7,6 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -92,6 +94,23 @@ TEST(Combine, ByDareKeepsAboutTheDensityAndScalesItUp) {
   EXPECT_LT(model::largest_difference(half.masked_select(kept), 2 * whole.masked_select(kept)), 1e-6);
 }
 
+// With both weights 1 and the masks that dare draws: of the elements that have the sign of the sum, the mean.
+TEST(Combine, ByDareTiesElectsTheSignsOfWhatDareLeaves) {
+  const auto of = [](const char* how, const std::vector<double>& weights) {
+    auto combined = combine_adapters(both(), {.how = how, .weights = weights, .density = 0.6, .seed = 2});
+    return value_of(combined, std::string(kMap) + ".lora_A.weight");
+  };
+  const auto first = of("dare", {1, 0});
+  const auto second = of("dare", {0, 1});  // by the root of the second's scale, 10 / 4
+  const auto positive = first + second / std::sqrt(2.5) >= 0;
+  const auto agrees = [&](const at::Tensor& part) { return at::where(positive, part > 0, part < 0); };
+  const auto sum = first * agrees(first) + second * agrees(second);
+  const auto count = agrees(first).to(at::kInt) + agrees(second).to(at::kInt);
+  EXPECT_LT(model::largest_difference(of("dare_ties", {1, 1}), sum / count.clamp_min(1)), 1e-6);
+  EXPECT_GT((count == 1).sum().item<std::int64_t>(), 0);
+  EXPECT_GT((count == 2).sum().item<std::int64_t>(), 0);
+}
+
 TEST(Combine, RefusesWhatDoesNotFit) {
   const auto refusal = [](const std::vector<std::string>& directories, const Combination& combination) {
     return [=] {
@@ -110,7 +129,55 @@ TEST(Combine, RefusesWhatDoesNotFit) {
   EXPECT_THAT(refusal({"combination/first", "peft/lora_query_value"}, equal),
               ThrowsMessage<UsageError>(HasSubstr("their ranks differ: 4 and 8; --how svd")));
   EXPECT_THAT(refusal({"combination/first", "peft/lora_roberta"}, equal),
-              ThrowsMessage<UsageError>(HasSubstr("differ")));
+              ThrowsMessage<UsageError>(HasSubstr("their classes differ: 0, 1, 2 and 0, 1, 2, 3")));
+  for (const char* name : {"peft/lora_bias", "peft/lora_pissa", "peft/lora_olora", "peft/lora_dora"}) {
+    EXPECT_THAT(
+        refusal({"combination/first", name}, equal),
+        ThrowsMessage<UsageError>(HasSubstr("use_dora, lora_bias and init_lora_weights=pissa or olora cannot be")))
+        << name;
+  }
+  EXPECT_THAT(refusal({"combination/first", "peft/loha"}, equal),
+              ThrowsMessage<UsageError>(HasSubstr("only adapters of lora can be combined, found loha")));
+}
+
+// An adapter on one layer that trains more than its updates.
+TrainedModel adapter_with_more(const std::string& spec, std::uint64_t seed) {
+  TrainedModel trained;
+  trained.classifier = model::ReferenceCase("odd_relu").load(Pooling::pooler, at::kFloat);
+  trained.method = parse_method_spec(spec);
+  make_method(trained.method)->attach(*trained.classifier, seed);
+  trained.classifier->linears().front()->bias.value().fill_(static_cast<double>(seed));
+  trained.classifier->dense.weight.value().fill_(static_cast<double>(seed));
+  return trained;
+}
+
+TEST(Combine, KeepsTheLayersAndMeansWhatTrainsBesideTheUpdates) {
+  const std::string spec = "lora:layers_to_transform=1:bias=all:modules_to_save=pooler:r=2:init_lora_weights=false";
+  std::vector<TrainedModel> adapters;
+  for (const std::uint64_t seed : {1, 3}) adapters.push_back(adapter_with_more(spec, seed));
+  const auto combined = combine_adapters(std::move(adapters), {.weights = {1, 1}});
+  EXPECT_EQ(combined.method.text(),
+            "lora:bias=all:exclude_modules=:layers_to_transform=1:lora_alpha=2:modules_to_save=pooler:r=2:"
+            "target_modules=auto");
+  const auto linears = combined.classifier->linears();
+  EXPECT_EQ(std::count_if(linears.begin(), linears.end(), [](const auto* linear) { return linear->slot != nullptr; }),
+            2);
+  EXPECT_TRUE(linears.front()->bias.value().eq(2).all().item<bool>());
+  EXPECT_TRUE(combined.classifier->dense.weight.value().eq(2).all().item<bool>());
+}
+
+TEST(Combine, RefusesToMeanWhatOneHasNotTrained) {
+  for (const char* key : {"bias=all", "modules_to_save=pooler"}) {
+    std::vector<TrainedModel> adapters;
+    adapters.push_back(adapter_with_more("lora", 1));
+    adapters.push_back(adapter_with_more(std::string("lora:") + key, 2));
+    EXPECT_THAT(
+        [&] {
+          combine_adapters(std::move(adapters), {.weights = {1, 1}});
+        },
+        ThrowsMessage<UsageError>(HasSubstr("what one has not trained has no mean")))
+        << key;
+  }
 }
 
 // The base model and what it became: each encoder map changed by a matrix of rank 3, and the head.

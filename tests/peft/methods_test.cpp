@@ -4,13 +4,20 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "peft/registry.h"
 #include "tests/model/reference_case.h"
+#include "tests/peft/small_specs.h"
 
 namespace dtrain::peft {
 namespace {
@@ -76,14 +83,35 @@ TEST(Methods, GiveWhatTrainsTheGradientItHasInTheWholeModel) {
   }
 }
 
-TEST(Lora, ChangesNothingBeforeItIsTrained) {
+// Whose reference starts with a prompt, a prefix, coefficients or maps that are drawn at random and are not zero.
+const std::set<std::string> kChangedAtOnce = {"fourierft", "houlsby",  "pfeiffer", "compacter", "prefix",
+                                              "prompt",    "p-tuning", "mam",      "unipelt"};
+
+TEST(Methods, ChangeNothingBeforeTheyAreTrainedWhereTheirReferenceDoesNot) {
   const ReferenceCase reference("new_gelu");
-  const auto classifier = reference.load(Pooling::mean, at::kDouble);
-  make_method(parse_method_spec("lora:target_modules=all-linear"))->attach(*classifier, 0);
-  const at::NoGradGuard no_grad;
-  model::ForwardContext context;
-  const auto logits = classifier->forward(reference.batch(), context);
-  EXPECT_LT(model::largest_difference(logits, reference.tensor(Pooling::mean, "logits")), 1e-12);
+  // Without the first example, which leaves no position to virtual tokens.
+  auto batch = reference.batch();
+  const auto begin = batch.offsets[1].item<std::int64_t>();
+  for (at::Tensor* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = tensor->slice(0, begin);
+  batch.offsets = batch.offsets.slice(0, 1) - begin;
+  batch.max_length = batch.offsets.diff().max().item<std::int64_t>();
+  const auto logits = [&](model::Classifier& classifier) {
+    const at::NoGradGuard no_grad;
+    model::ForwardContext context;
+    return classifier.forward(batch, context);
+  };
+  const auto expected = logits(*reference.load(Pooling::mean, at::kDouble));
+  std::vector<std::string> specs = {"lora:target_modules=all-linear", "lora:use_dora=true"};
+  for (const MethodKind& kind : method_kinds()) specs.push_back(small_spec(kind.name));
+  std::set<std::string> changed;
+  for (const std::string& text : specs) {
+    const MethodSpec spec = parse_method_spec(text);
+    const auto classifier = reference.load(Pooling::mean, at::kDouble);
+    make_method(spec)->attach(*classifier, 0);
+    const double change = model::largest_difference(logits(*classifier), expected);
+    if (change > 1e-12) changed.insert(spec.name);
+  }
+  EXPECT_EQ(changed, kChangedAtOnce);
 }
 
 TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
@@ -188,6 +216,50 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
 TEST(MethodSpecs, AreWrittenInOneOrder) {
   EXPECT_EQ(parse_method_spec("lora:target_modules=query:r=4").text(), "lora:r=4:target_modules=query");
   EXPECT_EQ(parse_method_spec("head").text(), "head");
+}
+
+// As PEFT's default is written here: nothing, "true", a number or a word.
+std::string as_setting(const nlohmann::json& value) {
+  if (value.is_null() || (value.is_structured() && value.empty())) return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+bool is_same(const std::string& left, const std::string& right) {
+  double numbers[2];
+  for (const auto& [text, number] : {std::pair(&left, &numbers[0]), std::pair(&right, &numbers[1])}) {
+    const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), *number);
+    if (error != std::errc() || end != text->data() + text->size()) return left == right;
+  }
+  return numbers[0] == numbers[1];
+}
+
+TEST(Registry, HasTheDefaultsOfPeft) {
+  // What PEFT leaves to the user, or works out itself where nothing is set.
+  const std::map<std::string, std::string> chosen_here = {{"target_modules", "auto"},
+                                                          {"feedforward_modules", "auto"},
+                                                          {"num_virtual_tokens", "20"},
+                                                          {"encoder_hidden_size", "auto"},
+                                                          {"total_step", "auto"}};
+  const auto peft = nlohmann::json::parse(read_file(model::reference_directory() / "peft_defaults.json"));
+  for (const MethodKind& kind : method_kinds()) {
+    if (kind.peft_type.empty()) continue;
+    const auto& defaults = peft.at(kind.peft_type);
+    int compared = 0;
+    for (const Setting& setting : kind.settings) {
+      if (!defaults.contains(setting.key)) continue;
+      const auto chosen = chosen_here.find(setting.key);
+      if (chosen != chosen_here.end()) {
+        EXPECT_EQ(setting.default_value, chosen->second) << kind.name << ": " << setting.key;
+        EXPECT_EQ(as_setting(defaults[setting.key]), "") << kind.name << ": " << setting.key;
+      } else {
+        EXPECT_TRUE(is_same(setting.default_value, as_setting(defaults[setting.key])))
+            << kind.name << ": " << setting.key << " is " << setting.default_value << " here and "
+            << defaults[setting.key] << " there";
+      }
+      ++compared;
+    }
+    EXPECT_GT(compared, 0) << kind.name;
+  }
 }
 
 TEST(Registry, GivesEachMethodAGridWhoseMiddleIsTheDefault) {

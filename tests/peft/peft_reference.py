@@ -1,6 +1,9 @@
 """peft_reference.py REFERENCE_DIRECTORY: adapters that PEFT writes for the models of hf_reference.py, with logits and
 gradients."""
 
+import dataclasses
+import enum
+import json
 import pathlib
 import sys
 
@@ -9,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
 import peft_cases
 import reference_models as reference
 import torch
-from peft import AdaLoraConfig, LoraConfig, TaskType, get_peft_model
+from peft import PEFT_TYPE_TO_CONFIG_MAPPING, AdaLoraConfig, LoraConfig, TaskType, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from peft.tuners import boft
 from transformers import AutoModelForSequenceClassification
@@ -55,6 +58,17 @@ def write_loraplus(directory):
         peft_cases.file_name(name): rates[id(value)] for name, value in peft.named_parameters() if id(value) in rates})
 
 
+def write_defaults(path):
+    """Of each field of PEFT's configurations, by peft_type."""
+    def default(field):
+        value = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        return value.value if isinstance(value, enum.Enum) else value
+
+    path.write_text(json.dumps({
+        kind.value: {field.name: default(field) for field in dataclasses.fields(config)}
+        for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}, default=str))
+
+
 def write_cut_adapter(directory):
     """AdaLoRA whose maps have come to different ranks."""
     torch.manual_seed(4)
@@ -80,6 +94,7 @@ def main(directory):
     for case in peft_cases.CASES:
         write_case(directory, case)
     write_loraplus(directory)
+    write_defaults(directory / "peft_defaults.json")
     # Without a GPU PEFT has one rotation only, but it still knows how to shuffle the columns between more of them.
     orders = [boft.layer.Linear.block_butterfly_perm(None, 64, 16 // 2**i, 2, 2) for i in range(3)]
     reference.write_tensors(directory / "butterfly_orders.safetensors", {"orders": torch.stack(orders)})

@@ -33,7 +33,7 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
     }
     return start;
   }
-  // What trains is not what PEFT saves, or there is no adapter at all.
+  // PEFT's files do not say what trains, or there is no adapter at all.
   start.method = parse_method_spec(read_file(directory / "spec.txt"));
   start.classifier = model::load_classifier({.directory = base, .pooling = pooling, .trained_head = true});
   make_method(start.method)->attach(*start.classifier, 0);
@@ -41,7 +41,10 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
   if (!std::filesystem::exists(directory / "start.safetensors")) return start;
   const model::SafetensorsFile file(directory / "start.safetensors");
   for (auto& [name, parameter] : start.parameters) {
-    if (!name.starts_with("prompt_encoder.")) name.insert(0, "base_model.");
+    // PEFT's own modules beside the model have the names they have here; of those in it some are in its "model".
+    for (const char* prefix : {"base_model.", "base_model.model."}) {
+      if (!file.contains(name) && file.contains(prefix + name)) name.insert(0, prefix);
+    }
     parameter->set_value(file.float_tensor(name, parameter->value().sizes()));
   }
   return start;

@@ -6,7 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -77,6 +79,10 @@ std::vector<std::string> settings() {
       "compacter:reduction_factor=5:phm_dim=2:phm_rank=2:shared_phm_rule=false:phm_bias=false"};
 }
 
+// Those that add what no weight of the model can hold.
+const std::set<std::string> kWithoutMerge = {"houlsby", "pfeiffer", "parallel", "compacter", "prefix",
+                                             "prompt",  "p-tuning", "mam",      "unipelt"};
+
 struct Base {
   std::string name;
   Pooling pooling;
@@ -85,6 +91,14 @@ struct Base {
 std::vector<Base> bases() {
   return {{"odd_relu", Pooling::pooler}, {"odd_relu", Pooling::cls}, {"odd_relu", Pooling::mean},
           {"bare", Pooling::pooler},     {"bare", Pooling::mean},    {"bare_with_pooler", Pooling::pooler}};
+}
+
+// Where modules_to_save can name a pooler.
+std::vector<Base> bases_with_pooler() {
+  auto all = bases();
+  all.erase(std::remove_if(all.begin(), all.end(), [](const Base& base) { return base.pooling != Pooling::pooler; }),
+            all.end());
+  return all;
 }
 
 // The other families of models.
@@ -192,6 +206,7 @@ TEST_P(SavedModel, ScoresTheSameBytesWhenItIsReadBack) {
 TEST_P(SavedModel, IsThePlainModelOnceMergedWhereItCanBe) {
   const auto expected = logits(*classifier);
   const auto method = make_method(spec);
+  ASSERT_EQ(method->cannot_merge().has_value(), kWithoutMerge.count(spec.name) > 0);
   if (method->cannot_merge()) return;
   method->merge(*classifier);
   for (const model::Linear* linear : classifier->linears()) EXPECT_EQ(linear->slot, nullptr);
@@ -213,6 +228,14 @@ TEST_P(SavedModel, HoldsTheTensorsOfTheMethodAndNoMore) {
   EXPECT_LT(stored_bytes(saved), trained + 20'000);
 }
 
+TEST(Registry, HasTheseMethodsThatCannotBeMerged) {
+  std::set<std::string> without_merge;
+  for (const MethodKind& kind : method_kinds()) {
+    if (make_method({kind.name, {}})->cannot_merge()) without_merge.insert(kind.name);
+  }
+  EXPECT_EQ(without_merge, kWithoutMerge);
+}
+
 std::string case_name(const testing::TestParamInfo<std::tuple<Base, std::string>>& instance) {
   const Base& base = std::get<0>(instance.param);
   return alphanumeric(base.name + "_" + model::pooling_name(base.pooling) + "_" + std::get<1>(instance.param));
@@ -222,6 +245,10 @@ INSTANTIATE_TEST_SUITE_P(Methods, SavedModel, testing::Combine(testing::ValuesIn
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Settings, SavedModel,
                          testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(settings())), case_name);
+INSTANTIATE_TEST_SUITE_P(Pooler, SavedModel,
+                         testing::Combine(testing::ValuesIn(bases_with_pooler()),
+                                          testing::Values("lora:modules_to_save=pooler")),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(Families, SavedModel,
                          testing::Combine(testing::ValuesIn(other_bases()), testing::ValuesIn(names())), case_name);
 INSTANTIATE_TEST_SUITE_P(RealModel, SavedModel,
@@ -234,7 +261,7 @@ class DamagedAdapter : public testing::Test {
  protected:
   DamagedAdapter() {
     const auto base = directory_of("odd_relu");
-    for (const char* method : {"head", "lora"}) {
+    for (const char* method : {"head", "lora", "pfeiffer"}) {
       const auto classifier = model::load_classifier({.directory = base, .pooling = Pooling::mean, .classes = 4});
       make_method({method, {}})->attach(*classifier, 0);
       save_trained(*classifier, {method, {}}, kLabels, base, directory / method);
@@ -276,6 +303,38 @@ class DamagedAdapter : public testing::Test {
 TEST_F(DamagedAdapter, IsReadWhileItIsWhole) {
   EXPECT_EQ(refusal("head"), "");
   EXPECT_EQ(refusal("lora"), "");
+}
+
+TEST_F(DamagedAdapter, InHalfPrecisionIsReadAsTheNumbersThatItHolds) {
+  const auto logits = [&](const std::string& method) {
+    const at::NoGradGuard no_grad;
+    model::ForwardContext context;
+    return load_trained(directory / method, {}, {}, at::kCPU, Log())
+        .classifier->forward(model::ReferenceCase("odd_relu").batch(), context);
+  };
+  at::manual_seed(12);
+  for (const auto& [method, file] :
+       std::vector<std::pair<std::string, std::string>>{{"head", "head/adapter/weights.safetensors"},
+                                                        {"lora", lora_tensors},
+                                                        {"pfeiffer", "pfeiffer/adapter/adapter.safetensors"}}) {
+    const auto rewrite_each = [&, &path = file](const auto& change) {
+      rewrite(path, [&](auto& tensors) {
+        for (auto& [name, tensor] : tensors) tensor = change(tensor);
+      });
+    };
+    rewrite_each([](const at::Tensor& tensor) { return 0.3 * at::randn_like(tensor); });
+    const std::string whole = read_file(directory / file);
+    const auto in_float = logits(method);
+    for (const auto type : {at::kHalf, at::kBFloat16}) {
+      write_file_atomically(directory / file, whole);
+      rewrite_each([&](const at::Tensor& tensor) { return tensor.to(type); });
+      const auto in_half = logits(method);
+      EXPECT_EQ(in_half.scalar_type(), at::kFloat);
+      EXPECT_LT(model::largest_difference(in_half, in_float), type == at::kHalf ? 0.01 : 0.08) << method << type;
+      rewrite_each([](const at::Tensor& tensor) { return tensor.to(at::kFloat); });
+      EXPECT_TRUE(at::equal(in_half, logits(method))) << method << type;
+    }
+  }
 }
 
 TEST_F(DamagedAdapter, WithoutItsHeadIsRefused) {

@@ -15,6 +15,13 @@ import train_reference
 from transformers import BertForSequenceClassification
 
 
+def unpadded_logits(model, batch, pooling):
+    """Each example alone."""
+    alone = [reference.Batch([ids], [second], [label], batch.pad)
+             for ids, second, label in zip(batch.ids, batch.second, batch.labels)]
+    return torch.cat([reference.logits(model, example, pooling) for example in alone])
+
+
 def write_case(directory, case):
     torch.manual_seed(8)
     base = BertForSequenceClassification.from_pretrained(directory / "no_dropout", attn_implementation="eager")
@@ -25,7 +32,8 @@ def write_case(directory, case):
     for pooling in ("pooler", "mean"):
         model = copy.deepcopy(start).double()
         trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        tensors = train_reference.train(lambda batch: reference.logits(model, batch, pooling), trained, batches)
+        forward = reference.logits if case.may_be_padded() else unpadded_logits
+        tensors = train_reference.train(lambda batch: forward(model, batch, pooling), trained, batches)
         tensors |= {adapters_cases.file_name(name): value for name, value in trained.items()}
         reference.write_tensors(output / f"{pooling}.safetensors", tensors)
 

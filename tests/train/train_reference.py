@@ -15,6 +15,7 @@ import reference_models as reference
 import sklearn.metrics
 import torch
 from peft import AdaLoraConfig, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from transformers import BertForSequenceClassification, get_linear_schedule_with_warmup
 
 STEPS, BATCH, EXAMPLES, SEED, RATE = 50, 16, 60, 3, 1e-3
@@ -75,9 +76,9 @@ def adalora_penalty(peft, batch):
     return outputs.loss - torch.nn.functional.cross_entropy(outputs.logits, torch.tensor(batch.labels))
 
 
-def train(logits, trained, batches, rate=RATE, adalora=None):
+def train(logits, trained, batches, rate=RATE, adalora=None, optimizer=None):
     """Losses and norms of the steps; `trained` is left as the last step makes it."""
-    optimizer = torch.optim.AdamW(parameter_groups(list(trained.values())), lr=rate)
+    optimizer = optimizer or torch.optim.AdamW(parameter_groups(list(trained.values())), lr=rate)
     schedule = get_linear_schedule_with_warmup(optimizer, math.ceil(0.06 * len(batches)), len(batches))
     losses, norms = [], []
     for step, batch in enumerate(batches):
@@ -177,7 +178,11 @@ def write_trajectories(directory):
             model = copy.deepcopy(peft).double()
             trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
             adalora = model if isinstance(case.config(), AdaLoraConfig) else None
-            tensors = train(lambda batch: peft_cases.logits(model, batch, pooling), trained, batches, adalora=adalora)
+            optimizer = None if case.loraplus_lr_ratio == 1 else create_loraplus_optimizer(
+                model, torch.optim.AdamW, lr=RATE, loraplus_lr_ratio=case.loraplus_lr_ratio, loraplus_weight_decay=0.01)
+            tensors = train(lambda batch: peft_cases.logits(model, batch, pooling), trained, batches, adalora=adalora,
+                            optimizer=optimizer)
+            tensors["exact"] = torch.tensor(int(case.exact))
             tensors |= {case.file_name(name): value for name, value in trained.items()}
             reference.write_tensors(output / f"{pooling}.safetensors", tensors)
 
