@@ -50,7 +50,7 @@ std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
 }
 
-// The process that mpirun started here, or mpirun itself; 0: none is an ancestor.
+// mpirun, or its daemon on this node; 0: neither is an ancestor.
 pid_t launcher_process() {
   for (pid_t process = getppid(); process > 1;) {
     std::string name;
@@ -69,13 +69,20 @@ pid_t launcher_process() {
   return 0;
 }
 
+// mpirun's options become variables of the ranks: --bind-to, --cpu-set, --map-by with cores for each rank.
+bool user_asked_for_binding() {
+  const char* mapping = std::getenv("OMPI_MCA_rmaps_base_mapping_policy");
+  return std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr ||
+         std::getenv("OMPI_MCA_hwloc_base_cpu_set") != nullptr ||
+         (mapping != nullptr && strcasestr(mapping, "pe=") != nullptr);
+}
+
 // The cores that this process may use as its user has it. mpirun by itself binds each of two ranks to one core,
 // whatever the machine has; where it did, they are the cores of mpirun.
 std::vector<int> usable_cores() {
   cpu_set_t set;
   const bool bound = std::getenv("OMPI_MCA_orte_bound_at_launch") != nullptr;
-  const bool asked = std::getenv("OMPI_MCA_hwloc_base_binding_policy") != nullptr;
-  const pid_t of = bound && !asked ? launcher_process() : 0;
+  const pid_t of = bound && !user_asked_for_binding() ? launcher_process() : 0;
   if (sched_getaffinity(of, sizeof set, &set) != 0) sched_getaffinity(0, sizeof set, &set);
   std::vector<int> cores;
   for (int core = 0; core < CPU_SETSIZE; ++core) {

@@ -98,6 +98,14 @@ def test_cores_that_the_user_has_set_aside_are_left_alone(dtrain, task):
         assert "1 thread each on 1 core" in ended.out, ended
 
 
+@pytest.mark.parametrize("variable, value", [("hwloc_base_binding_policy", "core"), ("hwloc_base_cpu_set", "0"),
+                                             ("rmaps_base_mapping_policy", "slot:PE=1")])
+def test_a_binding_that_the_user_asks_mpirun_for_is_kept(dtrain, task, variable, value):
+    ended = dtrain.succeeds("train", *task, "--max-steps", "1", ranks=1,
+                            env={"DTRAIN_THREADS": None, f"OMPI_MCA_{variable}": value})
+    assert "1 thread each on 1 core" in ended.out, ended
+
+
 def test_what_all_ranks_print_alike_is_printed_once(dtrain):
     assert dtrain.succeeds("train", "--help", ranks=2).out.count("usage:") == 1
     assert dtrain.succeeds("--version", ranks=2).out.count("dtrain ") == 1
