@@ -52,6 +52,16 @@ std::string indistinct(const Comparison& comparison) {
                       : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
+// Where the classes are mixed otherwise than in training, accuracy favours whoever leans to those that are frequent.
+std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set) {
+  const auto mean = [&](const Cell* cell) { return cell->metrics.at(set).at("balanced_accuracy").mean; };
+  const Cell* best = *std::max_element(cells.begin(), cells.end(),
+                                       [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
+  if (set == "test" || best == cells[0]) return "";
+  return fmt::format(" By balanced accuracy {} has the highest mean, {} % (of {}: {} %).", best->method,
+                     points(mean(best)), cells[0]->method, points(mean(cells[0])));
+}
+
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {
   const auto cells = ranked(findings, set.name, samples);
   if (cells.empty()) return fmt::format("{}: no method has a result.", set_title(set.name));
@@ -86,12 +96,12 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   std::string text = fmt::format("{}: ", head);
   if (indistinguishable.empty()) {
     text += fmt::format("{} wins with {} accuracy. It beats {}.", top.method, share, listed(beaten));
-    return text;
+    return text + balanced_leader(cells, set.name);
   }
   text += fmt::format("{} has the highest accuracy, {}.", top.method, share);
   if (!beaten.empty()) text += fmt::format(" It beats {}.", listed(beaten));
   text += fmt::format(" It is not told apart from {}.", fmt::join(indistinguishable, "; nor from "));
-  return text;
+  return text + balanced_leader(cells, set.name);
 }
 
 std::string cost_text(const Cell& cell) {

@@ -97,6 +97,8 @@ TEST_F(StudyOfThree, SaysWhereTheMetricsDisagreeOutOfDomain) {
   for (auto& [key, trial] : finished_) {
     if (trial.first.method == "head") trial.second.metrics["ood.web"]["balanced_accuracy"] = 0.25;
   }
+  EXPECT_THAT(verdict().findings[1],
+              HasSubstr("By balanced accuracy full has the highest mean, 30.1 % (of head: 25.0 %)"));
   EXPECT_THAT(verdict().advice,
               AllOf(HasSubstr("Where inputs are like web the metrics disagree: head is 10.0 points"),
                     HasSubstr("its balanced accuracy is lower, 25.0 % instead of 30."), Not(HasSubstr("take head"))));
