@@ -310,7 +310,16 @@ void Session::choose_precision(const Options& options) {
 }
 
 train::RunContext Session::context() const {
-  return {*control_, *gradients_, device_, product_type_, log_, [] { return stop_signal != 0; }};
+  return {.control = *control_,
+          .gradients = *gradients_,
+          .device = device_,
+          .product_type = product_type_,
+          .log = log_,
+          .stop_requested = [] { return stop_signal != 0; },
+          .end_if_stopped =
+              [] {
+                if (stop_signal != 0) throw Stopped("stopped by a signal outside of a training step");
+              }};
 }
 
 std::string Session::description() const {

@@ -5,7 +5,6 @@
 
 #include <functional>
 
-#include "base/error.h"
 #include "base/log.h"
 #include "dist/communicator.h"
 
@@ -22,13 +21,10 @@ struct RunContext {
   at::ScalarType product_type = at::kFloat;
   /// Silent on every rank but the first.
   Log log;
-  /// Whether a signal asked to stop; asked once a step, and between batches where nothing trains.
+  /// Whether a signal asked to stop; asked once a step.
   std::function<bool()> stop_requested = [] { return false; };
-
-  /// Throws Stopped where a signal asked to: for work that has nothing to save.
-  void end_if_stopped() const {
-    if (stop_requested()) throw Stopped("stopped by a signal outside of a training step");
-  }
+  /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where a signal asked to.
+  std::function<void()> end_if_stopped = [] {};
 };
 
 }  // namespace dtrain::train

@@ -228,7 +228,7 @@ class Run {
     const auto begin = Clock::now();
     // A signal waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
-    undisturbed.stop_requested = [] { return false; };
+    undisturbed.end_if_stopped = [] {};
     const Metrics metrics = evaluate(classifier_, dev_, undisturbed, &features_);
     evaluation_seconds_ += seconds_since(begin);
     const double value = metrics.value(options_.select_metric);
