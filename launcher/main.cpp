@@ -4,7 +4,6 @@
 
 #include <climits>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <map>
@@ -53,14 +52,6 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   }
 }
 
-// Whether what every process of the job prints alike is this one's to print; known before MPI is initialised.
-bool is_first_of_job() {
-  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
-    if (const char* rank = std::getenv(variable); rank != nullptr) return rank == std::string("0");
-  }
-  return true;
-}
-
 // A training step asks for the same megabytes again and again. glibc would give them back to the kernel each time and
 // take them again page by page, zeroed, which costs a tenth of the step.
 void keep_freed_memory() {
@@ -76,7 +67,7 @@ int main(int argc, char** argv) {
   // Help needs no ranks.
   const std::string help = launcher::help_text(argc, argv);
   if (!help.empty()) {
-    if (is_first_of_job()) std::fputs(help.c_str(), stdout);
+    if (launcher::launched_rank().value_or("0") == "0") std::fputs(help.c_str(), stdout);
     return 0;
   }
   const launcher::MpiEnvironment environment(&argc, &argv);

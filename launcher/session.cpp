@@ -1,13 +1,11 @@
 #include "launcher/session.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <mpi.h>
 #include <sched.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,13 +36,6 @@ volatile std::sig_atomic_t stop_signal = 0;
 void note_stop(int signal) { stop_signal = signal; }
 
 constexpr int kStopped = 75;
-
-bool started_by_a_launcher() {
-  for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"}) {
-    if (std::getenv(variable) != nullptr) return true;
-  }
-  return false;
-}
 
 std::chrono::milliseconds milliseconds(double seconds) {
   return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
@@ -131,9 +122,16 @@ std::string precision_of_run(const std::filesystem::path& output) {
 
 }  // namespace
 
+std::optional<std::string> launched_rank() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
+    if (const char* rank = std::getenv(variable); rank != nullptr) return rank;
+  }
+  return std::nullopt;
+}
+
 MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   // A single process must start where OpenMPI's daemon is missing, too.
-  if (!started_by_a_launcher()) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  if (!launched_rank()) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   int provided = 0;
   MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
   if (provided < MPI_THREAD_SERIALIZED) {
@@ -264,14 +262,11 @@ void Session::choose_device(const Options& options) {
   const auto gpus = options.device == "cpu" ? std::vector<std::string>() : dist::visible_gpus();
   if (options.device == "cuda" && gpus.empty()) throw UsageError("--device cuda: no GPU is visible here");
   const auto texts = gather_texts(fmt::format("{}: {}", node_, fmt::join(gpus, ",")));
-  const auto without = std::find_if(texts.begin(), texts.end(), [](const auto& text) { return text.ends_with(": "); });
-  if (without != texts.end()) {
-    const bool all = std::all_of(texts.begin(), texts.end(), [](const auto& text) { return text.ends_with(": "); });
-    if (all) return;
-    throw UsageError(
-        fmt::format("no GPU is visible on rank {}, but on others there is; use --device cpu, or nodes that "
-                    "are alike",
-                    without - texts.begin()));
+  const auto sees_none = [](const std::string& text) { return text.ends_with(": "); };
+  if (std::all_of(texts.begin(), texts.end(), sees_none)) return;
+  if (const auto blind = std::find_if(texts.begin(), texts.end(), sees_none); blind != texts.end()) {
+    throw UsageError(fmt::format("rank {} sees no GPU, others do; use --device cpu, or nodes that are alike",
+                                 blind - texts.begin()));
   }
   const Place place = place_among_equals(texts, control_->rank());
   const int count = static_cast<int>(gpus.size());

@@ -15,6 +15,9 @@
 
 namespace dtrain::launcher {
 
+/// The rank that a launcher started this process as, known before MPI is; nothing: it was started alone.
+std::optional<std::string> launched_rank();
+
 /// MPI from its initialisation to its end: every process makes one, first of all.
 class MpiEnvironment {
  public:
