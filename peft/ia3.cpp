@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "peft/modules_to_save.h"
+
 namespace dtrain::peft {
 namespace {
 
@@ -62,6 +64,7 @@ class Ia3 final : public Method {
       if (!config_.init_ia3_weights) scale.normal_(0, 1, generator);
       linear->slot = std::make_unique<Ia3Slot>(*linear, scales_input, scale);
     }
+    train_modules(classifier, config_.modules_to_save, "ia3");
     train_head(classifier);
   }
 
@@ -85,6 +88,7 @@ class Ia3 final : public Method {
     config["feedforward_modules"] = feedforward;
     config["fan_in_fan_out"] = false;
     config["init_ia3_weights"] = config_.init_ia3_weights;
+    for (const std::string& name : config_.modules_to_save) config["modules_to_save"].push_back(name);
     return config;
   }
 
@@ -139,9 +143,9 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   // Without effect on nn.Linear, once the weights are read, and as dtrain always does.
   static_cast<void>(config.value("fan_in_fan_out", false));
   static_cast<void>(config.value("init_ia3_weights", true));
-  static_cast<void>(config.strings("modules_to_save"));
   const auto paths = paths_of(classifier.linears());
   MethodSpec spec{"ia3", {{"target_modules", read_targets(config, paths)}}};
+  read_modules_to_save(config, classifier, spec);
   if (!config.json().value("feedforward_modules", nlohmann::json()).is_null()) {
     const auto feedforward = read_names(config, "feedforward_modules", paths);
     spec.settings["feedforward_modules"] =
@@ -163,11 +167,13 @@ MethodKind ia3_kind() {
                 "names of the linear maps, joined by +, all-linear, or auto: key, value and both that end a sub-layer"},
                {"feedforward_modules", "auto",
                 "of those, the ones whose input is scaled, or none, or auto: those that end a sub-layer"},
-               {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"}},
+               {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"},
+               modules_to_save_setting()},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Ia3>(Ia3Config{.targets = {.names = settings.list("target_modules")},
                                                    .feedforward_modules = settings.list("feedforward_modules"),
-                                                   .init_ia3_weights = settings.boolean("init_ia3_weights")});
+                                                   .init_ia3_weights = settings.boolean("init_ia3_weights"),
+                                                   .modules_to_save = settings.list("modules_to_save")});
           },
           .peft_type = "IA3",
           .read_peft = read_peft};

@@ -15,6 +15,7 @@ struct Ia3Config {
   std::vector<std::string> feedforward_modules = {"auto"};
   /// Ones, so that nothing changes at first; else normal.
   bool init_ia3_weights = true;
+  std::vector<std::string> modules_to_save = {};
 };
 
 /// (IA)3 (Liu et al., 2022, NeurIPS): a vector scales the output of chosen maps, y = l * (W x + b), or, of those that

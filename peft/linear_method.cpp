@@ -4,44 +4,19 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
 #include <cmath>
-#include <set>
 
-#include "base/error.h"
-#include "base/nearest_name.h"
-#include "model/registry.h"
+#include "peft/modules_to_save.h"
 
 namespace dtrain::peft {
-namespace {
-
-// Of "a.b.weight": "a" and "a.b".
-std::vector<std::string> modules_above(const std::string& parameter) {
-  std::vector<std::string> modules;
-  for (std::size_t dot = parameter.find('.'); dot != std::string::npos; dot = parameter.find('.', dot + 1)) {
-    modules.push_back(parameter.substr(0, dot));
-  }
-  return modules;
-}
-
-// As PEFT says that a module is to be saved: without a dot before the name.
-bool is_below(const model::Parameter& parameter, const std::string& name) {
-  const auto modules = modules_above(parameter.name());
-  return std::any_of(modules.begin(), modules.end(), [&](const std::string& module) { return module.ends_with(name); });
-}
-
-std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, "+")); }
-
-}  // namespace
 
 std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias) {
   settings.push_back(
       {"target_modules", "auto", "names of the linear maps, joined by +, all-linear, or auto: query and value"});
   settings.push_back({"exclude_modules", "", "of those, the ones that are left alone"});
   settings.push_back({"layers_to_transform", "", "numbers of the layers, joined by +; empty: all"});
-  settings.push_back({"modules_to_save", "", "modules that train as a whole besides the head, such as pooler"});
+  settings.push_back(modules_to_save_setting());
   if (!only_bias.empty()) {
     settings.push_back({"bias", "none", fmt::format("which biases train along: none, all or {}", only_bias)});
   }
@@ -61,15 +36,7 @@ std::vector<std::string> read_peft_wrapping(const AdapterConfig& config, model::
                                             MethodSpec& spec) {
   spec.settings["target_modules"] = read_targets(config, paths_of(classifier.linears()));
   if (has_bias) spec.settings["bias"] = config.value<std::string>("bias", "none");
-  // The head is among them under these names, which PEFT adds anew each time it loads and saves.
-  const std::set<std::string> head = {"classifier", "score",
-                                      model::family(classifier.config().model_type).head.dense_module};
-  std::vector<std::string> others;
-  for (const std::string& name : config.strings("modules_to_save")) {
-    const bool is_head = head.count(name) > 0 && (name == "classifier" || name == "score" || classifier.dense_is_head);
-    if (!is_head && std::find(others.begin(), others.end(), name) == others.end()) others.push_back(name);
-  }
-  if (!others.empty()) spec.settings["modules_to_save"] = joined(others);
+  read_modules_to_save(config, classifier, spec);
   const Settings targets(spec.name, with_wrapping({}, ""), {{"target_modules", spec.settings["target_modules"]}});
   return paths_of(find_targets(classifier, read_wrapping(targets, "").targets, query_and_value(classifier), spec.name));
 }
@@ -113,23 +80,6 @@ void LinearMethod::merge(model::Classifier& classifier) const {
     if (slot == nullptr) continue;
     slot->merge_into(*linear);
     linear->slot.reset();
-  }
-}
-
-void train_modules(model::Classifier& classifier, const std::vector<std::string>& names, const std::string& method) {
-  for (const std::string& name : names) {
-    bool found = false;
-    std::vector<std::string> there;
-    for (model::Parameter* parameter : classifier.parameters()) {
-      if (is_below(*parameter, name)) {
-        parameter->set_trainable(true);
-        found = true;
-      }
-      for (const auto& module : modules_above(parameter->name())) there.push_back(module.substr(module.rfind('.') + 1));
-    }
-    if (found) continue;
-    throw UsageError(fmt::format("method '{}': no module of the model ends with modules_to_save '{}'{}", method, name,
-                                 did_you_mean(name, there)));
   }
 }
 

@@ -74,10 +74,6 @@ class LinearMethod : public Method {
   Wrapping wrapping_;
 };
 
-/// Marks as trainable all parameters of the modules whose paths end with one of `names`. Throws UsageError for one that
-/// no module ends with.
-void train_modules(model::Classifier& classifier, const std::vector<std::string>& names, const std::string& method);
-
 /// [rows, columns] uniform within 1 / sqrt(columns), of the type and device of `like`: torch's kaiming_uniform_ with
 /// a = sqrt(5), which PEFT draws most matrices with.
 at::Tensor draw_uniform(std::int64_t rows, std::int64_t columns, const at::Tensor& like, at::Generator& generator);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "peft/modules_to_save.h"
 #include "peft/targets.h"
 
 namespace dtrain::peft {
@@ -36,7 +37,8 @@ std::vector<std::string> norm_names(model::Classifier& classifier) {
 
 class NormTuning final : public Method {
  public:
-  explicit NormTuning(std::vector<std::string> targets) : targets_(std::move(targets)) {}
+  NormTuning(std::vector<std::string> targets, std::vector<std::string> modules_to_save)
+      : targets_(std::move(targets)), modules_to_save_(std::move(modules_to_save)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t) const override {
     for (const std::string& target : targets(classifier)) {
@@ -53,6 +55,7 @@ class NormTuning final : public Method {
                                      target, did_you_mean(target, names), fmt::join(names, ", ")));
       }
     }
+    train_modules(classifier, modules_to_save_, "norm");
     train_head(classifier);
   }
 
@@ -61,6 +64,7 @@ class NormTuning final : public Method {
   nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override {
     auto config = peft_config(classifier, "LN_TUNING", base_model);
     config["target_modules"] = targets(classifier);
+    for (const std::string& name : modules_to_save_) config["modules_to_save"].push_back(name);
     return config;
   }
 
@@ -81,13 +85,15 @@ class NormTuning final : public Method {
   }
 
   std::vector<std::string> targets_;
+  std::vector<std::string> modules_to_save_;
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  static_cast<void>(config.strings("modules_to_save"));
   std::vector<std::string> paths;
   for (const LayerNorm* norm : every_norm(classifier)) paths.push_back(norm->path());
-  return {"norm", {{"target_modules", read_targets(config, paths)}}};
+  MethodSpec spec{"norm", {{"target_modules", read_targets(config, paths)}}};
+  read_modules_to_save(config, classifier, spec);
+  return spec;
 }
 
 }  // namespace
@@ -98,9 +104,10 @@ MethodKind norm_kind() {
           .summary = "the layer norms and the classifier train",
           .paper = "Zhao et al., 2024, ICLR",
           .learning_rates = {1e-3, 3e-3, 1e-2},
-          .settings = {{"target_modules", "auto", "names of the norms, joined by +, or auto: all"}},
+          .settings = {{"target_modules", "auto", "names of the norms, joined by +, or auto: all"},
+                       modules_to_save_setting()},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<NormTuning>(settings.list("target_modules"));
+            return std::make_unique<NormTuning>(settings.list("target_modules"), settings.list("modules_to_save"));
           },
           .peft_type = "LN_TUNING",
           .read_peft = read_peft};

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "model/linear.h"
+#include "peft/modules_to_save.h"
 
 namespace dtrain::peft {
 namespace {
@@ -86,7 +87,9 @@ std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Class
   require("num_attention_heads", classifier.config().heads);
   require("num_layers", classifier.config().layers);
   require("num_transformer_submodules", 1);
-  static_cast<void>(config.strings("modules_to_save"));
+  if (!read_modules_to_save(config, classifier).empty()) {
+    config.refuse("modules_to_save", "beside a prompt the head alone can train");
+  }
   return tokens;
 }
 

@@ -33,7 +33,7 @@ class DamagedAdapter : public testing::Test {
  protected:
   DamagedAdapter() {
     const auto base = model::reference_directory() / "odd_relu";
-    for (const char* method : {"head", "lora", "pfeiffer"}) {
+    for (const char* method : {"head", "lora", "pfeiffer", "prompt"}) {
       const auto classifier = model::load_classifier({.directory = base, .pooling = Pooling::mean, .classes = 4});
       make_method({method, {}})->attach(*classifier, 0);
       save_trained(*classifier, {method, {}}, {"a", "b", "c", "d"}, base, directory / method);
@@ -190,6 +190,15 @@ TEST_F(DamagedAdapter, WithSettingsThatDtrainDoesNotHaveIsRefusedNamingThem) {
     write_json("lora/adapter/adapter_config.json", changed);
     EXPECT_THAT(refusal("lora"), testing::HasSubstr(key)) << value;
   }
+}
+
+TEST_F(DamagedAdapter, OfAPromptAndMoreModulesThanTheHeadIsRefused) {
+  EXPECT_EQ(refusal("prompt"), "");
+  auto config = read_json("prompt/adapter/adapter_config.json");
+  config["modules_to_save"].push_back("pooler");
+  write_json("prompt/adapter/adapter_config.json", config);
+  EXPECT_THAT(refusal("prompt"),
+              testing::AllOf(testing::HasSubstr("'modules_to_save'"), testing::HasSubstr("found pooler as well")));
 }
 
 TEST_F(DamagedAdapter, WithSettingsThatHaveNoEffectIsReadAndSaysSo) {

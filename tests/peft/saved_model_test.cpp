@@ -247,7 +247,8 @@ INSTANTIATE_TEST_SUITE_P(Settings, SavedModel,
                          testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(settings())), case_name);
 INSTANTIATE_TEST_SUITE_P(Pooler, SavedModel,
                          testing::Combine(testing::ValuesIn(bases_with_pooler()),
-                                          testing::Values("lora:modules_to_save=pooler")),
+                                          testing::Values("lora:modules_to_save=pooler", "ia3:modules_to_save=pooler",
+                                                          "norm:modules_to_save=pooler")),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Families, SavedModel,
                          testing::Combine(testing::ValuesIn(other_bases()), testing::ValuesIn(names())), case_name);
