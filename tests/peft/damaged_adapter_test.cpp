@@ -197,8 +197,7 @@ TEST_F(DamagedAdapter, OfAPromptAndMoreModulesThanTheHeadIsRefused) {
   auto config = read_json("prompt/adapter/adapter_config.json");
   config["modules_to_save"].push_back("pooler");
   write_json("prompt/adapter/adapter_config.json", config);
-  EXPECT_THAT(refusal("prompt"),
-              testing::AllOf(testing::HasSubstr("'modules_to_save'"), testing::HasSubstr("found pooler as well")));
+  EXPECT_THAT(refusal("prompt"), testing::HasSubstr("beside a prompt the head alone can train"));
 }
 
 TEST_F(DamagedAdapter, WithSettingsThatHaveNoEffectIsReadAndSaysSo) {
