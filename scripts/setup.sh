@@ -38,7 +38,7 @@ debian_packages() {
   fi
   export DEBIAN_FRONTEND=noninteractive
   quietly "fetching Debian's package lists" $as_root apt-get update
-  quietly "installing Debian packages:" $missing $as_root apt-get install -y --no-install-recommends $missing
+  quietly "installing Debian packages: $(echo $missing)" $as_root apt-get install -y --no-install-recommends $missing
 }
 
 python_environment() {
