@@ -19,12 +19,14 @@ from pathlib import Path
 
 from references import REFERENCES
 from sides import (
+    DEVICES,
     METHODS,
     PRECISIONS,
     ROOT,
     Setting,
     machine,
     markdown_table,
+    model_directory,
     require_programs,
     run_dtrain,
     run_peer,
@@ -50,35 +52,36 @@ FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
 OTHER_FLOOR = 1.0
 
 
-def product_rate(build: Path, precision: str) -> float:
-    """GFLOP/s that a layer's products can reach: the best of `dtrain bench gemm` on all cores, weighted by work."""
-    text = start([str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", "--device=cpu"])
+def product_rate(build: Path, options: argparse.Namespace, precision: str) -> float:
+    """GFLOP/s that a layer's products can reach: the best of `dtrain bench gemm` on the device, weighted by work."""
+    command = [str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", f"--device={options.device}"]
+    text = start([*command, f"--model={model_directory(build, options.model)}"])
     rows = re.findall(r"\[\d+, (\d+)\] x \[\d+, (\d+)\]\s+(\d+)\s+(\d+)\s+(\d+)", text)
     rate = {(int(k), int(n)): float(best) for k, n, _, _, best in rows}
-    _, hidden, wide = encoder_sizes(build)
+    _, hidden, wide = encoder_sizes(build, options.model)
     work = {(hidden, hidden): 4 * hidden * hidden, (hidden, wide): hidden * wide, (wide, hidden): hidden * wide}
     return sum(work.values()) / sum(work[shape] / rate[shape] for shape in work)
 
 
-def encoder_sizes(build: Path) -> tuple[int, int, int]:
-    """Layers, hidden size and intermediate size of the embedded model."""
-    config = json.loads((build / "share/dtrain/models/minilm-l6-h384/config.json").read_text())
+def encoder_sizes(build: Path, model: Path | None) -> tuple[int, int, int]:
+    """Layers, hidden size and intermediate size of the encoder."""
+    config = json.loads((model_directory(build, model) / "config.json").read_text())
     return config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"]
 
 
-def gflops_of_a_token(build: Path, method: str, epochs: int, cached: bool) -> float:
+def gflops_of_a_token(build: Path, setting: Setting, cached: bool) -> float:
     """Matrix products that training has to do for a token, averaged over the epochs.
 
     With P the encoder's matrix parameters: 2P forward; backward as much for the activations, and again for the weights
     where they train. A frozen body is 2P, once in all where its features are kept. What a method adds to a frozen body
     is little, and is left out.
     """
-    layers, hidden, wide = encoder_sizes(build)
+    layers, hidden, wide = encoder_sizes(build, setting.model)
     parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
-    frozen = 2.0 / epochs if cached else 2.0
-    # Two of six layers train.
-    passes = {"full": 6.0, "head": frozen, "layers:k=2": frozen * 4 / 6 + 6.0 * 2 / 6}
-    return passes.get(method, 4.0) * parameters / 1e9
+    frozen = 2.0 / setting.epochs if cached else 2.0
+    top = 2 / layers  # the share of the layers that train
+    passes = {"full": 6.0, "head": frozen, "layers:k=2": frozen * (1 - top) + 6.0 * top}
+    return passes.get(setting.method, 4.0) * parameters / 1e9
 
 
 def spread(values: list[float]) -> dict[str, float]:
@@ -125,12 +128,13 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
         "floor": FLOORS.get(setting.method, OTHER_FLOOR),
         "package": REFERENCES[setting.method].package,
         "versions": peer["versions"],
+        "device": setting.device,
         "runs": runs,
     }
     for side in ("dtrain", "peer"):
         cell[side] = spread([run[side]["samples_per_second"] for run in runs])
         tokens = cell[side]["median"] * runs[0]["tokens_per_sample"]
-        cell[f"{side}_gflops"] = tokens * gflops_of_a_token(build, setting.method, setting.epochs, side == "dtrain")
+        cell[f"{side}_gflops"] = tokens * gflops_of_a_token(build, setting, side == "dtrain")
         cell[f"{side}_peak_memory_bytes"] = max(run[side]["peak_memory_bytes"] for run in runs)
     return cell
 
@@ -202,15 +206,17 @@ def main() -> None:
     parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell, each with its own seed")
     parser.add_argument("--samples", type=int, help="samples of every cell (a run of about 20 s on two cores if unset)")
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="what both sides compute on")
+    parser.add_argument("--model", type=Path, help="another BERT than the embedded one, with its tokenizer")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     parser.add_argument("--output", type=Path, help="JSON file of all that was measured")
     options = parser.parse_args()
     require_programs(options.build)
-    rates = {precision: product_rate(options.build, precision) for precision in options.precisions}
+    rates = {precision: product_rate(options.build, options, precision) for precision in options.precisions}
     cells: list[dict] = []
     for ranks, precision, method in product(options.ranks, options.precisions, options.methods):
         samples = options.samples or SAMPLES.get((method, precision), OTHER_SAMPLES)
-        setting = Setting(method, precision, ranks, samples, lr=None)
+        setting = Setting(method, precision, ranks, samples, None, device=options.device, model=options.model)
         cells.append(measure(options.build, setting, options.pairs))
         if options.output:
             # After every cell, so that a run that is cut short leaves what it has.

@@ -49,7 +49,9 @@ class Run:
     epochs: int
     batch_size: int
     evaluate: bool
-    share: str
+    device: str
+    model: str
+    tasks: str
     batch_order: str
     output: str
 
@@ -62,14 +64,20 @@ class Examples:
     types: list[torch.Tensor]
     labels: torch.Tensor
 
-    def batch(self, positions: list[int]) -> dict[str, torch.Tensor]:
+    def batch(self, positions: list[int], device: str) -> dict[str, torch.Tensor]:
         """The model's inputs for these examples, padded to the longest of them."""
         ids = [self.ids[i] for i in positions]
         mask = [torch.ones_like(row) for row in ids]
         types = [self.types[i] for i in positions]
         names = ("input_ids", "attention_mask", "token_type_ids")
         pad = nn.utils.rnn.pad_sequence
-        return {name: pad(rows, batch_first=True) for name, rows in zip(names, (ids, mask, types), strict=True)}
+        padded = zip(names, (ids, mask, types), strict=True)
+        return {name: on_device(pad(rows, batch_first=True), device) for name, rows in padded}
+
+
+def on_device(host: torch.Tensor, device: str) -> torch.Tensor:
+    """The tensor where the model is; the host does not wait for a GPU."""
+    return host if device == "cpu" else host.pin_memory().to(device, non_blocking=True)
 
 
 class MeanPooledBert(transformers.BertForSequenceClassification):
@@ -151,9 +159,9 @@ def share_of_batch(batch: list[int], rank: int, ranks: int) -> list[int]:
 def make_model(run: Run, classes: int, steps: int) -> nn.Module:
     """The classifier with the run's method attached, at the run's seed."""
     torch.manual_seed(run.seed)
-    model = MeanPooledBert.load(Path(run.share) / "models" / "minilm-l6-h384", classes)
+    model = MeanPooledBert.load(Path(run.model), classes)
     model.body_is_frozen = run.method == "head"
-    return REFERENCES[run.method].attach(model, steps)
+    return REFERENCES[run.method].attach(model, steps).to(run.device)
 
 
 def make_optimizer(model: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -166,9 +174,9 @@ def make_optimizer(model: nn.Module, lr: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.999), eps=1e-8, fused=True)
 
 
-def autocast(precision: str) -> torch.autocast:
+def autocast(run: Run) -> torch.autocast:
     """bf16 autocast where the run asks for it."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
+    return torch.autocast(run.device, torch.bfloat16, enabled=run.precision == "bf16")
 
 
 def evaluation_batches(lengths: list[int]) -> list[list[int]]:
@@ -182,12 +190,12 @@ def evaluation_batches(lengths: list[int]) -> list[list[int]]:
 
 
 @torch.no_grad()
-def metrics_on(model: nn.Module, examples: Examples, precision: str) -> dict[str, float]:
+def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, float]:
     """Accuracy, macro-F1 over the classes that occur, and mean log-loss."""
     model.eval()
     batches = evaluation_batches([len(ids) for ids in examples.ids])
-    with autocast(precision):
-        rows = [model(**examples.batch(batch)).logits.float() for batch in batches]
+    with autocast(run):
+        rows = [model(**examples.batch(batch, run.device)).logits.float().cpu() for batch in batches]
     logits = torch.empty(len(examples.ids), rows[0].shape[1])
     for batch, scores in zip(batches, rows, strict=True):
         logits[batch] = scores
@@ -200,16 +208,20 @@ def metrics_on(model: nn.Module, examples: Examples, precision: str) -> dict[str
     }
 
 
-def peak_memory_bytes() -> int:
-    """The high-water mark of the resident set since reset_peak_memory."""
+def peak_memory_bytes(device: str) -> int:
+    """The high-water mark since reset_peak_memory: of the GPU's allocated memory, or of the resident set."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated()
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def reset_peak_memory() -> None:
+def reset_peak_memory(device: str) -> None:
     """proc(5): 5 sets the high-water mark back to the present resident set."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -220,7 +232,7 @@ class Training:
         self.run, self.rank, self.order, self.examples, self.dev = run, rank, order, examples, dev
         self.model = make_model(run, len(order["labels"]), len(order["batches"]))
         self.evaluation_seconds = 0.0
-        self.losses: list[float] = []  # of each step, over this rank's share
+        self.losses: list[torch.Tensor] = []  # of each step, over this rank's share
         self.best_loss = float("inf")
         self.best: dict[str, torch.Tensor] = {}
 
@@ -238,11 +250,12 @@ class Training:
         allocate = getattr(getattr(self.model, "base_model", None), "update_and_allocate", None)  # AdaLoRA's
         for step, batch in enumerate(batches):
             share = share_of_batch(batch, self.rank, run.ranks)
-            with autocast(run.precision):
-                loss = model(**self.examples.batch(share), labels=self.examples.labels[share]).loss
+            labels = on_device(self.examples.labels[share], run.device)
+            with autocast(run):
+                loss = model(**self.examples.batch(share, run.device), labels=labels).loss
             # DDP divides by the ranks: the sum over all of them is the mean over the global batch.
             (loss * (len(share) * run.ranks / len(batch))).backward()
-            self.losses.append(loss.item())
+            self.losses.append(loss.detach())
             nn.utils.clip_grad_norm_(trainable, 1.0)
             optimizer.step()
             schedule.step()
@@ -253,6 +266,8 @@ class Training:
                 self.keep_if_best()
         if run.ranks > 1:
             torch.distributed.barrier()
+        if run.device == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - begin - self.evaluation_seconds
         if self.best:
             self.model.load_state_dict(self.best, strict=False)
@@ -262,7 +277,7 @@ class Training:
         """Scores dev and keeps the trainable weights where its log-loss is the least so far: dtrain's rule."""
         begin = time.perf_counter()
         assert self.dev is not None
-        loss = metrics_on(self.model, self.dev, self.run.precision)["log_loss"]
+        loss = metrics_on(self.model, self.dev, self.run)["log_loss"]
         if loss < self.best_loss:
             self.best_loss = loss
             self.best = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
@@ -283,12 +298,14 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     place_on_cores(run, rank)
+    if run.device == "cuda":
+        torch.cuda.set_device(rank)
     if run.ranks > 1:
         torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=run.ranks
+            "nccl" if run.device == "cuda" else "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=run.ranks
         )
-    task = Path(run.share) / "tasks" / "wordnet"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(Path(run.share) / "models" / "minilm-l6-h384")
+    task = Path(run.tasks) / "wordnet"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run.model)
     rows = read_rows(task / "train.tsv")
     examples = tokenize([rows[row] for row in order["rows"]], order["labels"], tokenizer)
     if [len(ids) for ids in examples.ids] != order["lengths"]:
@@ -300,24 +317,24 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
     training = Training(run, rank, order, examples, load("dev") if run.evaluate else None)
     if run.ranks > 1:
         torch.distributed.barrier()
-    reset_peak_memory()
+    reset_peak_memory(run.device)
     seconds = training.train()
-    peak = peak_memory_bytes()
+    peak = peak_memory_bytes(run.device)
     if run.ranks > 1:
         torch.distributed.destroy_process_group()
     if rank != 0:
         return
     splits = {"test": "test", "ood.examples": "examples"} if run.evaluate else {}
-    metrics = {name: metrics_on(training.model, load(file), run.precision) for name, file in splits.items()}
+    metrics = {name: metrics_on(training.model, load(file), run) for name, file in splits.items()}
     trained = sum(len(batch) for batch in order["batches"])
     result = {
-        **{key: value for key, value in asdict(run).items() if key not in ("share", "batch_order", "output")},
+        **{key: value for key, value in asdict(run).items() if key not in ("model", "tasks", "batch_order", "output")},
         "trainable_parameters": sum(p.numel() for p in training.model.parameters() if p.requires_grad),
         "tokens_per_sample": sum(order["lengths"]) / len(order["lengths"]),
         "train_seconds": seconds,
         "samples_per_second": trained / seconds,
         "peak_memory_bytes": peak,
-        "losses": training.losses,
+        "losses": [loss.item() for loss in training.losses],
         "metrics": metrics,
         "package": REFERENCES[run.method].package,
         "versions": {
@@ -332,8 +349,8 @@ def read_order(run: Run) -> dict:
     """Rows and batches from dtrain_batch_order."""
     command = [
         run.batch_order,
-        f"--model={run.share}/models/minilm-l6-h384",
-        f"--train={run.share}/tasks/wordnet/train.tsv",
+        f"--model={run.model}",
+        f"--train={run.tasks}/wordnet/train.tsv",
         f"--samples={run.samples}",
         f"--subset-seed={run.subset_seed}",
         f"--seed={run.seed}",
@@ -353,8 +370,9 @@ def parse_run() -> Run:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--method", choices=REFERENCES, default="full", help="what trains")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is CPU autocast")
-    parser.add_argument("--ranks", type=int, default=1, help="processes, by DistributedDataParallel over gloo")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 is autocast")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="a rank's; on GPUs one each")
+    parser.add_argument("--ranks", type=int, default=1, help="processes, by DistributedDataParallel over gloo or NCCL")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of a rank")
     parser.add_argument("--samples", type=int, required=True, help="training examples, dtrain's draw of them")
     parser.add_argument("--subset-seed", type=int, default=0, help="seed of the draw")
@@ -363,7 +381,9 @@ def parse_run() -> Run:
     parser.add_argument("--epochs", type=int, default=3, help="passes over the samples")
     parser.add_argument("--batch-size", type=int, default=32, help="examples of a step, over all ranks")
     parser.add_argument("--evaluate", action="store_true", help="keep the best epoch on dev; score test and ood")
-    parser.add_argument("--share", default=str(build / "share" / "dtrain"), help="the embedded model and task")
+    share = build / "share" / "dtrain"
+    parser.add_argument("--model", default=str(share / "models" / "minilm-l6-h384"), help="the encoder's directory")
+    parser.add_argument("--tasks", default=str(share / "tasks"), help="the directory of the embedded task")
     parser.add_argument("--batch-order", default=str(build / "bench" / "dtrain_batch_order"), help="its program")
     parser.add_argument("--output", required=True, help="JSON file of the results")
     return Run(**vars(parser.parse_args()))

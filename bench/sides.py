@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from references import REFERENCES
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = tuple(REFERENCES)
 PRECISIONS = ("fp32", "bf16")
+DEVICES = ("cpu", "cuda")
 BATCH_SIZE = 32
 
 
@@ -28,6 +30,8 @@ class Setting:
     seed: int = 0
     epochs: int = 3
     evaluate: bool = False
+    device: str = "cpu"
+    model: Path | None = None  # None: the embedded one
 
     def threads(self) -> int:
         """Threads of a rank: the machine's cores, shared out."""
@@ -61,6 +65,11 @@ def require_programs(build: Path) -> None:
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
 
 
+def model_directory(build: Path, model: Path | None) -> Path:
+    """The encoder that both sides train."""
+    return model or build / "share/dtrain/models/minilm-l6-h384"
+
+
 def run_dtrain(build: Path, setting: Setting) -> dict:
     """results.json of `dtrain train`, and the loss of each step."""
     task = build / "share" / "dtrain" / "tasks" / "wordnet"
@@ -85,7 +94,9 @@ def run_dtrain(build: Path, setting: Setting) -> dict:
             "--min-steps=1",
             "--log-steps=1",
             f"--threads={setting.threads()}",
-            "--device=cpu",
+            f"--device={setting.device}",
+            f"--model={model_directory(build, setting.model)}",
+            "--pooling=mean",
             f"--output={directory / 'run'}",
         ]
         start(command + ([] if setting.lr is None else [f"--lr={setting.lr}"]))
@@ -115,7 +126,9 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--seed={setting.seed}",
             f"--epochs={setting.epochs}",
             f"--batch-size={BATCH_SIZE}",
-            f"--share={build / 'share' / 'dtrain'}",
+            f"--device={setting.device}",
+            f"--model={model_directory(build, setting.model)}",
+            f"--tasks={build / 'share' / 'dtrain' / 'tasks'}",
             f"--batch-order={build / 'bench' / 'dtrain_batch_order'}",
             f"--output={output}",
         ]
@@ -136,12 +149,15 @@ def machine() -> dict[str, str]:
     flags = Path("/proc/cpuinfo").read_text()
     vector = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in flags]
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    gpus = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    names = [re.search(r"Model:\s*(.*)", gpu.read_text()) for gpu in gpus]
     return {
         "cpu": model,
         "cores": str(len(os.sched_getaffinity(0))),
         "vector instructions": " ".join(vector),
         "memory": f"{memory:.0f} GiB",
         "kernel": os.uname().release,
+        "gpus": ", ".join(name[1] for name in names if name) or "none",
     }
 
 

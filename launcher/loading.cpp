@@ -1,5 +1,6 @@
 #include "launcher/loading.h"
 
+#include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -139,6 +140,9 @@ data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t class
 
 std::int64_t cache_memory(const Options& options, const Session& session) {
   if (!options.cache_memory.empty()) return options.training.cache_memory;
+  if (const auto device = session.context().device; !device.is_cpu()) {
+    return static_cast<std::int64_t>(at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second / 4);
+  }
   const auto memory = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
   return memory / 4 / session.local_size();
 }

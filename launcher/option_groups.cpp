@@ -113,7 +113,7 @@ void add_machine(Adder add, Options& o) {
 
 void add_reduction(Adder add, Options& o) {
   add("cache-memory", open(o.cache_memory, "BYTES"),
-      "memory for frozen features, such as 4G (default: a quarter of RAM over the node's ranks)");
+      "memory for frozen features, such as 4G (default: a quarter of the GPU's, or of RAM over the node's ranks)");
   add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
   add("overlap", bound(o.training.overlap, "true|false"), "reduce while backward goes on");
 }

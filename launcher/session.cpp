@@ -279,6 +279,8 @@ void Session::choose_device(const Options& options) {
 }
 
 void Session::choose_precision(const Options& options) {
+  // "fp32" means it: cuDNN's LSTM (p-tuning's) would take TF32.
+  at::globalContext().setAllowTF32CuDNN(false);
   precision_ = options.precision;
   precision_reason_ = "as asked";
   if (precision_ == "auto" && options.resume) {
@@ -323,7 +325,7 @@ std::string Session::description() const {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
   };
   return fmt::format("{} (back end {}) on {}, {} each on {}, {} products ({})", counted(ranks, "rank"),
-                     gradients_->name(), device_.is_cuda() ? ranks == 1 ? "one GPU" : "one GPU each" : "the CPU",
+                     gradients_->name(), device_.is_cuda() ? ranks == 1 ? "one GPU" : "GPUs" : "the CPU",
                      counted(threads_, "thread"), counted(cores_, "core"), precision_, precision_reason_);
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/autograd.h"
@@ -56,12 +57,12 @@ Keys keys_of(const at::Tensor& key, const at::Tensor& value, const TokenBatch& b
   const auto begins = at::arange(examples + 1, at::kLong) * count;
   const auto offsets = batch.offsets + begins;
   const auto extra_places =
-      (offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}).to(key.device());
+      on_device((offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}), key.device());
   // Rows of no example stay at the end.
   const auto lengths = at::cat({batch.offsets.diff(), at::full({1}, batch.tokens() - batch.used_tokens(), at::kLong)});
   const auto shift = at::cat({begins.slice(0, 1), begins.slice(0, examples)});
   const auto own_places =
-      (at::arange(batch.tokens(), at::kLong) + at::repeat_interleave(shift, lengths)).to(key.device());
+      on_device(at::arange(batch.tokens(), at::kLong) + at::repeat_interleave(shift, lengths), key.device());
   const auto rows = [&](const at::Tensor& added) { return added.reshape({examples * count, key.size(1)}); };
   return {join(rows(extra.keys), key, extra_places, own_places),
           join(rows(extra.values), value, extra_places, own_places), offsets, batch.max_length + count};
@@ -142,10 +143,33 @@ at::Tensor valid_places(const at::Tensor& offsets, std::int64_t longest, at::Dev
   return (at::arange(longest, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(device);
 }
 
+// The GPU's. The rows of no example are a sequence too: what nothing writes could hold a NaN, which no zero takes away.
+at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                         const TokenBatch& batch, std::int64_t heads, double dropout_probability,
+                         const KeysAndValues& extra) {
+  const Keys keys = keys_of(key, value, batch, extra);
+  const auto by_head = [&](const at::Tensor& packed) {
+    return packed.view({1, packed.size(0), heads, packed.size(1) / heads});
+  };
+  const auto key_sequences =
+      extra.keys.defined() ? device_sequences(keys.offsets, key.size(0) - batch.used_tokens(), query.device())
+                           : batch.sequences;
+  const std::int64_t rest = batch.tokens() - batch.used_tokens();
+  const bool needed = recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
+  const auto output = std::get<0>(at::_efficient_attention_forward(
+      by_head(query), by_head(keys.key), by_head(keys.value), {}, batch.sequences, key_sequences,
+      std::max(batch.max_length, rest), std::max(keys.max_keys, rest), dropout_probability,
+      /*custom_mask_type: none*/ 0, /*compute_log_sumexp, which backward needs*/ needed));
+  return output.reshape({query.size(0), query.size(1)});
+}
+
 }  // namespace
 
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch,
                      std::int64_t heads, const kernels::Dropout& dropout, const KeysAndValues& extra) {
+  if (!query.is_cpu() && query.scalar_type() != at::kDouble) {
+    return gpu_attention(query, key, value, batch, heads, dropout.probability, extra);
+  }
   if (!query.is_cpu()) return padded_attention(query, key, value, batch, heads, dropout, extra);
   const Keys keys = keys_of(key, value, batch, extra);
   const bool needed = recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());

@@ -23,6 +23,7 @@ Classifier::Classifier(EncoderConfig config, Pooling pooling, std::int64_t class
 bool Classifier::uses_dense() const { return !head_.dense_is_pretrained || pooling_ == Pooling::pooler; }
 
 at::Tensor Classifier::forward(const TokenBatch& batch, ForwardContext& context) {
+  context.begin_pass(batch.ids.device());
   return head(run_stages(0, head_stage(), {}, batch, context), context);
 }
 
@@ -35,6 +36,7 @@ at::Tensor Classifier::run_prefix(const TokenBatch& batch, int stage, at::Scalar
 
 at::Tensor Classifier::forward_from(int stage, const at::Tensor& features, const TokenBatch& batch,
                                     ForwardContext& context) {
+  context.begin_pass(batch.ids.device());
   return head(stage == head_stage() ? features : run_stages(stage, head_stage(), features, batch, context), context);
 }
 

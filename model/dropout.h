@@ -7,7 +7,7 @@
 namespace dtrain::model {
 
 /// Zeroes elements with the given probability and scales the others by 1 / (1 - probability). On the CPU the mask is
-/// drawn anew in backward; on CUDA it comes from the default generator and is kept.
+/// drawn anew in backward; on a GPU it comes from the device's generator (ForwardContext::begin_pass) and is kept.
 at::Tensor dropout(const at::Tensor& input, const kernels::Dropout& dropout);
 
 }  // namespace dtrain::model

@@ -15,8 +15,9 @@ std::pair<at::Tensor, at::Tensor> padding_so_far(const TokenBatch& batch, std::i
   const auto padding = batch.ids.eq(padding_token);
   const auto so_far = padding.cumsum(0);
   const auto lengths = at::cat({batch.offsets.diff(), at::full({1}, batch.tokens() - batch.used_tokens(), at::kLong)});
-  const auto of_earlier = at::cat({so_far.new_zeros({1}), so_far}).index_select(0, batch.offsets.to(so_far.device()));
-  return {so_far - of_earlier.repeat_interleave(lengths.to(so_far.device()), std::nullopt, batch.tokens()), padding};
+  const auto device = so_far.device();
+  const auto of_earlier = at::cat({so_far.new_zeros({1}), so_far}).index_select(0, on_device(batch.offsets, device));
+  return {so_far - of_earlier.repeat_interleave(on_device(lengths, device), std::nullopt, batch.tokens()), padding};
 }
 
 }  // namespace
@@ -49,6 +50,9 @@ TokenBatch Encoder::seen(const TokenBatch& batch) const {
   }
   // A model of one token type does not tell the segments of a pair apart.
   if (config_.token_types == 1) seen.types = at::zeros_like(seen.types);
+  if (!seen.ids.is_cpu()) {
+    seen.sequences = device_sequences(seen.offsets, seen.tokens() - seen.used_tokens(), seen.ids.device());
+  }
   return seen;
 }
 

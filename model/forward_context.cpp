@@ -1,5 +1,9 @@
 #include "model/forward_context.h"
 
+#include <ATen/Context.h>
+
+#include <mutex>
+
 namespace dtrain::model {
 namespace {
 
@@ -17,6 +21,13 @@ ForwardContext::ForwardContext(const DropoutStream& stream, int first_trainable_
     : training_(true),
       first_trainable_stage_(first_trainable_stage),
       key_(mixed(mixed(mixed(stream.seed) ^ stream.step) ^ stream.shard)) {}
+
+void ForwardContext::begin_pass(at::Device device) const {
+  if (!training_ || device.is_cpu()) return;
+  auto generator = at::globalContext().defaultGenerator(device);
+  const std::scoped_lock lock(generator.mutex());
+  generator.set_current_seed(mixed(key_ ^ site_));
+}
 
 kernels::Dropout ForwardContext::next_dropout(double probability) {
   // A site is counted whether it drops or not, so that freezing a part moves no other part's random numbers.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
@@ -27,6 +28,9 @@ class ForwardContext {
 
   bool training() const { return training_ && stage_ >= first_trainable_stage_; }
   int first_trainable_stage() const { return first_trainable_stage_; }
+  /// Called by the classifier at the start of each pass. A GPU's masks come from the device's default generator, in
+  /// the order of the places that drop: it starts anew here, from the stream and how far it has been used.
+  void begin_pass(at::Device device) const;
   /// Entered by the classifier before each stage.
   void enter_stage(int stage) { stage_ = stage; }
   /// The dropout of the next place that has one: of probability 0 where this stage does not train.

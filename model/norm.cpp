@@ -92,7 +92,7 @@ LayerNorm::LayerNorm(const std::string& path, std::int64_t size, double epsilon)
 at::Tensor LayerNorm::forward(const at::Tensor& input, const at::Tensor& residual, const kernels::Dropout& mask) {
   if (!input.is_cpu()) {
     const auto dropped = dropout(input, mask);
-    const auto sum = residual.defined() ? dropped + residual : dropped;
+    const auto sum = (residual.defined() ? dropped + residual : dropped).to(weight.value().scalar_type());
     return at::layer_norm(sum, {sum.size(1)}, weight.use(), bias.use(), epsilon_);
   }
   const bool needed = recording() && (input.requires_grad() || (residual.defined() && residual.requires_grad()) ||

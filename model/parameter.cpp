@@ -35,6 +35,19 @@ const at::Tensor& Parameter::product_value(at::ScalarType product_type) {
   return product_value_;
 }
 
+void Parameter::values_changed(const std::vector<Parameter*>& parameters) {
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> values;
+  std::vector<at::Tensor> product_values;
+  for (Parameter* parameter : parameters) {
+    parameter->product_value_is_current_ = parameter->product_value_.defined();
+    if (!parameter->product_value_is_current_) continue;
+    values.push_back(parameter->value_);
+    product_values.push_back(parameter->product_value_);
+  }
+  if (!values.empty()) at::_foreach_copy_(product_values, values);
+}
+
 void Parameter::bind(const at::Tensor& value, const at::Tensor& gradient) {
   at::NoGradGuard no_grad;
   value.copy_(value_);

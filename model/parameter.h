@@ -41,6 +41,8 @@ class Parameter {
   void set_value(at::Tensor value);
   /// To be called when somebody wrote into the value (the optimiser).
   void value_changed() { product_value_is_current_ = false; }
+  /// The same for many: what products take of them is made anew here, on a GPU in a few launches.
+  static void values_changed(const std::vector<Parameter*>& parameters);
   void set_trainable(bool trainable) { trainable_ = trainable; }
   /// On the run's learning rate.
   double learning_rate_factor() const { return learning_rate_factor_; }

@@ -13,7 +13,14 @@ namespace {
 // [tokens] int64: the example of each token.
 at::Tensor example_of_token(const at::Tensor& offsets, const at::Tensor& like) {
   const auto lengths = offsets.diff();
-  return at::repeat_interleave(at::arange(lengths.size(0), lengths.options()), lengths).to(like.device());
+  return on_device(at::repeat_interleave(at::arange(lengths.size(0), lengths.options()), lengths), like.device());
+}
+
+// Always in the same order: a GPU's index_add_ adds in any.
+at::Tensor example_sums(const at::Tensor& rows, const TokenBatch& batch, const at::Tensor& examples) {
+  if (rows.is_cpu()) return at::zeros({batch.examples(), rows.size(1)}, rows.options()).index_add_(0, examples, rows);
+  return at::segment_reduce(rows, "sum", std::nullopt, std::nullopt, on_device(batch.offsets, rows.device()),
+                            /*axis=*/0, /*unsafe, or it would wait to check the offsets*/ true);
 }
 
 struct MeanNode : torch::autograd::Node {
@@ -48,9 +55,9 @@ at::Tensor mean_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
   {
     const at::NoGradGuard no_grad;
     examples = example_of_token(batch.offsets, hidden);
-    inverse_lengths = batch.offsets.diff().to(hidden.scalar_type()).reciprocal().unsqueeze(1).to(hidden.device());
-    output = at::zeros({batch.examples(), hidden.size(1)}, hidden.options())
-                 .index_add_(0, examples, hidden.slice(0, 0, batch.used_tokens()));
+    inverse_lengths =
+        on_device(batch.offsets.diff().to(hidden.scalar_type()).reciprocal().unsqueeze(1), hidden.device());
+    output = example_sums(hidden.slice(0, 0, batch.used_tokens()), batch, examples);
     output.mul_(inverse_lengths);
   }
   if (!recording() || !hidden.requires_grad()) return output;
@@ -62,7 +69,7 @@ at::Tensor mean_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
 }
 
 at::Tensor first_tokens(const at::Tensor& hidden, const TokenBatch& batch) {
-  return hidden.index_select(0, batch.offsets.slice(0, 0, -1).to(hidden.device()));
+  return hidden.index_select(0, on_device(batch.offsets.slice(0, 0, -1), hidden.device()));
 }
 
 }  // namespace dtrain::model

@@ -4,6 +4,14 @@
 
 namespace dtrain::model {
 
+at::Tensor on_device(const at::Tensor& host, at::Device device) {
+  return device.is_cpu() ? host : host.pin_memory().to(device, /*non_blocking=*/true);
+}
+
+at::Tensor device_sequences(const at::Tensor& offsets, std::int64_t rest, at::Device device) {
+  return on_device((rest > 0 ? at::cat({offsets, offsets.slice(0, -1) + rest}) : offsets).to(at::kInt), device);
+}
+
 TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count) {
   const std::int64_t examples = batch.examples();
   const std::int64_t used = batch.used_tokens() + examples * count;
@@ -13,11 +21,11 @@ TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count) {
   TokenBatch longer;
   longer.offsets = batch.offsets + begins;
   longer.max_length = batch.max_length + count;
-  longer.virtual_places =
-      (longer.offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}).to(device);
-  const auto places =
-      (at::arange(batch.used_tokens(), at::kLong) + at::repeat_interleave(begins.slice(0, 1), batch.offsets.diff()))
-          .to(device);
+  longer.virtual_places = on_device(
+      (longer.offsets.slice(0, 0, examples).unsqueeze(1) + at::arange(count, at::kLong)).view({-1}), device);
+  const auto places = on_device(
+      at::arange(batch.used_tokens(), at::kLong) + at::repeat_interleave(begins.slice(0, 1), batch.offsets.diff()),
+      device);
   const auto moved = [&](const at::Tensor& rows) {
     return at::zeros({tokens}, rows.options()).index_copy_(0, places, rows.slice(0, 0, batch.used_tokens()));
   };

@@ -18,6 +18,8 @@ struct TokenBatch {
   /// Places of tokens without an id, the same number in front of each example [examples * count] int64; undefined:
   /// none.
   at::Tensor virtual_places = {};
+  /// On a GPU, where the encoder sees the batch: device_sequences of these offsets. Undefined on the CPU.
+  at::Tensor sequences = {};
 
   std::int64_t examples() const { return offsets.size(0) - 1; }
   std::int64_t tokens() const { return ids.size(0); }
@@ -27,6 +29,14 @@ struct TokenBatch {
 
 /// The number of tokens is rounded up to a multiple of this.
 inline constexpr std::int64_t kTokenMultiple = 16;
+
+/// A tensor of the host on `device`. To a GPU it goes through pinned memory, and nothing waits for what the GPU has to do
+/// before.
+at::Tensor on_device(const at::Tensor& host, at::Device device);
+
+/// `offsets` as the attention of LibTorch takes them on a GPU, int32, with the `rest` tokens that belong to no example,
+/// where there are any, as a last sequence.
+at::Tensor device_sequences(const at::Tensor& offsets, std::int64_t rest, at::Device device);
 
 /// The same examples, each with `count` virtual tokens of segment 0 in front, whose positions come before the others'.
 TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count);

@@ -22,7 +22,7 @@ at::Tensor Gate::of_examples(const at::Tensor& input, const model::TokenBatch& b
 at::Tensor Gate::of_tokens(const at::Tensor& input, const model::TokenBatch& batch) {
   const auto lengths = batch.offsets.diff();
   const auto example = at::repeat_interleave(at::arange(lengths.size(0), lengths.options()), lengths);
-  const auto rows = of_examples(input, batch).index_select(0, example.to(input.device()));
+  const auto rows = of_examples(input, batch).index_select(0, model::on_device(example, input.device()));
   return at::constant_pad_nd(rows, {0, 0, 0, batch.tokens() - batch.used_tokens()});
 }
 

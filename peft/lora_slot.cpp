@@ -120,7 +120,9 @@ LoraSlot::LoraSlot(Linear& base, const LoraUpdate& update, const LoraFactors& st
   if (takes_from_base(update.init)) {
     start_a_ = a_.value().clone();
     start_b_ = b_.value().clone();
-    base.weight.set_value(base.weight.value() - at::mm(update.scale * start_b_, start_a_));
+    // On the CPU, as above: a GPU's product ends in other last digits.
+    const auto taken = at::mm(update.scale * start_b_.to(at::kCPU), start_a_.to(at::kCPU));
+    base.weight.set_value(base.weight.value() - taken.to(base.weight.value().device()));
   }
   const auto options = base.weight.value().options();
   if (update.bias) b_bias_.emplace(base.path() + ".lora_B.bias", at::zeros({base.out_features()}, options));

@@ -21,7 +21,13 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
   }
   const std::int64_t tokens =
       (offsets[count] + model::kTokenMultiple - 1) / model::kTokenMultiple * model::kTokenMultiple;
-  for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = at::zeros({tokens}, at::kLong);
+  const auto rows = at::zeros({3, tokens}, at::kLong);  // one tensor, which goes to a GPU at once
+  const auto place = [&](const at::Tensor& all) {
+    batch.ids = all[0];
+    batch.types = all[1];
+    batch.positions = all[2];
+  };
+  place(rows);
   auto* ids = batch.ids.mutable_data_ptr<std::int64_t>();
   auto* types = batch.types.mutable_data_ptr<std::int64_t>();
   auto* positions = batch.positions.mutable_data_ptr<std::int64_t>();
@@ -33,9 +39,7 @@ model::TokenBatch collate(const data::TokenDataset& examples, const std::vector<
     std::fill(types + offsets[i] + example.second_segment, types + offsets[i + 1], 1);
     std::iota(positions + offsets[i], positions + offsets[i] + length, 0);
   }
-  if (!device.is_cpu()) {
-    for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = tensor->to(device);
-  }
+  if (!device.is_cpu()) place(model::on_device(rows, device));
   return batch;
 }
 
@@ -44,7 +48,7 @@ at::Tensor collate_labels(const data::TokenDataset& examples, const std::vector<
   auto labels = at::empty({static_cast<std::int64_t>(indices.size())}, at::kLong);
   auto* values = labels.mutable_data_ptr<std::int64_t>();
   for (std::size_t i = 0; i < indices.size(); ++i) values[i] = examples.example(indices[i]).label;
-  return labels.to(device);
+  return model::on_device(labels, device);
 }
 
 std::vector<std::int32_t> lengths_of(const data::TokenDataset& examples) {

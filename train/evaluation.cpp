@@ -12,7 +12,7 @@ namespace dtrain::train {
 at::Tensor score(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
                  FeatureStore* features) {
   const at::NoGradGuard no_grad;
-  const auto batches = data::evaluation_batches(lengths_of(examples), kEvaluationTokens);
+  const auto batches = data::evaluation_batches(lengths_of(examples), evaluation_tokens(context.device));
   std::vector<std::int64_t> mine;
   Batches my_batches;
   for (std::size_t i = 0; i < batches.size(); ++i) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include "data/token_dataset.h"
 #include "model/classifier.h"
@@ -10,8 +11,8 @@
 
 namespace dtrain::train {
 
-/// Tokens of an evaluation batch: enough to fill the matrix products, few enough for the cache.
-inline constexpr std::int64_t kEvaluationTokens = 2048;
+/// Tokens of an evaluation batch: enough to fill the matrix products, and on the CPU few enough for the cache.
+inline std::int64_t evaluation_tokens(at::Device device) { return device.is_cpu() ? 2048 : 16384; }
 
 /// The logits [n, classes] float of every example, on the CPU of every rank. The batches are fixed by the lengths and
 /// dealt whole to the ranks; the rows are gathered, each example exactly once.

@@ -77,7 +77,7 @@ at::Tensor FeatureCache::features(model::Classifier& classifier, const data::Tok
     }
   }
   const auto on_device = [&](const std::vector<std::int64_t>& numbers) {
-    return at::tensor(numbers, at::kLong).to(rows_.device());
+    return model::on_device(at::tensor(numbers, at::kLong), rows_.device());
   };
   const std::int64_t tail = pooled_ ? 0 : batch.tokens() - place;  // rows of tokens that belong to no example
   auto rows = at::zeros({place + tail, rows_.size(1)}, rows_.options());

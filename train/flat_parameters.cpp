@@ -21,7 +21,7 @@ void FlatParameters::set_values(const at::Tensor& other) const {
 }
 
 void FlatParameters::values_changed() const {
-  for (model::Parameter* parameter : parameters) parameter->value_changed();
+  model::Parameter::values_changed(parameters);
 }
 
 FlatParameters flatten(model::Classifier& classifier) {

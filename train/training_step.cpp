@@ -44,7 +44,7 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       ids.push_back(id);
       lengths.push_back(examples.length(id));
     }
-    for (auto batch : data::evaluation_batches(lengths, kEvaluationTokens)) {
+    for (auto batch : data::evaluation_batches(lengths, evaluation_tokens(context.device))) {
       for (std::int64_t& position : batch) position = ids[static_cast<std::size_t>(position)];
       mine.push_back(std::move(batch));
     }

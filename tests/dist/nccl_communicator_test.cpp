@@ -4,6 +4,7 @@
 #include <mpi.h>
 
 #include <chrono>
+#include <cstdlib>
 
 #include "dist/mpi_communicator.h"
 #include "dist/rank_counters.h"
@@ -37,13 +38,15 @@ class WithControl final : public Communicator {
   std::unique_ptr<Communicator> nccl_;
 };
 
-// Null where the ranks do not have a GPU each: NCCL refuses to share one.
+// Null where the ranks do not have a GPU each: NCCL refuses to share one unless told otherwise, from 2.30 on.
 std::unique_ptr<Communicator> make(std::chrono::milliseconds timeout) {
   int rank = 0, size = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  if (c10::cuda::device_count() < size) return nullptr;
-  c10::cuda::set_device(static_cast<c10::DeviceIndex>(rank));
+  const int gpus = c10::cuda::device_count();
+  const bool may_share = gpus > 0 && std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
+  if (gpus < size && !may_share) return nullptr;
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(rank % gpus));
   return std::make_unique<WithControl>(timeout);
 }
 

@@ -99,7 +99,7 @@ TEST(Classifier, ReadsNothingFromTokensThatBelongToNoExample) {
   const ReferenceCase reference("odd_relu");
   auto batch = reference.batch();
   for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) {
-    *tensor = at::cat({*tensor, at::zeros({7}, at::kLong)});
+    *tensor = at::cat({*tensor, at::zeros({7}, tensor->options())});
   }
   for (const Pooling pooling : {Pooling::pooler, Pooling::mean}) {
     const auto classifier = reference.load(pooling, at::kDouble);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -18,6 +19,18 @@ namespace dtrain::model {
 
 inline std::filesystem::path reference_directory() { return DTRAIN_REFERENCE_DIR; }
 
+/// What the tests compute on: DTRAIN_TEST_DEVICE ("cuda:0"), and else the CPU.
+inline at::Device test_device() {
+  const char* name = std::getenv("DTRAIN_TEST_DEVICE");
+  return at::Device(name == nullptr ? "cpu" : name);
+}
+
+/// A batch of the host as the model takes it.
+inline TokenBatch on_test_device(TokenBatch batch) {
+  for (auto* tensor : {&batch.ids, &batch.types, &batch.positions}) *tensor = tensor->to(test_device());
+  return batch;
+}
+
 /// A checkpoint that transformers saved, a batch, and what transformers computes for it.
 class ReferenceCase {
  public:
@@ -30,9 +43,11 @@ class ReferenceCase {
     const SafetensorsFile file(directory_ / "batch.safetensors");
     TokenBatch batch{file.tensor("ids"), file.tensor("types"), file.tensor("positions"), file.tensor("offsets")};
     batch.max_length = batch.offsets.diff().max().item<std::int64_t>();
-    return batch;
+    return on_test_device(batch);
   }
-  at::Tensor labels() const { return SafetensorsFile(directory_ / "batch.safetensors").tensor("labels"); }
+  at::Tensor labels() const {
+    return SafetensorsFile(directory_ / "batch.safetensors").tensor("labels").to(test_device());
+  }
 
   /// "logits", "logits32", "loss", "gradient.NAME" under a pooling.
   at::Tensor tensor(Pooling pooling, const std::string& name) const {
@@ -43,7 +58,8 @@ class ReferenceCase {
   }
 
   std::unique_ptr<Classifier> load(Pooling pooling, at::ScalarType type) const {
-    auto classifier = load_classifier({.directory = directory_, .pooling = pooling, .trained_head = true});
+    auto classifier = load_classifier(
+        {.directory = directory_, .pooling = pooling, .trained_head = true, .device = test_device()});
     for (Parameter* parameter : classifier->stored_parameters()) parameter->set_value(parameter->value().to(type));
     return classifier;
   }
@@ -74,7 +90,8 @@ inline double backward_of_loss(Classifier& classifier, const TokenBatch& batch, 
 
 inline double largest_difference(const at::Tensor& left, const at::Tensor& right) {
   EXPECT_EQ(left.sizes(), right.sizes());
-  return left.numel() == 0 ? 0 : (left.to(at::kDouble) - right.to(at::kDouble)).abs().max().item<double>();
+  const auto exact = [](const at::Tensor& tensor) { return tensor.to(at::kCPU, at::kDouble); };
+  return left.numel() == 0 ? 0 : (exact(left) - exact(right)).abs().max().item<double>();
 }
 
 }  // namespace dtrain::model

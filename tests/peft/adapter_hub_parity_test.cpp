@@ -32,7 +32,7 @@ using testing::HasSubstr;
 fs::path directory_of(const std::string& name) { return model::reference_directory() / "adapter_hub" / name; }
 
 TrainedModel load(const fs::path& directory, const std::optional<Pooling>& pooling = {}) {
-  return load_trained(directory, {}, pooling, at::kCPU, Log());
+  return load_trained(directory, {}, pooling, model::test_device(), Log());
 }
 
 class AdapterHubAdapter : public testing::TestWithParam<ReferenceAdapter> {

@@ -70,7 +70,8 @@ model::TokenBatch short_batch() {
       types.push_back(2 * position >= length ? 1 : 0);
     }
   }
-  return {(at::arange(18) * 31 + 7) % 97 + 1, at::tensor(types), at::tensor(positions), offsets, 9};
+  return model::on_test_device(
+      {(at::arange(18) * 31 + 7) % 97 + 1, at::tensor(types), at::tensor(positions), offsets, 9});
 }
 
 class MethodGradient : public testing::TestWithParam<std::string> {
@@ -81,21 +82,23 @@ class MethodGradient : public testing::TestWithParam<std::string> {
     make_method(parse_method_spec(GetParam()))->attach(*classifier, 0);
     at::manual_seed(8);
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {
-      const auto noise = at::randn(parameter->shape(), at::kDouble).to(type);
+      const auto noise = at::randn(parameter->shape(), at::kDouble).to(parameter->value().options());
       parameter->set_value(parameter->value() + 0.05 * noise);
     }
     model::bind_gradients(*classifier);
     return classifier;
   }
 
-  double loss(model::Classifier& classifier, at::ScalarType product_type = at::kFloat) const {
-    model::ForwardContext context({3, 1, 4}, classifier.first_trainable_stage());
-    context.product_type = product_type;
-    return model::backward_of_loss(classifier, batch, labels, context);
+  double loss(model::Classifier& classifier) const {
+    return model::backward_of_loss(classifier, batch, labels, with_dropout(classifier));
+  }
+
+  static model::ForwardContext with_dropout(model::Classifier& classifier) {
+    return model::ForwardContext({3, 1, 4}, classifier.first_trainable_stage());
   }
 
   const model::TokenBatch batch = short_batch();
-  const at::Tensor labels = at::tensor(std::vector<std::int64_t>{2, 0, 4, 1});
+  const at::Tensor labels = at::tensor(std::vector<std::int64_t>{2, 0, 4, 1}).to(model::test_device());
 };
 
 TEST_P(MethodGradient, IsThatOfTheLoss) {
@@ -129,7 +132,10 @@ TEST_P(MethodGradient, IsNearlyTheSameWithProductsInBfloat16) {
   std::vector<at::Tensor> gradients;
   for (const auto product_type : {at::kFloat, at::kBFloat16}) {
     const auto classifier = start(at::kFloat);
-    loss(*classifier, product_type);
+    // On a GPU the masks depend on the type of what they are for.
+    auto context = batch.ids.is_cpu() ? with_dropout(*classifier) : model::ForwardContext();
+    context.product_type = product_type;
+    model::backward_of_loss(*classifier, batch, labels, context);
     std::vector<at::Tensor> parts;
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {
       parts.push_back(parameter->gradient().flatten());

@@ -29,7 +29,7 @@ std::filesystem::path peft_directory(const std::string& name) { return model::re
 
 TrainedModel load(const std::filesystem::path& directory, const std::optional<Pooling>& pooling = {},
                   const std::optional<std::filesystem::path>& base = {}) {
-  return load_trained(directory, base, pooling, at::kCPU, Log());
+  return load_trained(directory, base, pooling, model::test_device(), Log());
 }
 
 class PeftAdapter : public testing::TestWithParam<ReferenceAdapter> {

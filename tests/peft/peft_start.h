@@ -11,6 +11,7 @@
 #include "model/safetensors.h"
 #include "peft/registry.h"
 #include "peft/trained_model.h"
+#include "tests/model/reference_case.h"
 
 namespace dtrain::peft {
 
@@ -26,7 +27,7 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
                                  model::Pooling pooling) {
   PeftStart start;
   if (!std::filesystem::exists(directory / "spec.txt")) {
-    auto trained = load_trained(directory, base, pooling, at::kCPU, Log());
+    auto trained = load_trained(directory, base, pooling, model::test_device(), Log());
     start = {std::move(trained.classifier), trained.method, {}};
     for (const auto& [name, parameter] : make_method(start.method)->file_parameters(*start.classifier)) {
       if (parameter->trainable()) start.parameters.emplace_back(name, parameter);
@@ -35,7 +36,8 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
   }
   // PEFT's files do not say what trains, or there is no adapter at all.
   start.method = parse_method_spec(read_file(directory / "spec.txt"));
-  start.classifier = model::load_classifier({.directory = base, .pooling = pooling, .trained_head = true});
+  start.classifier = model::load_classifier(
+      {.directory = base, .pooling = pooling, .trained_head = true, .device = model::test_device()});
   make_method(start.method)->attach(*start.classifier, 0);
   start.parameters = trained_parameters(*start.classifier);
   if (!std::filesystem::exists(directory / "start.safetensors")) return start;
@@ -45,7 +47,7 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
     for (const char* prefix : {"base_model.", "base_model.model."}) {
       if (!file.contains(name) && file.contains(prefix + name)) name.insert(0, prefix);
     }
-    parameter->set_value(file.float_tensor(name, parameter->value().sizes()));
+    parameter->set_value(file.float_tensor(name, parameter->value().sizes()).to(model::test_device()));
   }
   return start;
 }

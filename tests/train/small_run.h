@@ -18,6 +18,7 @@
 #include "model/classifier_files.h"
 #include "model/safetensors.h"
 #include "peft/registry.h"
+#include "tests/model/reference_case.h"
 #include "train/flat_parameters.h"
 #include "train/run_context.h"
 #include "train/trainer.h"
@@ -25,7 +26,8 @@
 /// Models and data that are small enough to train in a test.
 namespace dtrain::train {
 
-inline std::filesystem::path reference_directory() { return DTRAIN_REFERENCE_DIR; }
+using model::reference_directory;
+using model::test_device;
 
 /// A tokenizer for texts that are token ids: "12 7 99".
 class IdTokenizer final : public data::Tokenizer {
@@ -91,21 +93,21 @@ inline data::TokenDataset random_data(std::int64_t examples, std::uint64_t seed,
 inline std::unique_ptr<model::Classifier> classifier_with(const std::string& checkpoint, const std::string& method,
                                                           model::Pooling pooling = model::Pooling::mean) {
   auto classifier = model::load_classifier(
-      {.directory = reference_directory() / checkpoint, .pooling = pooling, .classes = 4, .head_seed = 1});
+      {.directory = reference_directory() / checkpoint, .pooling = pooling, .classes = 4, .head_seed = 1, .device = test_device()});
   peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
   return classifier;
 }
 
-/// A run over the ranks of `communicator`, on the CPU and silent.
+/// A run over the ranks of `communicator`, on the tests' device and silent.
 inline RunContext context_over(dist::Communicator& communicator) {
-  return {communicator, communicator, at::kCPU, at::kFloat, Log(), [] { return false; }};
+  return {communicator, communicator, test_device(), at::kFloat, Log(), [] { return false; }};
 }
 
 /// Every value that the model computes with, in one tensor.
 inline at::Tensor all_values(model::Classifier& classifier) {
   std::vector<at::Tensor> values;
   for (const model::Parameter* parameter : classifier.parameters()) values.push_back(parameter->value().flatten());
-  return at::cat(values);
+  return at::cat(values).to(at::kCPU);
 }
 
 /// Options of a short run.

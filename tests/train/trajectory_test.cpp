@@ -75,7 +75,7 @@ class Run : public testing::TestWithParam<Case> {
       // The gradient of the key's bias is zero in theory; in float AdamW makes steps of its noise.
       const double allowed = name.ends_with(".key.bias") && !in_double() ? kRate * kSteps : tolerance;
       const auto end = expected.tensor(name).view(parameter->shape());
-      EXPECT_LT((parameter->value().to(at::kDouble) - end).abs().max().item<double>(), allowed) << name;
+      EXPECT_LT(model::largest_difference(parameter->value(), end), allowed) << name;
     }
   }
 
