@@ -29,6 +29,15 @@ void ForwardContext::begin_pass(at::Device device) const {
   generator.set_current_seed(mixed(key_ ^ site_));
 }
 
+at::Tensor ForwardContext::product_input(const at::Tensor& input) {
+  if (product_type != at::kBFloat16 || input.scalar_type() == product_type) return input.detach();
+  if (!last_input_.is_same(input)) {
+    last_product_input_ = input.detach().to(product_type);
+    last_input_ = input;
+  }
+  return last_product_input_;
+}
+
 kernels::Dropout ForwardContext::next_dropout(double probability) {
   // A site is counted whether it drops or not, so that freezing a part moves no other part's random numbers.
   const std::uint32_t site = site_++;

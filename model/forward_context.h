@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
@@ -36,6 +37,10 @@ class ForwardContext {
   /// The dropout of the next place that has one: of probability 0 where this stage does not train.
   kernels::Dropout next_dropout(double probability);
 
+  /// `input`, without its history, as a matrix product takes it. Query, key and value, and the maps that methods lay
+  /// beside them, ask for the same one after the other: it is rounded once.
+  at::Tensor product_input(const at::Tensor& input);
+
   /// The type of matrix products: bfloat16 (accumulated in float; activations between a product and the next norm stay
   /// so), or float for the type that the parameters have.
   at::ScalarType product_type = at::kFloat;
@@ -48,6 +53,8 @@ class ForwardContext {
   int stage_ = 0;
   std::uint64_t key_ = 0;
   std::uint32_t site_ = 0;
+  at::Tensor last_input_;
+  at::Tensor last_product_input_;
 };
 
 }  // namespace dtrain::model

@@ -7,8 +7,9 @@
 namespace dtrain::model {
 namespace {
 
-at::Tensor as_product_input(const at::Tensor& tensor, at::ScalarType product_type) {
-  return product_type == at::kBFloat16 ? tensor.to(product_type) : tensor;
+// left @ right of the given type. A GPU writes float from bfloat16 at once.
+at::Tensor product(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
+  return left.is_cpu() || left.scalar_type() == type ? at::mm(left, right) : at::mm(left, right, type);
 }
 
 struct LinearNode : torch::autograd::Node {
@@ -20,7 +21,7 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      input_gradient = at::mm(gradient, weight.product_value(product_type));
+      input_gradient = product(gradient, weight.product_value(product_type), input_type);
       if (scale != 1) input_gradient.mul_(scale);
     }
     if (weight.trainable()) weight.add_product(gradient, input, scale);
@@ -34,18 +35,20 @@ struct LinearNode : torch::autograd::Node {
   Parameter* bias;
   at::Tensor input;  // as the product took it; kept only for the weight's gradient
   at::ScalarType product_type = at::kFloat;
+  at::ScalarType input_type = at::kFloat;
   double scale = 1;
 };
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, at::ScalarType product_type,
-                  double scale, const at::Tensor& addend) {
+at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, ForwardContext& context, double scale,
+                  const at::Tensor& addend) {
+  const auto product_type = context.product_type;
   at::Tensor output;
   at::Tensor factor;
   {
     const at::NoGradGuard no_grad;
-    factor = as_product_input(input.detach(), product_type);
+    factor = context.product_input(input);
     const auto matrix = weight.product_value(product_type).t();
     if (addend.defined()) {
       output = at::addmm(addend, factor, matrix, 1, scale);
@@ -64,6 +67,7 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, a
   if (!recording() || !needed) return output;
   auto node = std::make_shared<LinearNode>(weight, bias);
   node->product_type = product_type;
+  node->input_type = input.scalar_type();
   node->scale = scale;
   if (weight.trainable()) {
     node->input = factor;
@@ -81,7 +85,7 @@ at::Tensor Linear::forward(const at::Tensor& input, ForwardContext& context) {
 }
 
 at::Tensor Linear::base_forward(const at::Tensor& input, ForwardContext& context) {
-  return linear(input, weight, bias.value().defined() ? &bias : nullptr, context.product_type);
+  return linear(input, weight, bias.value().defined() ? &bias : nullptr, context);
 }
 
 }  // namespace dtrain::model

@@ -70,7 +70,10 @@ at::Tensor Parameter::use() {
 }
 
 void Parameter::add_product(const at::Tensor& left, const at::Tensor& right, double scale) {
-  if (left.scalar_type() != gradient_.scalar_type()) {
+  if (const auto type = gradient_.scalar_type(); !left.is_cpu() && !written_ && left.scalar_type() != type) {
+    at::mm_out(gradient_, left.t(), right, type);
+    if (scale != 1) gradient_.mul_(scale);
+  } else if (left.scalar_type() != type) {
     const auto product = at::mm(left.t(), right);
     if (written_) {
       gradient_.add_(product, scale);
@@ -111,6 +114,11 @@ void Parameter::add(const at::Tensor& gradient) {
 }
 
 void Parameter::add_rows(const at::Tensor& index, const at::Tensor& rows) {
+  if (!index.is_cpu()) {
+    // In a fixed order, which a GPU's index_add_ has not.
+    add(at::embedding_dense_backward(rows, index, gradient_.size(0), padding_row_.value_or(-1), false));
+    return;
+  }
   if (!written_) gradient_.zero_();
   gradient_.index_add_(0, index, rows);
   if (padding_row_) gradient_.select(0, *padding_row_).zero_();

@@ -33,8 +33,8 @@ at::Tensor AdaLoraSlot::forward(model::Linear& base, const at::Tensor& input, mo
   const auto output = base.base_forward(input, context);
   const auto own_dropout = context.next_dropout(dropout_);
   if (e.value().numel() == 0) return output;
-  const auto low = model::linear(model::dropout(input, own_dropout), a, nullptr, context.product_type);
-  return model::linear(low * e.use().view({-1}), b, nullptr, context.product_type, scale_, output);
+  const auto low = model::linear(model::dropout(input, own_dropout), a, nullptr, context);
+  return model::linear(low * e.use().view({-1}), b, nullptr, context, scale_, output);
 }
 
 void AdaLoraSlot::merge_into(model::Linear& base) {

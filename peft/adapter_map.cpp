@@ -21,13 +21,13 @@ class PlainMap final : public AdapterMap {
     bias_.set_trainable(true);
   }
 
-  at::Tensor forward(const at::Tensor& input, at::ScalarType product_type, double scale,
+  at::Tensor forward(const at::Tensor& input, model::ForwardContext& context, double scale,
                      const at::Tensor& addend) override {
-    if (scale == 1) return model::linear(input, weight_, &bias_, product_type, 1, addend);
+    if (scale == 1) return model::linear(input, weight_, &bias_, context, 1, addend);
     const auto scaled_bias = bias_.use() * scale;
     const auto shifted = addend.defined() ? addend + scaled_bias.to(addend.scalar_type())
-                                          : scaled_bias.to(as_product(product_type)).expand({input.size(0), -1});
-    return model::linear(input, weight_, nullptr, product_type, scale, shifted);
+                                          : scaled_bias.to(as_product(context.product_type)).expand({input.size(0), -1});
+    return model::linear(input, weight_, nullptr, context, scale, shifted);
   }
 
   std::vector<model::Parameter*> parameters() override { return {&weight_, &bias_}; }
@@ -71,7 +71,7 @@ class PhmMap final : public AdapterMap {
     }
   }
 
-  at::Tensor forward(const at::Tensor& input, at::ScalarType, double scale, const at::Tensor& addend) override {
+  at::Tensor forward(const at::Tensor& input, model::ForwardContext&, double scale, const at::Tensor& addend) override {
     const auto rule = rule_->matrices();
     const auto blocks = blocks_ == 2 ? at::bmm(own_[0]->use(), own_[1]->use()) : own_[0]->use();
     const std::int64_t n = rule.size(0);

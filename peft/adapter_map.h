@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "model/forward_context.h"
 #include "model/parameter.h"
 
 namespace dtrain::peft {
@@ -17,8 +18,8 @@ class AdapterMap {
  public:
   virtual ~AdapterMap() = default;
   /// [n, in] -> [n, out]: scale * (the map of `input`) + `addend` [n, out], where that is given. bfloat16 where
-  /// `product_type` is.
-  virtual at::Tensor forward(const at::Tensor& input, at::ScalarType product_type, double scale = 1,
+  /// the context's products are.
+  virtual at::Tensor forward(const at::Tensor& input, model::ForwardContext& context, double scale = 1,
                              const at::Tensor& addend = {}) = 0;
   virtual std::vector<model::Parameter*> parameters() = 0;
 };

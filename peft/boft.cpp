@@ -82,7 +82,7 @@ class BoftSlot final : public WeightSlot {
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // Rotations and scales are near one, where bfloat16 has steps of .004.
     const auto rotated = rotate(input.to(scales_.value().scalar_type()), rotations(context.next_dropout(dropout_)));
-    const auto product = model::linear(rotated, base.weight, nullptr, context.product_type);
+    const auto product = model::linear(rotated, base.weight, nullptr, context);
     auto output = product * scales_.use().view({-1});
     if (base.bias.value().defined()) output = output + base.bias.use();
     return output.to(product.scalar_type());

@@ -76,8 +76,7 @@ class BottleneckSlot final : public model::SublayerSlot {
     const auto finished = [&](const at::Tensor& sum) {
       return config_.original_ln_after ? norm.forward(sum, result.input, {}) : sum.to(result.input.scalar_type());
     };
-    const auto product_type = context.product_type;
-    if (config_.is_parallel) return finished(adapted(result.input, output, result.batch, own_dropout, product_type));
+    if (config_.is_parallel) return finished(adapted(result.input, output, result.batch, own_dropout, context));
     auto input = output;
     auto residual = output;
     if (config_.original_ln_before) {
@@ -85,7 +84,7 @@ class BottleneckSlot final : public model::SublayerSlot {
       if (config_.residual_before_ln == "post_add") residual = output + result.input;
     }
     if (config_.residual_before_ln == "false") residual = input;
-    return finished(adapted(input, residual, result.batch, own_dropout, product_type));
+    return finished(adapted(input, residual, result.batch, own_dropout, context));
   }
 
   std::vector<model::Parameter*> parameters() override {
@@ -106,14 +105,14 @@ class BottleneckSlot final : public model::SublayerSlot {
  private:
   // What the bottleneck makes of `input`, and `residual`.
   at::Tensor adapted(const at::Tensor& input, const at::Tensor& residual, const model::TokenBatch& batch,
-                     const model::kernels::Dropout& own_dropout, at::ScalarType product_type) {
+                     const model::kernels::Dropout& own_dropout, model::ForwardContext& context) {
     const auto normalized = norm_before_ ? norm_before_->forward(input, {}, {}) : input;
-    const auto low = activated(config_.non_linearity, down_->forward(normalized, product_type));
+    const auto low = activated(config_.non_linearity, down_->forward(normalized, context));
     // The product itself can add what comes after it.
     if (!learned_scaling_ && !gate_ && !norm_after_ && own_dropout.probability == 0) {
-      return up_->forward(low, product_type, scaling_, residual.to(low.scalar_type()));
+      return up_->forward(low, context, scaling_, residual.to(low.scalar_type()));
     }
-    auto up = up_->forward(low, product_type, scaling_);
+    auto up = up_->forward(low, context, scaling_);
     if (learned_scaling_) up = up * learned_scaling_->use();
     up = model::dropout(up, own_dropout);
     if (gate_) up = up * gate_->of_tokens(input, batch);

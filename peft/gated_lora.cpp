@@ -27,10 +27,10 @@ class GatedLoraSlot final : public model::LinearSlot {
 
   at::Tensor forward(model::Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     const auto output = base.base_forward(input, context);
-    const auto low = model::linear(input, a_, nullptr, context.product_type);
+    const auto low = model::linear(input, a_, nullptr, context);
     // The gate can be multiplied in where there are few columns.
     const auto gated = low * gate_.of_tokens(input, *context.batch);
-    return model::linear(gated, b_, nullptr, context.product_type, 1, output);
+    return model::linear(gated, b_, nullptr, context, 1, output);
   }
 
   std::vector<model::Parameter*> parameters() override {

@@ -139,20 +139,18 @@ std::vector<model::Parameter*> LoraSlot::parameters() {
 
 at::Tensor LoraSlot::forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) {
   if (magnitude_) return forward_dora(base, input, context);
-  const auto type = context.product_type;
   const auto output = base.base_forward(input, context);
-  const auto low = model::linear(model::dropout(input, context.next_dropout(update_.dropout)), a_, nullptr, type);
-  const auto result = model::linear(low, b_, nullptr, type, update_.scale, output);
+  const auto low = model::linear(model::dropout(input, context.next_dropout(update_.dropout)), a_, nullptr, context);
+  const auto result = model::linear(low, b_, nullptr, context, update_.scale, output);
   return b_bias_ ? result + (b_bias_->use() * update_.scale).to(result.scalar_type()) : result;
 }
 
 at::Tensor LoraSlot::forward_dora(Linear& base, const at::Tensor& input, model::ForwardContext& context) {
-  const auto type = context.product_type;
   const auto dropout = context.next_dropout(update_.dropout);
   const auto dropped = model::dropout(input, dropout);
-  const auto product = model::linear(dropped, base.weight, nullptr, type);
-  const auto low = model::linear(dropped, a_, nullptr, type);
-  const auto updated = model::linear(low, b_, nullptr, type, update_.scale, product);
+  const auto product = model::linear(dropped, base.weight, nullptr, context);
+  const auto low = model::linear(dropped, a_, nullptr, context);
+  const auto updated = model::linear(low, b_, nullptr, context, update_.scale, product);
   // Near one, where bfloat16 has steps of .004: what it multiplies is brought to its type.
   const auto gain = magnitude_->use() / row_lengths(base);
   auto result = updated * gain;

@@ -33,7 +33,10 @@ PromptMap::PromptMap(const std::string& name, std::int64_t out, std::int64_t in,
   bias.set_trainable(true);
 }
 
-at::Tensor PromptMap::forward(const at::Tensor& input) { return model::linear(input, weight, &bias, at::kFloat); }
+at::Tensor PromptMap::forward(const at::Tensor& input) {
+  model::ForwardContext in_full_precision;
+  return model::linear(input, weight, &bias, in_full_precision);
+}
 
 at::Tensor draw_embedding(std::int64_t tokens, std::int64_t size, const at::TensorOptions& options,
                           at::Generator& generator) {

@@ -98,11 +98,10 @@ class VeraSlot final : public WeightSlot {
   }
 
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
-    const auto type = context.product_type;
     const auto output = base.base_forward(input, context);
     const auto dropped = model::dropout(input, context.next_dropout(dropout_));
-    const auto low = model::linear(dropped, shared_->a(base.in_features()), nullptr, type) * lambda_d_.use();
-    const auto change = model::linear(low, shared_->b(base.out_features()), nullptr, type) * lambda_b_.use();
+    const auto low = model::linear(dropped, shared_->a(base.in_features()), nullptr, context) * lambda_d_.use();
+    const auto change = model::linear(low, shared_->b(base.out_features()), nullptr, context) * lambda_b_.use();
     return output + change.to(output.scalar_type());
   }
 
