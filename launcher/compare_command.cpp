@@ -115,26 +115,26 @@ void run_compare(const Options& given, const Session& session) {
   study::StudyPlan plan = make_plan(options, task, control.size());
   const study::Material material = make_material(options, session, task);
   const train::RunContext context = session.context();
-  // A study that is resumed with other options must not lose its config.ini: that is written once the journal agrees.
-  if (!options.resume) prepare_output(options, session);
+  const fs::path journal = files.output / "journal.jsonl";
   on_first_rank(session, [&] {
     plan.identity = study::study_identity(
         plan, material.training, task,
         {material.model_directory, options.pooling, session.precision(), context.device.is_cuda() ? "cuda" : "cpu"});
-    const fs::path path = files.output / "journal.jsonl";
-    if (options.resume && fs::exists(path)) {
-      files.journal = study::Journal::go_on(path, plan, log);
-      log.line(fmt::format("{} trials are finished already", files.journal->finished().size()));
-    } else {
-      if (options.resume) log.line("no journal yet: starting the study");
-      files.journal = study::Journal::begin(path, plan);
-    }
+    if (!options.resume || !fs::exists(journal)) return;
+    files.journal = study::Journal::go_on(journal, plan, log);
+    log.line(fmt::format("{} trials are finished already", files.journal->finished().size()));
   });
-  if (options.resume) prepare_output(options, session);
+  // It trains a step or two of each method: what cannot be trained must not leave a study that has begun, and a study
+  // that is resumed with other options must not lose its config.ini.
+  const auto forecasts = study::forecast(plan, material, files.output / "stored.part", context);
+  prepare_output(options, session);
+  on_first_rank(session, [&] {
+    if (files.journal) return;
+    if (options.resume) log.line("no journal yet: starting the study");
+    files.journal = study::Journal::begin(journal, plan);
+  });
   const auto finished =
       study::shared_trials(files.journal ? files.journal->finished() : study::FinishedTrials(), control);
-
-  const auto forecasts = study::forecast(plan, material, files.output / "stored.part", context);
   const auto sizes = study::trial_sizes(plan, material, task.dev.size());
   log.line(fmt::format(
       "{} on {}: {} classes, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,

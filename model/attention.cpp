@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "model/autograd.h"
 #include "model/kernels/stored_type.h"
@@ -126,39 +127,41 @@ struct AttentionNode : torch::autograd::Node {
   kernels::Dropout dropout;
 };
 
+// Of the batch's sequences and of their keys, which may be longer.
+std::pair<DeviceSequences, DeviceSequences> sequences_of(const TokenBatch& batch, const Keys& keys,
+                                                         const KeysAndValues& extra) {
+  const std::int64_t rest = batch.tokens() - batch.used_tokens();
+  const auto device = keys.key.device();
+  const auto queries = batch.sequences.offsets.defined()
+                           ? batch.sequences
+                           : device_sequences(batch.offsets, batch.max_length, rest, device);
+  return {queries, extra.keys.defined() ? device_sequences(keys.offsets, keys.max_keys, rest, device) : queries};
+}
+
 // [tokens, heads * size] -> [examples, heads, longest, size], zero where an example has ended.
-at::Tensor padded(const at::Tensor& packed, const at::Tensor& valid, std::int64_t heads) {
-  const std::int64_t examples = valid.size(0);
-  const std::int64_t longest = valid.size(1);
-  const auto place = valid.view({-1}).nonzero().squeeze(1);
+at::Tensor padded(const at::Tensor& packed, const DeviceSequences& sequences, std::int64_t heads) {
+  const std::int64_t examples = sequences.mask.size(0);
+  const std::int64_t longest = sequences.mask.size(3);
   return at::zeros({examples * longest, packed.size(1)}, packed.options())
-      .index_copy(0, place, packed.slice(0, 0, place.size(0)))
+      .index_copy(0, sequences.places, packed.slice(0, 0, sequences.places.size(0)))
       .view({examples, longest, heads, packed.size(1) / heads})
       .transpose(1, 2);
 }
 
-// [sequences, longest] bool: whether a sequence has a token there.
-at::Tensor valid_places(const at::Tensor& offsets, std::int64_t longest, at::Device device) {
-  const auto lengths = offsets.diff();
-  return (at::arange(longest, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(device);
-}
-
-// The GPU's. The rows of no example are a sequence too: what nothing writes could hold a NaN, which no zero takes away.
-at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const TokenBatch& batch, std::int64_t heads, double dropout_probability,
-                         const KeysAndValues& extra) {
+// Without dropout. The rows of no example are a sequence too: what nothing writes could hold a NaN, which no zero takes
+// away.
+at::Tensor packed_attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                            const TokenBatch& batch, std::int64_t heads, const KeysAndValues& extra) {
   const Keys keys = keys_of(key, value, batch, extra);
+  const auto [queries, keyed] = sequences_of(batch, keys, extra);
   const auto by_head = [&](const at::Tensor& packed) {
     return packed.view({1, packed.size(0), heads, packed.size(1) / heads});
   };
-  const auto key_sequences =
-      extra.keys.defined() ? device_sequences(keys.offsets, key.size(0) - batch.used_tokens(), query.device())
-                           : batch.sequences;
   const std::int64_t rest = batch.tokens() - batch.used_tokens();
   const bool needed = recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
   const auto output = std::get<0>(at::_efficient_attention_forward(
-      by_head(query), by_head(keys.key), by_head(keys.value), {}, batch.sequences, key_sequences,
-      std::max(batch.max_length, rest), std::max(keys.max_keys, rest), dropout_probability,
+      by_head(query), by_head(keys.key), by_head(keys.value), {}, queries.offsets, keyed.offsets,
+      std::max(batch.max_length, rest), std::max(keys.max_keys, rest), /*dropout_p=*/0,
       /*custom_mask_type: none*/ 0, /*compute_log_sumexp, which backward needs*/ needed));
   return output.reshape({query.size(0), query.size(1)});
 }
@@ -167,10 +170,13 @@ at::Tensor gpu_attention(const at::Tensor& query, const at::Tensor& key, const a
 
 at::Tensor attention(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const TokenBatch& batch,
                      std::int64_t heads, const kernels::Dropout& dropout, const KeysAndValues& extra) {
-  if (!query.is_cpu() && query.scalar_type() != at::kDouble) {
-    return gpu_attention(query, key, value, batch, heads, dropout.probability, extra);
+  if (!query.is_cpu()) {
+    // With dropout over packed sequences of LibTorch 2.11, training broke down at high learning rates, as it does on
+    // the CPU where backward is made to draw another mask than forward (docs/performance.md).
+    const bool packed = dropout.probability == 0 && query.scalar_type() != at::kDouble;
+    return packed ? packed_attention(query, key, value, batch, heads, extra)
+                  : padded_attention(query, key, value, batch, heads, dropout, extra);
   }
-  if (!query.is_cpu()) return padded_attention(query, key, value, batch, heads, dropout, extra);
   const Keys keys = keys_of(key, value, batch, extra);
   const bool needed = recording() && (query.requires_grad() || keys.key.requires_grad() || keys.value.requires_grad());
   auto node = needed ? std::make_shared<AttentionNode>() : nullptr;
@@ -210,15 +216,13 @@ at::Tensor padded_attention(const at::Tensor& query, const at::Tensor& key, cons
                             const TokenBatch& batch, std::int64_t heads, const kernels::Dropout& dropout,
                             const KeysAndValues& extra) {
   const Keys keys = keys_of(key, value, batch, extra);
-  const auto valid_queries = valid_places(batch.offsets, batch.max_length, query.device());
-  const auto valid_keys = valid_places(keys.offsets, keys.max_keys, query.device());
-  const auto mask = valid_keys.view({batch.examples(), 1, 1, keys.max_keys});
+  const auto [queries, keyed] = sequences_of(batch, keys, extra);
   const auto output =
-      at::scaled_dot_product_attention(padded(query, valid_queries, heads), padded(keys.key, valid_keys, heads),
-                                       padded(keys.value, valid_keys, heads), mask, dropout.probability);
+      at::scaled_dot_product_attention(padded(query, queries, heads), padded(keys.key, keyed, heads),
+                                       padded(keys.value, keyed, heads), keyed.mask, dropout.probability);
   const auto rows = output.transpose(1, 2)
                         .reshape({batch.examples() * batch.max_length, query.size(1)})
-                        .index_select(0, valid_queries.view({-1}).nonzero().squeeze(1));
+                        .index_select(0, queries.places);
   return at::constant_pad_nd(rows, {0, 0, 0, batch.tokens() - batch.used_tokens()});
 }
 

@@ -51,7 +51,8 @@ TokenBatch Encoder::seen(const TokenBatch& batch) const {
   // A model of one token type does not tell the segments of a pair apart.
   if (config_.token_types == 1) seen.types = at::zeros_like(seen.types);
   if (!seen.ids.is_cpu()) {
-    seen.sequences = device_sequences(seen.offsets, seen.tokens() - seen.used_tokens(), seen.ids.device());
+    seen.sequences =
+        device_sequences(seen.offsets, seen.max_length, seen.tokens() - seen.used_tokens(), seen.ids.device());
   }
   return seen;
 }

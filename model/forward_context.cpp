@@ -26,7 +26,7 @@ void ForwardContext::begin_pass(at::Device device) const {
   if (!training_ || device.is_cpu()) return;
   auto generator = at::globalContext().defaultGenerator(device);
   const std::scoped_lock lock(generator.mutex());
-  generator.set_current_seed(mixed(key_ ^ site_));
+  generator.set_current_seed(mixed(key_ ^ site_) >> 32);  // of a size that users' seeds have, too
 }
 
 at::Tensor ForwardContext::product_input(const at::Tensor& input) {

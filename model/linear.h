@@ -12,10 +12,9 @@
 namespace dtrain::model {
 
 /// input [n, in] @ weight.t() [in, out] * scale, plus `bias` [out] and `addend` [n, out] where given. The result, and
-/// in backward its gradient, is bfloat16 where the context's products are (as under torch.autocast), else of the input's
-/// type.
-/// Backward computes only what is asked for: no weight gradient of a frozen weight, no input gradient where nothing
-/// below trains.
+/// in backward its gradient, is bfloat16 where the context's products are (as under torch.autocast), else of the
+/// input's type. Backward computes only what is asked for: no weight gradient of a frozen weight, no input gradient
+/// where nothing below trains.
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, ForwardContext& context,
                   double scale = 1, const at::Tensor& addend = {});
 

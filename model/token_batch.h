@@ -6,6 +6,13 @@
 
 namespace dtrain::model {
 
+/// Where packed sequences lie, as a GPU's attention takes it.
+struct DeviceSequences {
+  at::Tensor offsets;  // int32, with the tokens that belong to no example, where there are any, as a last sequence
+  at::Tensor places;   // [tokens of examples] int64: of each token in the padded [examples, longest]
+  at::Tensor mask;     // [examples, 1, 1, longest] bool: where the padded holds a token
+};
+
 /// Tokenized examples, the tokens of all one after the other. Only the end of the whole may hold tokens that belong to
 /// no example: they make the number of rows one of few, for oneDNN compiles a product for each shape that it meets.
 /// Nothing reads what is computed from them, and their gradients are zero.
@@ -19,7 +26,7 @@ struct TokenBatch {
   /// none.
   at::Tensor virtual_places = {};
   /// On a GPU, where the encoder sees the batch: device_sequences of these offsets. Undefined on the CPU.
-  at::Tensor sequences = {};
+  DeviceSequences sequences = {};
 
   std::int64_t examples() const { return offsets.size(0) - 1; }
   std::int64_t tokens() const { return ids.size(0); }
@@ -30,13 +37,12 @@ struct TokenBatch {
 /// The number of tokens is rounded up to a multiple of this.
 inline constexpr std::int64_t kTokenMultiple = 16;
 
-/// A tensor of the host on `device`. To a GPU it goes through pinned memory, and nothing waits for what the GPU has to do
-/// before.
+/// A tensor of the host on `device`. To a GPU it goes through pinned memory, and nothing waits for what the GPU has to
+/// do before.
 at::Tensor on_device(const at::Tensor& host, at::Device device);
 
-/// `offsets` as the attention of LibTorch takes them on a GPU, int32, with the `rest` tokens that belong to no example,
-/// where there are any, as a last sequence.
-at::Tensor device_sequences(const at::Tensor& offsets, std::int64_t rest, at::Device device);
+/// Sequences of at most `longest` tokens that begin at `offsets` (on the host), before `rest` tokens of no example.
+DeviceSequences device_sequences(const at::Tensor& offsets, std::int64_t longest, std::int64_t rest, at::Device device);
 
 /// The same examples, each with `count` virtual tokens of segment 0 in front, whose positions come before the others'.
 TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count);

@@ -25,8 +25,9 @@ class PlainMap final : public AdapterMap {
                      const at::Tensor& addend) override {
     if (scale == 1) return model::linear(input, weight_, &bias_, context, 1, addend);
     const auto scaled_bias = bias_.use() * scale;
-    const auto shifted = addend.defined() ? addend + scaled_bias.to(addend.scalar_type())
-                                          : scaled_bias.to(as_product(context.product_type)).expand({input.size(0), -1});
+    const auto shifted = addend.defined()
+                             ? addend + scaled_bias.to(addend.scalar_type())
+                             : scaled_bias.to(as_product(context.product_type)).expand({input.size(0), -1});
     return model::linear(input, weight_, nullptr, context, scale, shifted);
   }
 

@@ -20,9 +20,7 @@ void FlatParameters::set_values(const at::Tensor& other) const {
   values_changed();
 }
 
-void FlatParameters::values_changed() const {
-  model::Parameter::values_changed(parameters);
-}
+void FlatParameters::values_changed() const { model::Parameter::values_changed(parameters); }
 
 FlatParameters flatten(model::Classifier& classifier) {
   FlatParameters flat;

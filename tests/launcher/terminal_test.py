@@ -53,7 +53,7 @@ def test_progress_moves_on_one_line_of_a_terminal(dtrain, task):
     shown = on_a_terminal(dtrain, "train", *task, "--max-steps", "300", "--batch-size", "64")
     moving = re.findall(r"\r\x1b\[K(step \d+/300 [^\r\n]*)", shown)
     assert len(moving) >= 2, shown
-    assert re.fullmatch(r"step \d+/300  loss [\d.]+  lr [\d.e-]+  \d+ samples/s  [^\n]+ left", moving[0]), moving[0]
+    assert re.fullmatch(r"step \d+/300  loss [\d.]+  lr [\d.e+-]+  \d+ samples/s  [^\n]+ left", moving[0]), moving[0]
     # Nothing of it is left among the lines that stay.
     stays = [re.split(r"\r\x1b\[K", line.rstrip("\r"))[-1] for line in shown.split("\n")]
     assert not any(line.startswith("step ") for line in stays), shown

@@ -58,8 +58,8 @@ class ReferenceCase {
   }
 
   std::unique_ptr<Classifier> load(Pooling pooling, at::ScalarType type) const {
-    auto classifier = load_classifier(
-        {.directory = directory_, .pooling = pooling, .trained_head = true, .device = test_device()});
+    auto classifier =
+        load_classifier({.directory = directory_, .pooling = pooling, .trained_head = true, .device = test_device()});
     for (Parameter* parameter : classifier->stored_parameters()) parameter->set_value(parameter->value().to(type));
     return classifier;
   }

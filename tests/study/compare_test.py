@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import time
@@ -320,6 +321,18 @@ def test_refuses_a_directory_that_holds_something_and_leaves_it_alone(material, 
     assert done.returncode == 2
     assert "is not empty" in done.all and "--overwrite" in done.all
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_study_that_cannot_begin_leaves_its_directory_to_the_next_try(material, tmp_path):
+    shutil.copytree(material / "model", tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    arguments = command(material, *SHORT, "--output", tmp_path / "out")
+    arguments[arguments.index("--model") + 1] = tmp_path / "model"
+    done = run(*arguments)
+    assert done.returncode == 3 and "not a valid safetensors file" in done.all, done.all
+    shutil.copy(material / "model" / "model.safetensors", tmp_path / "model")
+    done = run(*arguments)
+    assert done.returncode == 0, done.all
 
 
 def test_needs_test_examples(material, tmp_path):

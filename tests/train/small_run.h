@@ -92,8 +92,11 @@ inline data::TokenDataset random_data(std::int64_t examples, std::uint64_t seed,
 /// A checkpoint that hf_reference.py wrote, with a new head and a method.
 inline std::unique_ptr<model::Classifier> classifier_with(const std::string& checkpoint, const std::string& method,
                                                           model::Pooling pooling = model::Pooling::mean) {
-  auto classifier = model::load_classifier(
-      {.directory = reference_directory() / checkpoint, .pooling = pooling, .classes = 4, .head_seed = 1, .device = test_device()});
+  auto classifier = model::load_classifier({.directory = reference_directory() / checkpoint,
+                                            .pooling = pooling,
+                                            .classes = 4,
+                                            .head_seed = 1,
+                                            .device = test_device()});
   peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
   return classifier;
 }
