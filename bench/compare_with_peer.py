@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Speed of dtrain against the package a method is from: the same rows, batches, precision and cores, in turn.
 
-Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair has a seed of its own,
-0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
+Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair has a seed of its
+own, 0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
 samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
 included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
 machine that does nothing else.

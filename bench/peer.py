@@ -24,12 +24,13 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 import transformers
-from references import REFERENCES
 from sklearn.metrics import f1_score
 from torch import nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_outputs import SequenceClassifierOutput
+
+from references import REFERENCES
 
 EVALUATION_TOKENS = 2048
 
@@ -302,7 +303,10 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
         torch.cuda.set_device(rank)
     if run.ranks > 1:
         torch.distributed.init_process_group(
-            "nccl" if run.device == "cuda" else "gloo", init_method=f"file://{rendezvous}", rank=rank, world_size=run.ranks
+            "nccl" if run.device == "cuda" else "gloo",
+            init_method=f"file://{rendezvous}",
+            rank=rank,
+            world_size=run.ranks,
         )
     task = Path(run.tasks) / "wordnet"
     tokenizer = transformers.AutoTokenizer.from_pretrained(run.model)
