@@ -77,6 +77,20 @@ TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
   EXPECT_TRUE(at::equal(second.second_moments(), optimizer.second_moments()));
 }
 
+TEST(AdamW, LeavesProductsTheNewValues) {
+  const auto classifier = classifier_with("no_dropout", "full");
+  FlatParameters parameters = flatten(*classifier);
+  for (model::Parameter* parameter : parameters.parameters) parameter->product_value(at::kBFloat16);
+  const auto before = parameters.values.clone();
+  parameters.gradients.fill_(0.5);
+  AdamW(parameters, {}).step(0.1);
+  EXPECT_GT((parameters.values - before).abs().min().item<double>(), 0.05);
+  for (model::Parameter* parameter : parameters.parameters) {
+    EXPECT_TRUE(at::equal(parameter->product_value(at::kBFloat16), parameter->value().to(at::kBFloat16)))
+        << parameter->name();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, AdamWBesideTorch, testing::Values(at::kDouble, at::kFloat),
                          [](const auto& instance) { return instance.param == at::kDouble ? "double" : "float"; });
 
