@@ -105,6 +105,7 @@ void run_compare(const Options& given, const Session& session) {
     // Nothing is left in a directory that is refused; one with a lock belongs to a study, which may be running.
     if (!fs::exists(files.output / "study.lock")) check_output(options);
     files.lock = std::make_unique<study::DirectoryLock>(files.output);
+    check_output(options);  // of an earlier study: before the forecast, which takes a while
   });
   log.line(session.description());
 
