@@ -166,6 +166,7 @@ void run_train(const Options& options, const Session& session) {
   result.task = task.name;
   result.samples = sets.train.size();
   result.ranks = session.control().size();
+  result.machine = session.description();
   result.notes = task.notes;
   fs::path saved;
   if (!output.empty()) {

@@ -94,22 +94,32 @@ std::int64_t FeatureCache::bytes() const { return rows_.numel() * static_cast<st
 const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
                                             const Batches& batches, const RunContext& context) {
   const int stage = classifier.first_trainable_stage();
-  if (stage <= 1 || batches.empty()) return nullptr;
-  std::size_t count = 0;
-  for (const auto& batch : batches) count += batch.size();
-  const std::string key = fmt::format("{} {} {} {} {} {}", examples.digest(), model::pooling_name(classifier.pooling()),
-                                      stage, batches.size(), count, batches.front().front());
-  const auto found = caches_.find(key);
-  if (found != caches_.end()) return found->second.get();
-  auto cache = std::make_unique<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
-  used_ += cache->bytes();
-  if (cache->left_out() > 0 && memory_limit_ > 0) {
-    context.log.warning(
-        fmt::format("the frozen part of {} of {} examples does not fit into --cache-memory ({}) and is "
-                    "computed again each time",
-                    cache->left_out(), count, bytes_text(static_cast<double>(memory_limit_))));
+  if (stage <= 1) return nullptr;
+  const FeatureCache* cache = nullptr;
+  std::int64_t left_out = 0;  // now, not by an earlier call
+  if (!batches.empty()) {
+    std::size_t count = 0;
+    for (const auto& batch : batches) count += batch.size();
+    const std::string key =
+        fmt::format("{} {} {} {} {} {}", examples.digest(), model::pooling_name(classifier.pooling()), stage,
+                    batches.size(), count, batches.front().front());
+    auto& kept = caches_[key];
+    if (!kept) {
+      kept = std::make_unique<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
+      used_ += kept->bytes();
+      left_out = kept->left_out();
+    }
+    cache = kept.get();
   }
-  return (caches_[key] = std::move(cache)).get();
+  const auto agreed = at::tensor({left_out}, at::kLong);
+  context.control.all_reduce(agreed);
+  if (agreed.item<std::int64_t>() > 0 && memory_limit_ > 0) {
+    context.log.warning(
+        fmt::format("the frozen part of {} of {} examples does not fit into --cache-memory ({} a rank) and is "
+                    "computed again each time",
+                    agreed.item<std::int64_t>(), examples.size(), bytes_text(static_cast<double>(memory_limit_))));
+  }
+  return cache;
 }
 
 }  // namespace dtrain::train

@@ -61,8 +61,9 @@ class FeatureStore {
  public:
   explicit FeatureStore(std::int64_t memory_limit) : memory_limit_(memory_limit) {}
 
-  /// The cache for these examples, made when it is asked for the first time; null where nothing but the embeddings lies
-  /// below the first trainable stage, which costs less to compute than to keep.
+  /// The cache for this rank's share of these examples, made when it is asked for the first time; null for an empty
+  /// share, and where nothing but the embeddings lies below the first trainable stage, which costs less to compute than
+  /// to keep. Collective: what does not fit on any rank is said once.
   const FeatureCache* cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
                                 const Batches& batches, const RunContext& context);
   /// How many caches there are.

@@ -13,6 +13,7 @@ namespace dtrain::train {
 nlohmann::json run_json(const RunResult& result, const std::vector<std::string>& labels) {
   nlohmann::json json;
   json["schema"] = 1;
+  json["machine"] = result.machine;
   json["method"] = result.options.method.text();
   json["model"] = result.model;
   if (!result.start.empty()) json["start"] = result.start;

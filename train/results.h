@@ -22,6 +22,8 @@ struct RunResult {
   std::string task;
   std::int64_t samples = 0;
   int ranks = 1;
+  /// What ran it: ranks, devices, threads, precision.
+  std::string machine;
   TrainReport report;
   /// "dev", "test", "ood.NAME".
   std::vector<std::pair<std::string, Metrics>> metrics;

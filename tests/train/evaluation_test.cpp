@@ -62,7 +62,7 @@ TEST_F(Evaluation, ComputesAgainWhatDoesNotFitTheCacheAndSaysSo) {
   ASSERT_EQ(warnings.size(), 1U);
   // One of the two batches fits.
   EXPECT_THAT(warnings[0], testing::AllOf(testing::ContainsRegex("of [12][0-9][0-9] of 300 examples does not fit"),
-                                          testing::HasSubstr("--cache-memory (50.0 KiB)")));
+                                          testing::HasSubstr("--cache-memory (50.0 KiB a rank)")));
 }
 
 TEST_F(Evaluation, CountsEveryExampleOnce) {

@@ -167,6 +167,17 @@ TEST_F(OverRanks, TheGradientIsThatOfOneRank) {
   }
 }
 
+TEST_F(OverRanks, SayOnceWhatDoesNotFitTheCachesOfAll) {
+  std::vector<std::string> warnings;
+  RunContext context = context_over(*together);
+  context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  const auto classifier = classifier_with("new_gelu", "head");
+  FeatureStore features(1);
+  for (int i = 0; i < 2; ++i) score(*classifier, dev, context, &features);
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_THAT(warnings[0], testing::HasSubstr("1000 of 1000 examples does not fit"));
+}
+
 TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
   // Of every kind that does something of its own in the course of a run or draws numbers of its own.
   const char* const methods[] = {"full",
