@@ -186,7 +186,7 @@ void add_token(const json& token, std::size_t id, const fs::path& path, WordPiec
 
 // What a generic tokenizer class takes from tokenizer.json.
 void read_pipeline(const json& document, const fs::path& path, WordPieceConfig& config) {
-  const json normalizer = document.at("normalizer");
+  const json& normalizer = document.at("normalizer");
   const json& model = document.at("model");
   const bool is_bert = normalizer.is_object() && normalizer.value("type", "") == "BertNormalizer" &&
                        normalizer.value("clean_text", true) &&

@@ -176,7 +176,8 @@ class Sources {
       if (option.unregistered) fail_unknown(source, option.string_key);
       if (option.string_key.empty() || option.value.empty()) continue;
       const auto* known = all_.find_nothrow(option.string_key, false);
-      const std::string expected = known == nullptr ? "" : expected_value(*known);
+      if (known == nullptr) continue;
+      const std::string expected = expected_value(*known);
       if (expected.empty()) continue;
       po::options_description alone;
       alone.add(boost::make_shared<po::option_description>(*known));

@@ -23,7 +23,7 @@ void draw(Linear& linear, double deviation, at::Generator& generator) {
 std::string find_name(const SafetensorsModel& file, const std::string& name, const std::string& prefix) {
   for (const auto& [now, before] : {std::pair("", ""), std::pair(".weight", ".gamma"), std::pair(".bias", ".beta")}) {
     if (!name.ends_with(now)) continue;
-    const std::string known = name.substr(0, name.size() - std::string(now).size()) + before;
+    std::string known = name.substr(0, name.size() - std::string(now).size()) + before;
     if (file.contains(known)) return known;
     if (known.starts_with(prefix) && file.contains(known.substr(prefix.size()))) return known.substr(prefix.size());
   }

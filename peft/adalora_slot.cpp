@@ -30,7 +30,7 @@ AdaLoraSlot::AdaLoraSlot(const model::Linear& base, const AdaLoraConfig& config,
 }
 
 at::Tensor AdaLoraSlot::forward(model::Linear& base, const at::Tensor& input, model::ForwardContext& context) {
-  const auto output = base.base_forward(input, context);
+  auto output = base.base_forward(input, context);
   const auto own_dropout = context.next_dropout(dropout_);
   if (e.value().numel() == 0) return output;
   const auto low = model::linear(model::dropout(input, own_dropout), a, nullptr, context);

@@ -127,7 +127,7 @@ class BoftSlot final : public WeightSlot {
   // [factors, blocks, n, n]; where it drops, some blocks of one factor rotate nothing.
   at::Tensor rotations(const model::kernels::Dropout& dropout) {
     const auto matrices = matrices_.use();
-    const auto all = cayley((matrices - matrices.transpose(2, 3)) / 2);
+    auto all = cayley((matrices - matrices.transpose(2, 3)) / 2);
     if (dropout.probability <= 0) return all;
     auto generator = generator_at(dropout);
     const std::int64_t factors = all.size(0);

@@ -22,7 +22,7 @@ class LstmLayer {
       : hidden_(hidden) {
     const double bound = 1 / std::sqrt(static_cast<double>(hidden));
     for (const char* direction : {"", "_reverse"}) {
-      const auto add = [&](const char* kind, std::vector<std::int64_t> shape) {
+      const auto add = [&](const char* kind, const std::vector<std::int64_t>& shape) {
         parameters_.emplace_back(fmt::format("prompt_encoder.lstm_head.{}_l{}{}", kind, index, direction),
                                  draw_within(shape, bound, options, generator));
         parameters_.back().set_trainable(true);

@@ -154,7 +154,7 @@ std::vector<Linear*> find_targets(model::Classifier& classifier, const TargetMod
 
 std::vector<std::string> read_names(const AdapterConfig& config, const std::string& key,
                                     const std::vector<std::string>& paths) {
-  const auto names = config.strings(key);
+  auto names = config.strings(key);
   if (!is_text(config, key)) return names;
   const std::regex expression = read_expression(config, key, names.front());
   std::vector<std::string> matched;
