@@ -28,13 +28,22 @@ const char* format_name(const peft::Method& method, const model::Classifier& cla
   return "plain";
 }
 
-std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& options) {
+// What the column "merges" says.
+const char* merge_text(const peft::Method& method) {
+  if (method.changes_whole_model()) return "is whole";
+  return method.cannot_merge() ? "no" : "yes";
+}
+
+// `problems` gets a line where the model cannot have the method.
+std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& options,
+                                std::vector<std::string>& problems) {
   const auto classifier =
       model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
   const auto method = peft::make_method({kind.name, {}});
   try {
     method->attach(*classifier, 0);
-  } catch (const UsageError&) {
+  } catch (const UsageError& error) {
+    problems.push_back(fmt::format("{} is impossible: {}", kind.name, error.what()));
     return {kind.name, "impossible", "", "", "", kind.paper};
   }
   // What trains in the end.
@@ -50,7 +59,7 @@ std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& opt
   return {kind.name,
           count_text(trainable),
           fmt::format("{:.3f} %", 100.0 * static_cast<double>(trainable) / static_cast<double>(all)),
-          method->cannot_merge() ? "no" : "yes",
+          merge_text(*method),
           format_name(*method, *classifier),
           kind.paper};
 }
@@ -62,10 +71,12 @@ void list_methods(const Options& options, const Log& log) {
   }
   for (const std::string& family : families) {
     Table table{{family, "trains", "share", "merges", "saved as", "paper"}, {}};
+    std::vector<std::string> problems;
     for (const auto& kind : peft::method_kinds()) {
-      if (kind.family == family) table.rows.push_back(row_of(kind, options));
+      if (kind.family == family) table.rows.push_back(row_of(kind, options, problems));
     }
     log.line(terminal_table(table));
+    if (!problems.empty()) log.line(fmt::format("{}\n", fmt::join(problems, "\n")));
   }
   log.line(fmt::format("On {}, with a classifier of two classes. dtrain methods NAME lists a method's settings.",
                        model_directory(options).string()));

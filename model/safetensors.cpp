@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -47,6 +48,12 @@ std::string shape_text(at::IntArrayRef shape) {
 }
 
 }  // namespace
+
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file) {
+  // One that is not finite makes the sum so, too; of large numbers the sum alone may be.
+  if (std::isfinite(tensor.sum().item<double>()) || at::isfinite(tensor).all().item<bool>()) return;
+  throw InputError(fmt::format("{}: tensor '{}' holds numbers that are not finite", file.string(), name));
+}
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
   const auto bytes = file_.bytes();
@@ -92,7 +99,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     const auto dtype = value["dtype"].get<std::string>();
     const auto* type =
         std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.name == dtype; });
-    if (type == kTypes.end()) fail_tensor(fmt::format("dtype '{}' is not supported", dtype));
+    if (type == kTypes.end()) {
+      std::vector<std::string> names;
+      for (const NamedType& known : kTypes) names.emplace_back(known.name);
+      throw InputError(fmt::format("{}: tensor '{}': dtype '{}' is not supported; expected one of {}", path_.string(),
+                                   name, dtype, fmt::join(names, ", ")));
+    }
     Entry entry{type->type, {}, offsets[0].get<std::size_t>(), offsets[1].get<std::size_t>()};
     std::size_t expected = at::elementSize(type->type);
     std::int64_t extent = 1;  // the product of the sizes that are not 0, which LibTorch's strides must hold
@@ -167,7 +179,9 @@ at::Tensor SafetensorsFile::float_tensor(const std::string& name, at::IntArrayRe
     throw InputError(fmt::format("{}: tensor '{}': expected shape {}, found {}", path_.string(), name,
                                  shape_text(shape), shape_text(found.shape)));
   }
-  return tensor(name).to(at::kFloat);
+  auto values = tensor(name).to(at::kFloat);
+  require_finite(values, name, path_);
+  return values;
 }
 
 SafetensorsModel::SafetensorsModel(const std::filesystem::path& directory) : directory_(directory) {

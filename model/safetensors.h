@@ -30,7 +30,7 @@ class SafetensorsFile {
 
   /// A copy of a tensor in the type it has in the file. Throws InputError when it is not there.
   at::Tensor tensor(const std::string& name) const;
-  /// The same as float, of the expected shape (floating-point types convert, integers are refused).
+  /// The same as float, of the expected shape (floating-point types convert, integers are refused), all finite.
   at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
 
  private:
@@ -63,6 +63,9 @@ class SafetensorsModel {
   std::vector<SafetensorsFile> files_;
   std::map<std::string, std::size_t> file_of_;
 };
+
+/// Throws InputError naming file and tensor where one of the numbers is infinite or none.
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file);
 
 /// Writes tensors (any device, made contiguous) under their names, atomically; throws TrainingError when the disk
 /// refuses.

@@ -46,6 +46,12 @@ class AdaLora final : public LinearMethod {
   }
 
  protected:
+  /// PEFT's, which are others in RoBERTa.
+  std::vector<model::Linear*> default_targets(model::Classifier& classifier) const override {
+    if (classifier.config().model_type != "roberta") return query_and_value(classifier);
+    return find_targets(classifier, {.names = {"query", "key", "value", "dense"}}, {}, kName);
+  }
+
   void fill(const std::vector<model::Linear*>& wrapped, at::Generator& generator) const override {
     for (model::Linear* linear : wrapped) linear->slot = std::make_unique<AdaLoraSlot>(*linear, config_, generator);
   }
@@ -82,7 +88,7 @@ class AdaLora final : public LinearMethod {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  for (const char* key : {"use_dora", "fan_in_fan_out"}) {
+  for (const char* key : {"use_dora", "use_qalora", "lora_bias", "fan_in_fan_out"}) {
     if (config.value(key, false)) config.refuse(key, "not supported");
   }
   // PEFT does not use them either, or only before the weights are read.
@@ -157,7 +163,7 @@ MethodKind adalora_kind() {
                                  {"orth_reg_weight", "0.5", "weight of what keeps the factors orthogonal"},
                                  {"total_step", "auto", "steps of the run; auto: as many as it has"},
                                  {"rank_pattern", "", "ranks that a trained adapter has, as PATH~RANK joined by +"}},
-                                "lora_only"),
+                                "lora_only", "query and value, and in RoBERTa every map"),
       .make = [](const Settings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<AdaLora>(read_config(settings), read_wrapping(settings, "lora_only"));
       },

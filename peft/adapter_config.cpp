@@ -12,26 +12,18 @@ using nlohmann::json;
 
 // Keys of PEFT that say where an adapter comes from or how it was trained, not what it computes.
 const std::set<std::string>& keys_without_effect() {
-  static const std::set<std::string> keys = {"auto_mapping",
-                                             "base_model_name_or_path",
-                                             "ensure_weight_tying",
-                                             "inference_mode",
-                                             "init_weights",
-                                             "layers_pattern",
-                                             "megatron_core",
-                                             "peft_type",
-                                             "peft_version",
-                                             "qalora_group_size",
-                                             "revision",
-                                             "runtime_config",
-                                             "task_type"};
+  static const std::set<std::string> keys = {
+      "auto_mapping",   "base_model_name_or_path", "ensure_weight_tying", "inference_mode", "init_weights",
+      "layers_pattern", "megatron_core",           "peft_type",           "peft_version",   "qalora_group_size",
+      "revision",       "runtime_config"};
   return keys;
 }
 
-bool says_nothing(const json& value) {
-  return value.is_null() || value == false || value == 0 ||
-         ((value.is_structured() || value.is_string()) && value.empty());
+bool is_empty(const json& value) {
+  return value.is_null() || ((value.is_structured() || value.is_string()) && value.empty());
 }
+
+bool is_off(const json& value) { return value == false || value == 0; }
 
 }  // namespace
 
@@ -59,14 +51,18 @@ void AdapterConfig::refuse(const std::string& key, const std::string& reason) co
 void AdapterConfig::ignore(const std::string& key, const std::string& reason) const {
   read_.insert(key);
   const nlohmann::json value = json_.value(key, nlohmann::json());
-  if (!says_nothing(value))
+  if (!is_empty(value) && !is_off(value))
     notices_.push_back(fmt::format("{}: {} = {} is ignored: {}", path_.string(), key, value.dump(), reason));
 }
 
 void AdapterConfig::refuse_unread() const {
   for (const auto& [key, value] : json_.items()) {
-    if (read_.count(key) > 0 || keys_without_effect().count(key) > 0 || says_nothing(value)) continue;
-    refuse(key, "this version of dtrain does not know that key, and it may change what the adapter computes");
+    if (read_.count(key) > 0 || keys_without_effect().count(key) > 0 || is_empty(value)) continue;
+    if (!is_off(value)) {
+      refuse(key, "this version of dtrain does not know that key, and it may change what the adapter computes");
+    }
+    notices_.push_back(fmt::format("{}: {} = {} is not known to this version of dtrain and is taken for switched off",
+                                   path_.string(), key, value.dump()));
   }
 }
 

@@ -39,8 +39,8 @@ class AdapterConfig {
   /// Reads a key that has no effect here; where it says anything, notices() gives the reason.
   void ignore(const std::string& key, const std::string& reason) const;
   const std::vector<std::string>& notices() const { return notices_; }
-  /// To be called when a method has read what it knows: names the first key that nobody read and that says anything but
-  /// null, false, zero or nothing.
+  /// To be called when a method has read what it knows: refuses the first key that nobody read and that says anything.
+  /// Null and what is empty say nothing; false and zero are taken for switched off, with a notice.
   void refuse_unread() const;
 
  private:

@@ -80,7 +80,10 @@ fs::path TensorFile::in(const fs::path& directory) const {
 std::map<std::string, at::Tensor> float_tensors(const fs::path& path) {
   if (path.extension() == ".bin") {
     auto tensors = model::read_torch_file(path);
-    for (auto& [name, tensor] : tensors) tensor = tensor.to(at::kFloat);
+    for (auto& [name, tensor] : tensors) {
+      tensor = tensor.to(at::kFloat);
+      model::require_finite(tensor, name, path);
+    }
     return tensors;
   }
   const model::SafetensorsFile file(path);

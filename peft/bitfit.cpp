@@ -19,6 +19,9 @@ class BitFit final : public Method {
   explicit BitFit(std::vector<std::string> terms) : terms_(std::move(terms)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t) const override {
+    if (terms_.empty()) {
+      throw UsageError("method 'bitfit': bias_terms is empty; expected names of modules with a bias, or all");
+    }
     if (terms_ == std::vector<std::string>{"all"}) {
       train_biases(classifier, "all", {});
     } else {

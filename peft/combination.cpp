@@ -148,6 +148,26 @@ std::map<std::string, Updates> updates_by_path(const std::vector<TrainedModel>& 
   return all;
 }
 
+// Of the combination. As in PEFT, svd gives all maps the largest that there is.
+std::map<std::string, std::int64_t> ranks_by_path(const std::map<std::string, Updates>& updates,
+                                                  const Combination& combination) {
+  std::map<std::string, std::int64_t> ranks;
+  std::int64_t largest = 0;
+  for (const auto& [path, update] : updates) {
+    ranks[path] = update.a.front().size(0);
+    for (const at::Tensor& a : update.a) {
+      largest = std::max(largest, a.size(0));
+      if (combination.how == "svd" || a.size(0) == ranks[path]) continue;
+      throw UsageError(fmt::format("--adapters: their ranks differ: {} and {} at {}; --how svd combines them",
+                                   ranks[path], a.size(0), path));
+    }
+  }
+  if (combination.how == "svd") {
+    for (auto& [path, rank] : ranks) rank = largest;
+  }
+  return ranks;
+}
+
 // A [r, in] and B [out, r] of the combination, whose scale is 1.
 std::pair<at::Tensor, at::Tensor> factors(const Updates& updates, std::int64_t r, const Combination& combination,
                                           at::Generator& generator) {
@@ -174,7 +194,8 @@ std::pair<at::Tensor, at::Tensor> factors(const Updates& updates, std::int64_t r
 }  // namespace
 
 const std::vector<std::string>& combination_names() {
-  static const std::vector<std::string> names = {"linear", "ties", "dare", "dare_ties", "magnitude_prune", "svd"};
+  static const std::vector<std::string> names = {"linear",          "ties", "dare", "dare_linear", "dare_ties",
+                                                 "magnitude_prune", "svd"};
   return names;
 }
 
@@ -182,17 +203,12 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
   const at::NoGradGuard no_grad;
   check(adapters, combination);
   const auto updates = updates_by_path(adapters, combination.weights);
+  const auto ranks = ranks_by_path(updates, combination);
   std::int64_t r = 0;
   std::vector<std::string> paths;
-  for (const auto& [path, update] : updates) {
+  for (const auto& [path, rank] : ranks) {
     paths.push_back(path);
-    for (const at::Tensor& a : update.a) {
-      if (combination.how != "svd" && r != 0 && a.size(0) != r) {
-        throw UsageError(
-            fmt::format("--adapters: their ranks differ: {} and {}; --how svd combines them", r, a.size(0)));
-      }
-      r = std::max(r, a.size(0));
-    }
+    r = std::max(r, rank);
   }
 
   TrainedModel& first = adapters.front();
@@ -222,6 +238,16 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
     spec.settings["target_modules"] = fmt::format("{}", fmt::join(paths, "+"));
   }
   for (const char* key : kTrainedBeside) spec.settings[key] = setting(first, key);
+  std::vector<std::string> others;
+  for (const auto& [path, rank] : ranks) {
+    if (rank != r) others.push_back(fmt::format("{}~{}", path, rank));
+  }
+  if (!others.empty()) {
+    // Of both, so that every scale is 1.
+    for (const char* key : {"rank_pattern", "alpha_pattern"}) {
+      spec.settings[key] = fmt::format("{}", fmt::join(others, "+"));
+    }
+  }
   make_method(spec)->attach(*first.classifier, 0);
   auto generator = at::detail::createCPUGenerator(combination.seed);
   for (model::Linear* linear : first.classifier->linears()) {

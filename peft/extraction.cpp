@@ -36,6 +36,9 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
   for (model::Linear* linear : base.linears()) {
     auto* slot = dynamic_cast<LoraSlot*>(linear->slot.get());
     if (slot == nullptr) continue;
+    if (slot->update().scale == 0) {
+      throw UsageError("--method: lora_alpha is 0, which no update can make up for; expected more in an extraction");
+    }
     const auto change = change_of(linear->weight).to(at::kDouble);
     const auto [u, s, vh] = at::linalg_svd(change, /*full_matrices=*/false);
     const std::int64_t r = std::min<std::int64_t>(slot->update().r, s.size(0));

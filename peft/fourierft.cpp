@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "peft/patterns.h"
 #include "peft/weight_change.h"
 
 namespace dtrain::peft {
@@ -22,11 +23,17 @@ struct FourierFtConfig {
   std::int64_t random_loc_seed = 777;
   /// Whether the numbers are zero at first. By default they are not, and a fresh adapter changes the model.
   bool init_weights = false;
+  Pattern n_frequency_pattern = {};
   Wrapping wrapping;
+
+  std::int64_t n_frequency_of(const std::string& path) const {
+    return static_cast<std::int64_t>(pattern_value(n_frequency_pattern, path, static_cast<double>(n_frequency)));
+  }
 };
 
 class FourierFtSlot final : public WeightChangeSlot {
  public:
+  /// With n_frequency for this map, whatever the pattern is.
   FourierFtSlot(const Linear& base, const FourierFtConfig& config, at::Generator& generator)
       : WeightChangeSlot({}),
         scaling_(config.scaling),
@@ -68,14 +75,20 @@ class FourierFt final : public LinearMethod {
 
  protected:
   void fill(const std::vector<Linear*>& maps, at::Generator& generator) const override {
-    for (Linear* linear : maps) linear->slot = std::make_unique<FourierFtSlot>(*linear, config_, generator);
+    check_whole_pattern(config_.n_frequency_pattern, paths_of(maps), "n_frequency_pattern", "fourierft");
+    for (Linear* linear : maps) {
+      FourierFtConfig config = config_;
+      config.n_frequency = config_.n_frequency_of(linear->path());
+      linear->slot = std::make_unique<FourierFtSlot>(*linear, config, generator);
+    }
   }
 
-  void describe(nlohmann::json& config, const std::vector<Linear*>&) const override {
+  void describe(nlohmann::json& config, const std::vector<Linear*>& maps) const override {
     config["n_frequency"] = config_.n_frequency;
     config["scaling"] = config_.scaling;
     config["random_loc_seed"] = config_.random_loc_seed;
-    config["n_frequency_pattern"] = nlohmann::json::object();
+    config["n_frequency_pattern"] =
+        peft_pattern(config_.n_frequency_pattern, paths_of(maps), static_cast<double>(config_.n_frequency));
     config["init_weights"] = config_.init_weights;
     config["fan_in_fan_out"] = false;
   }
@@ -86,8 +99,9 @@ class FourierFt final : public LinearMethod {
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"fourierft", {}};
-  read_peft_wrapping(config, classifier, true, spec);
+  const auto paths = read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"n_frequency", "scaling", "random_loc_seed"}, spec);
+  read_peft_pattern(config, "n_frequency_pattern", paths, config.value("n_frequency", 1000.0), spec);
   config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
 }
@@ -102,16 +116,19 @@ MethodKind fourierft_kind() {
       .paper = "Gao et al., 2024, ICML",
       .learning_rates = {1e-2, 3e-2, 1e-1},
       .settings = with_wrapping({{"n_frequency", "1000", "how many coefficients of a map train"},
+                                 {"n_frequency_pattern", "", "other numbers: NAME~NUMBER joined by +"},
                                  {"scaling", "150", "of the change"},
                                  {"random_loc_seed", "777", "which coefficients train"},
                                  {"init_weights", "false", "start from no change; false: from random coefficients"}},
                                 "fourier_only"),
       .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-        return std::make_unique<FourierFt>(FourierFtConfig{.n_frequency = settings.integer("n_frequency", 1),
-                                                           .scaling = settings.number("scaling", 0, 1e6),
-                                                           .random_loc_seed = settings.integer("random_loc_seed", 0),
-                                                           .init_weights = settings.boolean("init_weights"),
-                                                           .wrapping = read_wrapping(settings, "fourier_only")});
+        return std::make_unique<FourierFt>(
+            FourierFtConfig{.n_frequency = settings.integer("n_frequency", 1),
+                            .scaling = settings.number("scaling", 0, 1e6),
+                            .random_loc_seed = settings.integer("random_loc_seed", 0),
+                            .init_weights = settings.boolean("init_weights"),
+                            .n_frequency_pattern = settings.pattern("n_frequency_pattern", 1),
+                            .wrapping = read_wrapping(settings, "fourier_only")});
       },
       .peft_type = "FOURIERFT",
       .read_peft = read_peft};

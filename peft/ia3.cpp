@@ -8,6 +8,8 @@
 
 #include <algorithm>
 
+#include "base/error.h"
+#include "base/nearest_name.h"
 #include "peft/modules_to_save.h"
 
 namespace dtrain::peft {
@@ -52,13 +54,23 @@ std::vector<model::Linear*> default_targets(model::Classifier& classifier) {
   return found;
 }
 
+bool ends_with_any(const std::string& path, const std::vector<std::string>& ends) {
+  return std::any_of(ends.begin(), ends.end(), [&](const std::string& end) { return path.ends_with(end); });
+}
+
+bool is_end_of_any(const std::string& end, const std::vector<std::string>& paths) {
+  return std::any_of(paths.begin(), paths.end(), [&](const std::string& path) { return path.ends_with(end); });
+}
+
 class Ia3 final : public Method {
  public:
   explicit Ia3(Ia3Config config) : config_(std::move(config)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
     auto generator = at::detail::createCPUGenerator(seed);
-    for (model::Linear* linear : wrapped(classifier)) {
+    const auto maps = wrapped(classifier);
+    check_feedforward(maps);
+    for (model::Linear* linear : maps) {
       const bool scales_input = is_feedforward(classifier, *linear);
       auto scale = scales_input ? at::ones({1, linear->in_features()}) : at::ones({linear->out_features(), 1});
       if (!config_.init_ia3_weights) scale.normal_(0, 1, generator);
@@ -107,8 +119,23 @@ class Ia3 final : public Method {
     return find_targets(classifier, config_.targets, default_targets(classifier), "ia3");
   }
 
-  static bool ends_with_any(const std::string& path, const std::vector<std::string>& ends) {
-    return std::any_of(ends.begin(), ends.end(), [&](const std::string& end) { return path.ends_with(end); });
+  // PEFT, too, wants each of feedforward_modules among target_modules.
+  void check_feedforward(const std::vector<model::Linear*>& maps) const {
+    for (const char* word : {"auto", "none"}) {
+      if (config_.feedforward_modules == std::vector<std::string>{word}) return;
+    }
+    std::vector<std::string> names;
+    for (const model::Linear* linear : maps) {
+      const std::string name = linear->path().substr(linear->path().rfind('.') + 1);
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+    for (const std::string& name : config_.feedforward_modules) {
+      if (is_end_of_any(name, paths_of(maps))) continue;
+      throw UsageError(
+          fmt::format("method 'ia3': feedforward_modules '{}' is none of target_modules{}; the maps that are wrapped "
+                      "end with: {}",
+                      name, did_you_mean(name, names), fmt::join(names, ", ")));
+    }
   }
 
   bool is_feedforward(model::Classifier& classifier, const model::Linear& linear) const {
@@ -145,12 +172,16 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   static_cast<void>(config.value("init_ia3_weights", true));
   const auto paths = paths_of(classifier.linears());
   MethodSpec spec{"ia3", {{"target_modules", read_targets(config, paths)}}};
-  read_modules_to_save(config, classifier, spec);
   if (!config.json().value("feedforward_modules", nlohmann::json()).is_null()) {
-    const auto feedforward = read_names(config, "feedforward_modules", paths);
+    auto feedforward = read_names(config, "feedforward_modules", paths);
+    // An expression of PEFT's may match more than the targets, and a list may name what another model has.
+    const Settings targets(spec.name, {{"target_modules", "", ""}}, spec.settings);
+    const auto wrapped = paths_of(find_targets(classifier, {.names = targets.list("target_modules")}, {}, spec.name));
+    std::erase_if(feedforward, [&](const std::string& name) { return !is_end_of_any(name, wrapped); });
     spec.settings["feedforward_modules"] =
         feedforward.empty() ? "none" : fmt::format("{}", fmt::join(feedforward, "+"));
   }
+  read_modules_to_save(config, classifier, spec);
   return spec;
 }
 
@@ -165,15 +196,17 @@ MethodKind ia3_kind() {
           .settings =
               {{"target_modules", "auto",
                 "names of the linear maps, joined by +, all-linear, or auto: key, value and both that end a sub-layer"},
+               {"exclude_modules", "", "of those, the ones that are left alone"},
                {"feedforward_modules", "auto",
                 "of those, the ones whose input is scaled, or none, or auto: those that end a sub-layer"},
                {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"},
                modules_to_save_setting()},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<Ia3>(Ia3Config{.targets = {.names = settings.list("target_modules")},
-                                                   .feedforward_modules = settings.list("feedforward_modules"),
-                                                   .init_ia3_weights = settings.boolean("init_ia3_weights"),
-                                                   .modules_to_save = settings.list("modules_to_save")});
+            return std::make_unique<Ia3>(Ia3Config{
+                .targets = {.names = settings.list("target_modules"), .exclude = settings.list("exclude_modules")},
+                .feedforward_modules = settings.list("feedforward_modules"),
+                .init_ia3_weights = settings.boolean("init_ia3_weights"),
+                .modules_to_save = settings.list("modules_to_save")});
           },
           .peft_type = "IA3",
           .read_peft = read_peft};

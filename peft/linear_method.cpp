@@ -11,9 +11,10 @@
 
 namespace dtrain::peft {
 
-std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias) {
-  settings.push_back(
-      {"target_modules", "auto", "names of the linear maps, joined by +, all-linear, or auto: query and value"});
+std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias,
+                                   const std::string& defaults) {
+  settings.push_back({"target_modules", "auto",
+                      fmt::format("names of the linear maps, joined by +, all-linear, or auto: {}", defaults)});
   settings.push_back({"exclude_modules", "", "of those, the ones that are left alone"});
   settings.push_back({"layers_to_transform", "", "numbers of the layers, joined by +; empty: all"});
   settings.push_back(modules_to_save_setting());
@@ -51,7 +52,7 @@ void read_peft_settings(const AdapterConfig& config, const std::vector<std::stri
 }
 
 std::vector<model::Linear*> LinearMethod::wrapped(model::Classifier& classifier) const {
-  return find_targets(classifier, wrapping_.targets, query_and_value(classifier), name_);
+  return find_targets(classifier, wrapping_.targets, default_targets(classifier), name_);
 }
 
 void LinearMethod::attach(model::Classifier& classifier, std::uint64_t seed) const {

@@ -28,8 +28,9 @@ struct Wrapping {
 };
 
 /// `settings` and those that make a Wrapping. `only_bias` is what a method calls the biases of the wrapped maps
-/// ("lora_only"); empty: it has no setting `bias`.
-std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias);
+/// ("lora_only"); empty: it has no setting `bias`. `defaults` says what it wraps by default.
+std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias,
+                                   const std::string& defaults = "query and value");
 Wrapping read_wrapping(const Settings& settings, const std::string& only_bias);
 
 /// The keys of PEFT's configuration that make a Wrapping, as settings of `spec`. Returns the paths of the wrapped maps.
@@ -59,6 +60,10 @@ class LinearMethod : public Method {
   void merge(model::Classifier& classifier) const override;
 
  protected:
+  /// What target_modules=auto wraps.
+  virtual std::vector<model::Linear*> default_targets(model::Classifier& classifier) const {
+    return query_and_value(classifier);
+  }
   /// Gives each of the maps its slot.
   virtual void fill(const std::vector<model::Linear*>& wrapped, at::Generator& generator) const = 0;
   /// Adds the method's own keys to PEFT's configuration.

@@ -97,6 +97,8 @@ std::string read_init(const AdapterConfig& config) {
   std::transform(word.begin(), word.end(), word.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (word == "pissa" || word == "olora") return word;
+  // How EVA chose its matrices, which are in the file.
+  if (word == "eva") static_cast<void>(config.value("eva_config", nlohmann::json()));
   if (std::find(kHarmlessInits.begin(), kHarmlessInits.end(), word) != kHarmlessInits.end()) return "true";
   config.refuse("init_lora_weights",
                 word.starts_with("pissa_niter")
@@ -111,6 +113,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   read_peft_ranks(config, "lora_alpha", paths, spec);
   read_peft_settings(config, {"lora_dropout", "use_rslora", "use_dora", "lora_bias"}, spec);
   if (const std::string init = read_init(config); init != "true") spec.settings["init_lora_weights"] = init;
+  if (config.value("use_qalora", false)) config.refuse("use_qalora", "not supported");
   config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
 }

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "base/error.h"
@@ -37,23 +38,13 @@ std::vector<std::string> norm_names(model::Classifier& classifier) {
 
 class NormTuning final : public Method {
  public:
-  NormTuning(std::vector<std::string> targets, std::vector<std::string> modules_to_save)
+  NormTuning(TargetModules targets, std::vector<std::string> modules_to_save)
       : targets_(std::move(targets)), modules_to_save_(std::move(modules_to_save)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t) const override {
-    for (const std::string& target : targets(classifier)) {
-      bool found = false;
-      for (LayerNorm* norm : every_norm(classifier)) {
-        if (!matches_path(norm->path(), target)) continue;
-        norm->weight.set_trainable(true);
-        norm->bias.set_trainable(true);
-        found = true;
-      }
-      const auto names = norm_names(classifier);
-      if (!found) {
-        throw UsageError(fmt::format("method 'norm': no norm of the model ends with target_modules '{}'{}; it has: {}",
-                                     target, did_you_mean(target, names), fmt::join(names, ", ")));
-      }
+    for (LayerNorm* norm : chosen(classifier)) {
+      norm->weight.set_trainable(true);
+      norm->bias.set_trainable(true);
     }
     train_modules(classifier, modules_to_save_, "norm");
     train_head(classifier);
@@ -63,7 +54,11 @@ class NormTuning final : public Method {
 
   nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override {
     auto config = peft_config(classifier, "LN_TUNING", base_model);
-    config["target_modules"] = targets(classifier);
+    config["target_modules"] = names(classifier);
+    if (!targets_.exclude.empty()) {
+      config["target_modules"] = nlohmann::json::array();
+      for (const LayerNorm* norm : chosen(classifier)) config["target_modules"].push_back(norm->path());
+    }
     for (const std::string& name : modules_to_save_) config["modules_to_save"].push_back(name);
     return config;
   }
@@ -80,11 +75,39 @@ class NormTuning final : public Method {
   }
 
  private:
-  std::vector<std::string> targets(model::Classifier& classifier) const {
-    return targets_ == std::vector<std::string>{"auto"} ? norm_names(classifier) : targets_;
+  std::vector<std::string> names(model::Classifier& classifier) const {
+    return targets_.names == std::vector<std::string>{"auto"} ? norm_names(classifier) : targets_.names;
   }
 
-  std::vector<std::string> targets_;
+  // The norms that train.
+  std::vector<LayerNorm*> chosen(model::Classifier& classifier) const {
+    const auto norms = every_norm(classifier);
+    const auto targets = names(classifier);
+    if (targets.empty()) {
+      throw UsageError("method 'norm': target_modules is empty; expected names of norms, or auto");
+    }
+    for (const std::string& target : targets) {
+      if (std::any_of(norms.begin(), norms.end(), [&](auto* norm) { return matches_path(norm->path(), target); })) {
+        continue;
+      }
+      const auto known = norm_names(classifier);
+      throw UsageError(fmt::format("method 'norm': no norm of the model ends with target_modules '{}'{}; it has: {}",
+                                   target, did_you_mean(target, known), fmt::join(known, ", ")));
+    }
+    const auto is_among = [](const LayerNorm* norm, const std::vector<std::string>& some) {
+      return std::any_of(some.begin(), some.end(), [&](const auto& name) { return matches_path(norm->path(), name); });
+    };
+    std::vector<LayerNorm*> found;
+    std::copy_if(norms.begin(), norms.end(), std::back_inserter(found),
+                 [&](auto* norm) { return is_among(norm, targets) && !is_among(norm, targets_.exclude); });
+    if (found.empty()) {
+      throw UsageError(fmt::format("method 'norm': exclude_modules leaves none of target_modules {}",
+                                   fmt::join(targets_.names, "+")));
+    }
+    return found;
+  }
+
+  TargetModules targets_;
   std::vector<std::string> modules_to_save_;
 };
 
@@ -105,9 +128,12 @@ MethodKind norm_kind() {
           .paper = "Zhao et al., 2024, ICLR",
           .learning_rates = {1e-3, 3e-3, 1e-2},
           .settings = {{"target_modules", "auto", "names of the norms, joined by +, or auto: all"},
+                       {"exclude_modules", "", "of those, the ones that are left alone"},
                        modules_to_save_setting()},
           .make = [](const Settings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<NormTuning>(settings.list("target_modules"), settings.list("modules_to_save"));
+            return std::make_unique<NormTuning>(
+                TargetModules{.names = settings.list("target_modules"), .exclude = settings.list("exclude_modules")},
+                settings.list("modules_to_save"));
           },
           .peft_type = "LN_TUNING",
           .read_peft = read_peft};

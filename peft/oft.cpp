@@ -4,8 +4,10 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include "base/error.h"
 #include "peft/linear_method.h"
@@ -22,6 +24,8 @@ struct OftConfig {
   /// The number of blocks, or 0 where their size is given.
   std::int64_t r = 0;
   std::int64_t oft_block_size = 32;
+  /// Of a map whose inputs that does not divide the nearest divisor is taken, as PEFT always does; else it is refused.
+  bool nearest_divisor = false;
   bool block_share = false;
   bool use_cayley_neumann = true;
   std::int64_t num_cayley_neumann_terms = 5;
@@ -33,7 +37,7 @@ struct OftConfig {
 };
 
 /// The divisor of `size` that is nearest to `wanted`, the lower of two.
-std::int64_t nearest_divisor(std::int64_t size, std::int64_t wanted) {
+std::int64_t find_nearest_divisor(std::int64_t size, std::int64_t wanted) {
   if (wanted >= size) return size;
   std::int64_t above = wanted;
   while (size % above != 0) ++above;
@@ -42,14 +46,21 @@ std::int64_t nearest_divisor(std::int64_t size, std::int64_t wanted) {
   return wanted - below <= above - wanted ? below : above;
 }
 
-std::int64_t block_size(const OftConfig& config, std::int64_t in) {
-  return config.r > 0 ? in / nearest_divisor(in, config.r) : nearest_divisor(in, config.oft_block_size);
+std::int64_t block_size(const OftConfig& config, const Linear& base) {
+  const std::int64_t in = base.in_features();
+  const std::int64_t given = config.r > 0 ? config.r : config.oft_block_size;
+  const std::int64_t divisor = find_nearest_divisor(in, given);
+  if (divisor != given && !config.nearest_divisor) {
+    throw UsageError(fmt::format("method 'oft': {} {} does not divide the {} inputs of {}; the nearest that does is {}",
+                                 config.r > 0 ? "r" : "oft_block_size", given, in, base.path(), divisor));
+  }
+  return config.r > 0 ? in / divisor : divisor;
 }
 
 class OftSlot final : public WeightSlot {
  public:
   OftSlot(const Linear& base, const OftConfig& config, at::Generator& generator)
-      : OftSlot(base, config, block_size(config, base.in_features()), generator) {}
+      : OftSlot(base, config, block_size(config, base), generator) {}
 
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // A rotation is near the identity, where bfloat16 has steps of .004.
@@ -176,15 +187,34 @@ class Oft final : public LinearMethod {
   OftConfig config_;
 };
 
+/// PEFT's files keep a number that divides no inputs, and PEFT takes the nearest divisor instead.
+void adjust_blocks(const AdapterConfig& config, const std::vector<std::string>& paths, model::Classifier& classifier,
+                   MethodSpec& spec) {
+  const std::string key = config.value<std::int64_t>("r", 0) > 0 ? "r" : "oft_block_size";
+  const auto given = config.value<std::int64_t>(key, 0);
+  if (given < 1) return;
+  std::set<std::int64_t> divisors;
+  for (const Linear* linear : classifier.linears()) {
+    if (std::find(paths.begin(), paths.end(), linear->path()) == paths.end()) continue;
+    divisors.insert(find_nearest_divisor(linear->in_features(), given));
+  }
+  if (divisors.size() == 1) {
+    spec.settings[key] = std::to_string(*divisors.begin());
+  } else {
+    spec.settings["nearest_divisor"] = "true";
+  }
+}
+
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"oft", {}};
   if (config.value("oft_block_size", nlohmann::json()).is_null()) {
     config.refuse("oft_block_size", "missing; adapters of PEFT before 0.14 have another format");
   }
-  read_peft_wrapping(config, classifier, true, spec);
+  const auto paths = read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(
       config, {"r", "oft_block_size", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms", "coft", "eps"},
       spec);
+  adjust_blocks(config, paths, classifier, spec);
   config.ignore("module_dropout", "PEFT does not apply it to a torch.nn.Linear either");
   config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
@@ -193,6 +223,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 std::unique_ptr<Method> make(const Settings& settings) {
   OftConfig config{.r = settings.integer("r", 0),
                    .oft_block_size = settings.integer("oft_block_size", 0),
+                   .nearest_divisor = settings.boolean("nearest_divisor"),
                    .block_share = settings.boolean("block_share"),
                    .use_cayley_neumann = settings.boolean("use_cayley_neumann"),
                    .num_cayley_neumann_terms = settings.integer("num_cayley_neumann_terms", 1),
@@ -218,8 +249,9 @@ MethodKind oft_kind() {
           .paper = "Qiu et al., 2023, NeurIPS",
           .learning_rates = {1e-3, 3e-3, 1e-2},
           .settings = with_wrapping(
-              {{"r", "0", "number of blocks; 0: as oft_block_size says"},
-               {"oft_block_size", "32", "size of a block, made the nearest divisor of the input's; 0: as r says"},
+              {{"r", "0", "number of blocks, a divisor of the input's size; 0: as oft_block_size says"},
+               {"oft_block_size", "32", "size of a block, likewise; 0: as r says"},
+               {"nearest_divisor", "false", "take the nearest divisor in the place of a number that is none"},
                {"block_share", "false", "all blocks of a map rotate alike"},
                {"use_cayley_neumann", "true", "a few terms of the Neumann series instead of an exact rotation"},
                {"num_cayley_neumann_terms", "5", "how many"},

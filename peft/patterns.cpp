@@ -19,6 +19,15 @@ bool matches(const std::string& expression, const std::string& path) {
   }
 }
 
+}  // namespace
+
+double pattern_value(const Pattern& pattern, const std::string& path, double otherwise) {
+  for (const auto& [expression, value] : pattern) {
+    if (matches(expression, path)) return value;
+  }
+  return otherwise;
+}
+
 void check_pattern(const Pattern& pattern, const std::vector<std::string>& paths, const std::string& key,
                    const std::string& method) {
   for (const auto& [expression, value] : pattern) {
@@ -30,8 +39,18 @@ void check_pattern(const Pattern& pattern, const std::vector<std::string>& paths
   }
 }
 
-void read_pattern(const AdapterConfig& config, const std::string& key, const std::vector<std::string>& paths,
-                  double otherwise, MethodSpec& spec) {
+void check_whole_pattern(const Pattern& pattern, const std::vector<std::string>& paths, const std::string& key,
+                         const std::string& method) {
+  check_pattern(pattern, paths, key, method);
+  for (const auto& [expression, value] : pattern) {
+    if (value == std::floor(value)) continue;
+    throw UsageError(
+        fmt::format("method '{}': {} gives '{}' the value {}, which is not whole", method, key, expression, value));
+  }
+}
+
+void read_peft_pattern(const AdapterConfig& config, const std::string& key, const std::vector<std::string>& paths,
+                       double otherwise, MethodSpec& spec) {
   const auto given = config.value(key, nlohmann::json::object());
   if (given.empty()) return;
   if (!given.is_object()) config.refuse(key, "expected expressions and numbers");
@@ -48,13 +67,13 @@ void read_pattern(const AdapterConfig& config, const std::string& key, const std
   if (!text.empty()) spec.settings[key] = text;
 }
 
-}  // namespace
-
-double pattern_value(const Pattern& pattern, const std::string& path, double otherwise) {
-  for (const auto& [expression, value] : pattern) {
-    if (matches(expression, path)) return value;
+nlohmann::json peft_pattern(const Pattern& pattern, const std::vector<std::string>& paths, double otherwise) {
+  auto written = nlohmann::json::object();
+  for (const std::string& path : paths) {
+    const double value = pattern_value(pattern, path, otherwise);
+    if (value != otherwise) written[path] = json_number(value);
   }
-  return otherwise;
+  return written;
 }
 
 std::int64_t Ranks::rank_of(const std::string& path) const {
@@ -62,14 +81,8 @@ std::int64_t Ranks::rank_of(const std::string& path) const {
 }
 
 void Ranks::check(const std::vector<std::string>& paths, const std::string& method) const {
-  check_pattern(rank_pattern, paths, "rank_pattern", method);
+  check_whole_pattern(rank_pattern, paths, "rank_pattern", method);
   check_pattern(alpha_pattern, paths, "alpha_pattern", method);
-  for (const auto& [expression, rank] : rank_pattern) {
-    if (rank != std::floor(rank)) {
-      throw UsageError(fmt::format("method '{}': rank_pattern gives '{}' the rank {}, which is not whole", method,
-                                   expression, rank));
-    }
-  }
 }
 
 std::vector<Setting> with_ranks(std::vector<Setting> settings, const std::string& alpha_key) {
@@ -93,20 +106,16 @@ void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, 
   const Ranks common{.r = config.value<std::int64_t>("r", 8), .alpha = config.value(alpha_key, 8.0)};
   spec.settings["r"] = std::to_string(common.r);
   spec.settings[alpha_key] = fmt::format("{}", common.alpha);
-  read_pattern(config, "rank_pattern", paths, static_cast<double>(common.r), spec);
-  read_pattern(config, "alpha_pattern", paths, common.alpha, spec);
+  read_peft_pattern(config, "rank_pattern", paths, static_cast<double>(common.r), spec);
+  read_peft_pattern(config, "alpha_pattern", paths, common.alpha, spec);
 }
 
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,
                       const std::vector<std::string>& paths) {
   config["r"] = ranks.r;
   config[alpha_key] = json_number(ranks.alpha);
-  config["rank_pattern"] = nlohmann::json::object();
-  config["alpha_pattern"] = nlohmann::json::object();
-  for (const std::string& path : paths) {
-    if (ranks.rank_of(path) != ranks.r) config["rank_pattern"][path] = ranks.rank_of(path);
-    if (ranks.alpha_of(path) != ranks.alpha) config["alpha_pattern"][path] = json_number(ranks.alpha_of(path));
-  }
+  config["rank_pattern"] = peft_pattern(ranks.rank_pattern, paths, static_cast<double>(ranks.r));
+  config["alpha_pattern"] = peft_pattern(ranks.alpha_pattern, paths, ranks.alpha);
 }
 
 nlohmann::json json_number(double number) {

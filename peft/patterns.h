@@ -18,6 +18,23 @@ using Pattern = std::vector<std::pair<std::string, double>>;
 /// UsageError for what is not a regular expression.
 double pattern_value(const Pattern& pattern, const std::string& path, double otherwise);
 
+/// Throws UsageError for an expression that matches none of `paths`. `key` is the setting that it comes from.
+void check_pattern(const Pattern& pattern, const std::vector<std::string>& paths, const std::string& key,
+                   const std::string& method);
+
+/// The same for a pattern of whole numbers.
+void check_whole_pattern(const Pattern& pattern, const std::vector<std::string>& paths, const std::string& key,
+                         const std::string& method);
+
+/// A pattern of PEFT's configuration as a setting of `spec`, worked out on `paths`: those that do not have the value
+/// `otherwise`.
+void read_peft_pattern(const AdapterConfig& config, const std::string& key, const std::vector<std::string>& paths,
+                       double otherwise, MethodSpec& spec);
+
+/// A pattern for PEFT's configuration. It names whole paths, since PEFT sorts the names and takes the first that
+/// matches.
+nlohmann::json peft_pattern(const Pattern& pattern, const std::vector<std::string>& paths, double otherwise);
+
 /// Rank and alpha of each of a method's maps.
 struct Ranks {
   std::int64_t r = 8;
@@ -39,8 +56,7 @@ Ranks read_ranks(const Settings& settings, const std::string& alpha_key);
 void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, const std::vector<std::string>& paths,
                      MethodSpec& spec);
 
-/// Those keys for maps of these paths. Patterns name whole paths, since PEFT sorts them and takes the first
-/// that matches.
+/// Those keys for maps of these paths.
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,
                       const std::vector<std::string>& paths);
 

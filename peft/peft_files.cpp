@@ -35,6 +35,9 @@ class PeftFiles final : public AdapterFiles {
   }
 
   MethodSpec method(model::Classifier& classifier) const override {
+    if (config_.value<std::string>("task_type", "SEQ_CLS") != "SEQ_CLS") {
+      config_.refuse("task_type", "expected SEQ_CLS, the classification of whole texts, which is all that dtrain does");
+    }
     const MethodSpec spec = peft_method_kind(config_).read_peft(config_, classifier);
     config_.refuse_unread();
     return spec;

@@ -111,6 +111,10 @@ bool matches_path(const std::string& path, const std::string& target) {
 
 std::vector<Linear*> find_targets(model::Classifier& classifier, const TargetModules& targets,
                                   const std::vector<Linear*>& defaults, const std::string& method) {
+  if (targets.names.empty()) {
+    throw UsageError(
+        fmt::format("method '{}': target_modules is empty; expected names of linear maps, all-linear or auto", method));
+  }
   const auto linears = classifier.linears();
   const auto matched_by = [&](const Linear* linear, const std::string& target) {
     if (linear->path() == target) return true;

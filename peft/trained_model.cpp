@@ -129,6 +129,15 @@ std::int64_t count_classes(const Tensors& tensors, const model::Family& family, 
                   file.string(), head));
 }
 
+// What is wrong with the settings alone is wrong for any model.
+std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const fs::path& directory) {
+  try {
+    return make_method(spec);
+  } catch (const UsageError& error) {
+    throw InputError(fmt::format("{}: {}", directory.string(), error.what()));
+  }
+}
+
 }  // namespace
 
 fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
@@ -180,6 +189,10 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = base_model.value_or(description ? fs::path(description->value<std::string>("base_model", ""))
                                                         : files->base_model());
+  if (base.empty()) {
+    throw InputError(
+        fmt::format("{}: it does not say what its base model is; name that with --model", directory.string()));
+  }
   if (!fs::is_directory(base)) {
     throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
                                  directory.string(), base.string()));
@@ -204,7 +217,7 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   try {
     trained.method = files->method(*trained.classifier);
     for (const std::string& notice : files->notices()) log.warning(notice);
-    method = make_method(trained.method);
+    method = make_read_method(trained.method, directory);
     method->attach(*trained.classifier, 0);
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -127,6 +128,21 @@ TEST_F(ChangedCheckpoint, WithATensorOfAnotherShapeOrTypeIsRefused) {
   EXPECT_THAT(refusal(), HasSubstr("'" + key_weight + "': expected shape [40, 40], found [40, 41]"));
   rewrite([&](auto& tensors) { tensors[key_weight] = at::zeros({40, 40}, at::kLong); });
   EXPECT_THAT(refusal(), HasSubstr("'" + key_weight + "': expected a floating-point type, found I64"));
+}
+
+TEST_F(ChangedCheckpoint, WithNumbersThatAreNotFiniteIsRefusedNamingFileAndTensor) {
+  const auto load = [&] { load_classifier({.directory = directory, .pooling = {}, .trained_head = true}); };
+  // Numbers whose sum alone is not finite, and a tensor that the model has no use for.
+  rewrite([&](auto& tensors) {
+    tensors[key_weight].fill_(3e38);
+    tensors["cls.predictions.bias"] = at::full({101}, std::numeric_limits<double>::quiet_NaN());
+  });
+  EXPECT_NO_THROW(load());
+  for (const double number : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    rewrite([&](auto& tensors) { tensors[key_weight][39][1] = number; });
+    EXPECT_THAT(refusal(), AllOf(HasSubstr("model.safetensors"),
+                                 HasSubstr("'" + key_weight + "' holds numbers that are not finite")));
+  }
 }
 
 TEST_F(ChangedCheckpoint, WithoutAHeadIsNoTrainedClassifier) {

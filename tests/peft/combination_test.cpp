@@ -10,10 +10,12 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/error.h"
 #include "peft/extraction.h"
+#include "peft/lora_slot.h"
 #include "peft/registry.h"
 #include "tests/model/reference_case.h"
 
@@ -21,16 +23,19 @@ namespace dtrain::peft {
 namespace {
 
 using model::Pooling;
+using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::filesystem::path combination_directory() { return model::reference_directory() / "combination"; }
+std::filesystem::path combination_directory(const std::string& pair = "combination") {
+  return model::reference_directory() / pair;
+}
 
 TrainedModel load(const std::filesystem::path& directory) { return load_trained(directory, {}, {}, at::kCPU, Log()); }
 
-std::vector<TrainedModel> both() {
+std::vector<TrainedModel> both(const std::string& pair = "combination") {
   std::vector<TrainedModel> adapters;
-  for (const char* name : {"first", "second"}) adapters.push_back(load(combination_directory() / name));
+  for (const char* name : {"first", "second"}) adapters.push_back(load(combination_directory(pair) / name));
   return adapters;
 }
 
@@ -44,18 +49,20 @@ at::Tensor value_of(TrainedModel& trained, const std::string& file_name) {
 
 constexpr const char* kMap = "base_model.model.bert.encoder.layer.1.attention.self.query";
 
-class Combine : public testing::TestWithParam<const char*> {};
+class Combine : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
 
 TEST_P(Combine, IsWhatPeftMakesOfThem) {
-  const std::string how = GetParam();
-  auto combined = combine_adapters(both(), {.how = how, .weights = {0.7, -0.4}, .density = 0.4});
-  const model::SafetensorsFile expected(combination_directory() / (how + ".safetensors"));
+  const std::string pair = std::get<0>(GetParam());
+  const std::string how = std::get<1>(GetParam());
+  auto combined = combine_adapters(both(pair), {.how = how, .weights = {0.7, -0.4}, .density = 0.4});
+  const model::SafetensorsFile expected(combination_directory(pair) / (how + ".safetensors"));
   int compared = 0;
   for (const auto& name : expected.names()) {
     if (!name.ends_with(".lora_A.weight")) continue;
     const std::string other = name.substr(0, name.size() - std::string("lora_A.weight").size()) + "lora_B.weight";
     const auto a = value_of(combined, name);
     const auto b = value_of(combined, other);
+    EXPECT_EQ(a.sizes(), expected.tensor(name).sizes()) << name;
     // The factors of a decomposition have a free sign; their product has not.
     EXPECT_LT(model::largest_difference(at::mm(b, a), at::mm(expected.tensor(other), expected.tensor(name))), 1e-5)
         << name;
@@ -66,10 +73,20 @@ TEST_P(Combine, IsWhatPeftMakesOfThem) {
     ++compared;
   }
   EXPECT_EQ(compared, 6);
+  for (const model::Linear* linear : combined.classifier->linears()) {
+    const auto* slot = dynamic_cast<const LoraSlot*>(linear->slot.get());
+    if (slot != nullptr) {
+      EXPECT_EQ(slot->update().scale, 1) << linear->path();
+    }
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(Ways, Combine, testing::Values("linear", "ties", "magnitude_prune", "svd"),
-                         [](const auto& instance) { return std::string(instance.param); });
+INSTANTIATE_TEST_SUITE_P(Ways, Combine,
+                         testing::Combine(testing::Values("combination", "combination_ranks"),
+                                          testing::Values("linear", "ties", "magnitude_prune", "svd")),
+                         [](const auto& instance) {
+                           return std::string(std::get<0>(instance.param)) + "_" + std::get<1>(instance.param);
+                         });
 
 TEST(Combine, OfHeadsIsTheirMeanByTheWeights) {
   auto adapters = both();
@@ -88,6 +105,7 @@ TEST(Combine, ByDareKeepsAboutTheDensityAndScalesItUp) {
   EXPECT_TRUE(at::equal(of("dare", 1, 0), whole));
   const auto half = of("dare", 0.5, 0);
   EXPECT_TRUE(at::equal(of("dare", 0.5, 0), half));
+  EXPECT_TRUE(at::equal(of("dare_linear", 0.5, 0), half));  // PEFT's word for it
   EXPECT_FALSE(at::equal(of("dare", 0.5, 1), half));
   const auto kept = half != 0;
   EXPECT_NEAR(kept.to(at::kDouble).mean().item<double>(), 0.5, 0.15);
@@ -126,8 +144,9 @@ TEST(Combine, RefusesWhatDoesNotFit) {
               ThrowsMessage<UsageError>(HasSubstr("a number for each of the 2 adapters, found 1")));
   EXPECT_THAT(refusal({"combination/first", "combination/second"}, {.weights = {1, -1}}),
               ThrowsMessage<UsageError>(HasSubstr("their sum is zero")));
-  EXPECT_THAT(refusal({"combination/first", "peft/lora_query_value"}, equal),
-              ThrowsMessage<UsageError>(HasSubstr("their ranks differ: 4 and 8; --how svd")));
+  EXPECT_THAT(
+      refusal({"combination/first", "peft/lora_query_value"}, equal),
+      ThrowsMessage<UsageError>(AllOf(HasSubstr("their ranks differ: 4 and 8 at bert."), HasSubstr("; --how svd"))));
   EXPECT_THAT(refusal({"combination/first", "peft/lora_roberta"}, equal),
               ThrowsMessage<UsageError>(HasSubstr("their classes differ: 0, 1, 2 and 0, 1, 2, 3")));
   for (const char* name : {"peft/lora_bias", "peft/lora_pissa", "peft/lora_olora", "peft/lora_dora"}) {
@@ -233,6 +252,15 @@ TEST(Extract, SaysWhatALowerRankLeavesOut) {
     before = map.error;
     // Biases of all maps, and the weights of those that are not wrapped.
     EXPECT_EQ(extraction.left_out.size(), 18U + 15U);
+  }
+}
+
+TEST(Extract, RefusesAScaleOfZero) {
+  const auto [tuned, base] = tuned_and_base();
+  for (const char* spec : {"lora:lora_alpha=0", "lora:alpha_pattern=value~0"}) {
+    EXPECT_THAT([&] { extract_lora(*tuned, *base, parse_method_spec(spec)); },
+                ThrowsMessage<UsageError>(HasSubstr("lora_alpha is 0")))
+        << spec;
   }
 }
 

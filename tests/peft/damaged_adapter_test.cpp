@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -139,6 +140,57 @@ TEST_F(DamagedAdapter, WithATensorOfAnotherTypeIsRefused) {
   EXPECT_THAT(refusal("lora"), testing::HasSubstr("expected a floating-point type, found I32"));
 }
 
+TEST_F(DamagedAdapter, WithNumbersThatAreNotFiniteIsRefusedNamingFileAndTensor) {
+  const auto spoil = [&](const std::string& file, const std::string& name, double number) {
+    rewrite(file, [&](auto& tensors) { tensors.at(name)[1][2] = number; });
+  };
+  const auto names = [](const std::string& file, const std::string& name) {
+    return testing::AllOf(testing::HasSubstr(file), testing::HasSubstr("'" + name + "' holds numbers that are not"));
+  };
+  spoil(lora_tensors, query + "lora_B.weight", std::numeric_limits<double>::quiet_NaN());
+  EXPECT_THAT(refusal("lora"), names(lora_tensors, query + "lora_B.weight"));
+  spoil("head/adapter/weights.safetensors", "classifier.weight", -std::numeric_limits<double>::infinity());
+  EXPECT_THAT(refusal("head"), names("head/adapter/weights.safetensors", "classifier.weight"));
+}
+
+TEST_F(DamagedAdapter, OfAnotherTaskIsRefused) {
+  auto config = read_json("lora/adapter/adapter_config.json");
+  for (const char* task : {"TOKEN_CLS", "CAUSAL_LM", "FEATURE_EXTRACTION"}) {
+    config["task_type"] = task;
+    write_json("lora/adapter/adapter_config.json", config);
+    EXPECT_THAT(refusal("lora"), testing::HasSubstr("task_type = \"" + std::string(task) + "\": expected SEQ_CLS"))
+        << task;
+  }
+  config["task_type"] = nullptr;
+  write_json("lora/adapter/adapter_config.json", config);
+  EXPECT_EQ(refusal("lora"), "");
+  config.erase("task_type");
+  write_json("lora/adapter/adapter_config.json", config);
+  EXPECT_EQ(refusal("lora"), "");
+}
+
+TEST_F(DamagedAdapter, WithoutTheNameOfItsBaseModelNeedsIt) {
+  auto config = read_json("lora/adapter/adapter_config.json");
+  config["base_model_name_or_path"] = nullptr;
+  write_json("lora/adapter/adapter_config.json", config);
+  fs::remove(directory / "lora/adapter/dtrain.json");
+  EXPECT_THAT(refusal("lora"), testing::HasSubstr("does not say what its base model is; name that with --model"));
+  EXPECT_EQ(refusal("lora", model::reference_directory() / "odd_relu"), "");
+}
+
+TEST_F(DamagedAdapter, WithAValueOutOfRangeIsNotTakenForAnotherModels) {
+  const auto config = read_json("lora/adapter/adapter_config.json");
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, nlohmann::json>>{{"lora_alpha", -4}, {"lora_dropout", 1.0}, {"r", 0}}) {
+    auto changed = config;
+    changed[key] = value;
+    write_json("lora/adapter/adapter_config.json", changed);
+    EXPECT_THAT(refusal("lora"),
+                testing::AllOf(testing::HasSubstr(key + " must be"), testing::Not(testing::HasSubstr("another model"))))
+        << key;
+  }
+}
+
 TEST_F(DamagedAdapter, OfAnotherModelIsRefused) {
   EXPECT_THAT(refusal("lora", model::reference_directory() / "new_gelu"),
               testing::AllOf(testing::HasSubstr("needs shape [8, 64], found [8, 40]"),
@@ -204,8 +256,9 @@ TEST_F(DamagedAdapter, WithSettingsThatHaveNoEffectIsReadAndSaysSo) {
   auto config = read_json("lora/adapter/adapter_config.json");
   config["fan_in_fan_out"] = true;
   config["modules_to_save"] = {"classifier", "score", "classifier", "score"};
-  config["init_lora_weights"] = "eva";
-  config["eva_config"] = nullptr;
+  config["a_key_of_tomorrow"] = false;
+  config["another_key"] = 0;
+  config["a_third_key"] = nlohmann::json::object();
   config["lora_alpha"] = 8.0;
   config["revision"] = "main";
   write_json("lora/adapter/adapter_config.json", config);
@@ -213,7 +266,11 @@ TEST_F(DamagedAdapter, WithSettingsThatHaveNoEffectIsReadAndSaysSo) {
   Log log;
   log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
   load_trained(directory / "lora", {}, {}, at::kCPU, log);
-  EXPECT_THAT(warnings, testing::ElementsAre(testing::HasSubstr("fan_in_fan_out = true is ignored")));
+  EXPECT_THAT(warnings, testing::UnorderedElementsAre(
+                            testing::HasSubstr("fan_in_fan_out = true is ignored"),
+                            testing::HasSubstr("a_key_of_tomorrow = false is not known to this version of dtrain and "
+                                               "is taken for switched off"),
+                            testing::HasSubstr("another_key = 0 is not known")));
 }
 
 TEST_F(DamagedAdapter, WithAnotherNumberOfLabelsIsRefused) {

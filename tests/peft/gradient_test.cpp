@@ -39,8 +39,7 @@ std::vector<std::string> specs() {
       "oft:r=8:oft_block_size=0:block_share=true:num_cayley_neumann_terms=7",
       "hra:r=5:apply_GS=true:bias=hra_only:target_modules=all-linear",
       "boft:boft_n_butterfly_factor=3:boft_dropout=0.3:bias=boft_only",
-      "randlora:r=9:randlora_dropout=0.2:sparse=true:randlora_alpha=20:target_modules=query+output.dense:bias=randlora_"
-      "only",
+      "randlora:r=9:randlora_dropout=0.2:sparse=true:randlora_alpha=20:target_modules=all-linear:bias=randlora_only",
       "fourierft:n_frequency=70:target_modules=query+output.dense:bias=fourier_only",
       "bitfit:bias_terms=query+intermediate.dense",
       "ia3:init_ia3_weights=false:target_modules=all-linear:feedforward_modules=query+output.dense",

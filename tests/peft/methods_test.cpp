@@ -16,6 +16,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "peft/registry.h"
+#include "peft/targets.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/small_specs.h"
 
@@ -24,6 +25,7 @@ namespace {
 
 using model::Pooling;
 using model::ReferenceCase;
+using testing::AllOf;
 using testing::HasSubstr;
 
 std::vector<std::string> trained_names(const std::string& method, Pooling pooling,
@@ -193,7 +195,7 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("lora:target_modules=query++value"), HasSubstr("names joined by +"));
   EXPECT_THAT(usage_error("lora:rank_pattern=query"), HasSubstr("NAME~NUMBER joined by +"));
   EXPECT_THAT(usage_error("lora:rank_pattern=query~0"), HasSubstr("each number from 1"));
-  EXPECT_THAT(usage_error("lora:rank_pattern=query~1.5"), HasSubstr("the rank 1.5, which is not whole"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=query~1.5"), HasSubstr("the value 1.5, which is not whole"));
   EXPECT_THAT(usage_error("lora:rank_pattern=key~4"), HasSubstr("'key' matches none of the maps that are wrapped"));
   EXPECT_THAT(usage_error("lora:rank_pattern=(~4"), HasSubstr("'(' is not a regular expression"));
   EXPECT_THAT(usage_error("lora:init_lora_weights=zero"), HasSubstr("pissa_niter_N, olora, found 'zero'"));
@@ -204,6 +206,19 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("lora:layers_to_transform=one"), HasSubstr("whole numbers from 0 joined by +"));
   EXPECT_THAT(usage_error("lora:exclude_modules=query+value"), HasSubstr("leave none of target_modules"));
   EXPECT_THAT(usage_error("lora:modules_to_save=poolr"), HasSubstr("ends with modules_to_save 'poolr'"));
+  EXPECT_THAT(usage_error("ia3:feedforward_modules=desne"),
+              AllOf(HasSubstr("feedforward_modules 'desne' is none of target_modules"), HasSubstr("mean 'dense'?")));
+  EXPECT_THAT(usage_error("ia3:target_modules=key:feedforward_modules=output.dense"),
+              HasSubstr("feedforward_modules 'output.dense' is none of target_modules"));
+  EXPECT_THAT(usage_error("norm:target_modules="), HasSubstr("target_modules is empty; expected names of norms, or"));
+  EXPECT_THAT(usage_error("norm:exclude_modules=LayerNorm"), HasSubstr("leaves none of target_modules auto"));
+  EXPECT_THAT(usage_error("bitfit:bias_terms="), HasSubstr("bias_terms is empty; expected names of modules"));
+  EXPECT_THAT(usage_error("oft"), HasSubstr("oft_block_size 32 does not divide the 40 inputs of"));
+  EXPECT_THAT(usage_error("oft:oft_block_size=7"), HasSubstr("the nearest that does is 8"));
+  EXPECT_THAT(usage_error("oft:r=3:oft_block_size=0"), HasSubstr("r 3 does not divide the 40 inputs of"));
+  EXPECT_EQ(usage_error("oft:oft_block_size=7:nearest_divisor=true"), "");
+  EXPECT_THAT(usage_error("fourierft:n_frequency_pattern=query~1.5"), HasSubstr("the value 1.5, which is not whole"));
+  EXPECT_THAT(usage_error("fourierft:n_frequency_pattern=key~5"), HasSubstr("'key' matches none of the maps"));
   EXPECT_THAT(usage_error("oft:r=4"), HasSubstr("one of r and oft_block_size must be 0"));
   EXPECT_THAT(usage_error("hra:r=41:apply_GS=true"), HasSubstr("at most the 40 inputs of"));
   EXPECT_THAT(usage_error("boft:boft_block_size=7"), HasSubstr("boft_block_size 7 does not divide them"));
@@ -211,6 +226,19 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("fourierft:n_frequency=2000"), HasSubstr("has 1600 weights"));
   EXPECT_THAT(usage_error("layers:k=4"), HasSubstr("the model has 3 layers"));
   EXPECT_THAT(usage_error("head:k=4"), HasSubstr("it has: none"));
+}
+
+TEST(MethodSpecs, OfNoTargetsAreRefusedByEveryMethodThatWrapsMaps) {
+  int wrapping = 0;
+  for (const MethodKind& kind : method_kinds()) {
+    const bool targets = std::any_of(kind.settings.begin(), kind.settings.end(),
+                                     [](const Setting& setting) { return setting.key == "target_modules"; });
+    if (!targets || kind.name == "norm") continue;
+    EXPECT_EQ(usage_error(kind.name + ":target_modules="),
+              "method '" + kind.name + "': target_modules is empty; expected names of linear maps, all-linear or auto");
+    ++wrapping;
+  }
+  EXPECT_GT(wrapping, 9);
 }
 
 TEST(MethodSpecs, AreWrittenInOneOrder) {
@@ -225,7 +253,7 @@ std::string as_setting(const nlohmann::json& value) {
 }
 
 bool is_same(const std::string& left, const std::string& right) {
-  double numbers[2];
+  double numbers[2] = {};
   for (const auto& [text, number] : {std::pair(&left, &numbers[0]), std::pair(&right, &numbers[1])}) {
     const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), *number);
     if (error != std::errc() || end != text->data() + text->size()) return left == right;
@@ -260,6 +288,28 @@ TEST(Registry, HasTheDefaultsOfPeft) {
     }
     EXPECT_GT(compared, 0) << kind.name;
   }
+}
+
+TEST(Registry, HasTheDefaultTargetsOfPeft) {
+  const auto peft = nlohmann::json::parse(read_file(model::reference_directory() / "peft_default_targets.json"));
+  int compared = 0;
+  for (const MethodKind& kind : method_kinds()) {
+    if (kind.peft_type.empty()) continue;
+    for (const auto& [family, names] : peft.at(kind.peft_type).items()) {
+      const auto classifier = model::load_classifier(
+          {.directory = model::reference_directory() / "families" / family, .pooling = Pooling::mean, .classes = 3});
+      make_method(parse_method_spec(small_spec(kind.name)))->attach(*classifier, 0);
+      const auto targets = names.get<std::vector<std::string>>();
+      for (const model::Linear* linear : classifier->linears()) {
+        const bool expected = std::any_of(targets.begin(), targets.end(), [&](const std::string& target) {
+          return matches_path(linear->path(), target);
+        });
+        EXPECT_EQ(linear->slot != nullptr, expected) << kind.name << ", " << family << ": " << linear->path();
+      }
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 20);
 }
 
 TEST(Registry, GivesEachMethodAGridWhoseMiddleIsTheDefault) {

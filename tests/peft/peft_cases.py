@@ -93,6 +93,8 @@ CASES = [
          only_pooler=True),
     Case("lora_bias", LoraConfig, dict(lora_bias=True, lora_alpha=3)),
     Case("lora_orthogonal", LoraConfig, dict(r=4, init_lora_weights="orthogonal", fan_in_fan_out=True)),
+    # Its configuration says at length how the matrices would be chosen.
+    Case("lora_eva", LoraConfig, dict(r=4, init_lora_weights="eva")),
     Case("lora_dora", LoraConfig, dict(r=4, lora_alpha=6, use_dora=True, target_modules=["query", "output.dense"]),
          trajectory=True),
     Case("lora_dora_roberta", LoraConfig, dict(use_dora=True, bias="all"), base="roberta"),
@@ -134,6 +136,10 @@ CASES = [
                                        bias="oft_only", module_dropout=0.1), base="roberta"),
     Case("oft_terms", OFTConfig, dict(oft_block_size=16, num_cayley_neumann_terms=8, target_modules=["q_lin", "lin2"]),
          base="distilbert"),
+    # Numbers that divide no inputs, which PEFT takes the nearest divisors for; here 8, and 10 beside 13.
+    Case("oft_adjusted", OFTConfig, dict(oft_block_size=7)),
+    Case("oft_adjusted_apart", OFTConfig, dict(oft_block_size=11, target_modules=["query", "output.dense"])),
+    Case("oft_adjusted_blocks", OFTConfig, dict(r=7, oft_block_size=0), base="roberta"),
     # In float PEFT has brought the matrices within their bound before it computes in double.
     Case("oft_constrained", OFTConfig, dict(oft_block_size=8, coft=True, eps=0.5), exact=False),
 
@@ -149,6 +155,9 @@ CASES = [
     # Before a norm a change of all outputs alike has no gradient but noise, whose steps no two programs share.
     Case("fourierft", FourierFTConfig, dict(n_frequency=50, scaling=20.0, target_modules=[
         "query", "intermediate.dense"]), exact=False, trajectory=True),
+    Case("fourierft_pattern", FourierFTConfig, dict(
+        n_frequency=50, scaling=20.0, n_frequency_pattern={"layer.1.attention.self.value": 20, "query": 30}),
+        exact=False),
     Case("fourierft_roberta", FourierFTConfig, dict(n_frequency=30, random_loc_seed=7, bias="fourier_only"),
          base="roberta", exact=False),
     Case("fourierft_distilbert", FourierFTConfig, dict(n_frequency=40, target_modules=["q_lin", "lin2"]),
@@ -171,6 +180,9 @@ CASES = [
     Case("ia3_outputs", IA3Config, dict(target_modules=["query", "intermediate.dense"], feedforward_modules=[])),
     Case("ia3_pooler", IA3Config, dict(target_modules=["value", "dense"], feedforward_modules=["dense"]),
          only_pooler=True),
+    # The expression of what is scaled at the input matches more than is wrapped.
+    Case("ia3_wide_expression", IA3Config, dict(target_modules=r".*\.(key|output\.dense)",
+                                                feedforward_modules=r".*\.dense", exclude_modules=r".*1\.output.*")),
     Case("ia3_expressions", IA3Config, dict(target_modules=r".*\.(key|output\.dense)",
                                             feedforward_modules=r".*\d\.output\.dense")),
     Case("ia3_roberta", IA3Config, {}, base="roberta_gelu"),

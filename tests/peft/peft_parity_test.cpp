@@ -120,6 +120,16 @@ TEST(PeftAdapters, AreComparedForEveryMethodThatPeftHas) {
   }
 }
 
+TEST(PeftAdapters, HoldNothingThatIsNotKnown) {
+  for (const ReferenceAdapter& each : reference_adapters("peft")) {
+    Log log;
+    log.warning = [&](std::string_view text) {
+      EXPECT_EQ(text.find("not known"), std::string_view::npos) << each.name << ": " << text;
+    };
+    load_trained(peft_directory(each.name), {}, each.pooling, model::test_device(), log);
+  }
+}
+
 TEST(PeftAdapters, PoolAsTransformersDoesUnlessTold) {
   EXPECT_EQ(load(peft_directory("lora_query_value")).classifier->pooling(), Pooling::pooler);
   EXPECT_EQ(load(peft_directory("lora_query_value"), Pooling::mean).classifier->pooling(), Pooling::mean);

@@ -15,6 +15,7 @@ import torch
 from peft import PEFT_TYPE_TO_CONFIG_MAPPING, AdaLoraConfig, LoraConfig, TaskType, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from peft.tuners import boft
+from peft.utils import constants
 from transformers import AutoModelForSequenceClassification
 
 
@@ -69,6 +70,16 @@ def write_defaults(path):
         for kind, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}, default=str))
 
 
+def write_default_targets(path):
+    """The modules that PEFT wraps by default, by peft_type and model_type, where it has a default for both."""
+    def table(kind):
+        return getattr(constants, f"TRANSFORMERS_MODELS_TO_{kind.value.replace('_', '')}_TARGET_MODULES_MAPPING", {})
+
+    path.write_text(json.dumps({
+        kind.value: {model: table(kind)[model] for model in reference.CONFIG_CLASSES if model in table(kind)}
+        for kind in PEFT_TYPE_TO_CONFIG_MAPPING}))
+
+
 def write_cut_adapter(directory):
     """AdaLoRA whose maps have come to different ranks."""
     torch.manual_seed(4)
@@ -95,6 +106,7 @@ def main(directory):
         write_case(directory, case)
     write_loraplus(directory)
     write_defaults(directory / "peft_defaults.json")
+    write_default_targets(directory / "peft_default_targets.json")
     # Without a GPU PEFT has one rotation only, but it still knows how to shuffle the columns between more of them.
     orders = [boft.layer.Linear.block_butterfly_perm(None, 64, 16 // 2**i, 2, 2) for i in range(3)]
     reference.write_tensors(directory / "butterfly_orders.safetensors", {"orders": torch.stack(orders)})

@@ -11,6 +11,8 @@ inline std::string small_spec(const std::string& method) {
       {"compacter", "compacter:reduction_factor=2"},
       // Of a small map each coefficient changes every weight by much.
       {"fourierft", "fourierft:scaling=15"},
+      // 32 does not divide the inputs of every model.
+      {"oft", "oft:nearest_divisor=true"},
       // Thirty keys beside those of a dozen tokens leave these little weight.
       {"mam", "mam:prefix_length=3:bottleneck_size=32"},
       {"unipelt", "unipelt:prefix_length=3:bottleneck_size=32"}};
