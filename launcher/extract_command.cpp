@@ -47,6 +47,8 @@ void run_extract(const Options& options, const Session& session) {
                                             .pooling = tuned.classifier->pooling(),
                                             .classes = tuned.classifier->classes(),
                                             .device = session.context().device});
+  // What is wrong with it is known before anything is written.
+  const auto set = scoring_set(options, session, tuned);
   const auto& lora = options.training.method;
   const auto extraction = peft::extract_lora(*tuned.classifier, *base, lora);
   session.log().line(
@@ -69,7 +71,6 @@ void run_extract(const Options& options, const Session& session) {
                                    bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
   });
 
-  const auto set = scoring_set(options, session, tuned);
   std::vector<std::pair<std::string, train::Metrics>> metrics;
   for (const auto& [name, classifier] :
        {std::pair("fine-tuned", tuned.classifier.get()), std::pair("extracted", base.get())}) {

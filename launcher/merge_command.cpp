@@ -60,6 +60,14 @@ void run_merge(const Options& options, const Session& session) {
   if (options.run.empty() == options.adapters.empty()) {
     throw UsageError("merge: expected --run with an adapter, or --adapters with several of them");
   }
+  const Options defaults;
+  const bool drops_none = options.how == "linear" || options.how == "svd";
+  if (options.adapters.empty() && (options.how != defaults.how || !options.weights.empty())) {
+    throw UsageError("merge: --how and --weights are about --adapters; --run takes one adapter as it is");
+  }
+  if (options.density != defaults.density && (options.adapters.empty() || drops_none)) {
+    throw UsageError("--density: expected --adapters and a --how that drops elements, such as ties or dare");
+  }
   check_output(options);
   std::optional<peft::TrainedModel> merged;
   on_first_rank(session, [&] {

@@ -51,7 +51,8 @@ def test_two_adapters_become_one_that_peft_loads(dtrain, trained, tiny_model, da
     from transformers import AutoModelForSequenceClassification
 
     both = f"{trained / 'lora'},{trained / 'other'}"
-    ended = dtrain.succeeds("merge", "--adapters", both, "--weights", "1,0", "--how", how, "--density", "1", "--output", "one")
+    density = ["--density", "1"] if how in ("ties", "dare") else []
+    ended = dtrain.succeeds("merge", "--adapters", both, "--weights", "1,0", "--how", how, *density, "--output", "one")
     assert "combined by " + how in ended.out, ended
     assert json.loads((tmp_path / "one" / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
     before, after = accuracy(dtrain, trained / "lora", data, "a"), accuracy(dtrain, tmp_path / "one", data, "b")
@@ -62,6 +63,15 @@ def test_two_adapters_become_one_that_peft_loads(dtrain, trained, tiny_model, da
     model = PeftModel.from_pretrained(base, tmp_path / "one" / "adapter")
     expected = predicted_by_transformers(model, tiny_model, data, 32)
     assert predicted_by_dtrain(dtrain, "one", data, 32) == pytest.approx(expected, abs=2e-5)
+
+
+def test_options_that_would_do_nothing_are_refused(dtrain, trained):
+    one = ["merge", "--run", trained / "lora", "--output", "merged"]
+    dtrain.refuses(*one, "--how", "ties", code=2, says="--how and --weights are about --adapters")
+    dtrain.refuses(*one, "--weights", "1,2", code=2, says="--how and --weights are about --adapters")
+    dtrain.refuses(*one, "--density", ".3", code=2, says="--density: expected --adapters")
+    both = f"{trained / 'lora'},{trained / 'other'}"
+    dtrain.refuses("merge", "--adapters", both, "--density", ".3", "--output", "one", code=2, says="such as ties or dare")
 
 
 def test_adapters_that_do_not_fit_each_other_are_refused(dtrain, trained):
@@ -112,3 +122,16 @@ def test_extract_refuses_what_is_no_fine_tuned_model(dtrain, trained, tiny_model
     dtrain.refuses("extract", "--run", trained / "lora", "--model", tiny_model, "--output", "x", code=2,
                    says="expected a whole model")
     dtrain.refuses("extract", "--run", trained / "full", "--output", "x", code=2, says="are they of one model?")
+
+
+@pytest.mark.parametrize("wrong, code, says", [
+    (["--input", "missing.tsv"], 3, "missing.tsv"),
+    (["--max-length", "4096"], 2, "--max-length"),
+])
+def test_extract_writes_nothing_where_it_cannot_score(dtrain, trained, data, tiny_model, tmp_path, wrong, code, says):
+    extract = ["extract", "--run", trained / "full", "--model", tiny_model, "--input", data / "test.tsv", *LENGTH,
+               "--method", "lora", "--output", "x"]
+    for option, value in zip(wrong[::2], wrong[1::2]):
+        extract[extract.index(option) + 1] = value
+    dtrain.refuses(*extract, code=code, says=says)
+    assert not (tmp_path / "x").exists()
