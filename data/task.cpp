@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <string_view>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "data/subset.h"
 
 namespace dtrain::data {
 namespace {
@@ -39,28 +39,13 @@ std::string counted(std::int64_t count, const std::string& noun) {
   return fmt::format("{} {}{}", count_text(count), noun, count == 1 ? "" : "s");
 }
 
-std::vector<std::string> training_notes(const LabelledTexts& texts, const LabelMap& labels, const std::string& name) {
-  std::vector<std::string> notes;
-  ContentKeys seen;
-  std::map<std::string, std::int64_t> counts;
-  std::int64_t duplicates = 0;
-  for (const LabelledText& row : texts.rows) {
-    if (!seen.insert(content_key(row, true)).second) ++duplicates;
-    ++counts[row.label];
-  }
-  if (duplicates > 0) notes.push_back(fmt::format("{}: {} (kept)", name, counted(duplicates, "duplicate row")));
-  std::vector<std::string> single;
-  for (const auto& [label, count] : counts) {
-    if (count == 1) single.push_back(label);
-  }
-  if (!single.empty()) {
-    constexpr std::size_t kNamed = 10;
-    const std::size_t named = std::min(single.size(), kNamed);
-    notes.push_back(fmt::format("{}: {} of {} classes occur only once: {}{}", name, single.size(), labels.size(),
-                                fmt::join(single.begin(), single.begin() + static_cast<std::ptrdiff_t>(named), ", "),
-                                named < single.size() ? fmt::format(" and {} more", single.size() - named) : ""));
-  }
-  return notes;
+// "2 of 3 classes occur only once: b, c"; the first ten of them.
+std::string classes_text(const std::vector<std::string>& classes, const LabelMap& labels, const std::string& what) {
+  constexpr std::size_t kNamed = 10;
+  const std::size_t named = std::min(classes.size(), kNamed);
+  return fmt::format("{} of {} classes {}: {}{}", classes.size(), labels.size(), what,
+                     fmt::join(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(named), ", "),
+                     named < classes.size() ? fmt::format(" and {} more", classes.size() - named) : "");
 }
 
 void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool drop, const std::string& name) {
@@ -85,12 +70,73 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
   texts.rows = std::move(known);
 }
 
+void note_unknown(LabelledTexts& texts, const LabelMap& labels, const std::string& name) {
+  const auto unknown = std::count_if(texts.rows.begin(), texts.rows.end(), [&](const LabelledText& row) {
+    return !row.label.empty() && labels.id_of(row.label) < 0;
+  });
+  if (unknown > 0) {
+    texts.notes.push_back(
+        fmt::format("{}: {} with a label that is none of the {} classes (kept: labels are not needed)", name,
+                    counted(unknown, "row"), labels.size()));
+  }
+}
+
+// The dev set comes out of the training examples, whose texts are `keys`.
+void hold_out_dev(Task& task, const std::vector<ContentKey>& keys) {
+  const std::int64_t all = task.train.size();
+  const std::int64_t held_out = std::min(std::max<std::int64_t>(100, all / 10), all / 2);
+  const auto dev = stratified_subset(classes_of(task.train), task.labels.size(), held_out, 0);
+  std::vector<std::int64_t> rest;
+  ContentKeys rest_keys;
+  for (std::int64_t id = 0; id < all; ++id) {
+    if (std::binary_search(dev.begin(), dev.end(), id)) continue;
+    rest.push_back(id);
+    rest_keys.insert(keys[static_cast<std::size_t>(id)]);
+  }
+  const auto shared = std::count_if(
+      dev.begin(), dev.end(), [&](std::int64_t id) { return rest_keys.count(keys[static_cast<std::size_t>(id)]) > 0; });
+  task.dev = task.train.subset(dev);
+  task.train = task.train.subset(rest);
+  task.notes.push_back(
+      fmt::format("no --dev file: {} of the training examples are held out to choose steps and learning rates",
+                  count_text(held_out)));
+  if (shared > 0) {
+    task.notes.push_back(fmt::format("{} also in the rest of the training file", counted(shared, "held-out text")));
+  }
+  const auto missing = class_notes(task.train, task.labels, "the remaining training examples");
+  task.notes.insert(task.notes.end(), missing.begin(), missing.end());
+}
+
 }  // namespace
+
+std::vector<std::int32_t> classes_of(const TokenDataset& examples) {
+  std::vector<std::int32_t> classes(static_cast<std::size_t>(examples.size()));
+  for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = examples.example(static_cast<std::int64_t>(i)).label;
+  return classes;
+}
+
+std::vector<std::string> class_notes(const TokenDataset& part, const LabelMap& labels, const std::string& name) {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(labels.size()), 0);
+  for (const std::int32_t label : classes_of(part)) ++counts[static_cast<std::size_t>(label)];
+  std::vector<std::string> notes;
+  for (const auto& [count, what] : {std::pair<std::int64_t, const char*>(0, "are missing"), {1, "occur only once"}}) {
+    std::vector<std::string> found;
+    for (std::size_t label = 0; label < counts.size(); ++label) {
+      if (counts[label] == count) found.push_back(labels.names()[label]);
+    }
+    if (!found.empty()) notes.push_back(fmt::format("{}: {}", name, classes_text(found, labels, what)));
+  }
+  return notes;
+}
 
 LabelledSet load_split(const fs::path& path, const Columns& columns, const LabelMap& labels, bool drop_unknown_labels,
                        const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
   LabelledSet set{read_labelled_texts(path, columns), {}};
-  drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
+  if (columns.label_required) {
+    drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
+  } else {
+    note_unknown(set.texts, labels, path.string());
+  }
   set.examples = tokenize(set.texts, labels, tokenizer, options, log);
   if (set.examples.truncated() > 0) {
     set.texts.notes.push_back(fmt::format("{}: {} cut to {} tokens (--max-length)", path.string(),
@@ -119,16 +165,27 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
     task.notes.insert(task.notes.end(), notes.begin(), notes.end());
   };
   note(train.notes);
-  note(training_notes(train, task.labels, files.train.string()));
+  ContentKeys seen;
+  const auto duplicates = std::count_if(train.rows.begin(), train.rows.end(), [&](const LabelledText& row) {
+    return !seen.insert(content_key(row, true)).second;
+  });
+  seen = {};
+  if (duplicates > 0) {
+    note({fmt::format("{}: {} (kept)", files.train.string(), counted(duplicates, "duplicate row"))});
+  }
   task.train = tokenize(train, task.labels, tokenizer, options, log);
+  note(class_notes(task.train, task.labels, files.train.string()));
   if (task.train.truncated() > 0) {
     note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(),
                       counted(task.train.truncated(), "text"), options.max_length)});
   }
-  ContentKeys train_texts;
-  for (const LabelledText& row : train.rows) train_texts.insert(content_key(row, false));
+  std::vector<ContentKey> train_keys;
+  for (const LabelledText& row : train.rows) train_keys.push_back(content_key(row, false));
+  const ContentKeys train_texts(train_keys.begin(), train_keys.end());
   const bool has_pairs = train.has_pairs;
   train = {};  // the texts are no longer needed, and may be large
+  if (files.dev.empty() && files.hold_out_dev) hold_out_dev(task, train_keys);
+  train_keys = {};
   const auto load = [&](const fs::path& path) {
     LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
     note(set.texts.notes);
@@ -166,8 +223,7 @@ TaskFiles embedded_task(const std::string& name, const fs::path& share_directory
           .test = directory / "test.tsv",
           .ood = {{"examples", directory / "examples.tsv"}},
           .columns = {},
-          .labels = {},
-          .drop_unknown_labels = false};
+          .labels = {}};
 }
 
 }  // namespace dtrain::data

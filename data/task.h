@@ -30,6 +30,8 @@ struct TaskFiles {
   bool labels_have_names = true;
   /// Unknown labels are dropped and counted instead of refused.
   bool drop_unknown_labels = false;
+  /// Without `dev`: a tenth of the training file, at least 100 examples, at most half of it, becomes the dev set.
+  bool hold_out_dev = false;
 };
 
 /// A task in memory: tokenized splits over one label map.
@@ -45,12 +47,20 @@ struct Task {
 };
 
 /// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes
-/// count duplicate rows of train, train texts that are also in dev or test, classes with a single row, truncated
-/// examples, dropped labels. Throws InputError for a file that cannot be read, fewer than two classes, or an unknown
-/// label (file, line, label, nearest known).
+/// count duplicate rows of train, train texts that are also in dev (held out or not) or test, classes with a single
+/// row, truncated examples, dropped labels. Throws InputError for a file that cannot be read, fewer than two classes,
+/// or an unknown label (file, line, label, nearest known).
 Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log);
 
-/// One more file under a known label map (evaluate, predict). The rows are kept.
+/// What a person should know about the classes of a part of the training examples, which `name` names: how many are
+/// missing, how many occur only once. Empty where every one occurs more often.
+std::vector<std::string> class_notes(const TokenDataset& part, const LabelMap& labels, const std::string& name);
+
+/// The classes of examples, in their order.
+std::vector<std::int32_t> classes_of(const TokenDataset& examples);
+
+/// One more file under a known label map (evaluate, predict). The rows are kept. Where `columns` requires no labels,
+/// unknown ones are counted in a note; else they are dropped and counted, or refused.
 struct LabelledSet {
   LabelledTexts texts;
   TokenDataset examples;

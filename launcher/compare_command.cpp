@@ -114,6 +114,7 @@ void run_compare(const Options& given, const Session& session) {
   task.test = capped(task.test, task.labels.size(), options.test_samples, 0);
   for (auto& [name, set] : task.ood) set = capped(set, task.labels.size(), options.ood_samples, 0);
   study::StudyPlan plan = make_plan(options, task, control.size());
+  for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
   const study::Material material = make_material(options, session, task);
   const train::RunContext context = session.context();
   const fs::path journal = files.output / "journal.jsonl";

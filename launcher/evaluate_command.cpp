@@ -40,20 +40,15 @@ std::string prediction_lines(const Scoring& scoring, const at::Tensor& logits) {
   const auto& labels = scoring.trained.labels;
   const bool pairs = scoring.set.texts.has_pairs;
   std::string text = pairs ? "text\tpair\tpredicted\tprobability" : "text\tpredicted\tprobability";
-  for (const auto& label : labels) text += "\tp(" + label + ")";
+  for (const auto& label : labels) text += "\tp(" + train::one_line(label) + ")";
   text += "\n";
   const auto probabilities = at::softmax(logits.to(at::kDouble), 1).contiguous();
-  const auto one_line = [](std::string field) {
-    std::replace_if(
-        field.begin(), field.end(), [](char byte) { return byte == '\t' || byte == '\n' || byte == '\r'; }, ' ');
-    return field;
-  };
   for (std::size_t i = 0; i < scoring.set.texts.rows.size(); ++i) {
     const double* row = probabilities.const_data_ptr<double>() + i * labels.size();
     const auto best = static_cast<std::size_t>(std::max_element(row, row + labels.size()) - row);
-    text += one_line(scoring.set.texts.rows[i].text);
-    if (pairs) text += "\t" + one_line(scoring.set.texts.rows[i].pair);
-    text += fmt::format("\t{}\t{:.6f}", labels[best], row[best]);
+    text += train::one_line(scoring.set.texts.rows[i].text);
+    if (pairs) text += "\t" + train::one_line(scoring.set.texts.rows[i].pair);
+    text += fmt::format("\t{}\t{:.6f}", train::one_line(labels[best]), row[best]);
     for (std::size_t c = 0; c < labels.size(); ++c) text += fmt::format("\t{:.6f}", row[c]);
     text += "\n";
   }

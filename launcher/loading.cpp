@@ -2,26 +2,17 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 
 #include "base/error.h"
 #include "data/subset.h"
+#include "launcher/node_memory.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
 
 namespace dtrain::launcher {
-namespace {
-
-std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
-  std::vector<std::int32_t> labels(static_cast<std::size_t>(examples.size()));
-  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = examples.example(static_cast<std::int64_t>(i)).label;
-  return labels;
-}
-
-}  // namespace
 
 std::optional<model::Pooling> pooling_option(const Options& options) {
   if (options.pooling == "auto") return std::nullopt;
@@ -80,20 +71,8 @@ data::Task load_task(const Options& options, const Session& session, const Start
   auto files = task_files(options);
   files.labels = start.labels;
   files.labels_have_names = start.labels_have_names;
+  files.hold_out_dev = true;
   data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
-  if (task.dev.size() == 0) {
-    const std::int64_t held_out = std::min(std::max<std::int64_t>(100, task.train.size() / 10), task.train.size() / 2);
-    const auto dev = data::stratified_subset(labels_of(task.train), task.labels.size(), held_out, 0);
-    std::vector<std::int64_t> rest;
-    for (std::int64_t id = 0; id < task.train.size(); ++id) {
-      if (!std::binary_search(dev.begin(), dev.end(), id)) rest.push_back(id);
-    }
-    task.dev = task.train.subset(dev);
-    task.train = task.train.subset(rest);
-    task.notes.push_back(
-        fmt::format("no --dev file: {} of the training examples are held out to choose steps and learning rates",
-                    count_text(held_out)));
-  }
   for (const auto& note : task.notes) session.log().warning(note);
   return task;
 }
@@ -128,14 +107,23 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
 
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
   return samples == 0 ? task.train
-                      : task.train.subset(
-                            data::stratified_subset(labels_of(task.train), task.labels.size(), samples, subset_seed));
+                      : task.train.subset(data::stratified_subset(data::classes_of(task.train), task.labels.size(),
+                                                                  samples, subset_seed));
+}
+
+void note_classes(data::Task& task, std::int64_t samples, const Log& log) {
+  if (samples == 0 || samples == task.train.size()) return;  // load_task has noted those of the whole
+  for (auto& note :
+       data::class_notes(training_examples(task, samples, 0), task.labels, fmt::format("--samples {}", samples))) {
+    log.warning(note);
+    task.notes.push_back(std::move(note));
+  }
 }
 
 data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
                           std::uint64_t seed) {
   if (count == 0 || count >= examples.size()) return examples;
-  return examples.subset(data::stratified_subset(labels_of(examples), classes, count, seed));
+  return examples.subset(data::stratified_subset(data::classes_of(examples), classes, count, seed));
 }
 
 std::int64_t cache_memory(const Options& options, const Session& session) {
@@ -143,8 +131,7 @@ std::int64_t cache_memory(const Options& options, const Session& session) {
   if (const auto device = session.context().device; !device.is_cpu()) {
     return static_cast<std::int64_t>(at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second / 4);
   }
-  const auto memory = static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  return memory / 4 / session.local_size();
+  return node_memory() / 4 / session.local_size();
 }
 
 }  // namespace dtrain::launcher

@@ -39,7 +39,7 @@ struct Start {
 Start start_of(const Options& options);
 
 /// The task the options name, tokenized for the model, with what a person should know about it said. With --dev absent
-/// a tenth of the training file, at least 100 examples where there are, is held out and said.
+/// a part of the training file is held out and said (data::TaskFiles::hold_out_dev).
 data::Task load_task(const Options& options, const Session& session, const Start& start);
 
 /// The examples of --input, or of the embedded task's test set, in a trained model's terms: its tokenizer, its classes.
@@ -50,11 +50,15 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
 /// The training examples of a run of `samples` (0: all), a stratified draw.
 data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed);
 
+/// Says, and adds to the task's notes, which classes are missing or single in a draw of `samples`. They are the same
+/// for every seed: how many examples of a class are drawn follows from the sizes of the classes alone.
+void note_classes(data::Task& task, std::int64_t samples, const Log& log);
+
 /// The first `count` of a seeded stratified draw of a test set; 0: all. `classes`: of the task.
 data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
                           std::uint64_t seed);
 
-/// Bytes for frozen features: --cache-memory, or a quarter of the memory of the node over its ranks.
+/// Bytes for frozen features: --cache-memory, or a quarter of the GPU's, or of the node's memory over its ranks.
 std::int64_t cache_memory(const Options& options, const Session& session);
 
 }  // namespace dtrain::launcher

@@ -30,12 +30,15 @@ void add_data(Adder add, Options& o) {
   add("task", bound(o.task, "NAME"), "embedded task, where --train is not given");
   add("train", open(o.train_file, "FILE"), "training file (TSV, CSV or JSONL)");
   add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
-  add("test", open(o.test_file, "FILE"), "test file");
-  add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
   add("samples", open(o.samples, "N"),
       o.command == "compare" ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
                              : "training examples to use (default: all)");
   add("subset-seed", bound(o.subset_seed), "seed of the draw of --samples");
+}
+
+void add_tests(Adder add, Options& o) {
+  add("test", open(o.test_file, "FILE"), "test file");
+  add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
   add("test-samples", bound(o.test_samples), "test examples to use; 0: all");
   add("ood-samples", bound(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
 }
@@ -46,8 +49,11 @@ void add_columns(Adder add, Options& o) {
   add("label-column", open(o.label_column, "NAME"), "column of the label (default: label)");
 }
 
-void add_tokens(Adder add, Options& o) {
+void add_unknown(Adder add, Options& o) {
   add("drop-unknown-labels", po::bool_switch(&o.drop_unknown_labels), "drop rows whose label training did not see");
+}
+
+void add_tokens(Adder add, Options& o) {
   add("max-length", bound(o.max_length), "most tokens of an example, special ones included");
   add("token-cache", open(o.token_cache, "DIR"), "folder of the token cache; none: off (default: ~/.cache/dtrain)");
 }
@@ -57,6 +63,9 @@ void add_model(Adder add, Options& o) {
   add("model", open(o.model, "DIR"),
       trained ? "the adapter's base model (default: where it was when the adapter was trained)"
               : "Hugging Face model directory (default: the embedded MiniLM)");
+}
+
+void add_pooling(Adder add, Options& o) {
   add("pooling", bound(o.pooling, "NAME"), "auto (as the model says), pooler, cls or mean");
 }
 
@@ -68,8 +77,9 @@ void add_lora(Adder add, Options& o) {
 
 void add_method(Adder add, Options& o) {
   add("method", bound(o.method, "SPEC"), "NAME[:key=value...], such as lora:r=16; see dtrain methods");
-  add("lr", open(o.lr, "X"), "learning rate (default: the method's)");
 }
+
+void add_rate(Adder add, Options& o) { add("lr", open(o.lr, "X"), "learning rate (default: the method's)"); }
 
 void add_start(Adder add, Options& o) {
   add("run", open(o.run, "DIR"),
@@ -82,25 +92,34 @@ void add_study(Adder add, Options& o) {
   add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
 }
 
-void add_training(Adder add, Options& o) {
-  auto& t = o.training;
+void add_length(Adder add, Options& o) {
   add("epochs", bound(o.epochs), "passes over the training data");
-  add("min-steps", bound(t.min_steps), "least steps, in more epochs where data is small");
+  add("min-steps", bound(o.training.min_steps), "least steps, in more epochs where data is small");
   add("max-steps", bound(o.max_steps), "exact number of steps, instead of epochs; 0: by epochs");
-  add("batch-size", bound(t.batch_size), "examples of a step, over all ranks");
+}
+
+void add_batch(Adder add, Options& o) {
+  add("batch-size", bound(o.training.batch_size), "examples of a step, over all ranks");
+}
+
+void add_step(Adder add, Options& o) {
+  auto& t = o.training;
   add("micro-batch-size", bound(t.micro_batch_size), "examples a rank computes at once; 0: its share of the batch");
   add("seed", bound(t.seed), "seed of the head, the order and dropout");
   add("weight-decay", bound(t.weight_decay), "AdamW's, not on biases and norms");
-  add("warmup-ratio", bound(t.warmup_ratio), "share of the steps that warm up");
   add("max-grad-norm", bound(t.max_gradient_norm), "gradients are clipped to this norm; 0: off");
-  add("select-metric", bound(t.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
   add("virtual-ranks", bound(t.virtual_ranks),
       "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
 }
 
+void add_course(Adder add, Options& o) {
+  add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
+  add("select-metric", bound(o.training.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
+}
+
 void add_files(Adder add, Options& o) {
   add("log-steps", bound(o.training.log_steps), "a line in log.jsonl every so many steps");
-  add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal only");
+  add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal alone");
 }
 
 void add_machine(Adder add, Options& o) {
@@ -113,7 +132,8 @@ void add_machine(Adder add, Options& o) {
 
 void add_reduction(Adder add, Options& o) {
   add("cache-memory", open(o.cache_memory, "BYTES"),
-      "memory for frozen features, such as 4G (default: a quarter of the GPU's, or of RAM over the node's ranks)");
+      "memory for frozen features, such as 4G (default: a quarter of the GPU's, or of the RAM that the "
+      "node, or the control group, gives, over the node's ranks)");
   add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
   add("overlap", bound(o.training.overlap, "true|false"), "reduce while backward goes on");
 }
@@ -148,14 +168,21 @@ constexpr Group kGroups[] = {
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},
     {"data", "Data", add_data},
+    {"tests", "Data", add_tests},
     {"columns", "Data", add_columns},
+    {"unknown", "Data", add_unknown},
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},
+    {"pooling", "Model", add_pooling},
     {"method", "Method", add_method},
+    {"rate", "Method", add_rate},
     {"lora", "Method", add_lora},
     {"start", "Method", add_start},
     {"study", "Study", add_study},
-    {"train", "Training", add_training},
+    {"length", "Training", add_length},
+    {"batch", "Training", add_batch},
+    {"step", "Training", add_step},
+    {"course", "Training", add_course},
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},

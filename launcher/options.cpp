@@ -48,11 +48,37 @@ std::vector<std::string> option_names(const po::options_description& description
   return names;
 }
 
+// Options of which one alone can have its effect.
+struct Rivals {
+  std::string one;
+  std::string other;
+  std::string command;  // where they are rivals; empty: in every command that has both
+};
+const std::vector<Rivals> kRivals = {{"epochs", "max-steps", ""}, {"min-steps", "max-steps", ""},
+                                     {"task", "train", ""},       {"run", "method", "train"},
+                                     {"run", "adapters", ""},     {"resume", "overwrite", ""}};
+
+// What says more about the file that --train names.
+const std::vector<std::string> kOfTrainingFile = {"dev", "test", "ood", "text-column", "pair-column", "label-column"};
+
+// The groups of options that each kind of bench uses.
+const std::map<std::string, std::string> kBenchGroups = {
+    {"gemm", "model,batch,machine"},
+    {"step", "data,columns,unknown,tokens,model,pooling,method,batch,step,machine,reduction"},
+    {"allreduce", "machine"}};
+
+// A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
+bool is_off(const boost::any& value) {
+  const auto* number = boost::any_cast<std::int64_t>(&value);
+  const auto* text = boost::any_cast<std::string>(&value);
+  const auto* is_on = boost::any_cast<bool>(&value);
+  return (number != nullptr && *number == 0) || (text != nullptr && text->empty()) || (is_on != nullptr && !*is_on);
+}
+
 std::string ini_of(const po::variables_map& values, const std::string& command) {
   std::string text = fmt::format("# dtrain {} --config THIS-FILE\n", command);
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "help" || name == "targets" || name == "resume" || name == "overwrite") continue;
-    if (name == "method" && command == "train" && values.count("run") > 0) continue;
     const auto line = [&, key = name](const auto& shown) { text += fmt::format("{} = {}\n", key, shown); };
     const boost::any& content = value.value();
     if (const auto* as_text = boost::any_cast<std::string>(&content)) {
@@ -108,9 +134,6 @@ class Sources {
     const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
     take("the command line",
          [&] { return po::command_line_parser(arguments).options(all_).positional(positional_).style(style).run(); });
-    refuse_both("epochs", "max-steps");
-    refuse_both("task", "train");
-    refuse_both("resume", "overwrite");
   }
 
   void read_environment() {
@@ -142,8 +165,9 @@ class Sources {
   }
 
   void finish() {
+    settle_rivals();
     po::notify(values_);
-    if (command_.name == "train") refuse_both("run", "method");
+    if (command_.name == "bench") refuse_what_bench_does_not_use();
     try {
       check_options(options_);
     } catch (const UsageError& error) {
@@ -196,9 +220,55 @@ class Sources {
     }
   }
 
-  void refuse_both(const std::string& one, const std::string& other) const {
-    if (sources_.count(one) > 0 && sources_.count(other) > 0) {
-      throw UsageError(fmt::format("--{} and --{}: expected one of them, found both", one, other));
+  // 0: the command line, 1: the environment, 2: --config, 3: not given.
+  int rank_of(const std::string& name) const {
+    const auto source = sources_.find(name);
+    if (source == sources_.end() || is_off(values_.at(name).value())) return 3;
+    if (source->second == "the command line") return 0;
+    return source->second == config_ ? 2 : 1;
+  }
+
+  // As if it had not been given.
+  void drop(const std::string& name) {
+    values_.erase(name);
+    sources_.erase(name);
+  }
+
+  // Of rivals the one from the higher source holds, and the other is dropped.
+  void settle_rivals() {
+    std::vector<Rivals> here;
+    for (const Rivals& rivals : kRivals) {
+      if (rivals.command.empty() || rivals.command == command_.name) here.push_back(rivals);
+    }
+    // By epochs, then: config.ini needs no two lines for it.
+    if (values_.count("max-steps") > 0 && is_off(values_.at("max-steps").value())) drop("max-steps");
+    if (rank_of("task") < rank_of("train")) {
+      for (const auto& name : kOfTrainingFile) {
+        if (rank_of(name) >= rank_of("train")) drop(name);
+      }
+    }
+    // First the one that has several rivals: where it does not hold, it drops none of them.
+    for (const auto& [one, other, command] : here) {
+      if (rank_of(one) < rank_of(other)) drop(other);
+    }
+    for (const auto& [one, other, command] : here) {
+      if (rank_of(other) < rank_of(one)) drop(one);
+      if (rank_of(one) < 3 && rank_of(one) == rank_of(other)) {
+        fail(sources_.at(one), fmt::format("--{} and --{}: expected one of them, found both", one, other));
+      }
+    }
+  }
+
+  // A variable may be meant for another kind.
+  void refuse_what_bench_does_not_use() const {
+    const auto kind = options_.targets.size() == 1 ? kBenchGroups.find(options_.targets[0]) : kBenchGroups.end();
+    if (kind == kBenchGroups.end()) return;  // the command says what it expects
+    Options ignored;
+    auto used = option_names(describe_options({"bench", "", kind->second}, ignored));
+    used.emplace_back("targets");
+    for (const auto& [name, source] : sources_) {
+      if (std::find(used.begin(), used.end(), name) != used.end() || rank_of(name) == 1) continue;
+      fail(source, fmt::format("--{}: dtrain bench {} does not use it", name, kind->first));
     }
   }
 
@@ -244,20 +314,24 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,columns,tokens,model,study,train,machine,reduction,output,resume"},
+       "data,tests,columns,unknown,tokens,model,pooling,study,length,batch,step,course,machine,reduction,output,"
+       "resume"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,columns,tokens,model,method,start,train,files,machine,reduction,output,resume"},
-      {"evaluate", "metrics of a trained model or adapter on a file", "run,input,columns,tokens,model,machine,output"},
-      {"predict", "labels and probabilities for a file of inputs", "run,input,columns,tokens,model,machine,output"},
-      {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,output"},
+       "data,tests,columns,unknown,tokens,model,pooling,method,rate,start,length,batch,step,course,files,machine,"
+       "reduction,output,resume"},
+      {"evaluate", "metrics of a trained model or adapter on a file",
+       "run,input,columns,unknown,tokens,model,pooling,machine,output"},
+      {"predict", "labels and probabilities for a file of inputs",
+       "run,input,columns,tokens,model,pooling,machine,output"},
+      {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,pooling,output"},
       {"extract", "the LoRA that is closest to what full fine-tuning changed",
-       "run,input,columns,tokens,model,lora,machine,output"},
+       "run,input,columns,unknown,tokens,model,pooling,lora,machine,output"},
       {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
-       "data,columns,tokens,model,method,train,machine,reduction"},
+       "data,columns,unknown,tokens,model,pooling,method,length,batch,step,machine,reduction"},
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,targets"},
-      {"methods", "the methods there are, and what they train on a model; of one, its settings", "model,targets"},
-      {"bench", "times gemm, step or allreduce on this machine",
-       "data,columns,tokens,model,method,train,machine,reduction,targets"},
+      {"methods", "the methods there are, and what they train on a model; of one, its settings",
+       "model,pooling,targets"},
+      {"bench", "times gemm, step or allreduce on this machine", kBenchGroups.at("step") + ",targets"},
   };
   return all;
 }

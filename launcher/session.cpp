@@ -176,7 +176,9 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
     std::signal(SIGTERM, note_stop);
     std::signal(SIGUSR1, note_stop);
   }
-  if (const char* tasks = std::getenv("SLURM_NTASKS"); tasks != nullptr && std::getenv("SLURM_PROCID") != nullptr) {
+  // srun alone sets it, and mpirun may itself run in a step. A batch script has SLURM_NTASKS, too, but is one process.
+  const char* tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+  if (tasks != nullptr && std::getenv("OMPI_COMM_WORLD_RANK") == nullptr) {
     if (std::atoi(tasks) != environment.size()) {
       throw UsageError(fmt::format(
           "SLURM started {} tasks, but MPI sees {} ranks: srun and OpenMPI do not speak the same PMI. Use srun "

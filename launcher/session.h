@@ -43,8 +43,8 @@ class MpiEnvironment {
 /// noted, and the context's `stop_requested` tells.
 class Session {
  public:
-  /// Collective. Throws UsageError for a world size that is not SLURM's, more ranks than GPUs on a node, a back end
-  /// that does not serve the device, or ranks that disagree on the options.
+  /// Collective. Throws UsageError for a world size that is not that of srun's step, more ranks than GPUs on a node, a
+  /// back end that does not serve the device, or ranks that disagree on the options.
   Session(const MpiEnvironment& environment, const Options& options);
 
   train::RunContext context() const;

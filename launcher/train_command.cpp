@@ -140,9 +140,10 @@ void run_train(const Options& options, const Session& session) {
     training.method = trained.method;
     classifier = std::move(trained.classifier);
   }
-  const data::Task task = load_task(options, session, start);
+  data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
   const Sets sets = choose_sets(options, session, task);
+  note_classes(task, sets.train.size(), log);
   if (!classifier) {
     classifier = model::load_classifier({.directory = start.model,
                                          .pooling = pooling_option(options),
@@ -186,9 +187,8 @@ void run_train(const Options& options, const Session& session) {
       throw Stopped(
           output.empty()
               ? fmt::format("stopped by a signal while scoring {}; without --output nothing is kept", name)
-              : fmt::format("stopped by a signal while scoring {}; what was trained is in {} (dtrain evaluate "
-                            "--run {})",
-                            name, saved.string(), output.string()));
+              : fmt::format("stopped by a signal while scoring {}; what was trained is in {}, go on with --resume",
+                            name, saved.string()));
     }
     std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
@@ -202,6 +202,9 @@ void run_train(const Options& options, const Session& session) {
   if (!output.empty()) {
     on_first_rank(session, [&] {
       write_file_atomically(output / "results.json", train::run_json(result, task.labels.names()).dump(2) + "\n");
+      // Not asked for, and of no use any more.
+      std::error_code ignored;
+      if (training.save_steps == 0) fs::remove_all(output / "checkpoint", ignored);
     });
   }
   log.line("\n" + train::metrics_table(result.metrics));

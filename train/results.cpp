@@ -50,6 +50,12 @@ std::string metrics_table(const std::vector<std::pair<std::string, Metrics>>& me
   return terminal_table(table);
 }
 
+std::string one_line(std::string field) {
+  std::replace_if(
+      field.begin(), field.end(), [](char byte) { return byte == '\t' || byte == '\n' || byte == '\r'; }, ' ');
+  return field;
+}
+
 void write_predictions(const std::filesystem::path& path, const at::Tensor& logits, const data::TokenDataset& examples,
                        const std::vector<std::string>& labels) {
   const auto probabilities = at::softmax(logits.to(at::kDouble), 1).contiguous();
@@ -59,8 +65,8 @@ void write_predictions(const std::filesystem::path& path, const at::Tensor& logi
     const double* row = probabilities.const_data_ptr<double>() + static_cast<std::size_t>(id) * classes;
     const auto predicted = static_cast<std::size_t>(std::max_element(row, row + classes) - row);
     const std::int32_t label = examples.example(id).label;
-    text += fmt::format("{}\t{}\t{}\t{:.6f}\n", id, label >= 0 ? labels[static_cast<std::size_t>(label)] : "",
-                        labels[predicted], row[predicted]);
+    text += fmt::format("{}\t{}\t{}\t{:.6f}\n", id, label >= 0 ? one_line(labels[static_cast<std::size_t>(label)]) : "",
+                        one_line(labels[predicted]), row[predicted]);
   }
   write_file_atomically(path, text);
 }

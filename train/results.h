@@ -37,6 +37,9 @@ nlohmann::json run_json(const RunResult& result, const std::vector<std::string>&
 /// A table of the metrics for a terminal.
 std::string metrics_table(const std::vector<std::pair<std::string, Metrics>>& metrics);
 
+/// A field of a TSV file: a tab or a line end within it becomes a space.
+std::string one_line(std::string field);
+
 /// predictions/NAME.tsv: id, label (where known), predicted, probability of it.
 void write_predictions(const std::filesystem::path& path, const at::Tensor& logits, const data::TokenDataset& examples,
                        const std::vector<std::string>& labels);

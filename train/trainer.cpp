@@ -116,11 +116,9 @@ class Run {
     StepLog log(context_.control.rank() == 0 ? files_.log : std::filesystem::path(), position);
     const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch_);
     const std::int64_t first_position = position;
-    double loss = 0;
     while (position < steps_) {
       while (position == phase_ends_[phase_index_]) enter_next_phase();
       const auto outcome = phase_->step.run(position);
-      loss = outcome.loss;
       samples_ += outcome.examples;
       const double rate = learning_rate_at(position);
       const double norm = phase_->optimizer.step(rate);
@@ -133,18 +131,19 @@ class Run {
       }
       const double elapsed = seconds_since(begin_) - evaluation_seconds_;
       if (position % options_.log_steps == 0 || position == steps_) {
-        log.write({position, steps_, loss, rate, norm, static_cast<double>(samples_) / elapsed,
+        log.write({position, steps_, outcome.loss, rate, norm, static_cast<double>(samples_) / elapsed,
                    phase_->step.allreduce_bytes()});
       }
       const double left = seconds_since(begin_) / static_cast<double>(position - first_position) *
                           static_cast<double>(steps_ - position);
       context_.log.progress(fmt::format("step {}/{}  loss {:.4f}  lr {:.2e}  {:.0f} samples/s  {} left", position,
-                                        steps_, loss, rate, static_cast<double>(samples_) / elapsed,
+                                        steps_, outcome.loss, rate, static_cast<double>(samples_) / elapsed,
                                         duration_text(left)));
       if (position % interval == 0 || position == steps_) evaluate_dev(position);
-      const bool save = options_.save_steps > 0 && position % options_.save_steps == 0 && position < steps_;
+      if (position == steps_) break;
+      const bool save = options_.save_steps > 0 && position % options_.save_steps == 0;
       if (save || outcome.stop_requested) checkpoint(position);
-      if (outcome.stop_requested && position < steps_) {
+      if (outcome.stop_requested) {
         // The job ends with its first rank that ends: not before the checkpoint is there.
         context_.control.barrier();
         context_.log.progress("");
@@ -157,7 +156,9 @@ class Run {
       }
     }
     context_.log.progress("");
-    return report(loss);
+    const TrainReport result = report();
+    if (first_position < steps_) keep_end();
+    return result;
   }
 
  private:
@@ -252,17 +253,39 @@ class Run {
                                           course_ ? course_->state() : peft::NamedTensors{}});
   }
 
-  TrainReport report(double loss) {
+  // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.
+  void keep_end() const {
+    try {
+      checkpoint(steps_);
+    } catch (const TrainingError& error) {
+      context_.log.warning(
+          fmt::format("{}. Without a checkpoint of the last step, a run that is stopped while it is "
+                      "scored trains again",
+                      error.what()));
+    }
+  }
+
+  // Of all steps, those before a resume, too.
+  std::int64_t samples_of_run() const {
+    const data::BatchPlan plan(lengths_of(examples_), options_.batch_size, options_.seed);
+    const std::int64_t epochs = steps_ / steps_per_epoch_;
+    std::int64_t samples = epochs * examples_.size();
+    for (std::int64_t step = epochs * steps_per_epoch_; step < steps_; ++step) {
+      samples += static_cast<std::int64_t>(plan.batch(step).size());
+    }
+    return samples;
+  }
+
+  TrainReport report() {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
     report.train_seconds =
         seconds_since(begin_) - evaluation_seconds_ + spared_seconds_ + phase_->step.spared_seconds();
-    report.samples_per_second = static_cast<double>(samples_) / report.train_seconds;
     report.train_seconds += earlier_seconds_;
+    report.samples_per_second = static_cast<double>(samples_of_run()) / report.train_seconds;
     report.learning_rate = learning_rate_;
     report.steps = steps_;
     report.best_step = best_step_ > 0 ? best_step_ : steps_;
-    report.final_loss = loss;
     report.trainable_parameters = phase_->parameters.size();
     report.allreduce_bytes_per_step = phase_->step.allreduce_bytes();
     report.peak_memory_bytes = peak_memory_bytes(context_.device);

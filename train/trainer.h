@@ -33,7 +33,6 @@ struct TrainReport {
   /// The step whose weights the classifier has now: the best on dev, or the last without dev.
   std::int64_t best_step = 0;
   std::optional<Metrics> dev;
-  double final_loss = 0;
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;

@@ -114,6 +114,48 @@ TEST_F(TaskOfFiles, DropsAndCountsUnknownLabelsWhereAsked) {
               HasSubstr("test.tsv: no row has a label that is one of the classes"));
 }
 
+TEST_F(TaskOfFiles, HoldsOutItsDevSetWhereAskedAndCountsTheTextsItShares) {
+  std::string rows;
+  for (int i = 0; i < 20; ++i) rows += fmt::format("{}\ttext number {}\n", i % 2 == 0 ? "a" : "b", i / 4);
+  TaskFiles files;
+  files.train = directory.file("train.tsv", rows + "rare\tone\n");
+  files.hold_out_dev = true;
+  const auto loaded = [&] {
+    return load_task(files, *tokenizer, {.max_length = 64, .threads = 1, .cache_directory = {}}, {});
+  };
+  const Task task = loaded();
+  EXPECT_EQ(task.dev.size(), 10);
+  EXPECT_EQ(task.train.size(), 11);
+  EXPECT_THAT(task.notes, Contains(HasSubstr("no --dev file: 10 of the training examples are held out")));
+  EXPECT_THAT(task.notes, Contains(HasSubstr("held-out texts also in the rest of the training file")));
+  EXPECT_THAT(task.notes, Contains("the remaining training examples: 1 of 3 classes are missing: rare"));
+  // With a dev file of its own nothing is held out.
+  files.dev = directory.file("dev.tsv", "a\tfive\n");
+  EXPECT_EQ(loaded().train.size(), 21);
+}
+
+TEST_F(TaskOfFiles, NamesTheClassesThatAPartLacksOrHasOnce) {
+  const Task task = load("a\tone\na\ttwo\nb\tthree\nb\tfour\nc\tfive\nc\tsix\n", "");
+  EXPECT_THAT(
+      class_notes(task.train.subset({0, 1, 2}), task.labels, "--samples 3"),
+      ElementsAre("--samples 3: 1 of 3 classes are missing: c", "--samples 3: 1 of 3 classes occur only once: b"));
+  EXPECT_THAT(class_notes(task.train, task.labels, "all"), IsEmpty());
+}
+
+TEST_F(TaskOfFiles, KeepsAndCountsUnknownLabelsWhereNoneAreNeeded) {
+  const auto path = directory.file("inputs.csv", "label,text\na,one\nz,two\n,three\nb,four\n");
+  const auto read = [&](bool required) {
+    return load_split(path, {"", "", "", required}, LabelMap({"a", "b"}), false, *tokenizer,
+                      {.max_length = 16, .threads = 1, .cache_directory = {}}, {});
+  };
+  const LabelledSet set = read(false);
+  EXPECT_EQ(set.texts.rows.size(), 4U);
+  EXPECT_EQ(set.examples.example(1).label, -1);
+  EXPECT_THAT(set.texts.notes,
+              ElementsAre(HasSubstr("inputs.csv: 1 row with a label that is none of the 2 classes (kept")));
+  EXPECT_THAT(failure_of<InputError>([&] { read(true); }), HasSubstr("inputs.csv"));
+}
+
 TEST_F(TaskOfFiles, NeedsTwoClasses) {
   EXPECT_THAT(failure_of<InputError>([&] { load("a\tone\na\ttwo\n", ""); }),
               HasSubstr("train.tsv: expected at least two classes, found 1 ('a')"));

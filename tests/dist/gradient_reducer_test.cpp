@@ -80,7 +80,7 @@ TEST_F(GradientReducerOverMpi, HandsMpiTheBytesThatItReports) {
 
 TEST_F(GradientReducerOverMpi, StartsABucketWithItsLastGradientOnlyWhereItOverlaps) {
   if (communicator->size() == 1) return;  // nothing is started there, as the test above holds
-  const auto calls_after = [&](bool overlap, std::vector<std::size_t> ready) {
+  const auto calls_after = [&](bool overlap, const std::vector<std::size_t>& ready) {
     GradientReducer reducer(*communicator, gradients, kOffsets, 1200, overlap);  // buckets of parameters 0-3, 4-5, 6-7
     calls_of_mpi = 0;
     for (const std::size_t index : ready) reducer.ready(index);

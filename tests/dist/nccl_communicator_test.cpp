@@ -43,7 +43,7 @@ std::unique_ptr<Communicator> make(std::chrono::milliseconds timeout) {
   int rank = 0, size = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const int gpus = c10::cuda::device_count();
+  const c10::DeviceIndex gpus = c10::cuda::device_count();
   const bool may_share = gpus > 0 && std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
   if (gpus < size && !may_share) return nullptr;
   c10::cuda::set_device(static_cast<c10::DeviceIndex>(rank % gpus));

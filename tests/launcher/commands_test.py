@@ -1,6 +1,7 @@
 """Every command once, as a user would, and what it prints and writes."""
 
 import csv
+import json
 import math
 import re
 
@@ -45,6 +46,29 @@ def test_predict_labels_a_file_without_labels(dtrain, run, tmp_path):
     assert "written: 4 predictions in out/predictions/predictions.tsv" in ended.out, ended
 
 
+def test_predict_keeps_rows_whose_label_training_did_not_see(dtrain, run, tmp_path):
+    write_tsv(tmp_path / "inputs.tsv", [("plant", "an oak"), ("stone", "the granite"), ("tool", "a saw")])
+    ended = dtrain.succeeds("predict", "--run", run, "--input", "inputs.tsv", *LENGTH, "--output", "out")
+    assert "warning: inputs.tsv: 1 row with a label that is none of the 3 classes (kept" in ended.err, ended
+    assert "written: 3 predictions" in ended.out, ended
+    dtrain.refuses("evaluate", "--run", run, "--input", "inputs.tsv", *LENGTH, code=3, says="'stone'")
+
+
+def test_a_label_with_a_tab_or_a_line_end_keeps_its_row_in_one_line(dtrain, tiny_model, tmp_path):
+    lines = [{"label": label, "text": text} for label, text in (("a\tplant", "an oak"), ("a\ntool", "a saw"))] * 10
+    (tmp_path / "odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    dtrain.succeeds("train", "--model", tiny_model, *LENGTH, "--train", "odd.jsonl", "--test", "odd.jsonl", "--max-steps",
+                    "2", "--output", "out")
+    dtrain.succeeds("predict", "--run", "out", "--input", "odd.jsonl", *LENGTH, "--output", "predicted")
+    tested = (tmp_path / "out" / "predictions" / "test.tsv").read_text().splitlines()
+    predicted = (tmp_path / "predicted" / "predictions" / "predictions.tsv").read_text().splitlines()
+    assert len(tested) == len(predicted) == 21
+    assert {len(line.split("\t")) for line in tested} == {4}
+    assert {len(line.split("\t")) for line in predicted} == {5}
+    assert {line.split("\t")[1] for line in tested[1:]} == {"a plant", "a tool"}
+    assert predicted[0].split("\t")[3:] == ["p(a plant)", "p(a tool)"]
+
+
 def test_predict_and_evaluate_agree(dtrain, run, data, tmp_path):
     dtrain.succeeds("predict", "--run", run, "--input", data / "test.tsv", *LENGTH, "--output", "out")
     with open(tmp_path / "out" / "predictions" / "predictions.tsv", encoding="utf-8") as file:
@@ -75,7 +99,8 @@ def test_inspect_of_what_is_nothing_says_what_it_expects(dtrain, tmp_path):
 
 
 def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
-    ended = dtrain.succeeds("estimate", *task, "--method", "lora", "--max-steps", "7", ranks=2)
+    untested = task[:task.index("--test")]
+    ended = dtrain.succeeds("estimate", *untested, "--method", "lora", "--max-steps", "7", ranks=2)
     dtrain.succeeds("train", *task, "--method", "lora", "--max-steps", "7", "--output", "out", ranks=2)
     cost = results(tmp_path / "out")["cost"]
     for row, value in (("trainable parameters", f"{cost['trainable_parameters']:,}"), ("steps", "7"),
@@ -85,7 +110,7 @@ def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
 
 def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_model):
     ended = dtrain.succeeds("methods", "--model", tiny_model)
-    sizes = dict(re.findall(r"^([\w-]+) +([\d,]+) +[\d.]+ % +(?:yes|no) ", ended.out, re.M))
+    sizes = dict(re.findall(r"^([\w-]+) +([\d,]+) +[\d.]+ % +(?:yes|no|is whole) ", ended.out, re.M))
     assert {"full", "head", "layers", "lora", "lp-ft", "prefix"} <= set(sizes), ended
     assert sizes["head"] == "66" and sizes["full"] == sizes["lp-ft"] == "997,090", ended
     assert all(len(line) <= 100 for line in ended.out.splitlines() if not line.startswith("On ")), ended
@@ -95,10 +120,10 @@ def test_methods_says_what_merges_how_it_is_saved_and_whose_it_is(dtrain, tiny_m
     found = {}
     for table in dtrain.succeeds("methods", "--model", tiny_model).out.split("\n\n"):
         family = table.split("  ")[0].strip()
-        for name, *rest in re.findall(r"^([\w-]+) +[\d,]+ +[\d.]+ % +(yes|no) +(\S+) +(\S.*)$", table, re.M):
+        for name, *rest in re.findall(r"^([\w-]+) +[\d,]+ +[\d.]+ % +(yes|no|is whole) +(\S+) +(\S.*)$", table, re.M):
             found[name] = (family, *rest)
     expected = {
-        "full": ("freezing", "yes", "model", "Devlin et al., 2019, NAACL"),
+        "full": ("freezing", "is whole", "model", "Devlin et al., 2019, NAACL"),
         "bitfit": ("freezing", "yes", "plain", "Ben Zaken et al., 2022, ACL"),
         "norm": ("freezing", "yes", "PEFT", "Zhao et al., 2024, ICLR"),
         "lora": ("reparametrization", "yes", "PEFT", "Hu et al., 2022, ICLR"),
@@ -118,13 +143,14 @@ def test_methods_says_what_a_method_can_be_set_to(dtrain):
     dtrain.refuses("methods", "prefx", code=2, says=["unknown method 'prefx'", "did you mean 'prefix'"])
 
 
-@pytest.mark.parametrize("kind, ranks, rows", [
-    ("gemm", None, r"\[\d+, 32\] x \[32, 64\] +[\d.]+ +[\d.]+ +[\d.]+"),
-    ("step", 2, r"samples/s +\d+ +\d+ +\d+"),
-    ("allreduce", 2, r"64\.0 MiB +.*\d\.\d\d"),
+@pytest.mark.parametrize("kind, options, ranks, rows", [
+    ("gemm", ["--model"], None, r"\[\d+, 32\] x \[32, 64\] +[\d.]+ +[\d.]+ +[\d.]+"),
+    ("step", ["--model", "--max-length", "--train", "--dev"], 2, r"samples/s +\d+ +\d+ +\d+"),
+    ("allreduce", [], 2, r"64\.0 MiB +.*\d\.\d\d"),
 ])
-def test_bench_prints_a_table(dtrain, task, kind, ranks, rows):
-    ended = dtrain.succeeds("bench", kind, *task, ranks=ranks)
+def test_bench_prints_a_table(dtrain, task, kind, options, ranks, rows):
+    given = [argument for option in options for argument in (option, task[task.index(option) + 1])]
+    ended = dtrain.succeeds("bench", kind, *given, ranks=ranks)
     assert re.search(rows, ended.out), ended
 
 

@@ -20,6 +20,32 @@ def test_the_command_line_goes_over_the_environment_over_the_configuration_file(
     assert (found["steps"], found["batch_size"], found["seed"]) == (4, 20, 7)
 
 
+def test_a_rival_in_the_configuration_file_gives_way_to_the_command_line(dtrain, task, data, tmp_path):
+    config = tmp_path / "run.ini"
+    config.write_text("max-steps = 2\nmin-steps = 1\n")
+    dtrain.refuses("train", *task, "--config", config, code=3, says=["run.ini", "--min-steps and --max-steps", "found both"])
+    config.write_text("max-steps = 2\n")
+    options = ["--config", config, "--epochs", "1", "--min-steps", "1", "--batch-size", "10"]
+    dtrain.succeeds("train", *task, *options, "--output", "out")
+    assert results(tmp_path / "out")["steps"] == 12  # one epoch of 120 rows
+    written = (tmp_path / "out" / "config.ini").read_text()
+    assert "epochs = 1\n" in written and "max-steps" not in written and "task = " not in written
+    # The embedded task is there whatever file the configuration names.
+    config.write_text(f"train = {tmp_path / 'nowhere.tsv'}\ndev = nowhere.tsv\nlabel-column = nothing\n")
+    small = ["--model", task[1], "--max-length", "32", "--samples", "45", "--test-samples", "10", "--ood-samples", "10"]
+    dtrain.succeeds("train", *small, *SHORT, "--config", config, "--task", "wordnet", "--output", "embedded")
+    assert results(tmp_path / "embedded")["task"] == "wordnet"
+
+
+def test_a_run_goes_on_with_its_own_configuration_file(dtrain, task, tmp_path):
+    dtrain.succeeds("train", *task, *SHORT, "--method", "lora:r=4", "--output", "first")
+    config = tmp_path / "first" / "config.ini"
+    dtrain.succeeds("train", "--config", config, "--run", "first", "--output", "second")
+    assert results(tmp_path / "second")["start"] == "first"
+    written = (tmp_path / "second" / "config.ini").read_text()
+    assert "run = first\n" in written and "method = " not in written
+
+
 def test_an_out_of_domain_set_of_the_command_line_replaces_those_of_the_configuration_file(dtrain, task, data, tmp_path):
     config = tmp_path / "run.ini"
     config.write_text(f"ood = first={data}/test.tsv\nood = second={data}/dev.tsv\n")
@@ -90,5 +116,15 @@ def test_ranks_with_different_options_stop_and_name_the_option(dtrain, task, tmp
 
 
 def test_a_world_that_is_smaller_than_slurm_says_is_refused(dtrain, task):
-    dtrain.refuses("train", *task, *SHORT, env={"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, code=2,
-                   says=["SLURM started 4 tasks, but MPI sees 1", "--mpi=pmix"])
+    step = {"SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}
+    dtrain.refuses("train", *task, *SHORT, env=step, code=2, says=["SLURM started 4 tasks, but MPI sees 1", "--mpi=pmix"])
+
+
+def test_slurm_starts_a_batch_script_and_a_shell_as_one_process(dtrain, data):
+    batch = {"SLURM_NTASKS": "8", "SLURM_PROCID": "0"}
+    shell = batch | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "1"}
+    for environment in (batch, shell):
+        for ranks in (None, 2):
+            dtrain.succeeds("inspect", data / "test.tsv", env=environment, ranks=ranks)
+    # mpirun starts its daemons on other nodes as a step of one task a node.
+    dtrain.succeeds("inspect", data / "test.tsv", env=batch | {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4"}, ranks=2)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from conftest import log_lines, ranks_of, wait_for, write_tsv
+from conftest import log_lines, ranks_of, results, wait_for, write_tsv
 
 # Long enough to be stopped in the middle, short steps.
 LONG = ["--max-steps", "100000", "--log-steps", "1"]
@@ -93,14 +93,22 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
     assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
 
 
-def test_a_signal_after_training_leaves_what_was_trained(dtrain, task, data, tmp_path):
+def test_a_signal_after_training_leaves_what_was_trained_and_resume_scores_it(dtrain, task, data, tmp_path):
     many = write_tsv(tmp_path / "many.tsv", [("animal", "the old cat in a pine with a small saw and the rose")] * 60000)
-    process = dtrain.start("train", *task, "--method", "lora", "--max-steps", "2", "--ood", f"many={many}", "--output", "out")
+    run = ["train", *task, "--method", "lora", "--max-steps", "2", "--ood", f"many={many}", "--output", "out"]
+    process = dtrain.start(*run)
     wait_for(lambda: process.poll() is not None or (tmp_path / "out" / "adapter").exists(), what="the adapter")
     process.send_signal(signal.SIGTERM)
     ended = dtrain.end(process, timeout=20)
     assert ended.code == 75 and "what was trained is in out/adapter" in ended.err, ended
     dtrain.succeeds("evaluate", "--run", "out", "--input", data / "test.tsv", "--max-length", "32")
+    trained = (tmp_path / "out" / "adapter" / "adapter_model.safetensors").read_bytes()
+    ended = dtrain.succeeds(*run, "--resume")
+    assert "resumed at step 2 of 2" in ended.out, ended
+    assert (tmp_path / "out" / "adapter" / "adapter_model.safetensors").read_bytes() == trained
+    assert results(tmp_path / "out")["cost"]["samples_per_second"] > 0
+    assert [line["step"] for line in log_lines(tmp_path / "out")] == [2]
+    assert not (tmp_path / "out" / "checkpoint").exists(), "nothing goes on from there"
 
 
 def test_a_signal_while_nothing_can_be_saved_ends_at_once(dtrain):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import write_tsv
+from conftest import results, write_tsv
 
 GOOD = [("plant", "an oak"), ("tool", "a saw"), ("plant", "a rose"), ("tool", "a drill")] * 5
 STEPS = ["--max-steps", "2"]
@@ -61,6 +61,23 @@ def test_what_is_odd_in_the_data_is_counted_and_said(dtrain, tiny_model, tmp_pat
                     "test.tsv: 1 text also in the training file",
                     "no --dev file: "):
         assert f"warning: {warning}" in ended.err, (warning, ended)
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_the_classes_that_a_subset_lacks_or_has_once_are_said(dtrain, task, tmp_path, command):
+    options = [command, *task, "--max-steps", "2", "--samples", "2", "--output", "out"]
+    options += ["--method", "head"] if command == "train" else ["--methods", "head", "--seeds", "2", "--lrs", "0.01"]
+    ended = dtrain.succeeds(*options)
+    for note in ("--samples 2: 1 of 3 classes are missing: tool", "--samples 2: 2 of 3 classes occur only once: animal, plant"):
+        assert ended.err.count(f"warning: {note}") == 1, ended
+        assert note in results(tmp_path / "out")["notes"]
+
+
+def test_texts_that_the_held_out_part_shares_with_the_rest_are_counted(dtrain, tiny_model, tmp_path):
+    write_tsv(tmp_path / "train.tsv", GOOD)
+    ended = dtrain.succeeds(*train_on(tiny_model, "train.tsv"), "--output", "out")
+    assert "warning: 10 held-out texts also in the rest of the training file" in ended.err, ended
+    assert "10 held-out texts also in the rest of the training file" in results(tmp_path / "out")["notes"]
 
 
 def test_a_text_of_ten_megabytes_on_one_line_is_cut_and_said(dtrain, tiny_model, tmp_path):

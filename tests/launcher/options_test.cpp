@@ -7,11 +7,15 @@
 
 #include "base/error.h"
 #include "launcher/placement.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
 
 namespace dtrain::launcher {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 Options parsed(const std::vector<std::string>& arguments) {
   std::vector<const char*> argv = {"dtrain"};
@@ -78,6 +82,23 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--max-length", "2"}, {"--max-length: expected at least 3, found 2"}},
       {{"train", "--comm-timeout", "0"}, {"--comm-timeout: expected seconds above 0, found 0"}},
       {{"train", "--cache-memory", "5Q"}, {"--cache-memory: expected", "found '5Q'"}},
+      {{"train", "--batch-size", "9223372036854775807"}, {"--batch-size: expected at most 1000000000, found 92233720"}},
+      {{"train", "--micro-batch-size", "1000000001"}, {"--micro-batch-size: expected at most 1000000000"}},
+      {{"train", "--epochs", "1e30"}, {"--epochs: expected at most 1000000, found 1e+30"}},
+      {{"train", "--max-steps", "9223372036854775807"}, {"--max-steps: expected at most 1000000000"}},
+      {{"train", "--min-steps", "9223372036854775807"}, {"--min-steps: expected at most 1000000000"}},
+      {{"train", "--save-steps", "9223372036854775807"}, {"--save-steps: expected at most 1000000000"}},
+      {{"train", "--log-steps", "9223372036854775807"}, {"--log-steps: expected at most 1000000000"}},
+      {{"train", "--samples", "9223372036854775807"}, {"--samples: expected at most 1000000000"}},
+      {{"train", "--test-samples", "9223372036854775807"}, {"--test-samples: expected at most 1000000000"}},
+      {{"train", "--ood-samples", "9223372036854775807"}, {"--ood-samples: expected at most 1000000000"}},
+      {{"train", "--virtual-ranks", "2147483647"}, {"--virtual-ranks: expected at most 65536"}},
+      {{"train", "--bucket-bytes", "9223372036854775807"}, {"--bucket-bytes: expected at most 1099511627776"}},
+      {{"train", "--max-length", "2147483648"}, {"--max-length: expected at most 1048576"}},
+      {{"train", "--comm-timeout", "1e300"}, {"--comm-timeout: expected at most 100000000"}},
+      {{"train", "--weight-decay", "1e300"}, {"--weight-decay: expected at most 1000000"}},
+      {{"train", "--max-grad-norm", "1e300"}, {"--max-grad-norm: expected at most 1e+30"}},
+      {{"compare", "--seeds", "9223372036854775807"}, {"--seeds: expected at most 10000"}},
       {{"train", "--overlap", "maybe"}, {"--overlap: expected true or false, found 'maybe'"}},
       {{"train", "--precision", "fp61"}, {"expected one of auto, fp32, bf16, found 'fp61'", "did you mean"}},
       {{"train", "--select-metric", "acuracy"}, {"found 'acuracy'", "did you mean 'accuracy'?"}},
@@ -100,6 +121,8 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
 TEST(Options, ThatContradictEachOtherAreRefused) {
   for (const auto& [one, other] : std::vector<std::pair<std::vector<std::string>, std::vector<std::string>>>{
            {{"--epochs", "2"}, {"--max-steps", "5"}},
+           {{"--min-steps", "2"}, {"--max-steps", "5"}},
+           {{"--run", "x"}, {"--method", "head"}},
            {{"--task", "wordnet"}, {"--train", "x"}},
            {{"--resume"}, {"--overwrite"}}}) {
     std::vector<std::string> both = {"train"};
@@ -108,6 +131,97 @@ TEST(Options, ThatContradictEachOtherAreRefused) {
     both.insert(both.end(), other.begin(), other.end());
     EXPECT_EQ(refusal(both), one[0] + " and " + other[0] + ": expected one of them, found both");
   }
+}
+
+// The options of these arguments under this --config file.
+Options parsed_with(const std::string& config, std::vector<std::string> arguments) {
+  const TemporaryDirectory directory;
+  arguments.insert(arguments.end(), {"--config", directory.file("run.ini", config)});
+  return parsed(arguments);
+}
+
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+  Variable(const Variable&) = delete;
+  Variable& operator=(const Variable&) = delete;
+
+ private:
+  const char* name_;
+};
+
+TEST(Options, OfAHigherSourceSwitchOffTheirRivalsInALowerOne) {
+  const Options by_epochs = parsed_with("max-steps = 2\n", {"train", "--epochs", "1"});
+  EXPECT_EQ(by_epochs.epochs, 1);
+  EXPECT_FALSE(by_epochs.training.max_steps);
+  EXPECT_THAT(by_epochs.resolved, AllOf(HasSubstr("epochs = 1\n"), Not(HasSubstr("max-steps"))));
+  const Options by_steps = parsed_with("epochs = 1\nmin-steps = 7\n", {"train", "--max-steps", "2"});
+  EXPECT_EQ(by_steps.training.max_steps, 2);
+  EXPECT_THAT(by_steps.resolved,
+              AllOf(HasSubstr("max-steps = 2\n"), Not(HasSubstr("epochs")), Not(HasSubstr("min-steps"))));
+  // 0 is no number of steps.
+  EXPECT_EQ(parsed_with("epochs = 2\n", {"train", "--max-steps", "0"}).epochs, 2);
+  EXPECT_EQ(parsed_with("max-steps = 0\nepochs = 2\n", {"train"}).epochs, 2);
+
+  const Options of_task = parsed_with("train = t.tsv\ndev = d.tsv\ntest-samples = 5\n", {"train", "--task", "wordnet"});
+  EXPECT_EQ(of_task.train_file + of_task.dev_file, "");
+  EXPECT_EQ(of_task.test_samples, 5);
+  const Options of_file = parsed_with("task = wordnet\ndev = d.tsv\n", {"train", "--train", "t.tsv"});
+  EXPECT_EQ(of_file.train_file, "t.tsv");
+  EXPECT_EQ(of_file.dev_file, "d.tsv");
+  EXPECT_THAT(of_file.resolved, Not(HasSubstr("task =")));
+
+  const Options onward = parsed_with("method = lora\n", {"train", "--run", "r"});
+  EXPECT_EQ(onward.run, "r");
+  EXPECT_THAT(onward.resolved, Not(HasSubstr("method =")));
+  EXPECT_EQ(parsed_with("run = r\n", {"train", "--method", "lora"}).run, "");
+  EXPECT_EQ(parsed_with("adapters = a,b\n", {"merge", "--run", "r"}).adapters, "");
+  // Of extract the method is the one to extract.
+  EXPECT_EQ(parsed_with("method = lora:r=4\n", {"extract", "--run", "r"}).method, "lora:r=4");
+}
+
+TEST(Options, OfTheEnvironmentStandBetweenTheCommandLineAndTheFile) {
+  const Variable variable("DTRAIN_MAX_STEPS", "3");
+  EXPECT_EQ(parsed_with("epochs = 1\n", {"train"}).training.max_steps, 3);
+  const Options by_epochs = parsed_with("min-steps = 7\n", {"train", "--epochs", "1"});
+  EXPECT_FALSE(by_epochs.training.max_steps);
+  EXPECT_EQ(by_epochs.training.min_steps, 7);
+}
+
+TEST(Options, ThatContradictEachOtherInOneSourceAreRefusedWithItsName) {
+  EXPECT_THAT(failure_of<InputError>([] { parsed_with("epochs = 1\nmax-steps = 2\n", {"train"}); }),
+              HasSubstr("run.ini: --epochs and --max-steps: expected one of them, found both"));
+  const Variable run("DTRAIN_RUN", "r");
+  const Variable method("DTRAIN_METHOD", "lora");
+  EXPECT_THAT(refusal({"train"}), HasSubstr("--run and --method: expected one of them, found both (from "));
+}
+
+TEST(Options, OfARunAreTakenBackFromWhatItWrites) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{{"train"},
+                                                                     {"train", "--max-steps", "2", "--train", "t"},
+                                                                     {"train", "--run", "r", "--epochs", "2"},
+                                                                     {"merge", "--adapters", "a,b"},
+                                                                     {"compare"}}) {
+    const std::string written = parsed(arguments).resolved;
+    EXPECT_EQ(parsed_with(written, {arguments[0]}).resolved, written);
+  }
+}
+
+TEST(Options, WithoutAnEffectAreNotTaken) {
+  for (const char* name : {"--test", "--ood", "--test-samples", "--ood-samples", "--lr", "--warmup-ratio"}) {
+    EXPECT_THAT(refusal({"estimate", name, "1"}), HasSubstr("dtrain estimate has no option"));
+    EXPECT_THAT(refusal({"bench", "step", name, "1"}), HasSubstr("dtrain bench has no option"));
+  }
+  EXPECT_THAT(refusal({"bench", "step", "--epochs", "1"}), HasSubstr("dtrain bench has no option 'epochs'"));
+  EXPECT_EQ(refusal({"bench", "gemm", "--method", "lora"}), "--method: dtrain bench gemm does not use it");
+  EXPECT_EQ(refusal({"bench", "allreduce", "--batch-size", "8"}),
+            "--batch-size: dtrain bench allreduce does not use it");
+  EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
+  EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
+  EXPECT_THAT(refusal({"predict", "--drop-unknown-labels"}), HasSubstr("dtrain predict has no option"));
+  const Variable meant_for_another("DTRAIN_METHOD", "lora");
+  EXPECT_EQ(refusal({"bench", "gemm"}), "");
 }
 
 TEST(Options, OfNoCommandAreThoseOfCompare) {

@@ -120,7 +120,7 @@ def test_another_base_model_than_the_adapter_names_is_said(dtrain, task, data, t
 def test_what_does_not_fit_is_refused(dtrain, task, data, tiny_model, tmp_path):
     train(dtrain, task, "lora", "first")
     dtrain.refuses("train", *task, "--run", "first", "--method", "head", code=2, says=["--run and --method", "found both"])
-    dtrain.refuses("train", *task, "--method", "head", env={"DTRAIN_RUN": "first"}, code=2, says="found both")
+    dtrain.refuses("train", *task, env={"DTRAIN_RUN": "first", "DTRAIN_METHOD": "head"}, code=2, says="found both")
     dtrain.refuses("train", *task, "--run", "first/adapter", "--output", "first", "--overwrite", code=2,
                    says=["--overwrite", "holds what --run starts from"])
     dtrain.refuses("train", *task, "--run", "nowhere", code=3, says="nowhere")
