@@ -30,7 +30,7 @@ const char* format_name(const peft::Method& method, const model::Classifier& cla
 
 // What the column "merges" says.
 const char* merge_text(const peft::Method& method) {
-  if (method.changes_whole_model()) return "is whole";
+  if (method.changes_whole_model()) return "whole";
   return method.cannot_merge() ? "no" : "yes";
 }
 

@@ -110,7 +110,7 @@ def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
 
 def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_model):
     ended = dtrain.succeeds("methods", "--model", tiny_model)
-    sizes = dict(re.findall(r"^([\w-]+) +([\d,]+) +[\d.]+ % +(?:yes|no|is whole) ", ended.out, re.M))
+    sizes = dict(re.findall(r"^([\w-]+) +([\d,]+) +[\d.]+ % +(?:yes|no|whole) ", ended.out, re.M))
     assert {"full", "head", "layers", "lora", "lp-ft", "prefix"} <= set(sizes), ended
     assert sizes["head"] == "66" and sizes["full"] == sizes["lp-ft"] == "997,090", ended
     assert all(len(line) <= 100 for line in ended.out.splitlines() if not line.startswith("On ")), ended
@@ -120,10 +120,10 @@ def test_methods_says_what_merges_how_it_is_saved_and_whose_it_is(dtrain, tiny_m
     found = {}
     for table in dtrain.succeeds("methods", "--model", tiny_model).out.split("\n\n"):
         family = table.split("  ")[0].strip()
-        for name, *rest in re.findall(r"^([\w-]+) +[\d,]+ +[\d.]+ % +(yes|no|is whole) +(\S+) +(\S.*)$", table, re.M):
+        for name, *rest in re.findall(r"^([\w-]+) +[\d,]+ +[\d.]+ % +(yes|no|whole) +(\S+) +(\S.*)$", table, re.M):
             found[name] = (family, *rest)
     expected = {
-        "full": ("freezing", "is whole", "model", "Devlin et al., 2019, NAACL"),
+        "full": ("freezing", "whole", "model", "Devlin et al., 2019, NAACL"),
         "bitfit": ("freezing", "yes", "plain", "Ben Zaken et al., 2022, ACL"),
         "norm": ("freezing", "yes", "PEFT", "Zhao et al., 2024, ICLR"),
         "lora": ("reparametrization", "yes", "PEFT", "Hu et al., 2022, ICLR"),

@@ -118,10 +118,11 @@ def test_extract_gives_back_a_merged_adapter_and_less_at_a_lower_rank(dtrain, tr
     assert differences[1] < 1e-5 and differences[0] > 1e-3, differences
 
 
-def test_extract_refuses_what_is_no_fine_tuned_model(dtrain, trained, tiny_model):
+def test_extract_refuses_what_is_no_fine_tuned_model(dtrain, trained, data, tiny_model):
     dtrain.refuses("extract", "--run", trained / "lora", "--model", tiny_model, "--output", "x", code=2,
                    says="expected a whole model")
-    dtrain.refuses("extract", "--run", trained / "full", "--output", "x", code=2, says="are they of one model?")
+    dtrain.refuses("extract", "--run", trained / "full", *LENGTH, "--input", data / "test.tsv", "--output", "x", code=2,
+                   says="are they of one model?")
 
 
 @pytest.mark.parametrize("wrong, code, says", [
