@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "peft/registry.h"
 
@@ -9,8 +10,11 @@ namespace dtrain::peft {
 /// PEFT's PromptTuningConfig; there num_virtual_tokens has no default.
 struct PromptConfig {
   std::int64_t num_virtual_tokens = 20;
-  /// From words of the model's vocabulary; else from the normal distribution.
-  bool sample_vocabulary = false;
+  /// RANDOM: normal numbers; SAMPLE_VOCAB: words of the model's vocabulary; TEXT: those of a text.
+  std::string prompt_tuning_init = "RANDOM";
+  std::string prompt_tuning_init_text;
+  /// A directory with the tokenizer of that text.
+  std::string tokenizer_name_or_path;
 };
 
 /// Prompt tuning (Lester et al., 2021, EMNLP): embeddings of virtual tokens in front of every example. The encoder sees

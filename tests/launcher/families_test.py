@@ -101,3 +101,21 @@ def test_a_merged_adapter_is_a_model_of_the_family_that_scores_the_same(dtrain, 
 def test_examples_longer_than_the_positions_are_refused(dtrain, base, data):
     dtrain.refuses(*training(base, data, LENGTH + 1), "--max-steps", "1", code=2,
                    says=f"--max-length {LENGTH} fits")
+
+
+def test_a_prompt_that_starts_from_a_text_is_that_of_peft(dtrain, task, tiny_model, tmp_path):
+    from peft import PromptTuningConfig, get_peft_model
+    from safetensors.torch import load_file
+    from transformers import AutoModelForSequenceClassification
+
+    text = "Which kind of thing is this word"
+    # The first step of a schedule has the rate 0.
+    method = f"prompt:num_virtual_tokens=12:prompt_tuning_init=TEXT:prompt_tuning_init_text={text}"
+    dtrain.succeeds("train", *task, "--method", f"{method}:tokenizer_name_or_path={tiny_model}", "--max-steps", "1",
+                    "--output", "out")
+    found = load_file(tmp_path / "out" / "adapter" / "adapter_model.safetensors")["prompt_embeddings"]
+    model = get_peft_model(
+        AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=3),
+        PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=12, prompt_tuning_init="TEXT",
+                           prompt_tuning_init_text=text, tokenizer_name_or_path=str(tiny_model)))
+    assert found.equal(model.prompt_encoder["default"].embedding.weight.detach())

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "model/classifier_files.h"
 #include "peft/registry.h"
+#include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::peft {
@@ -55,6 +56,44 @@ TEST(PromptTuning, CanStartFromWords) {
   const auto same = words.unsqueeze(0).eq(prompt.unsqueeze(1)).all(2);  // [9, words]
   EXPECT_TRUE(same.any(1).all().item<bool>());
   EXPECT_GT(same.any(0).sum().item<std::int64_t>(), 5) << "not the same word again and again";
+}
+
+TEST(PromptTuning, StartsFromATextThatIsRepeatedOrCut) {
+  const TemporaryDirectory folder;
+  folder.file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nwhich\nkind\nof\nword\n");
+  for (const auto& [count, ids] : {std::pair<int, std::vector<std::int64_t>>(9, {2, 5, 6, 7, 8, 3, 2, 5, 6}),
+                                   std::pair<int, std::vector<std::int64_t>>(4, {2, 5, 6, 7})}) {
+    const auto classifier = load("odd_relu");
+    const MethodSpec spec{"prompt",
+                          {{"num_virtual_tokens", std::to_string(count)},
+                           {"prompt_tuning_init", "TEXT"},
+                           {"prompt_tuning_init_text", "Which kind of word"},
+                           {"tokenizer_name_or_path", folder.path().string()}}};
+    make_method(spec)->attach(*classifier, 3);
+    const auto words = classifier->encoder().embedding_parameters().front()->value();
+    EXPECT_TRUE(at::equal(classifier->encoder().embedding_slot->parameters().front()->value(),
+                          words.index_select(0, at::tensor(ids, at::kLong))));
+  }
+}
+
+TEST(PromptTuning, NeedsTextAndTokenizerForATextAndForNothingElse) {
+  for (const char* spec : {"prompt:prompt_tuning_init=TEXT", "prompt:prompt_tuning_init=TEXT:prompt_tuning_init_text=a",
+                           "prompt:prompt_tuning_init_text=a", "prompt:tokenizer_name_or_path=a"}) {
+    EXPECT_THAT([&] { make_method(parse_method_spec(spec)); },
+                testing::ThrowsMessage<UsageError>(testing::HasSubstr("prompt_tuning_init_text and tokenizer_name")))
+        << spec;
+  }
+  const TemporaryDirectory folder;
+  std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+  for (int i = 0; i < 1000; ++i) vocabulary += "w" + std::to_string(i) + "\n";
+  folder.file("vocab.txt", vocabulary);
+  const auto classifier = load("odd_relu");
+  const MethodSpec spec{"prompt",
+                        {{"prompt_tuning_init", "TEXT"},
+                         {"prompt_tuning_init_text", "w1"},
+                         {"tokenizer_name_or_path", folder.path().string()}}};
+  EXPECT_THAT([&] { make_method(spec)->attach(*classifier, 0); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("has 1005 tokens, but the model only")));
 }
 
 // A DistilBERT is a BERT without segments. PEFT has prefix tuning for one of them only.
