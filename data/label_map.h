@@ -6,7 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 
 namespace dtrain::data {
 

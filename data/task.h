@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "data/label_map.h"
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 #include "data/token_dataset.h"
-#include "data/tokenizer.h"
+#include "data/tokenizers/tokenizer.h"
 
 namespace dtrain::data {
 

@@ -9,8 +9,8 @@
 
 #include "base/log.h"
 #include "data/label_map.h"
-#include "data/labelled_text.h"
-#include "data/tokenizer.h"
+#include "data/readers/labelled_text.h"
+#include "data/tokenizers/tokenizer.h"
 
 namespace dtrain::data {
 

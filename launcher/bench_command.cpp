@@ -10,7 +10,7 @@
 #include "base/table.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
-#include "model/classifier_files.h"
+#include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -47,7 +47,7 @@ Timing time_of(const Session& session, const std::function<void()>& action) {
 void bench_gemm(const Options& options, const Session& session) {
   Table table{{"product [m, k] x [k, n]", "GFLOP/s min", "median", "max"}, {}};
   const auto context = session.context();
-  const auto type = context.product_type;
+  const auto type = context.matmul_type;
   const auto config = model::read_encoder_config(model_directory(options));
   const std::int64_t hidden = config.hidden_size;
   const std::int64_t wide = config.intermediate_size;

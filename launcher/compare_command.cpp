@@ -10,7 +10,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "model/classifier_files.h"
+#include "model/formats/classifier_files.h"
 #include "study/identity.h"
 #include "study/journal.h"
 #include "study/lock.h"

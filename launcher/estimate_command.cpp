@@ -4,7 +4,7 @@
 #include "base/table.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
-#include "model/classifier_files.h"
+#include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "train/estimate.h"
 

@@ -8,7 +8,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "peft/trained_model.h"
+#include "peft/formats/trained_model.h"
 #include "train/evaluation.h"
 #include "train/results.h"
 

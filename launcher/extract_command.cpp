@@ -10,9 +10,9 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "model/classifier_files.h"
-#include "peft/extraction.h"
-#include "peft/trained_model.h"
+#include "model/formats/classifier_files.h"
+#include "peft/formats/extraction.h"
+#include "peft/formats/trained_model.h"
 #include "train/evaluation.h"
 #include "train/results.h"
 

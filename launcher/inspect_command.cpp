@@ -10,10 +10,10 @@
 #include "base/error.h"
 #include "base/table.h"
 #include "data/label_map.h"
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 #include "launcher/commands.h"
-#include "model/safetensors.h"
-#include "model/torch_file.h"
+#include "model/formats/safetensors.h"
+#include "model/formats/torch_file.h"
 
 namespace dtrain::launcher {
 namespace {

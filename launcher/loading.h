@@ -9,7 +9,7 @@
 #include "launcher/options.h"
 #include "launcher/session.h"
 #include "model/pooling.h"
-#include "peft/trained_model.h"
+#include "peft/formats/trained_model.h"
 #include "train/options.h"
 
 namespace dtrain::launcher {

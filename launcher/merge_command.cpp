@@ -7,9 +7,9 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "peft/combination.h"
+#include "peft/formats/combination.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 
 namespace dtrain::launcher {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "model/pooling.h"
-#include "peft/combination.h"
+#include "peft/formats/combination.h"
 #include "peft/registry.h"
 #include "study/plan.h"
 #include "train/metrics.h"

@@ -71,7 +71,7 @@ void add_pooling(Adder add, Options& o) {
 
 void add_lora(Adder add, Options& o) {
   add("method", open(o.method, "SPEC"),
-      "the LoRA to extract, such as lora:r=16:target_modules=query+value (default: lora:r=8 with all linear maps and "
+      "the LoRA to extract, such as lora:r=16:target_modules=query+value (default: lora:r=8 with all linear layers and "
       "all biases)");
 }
 
@@ -112,7 +112,7 @@ void add_step(Adder add, Options& o) {
       "fixed shards of a batch: the same bytes on any number of ranks; 0: off");
 }
 
-void add_course(Adder add, Options& o) {
+void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
   add("select-metric", bound(o.training.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
 }
@@ -182,7 +182,7 @@ constexpr Group kGroups[] = {
     {"length", "Training", add_length},
     {"batch", "Training", add_batch},
     {"step", "Training", add_step},
-    {"course", "Training", add_course},
+    {"training", "Training", add_training},
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},

@@ -314,10 +314,10 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,tests,columns,unknown,tokens,model,pooling,study,length,batch,step,course,machine,reduction,output,"
+       "data,tests,columns,unknown,tokens,model,pooling,study,length,batch,step,training,machine,reduction,output,"
        "resume"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,tests,columns,unknown,tokens,model,pooling,method,rate,start,length,batch,step,course,files,machine,"
+       "data,tests,columns,unknown,tokens,model,pooling,method,rate,start,length,batch,step,training,files,machine,"
        "reduction,output,resume"},
       {"evaluate", "metrics of a trained model or adapter on a file",
        "run,input,columns,unknown,tokens,model,pooling,machine,output"},

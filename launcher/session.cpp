@@ -22,8 +22,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "dist/mpi_communicator.h"
-#include "dist/nccl_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "launcher/output_directory.h"
 #include "launcher/placement.h"
 #include "launcher/terminal_log.h"
@@ -312,7 +312,7 @@ train::RunContext Session::context() const {
   return {.control = *control_,
           .gradients = *gradients_,
           .device = device_,
-          .product_type = product_type_,
+          .matmul_type = product_type_,
           .log = log_,
           .stop_requested = [] { return stop_signal != 0; },
           .end_if_stopped =
@@ -326,7 +326,7 @@ std::string Session::description() const {
   const auto counted = [](int count, const char* noun) {
     return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
   };
-  return fmt::format("{} (back end {}) on {}, {} each on {}, {} products ({})", counted(ranks, "rank"),
+  return fmt::format("{} (back end {}) on {}, {} each on {}, {} matmuls ({})", counted(ranks, "rank"),
                      gradients_->name(), device_.is_cuda() ? ranks == 1 ? "one GPU" : "GPUs" : "the CPU",
                      counted(threads_, "thread"), counted(cores_, "core"), precision_, precision_reason_);
 }

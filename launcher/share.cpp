@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <system_error>
 
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "model/kernels/loops.h"
 
 namespace dtrain::launcher {

@@ -27,10 +27,10 @@ at::Tensor Classifier::forward(const TokenBatch& batch, ForwardContext& context)
   return head(run_stages(0, head_stage(), {}, batch, context), context);
 }
 
-at::Tensor Classifier::run_prefix(const TokenBatch& batch, int stage, at::ScalarType product_type) {
+at::Tensor Classifier::run_prefix(const TokenBatch& batch, int stage, at::ScalarType matmul_type) {
   const at::NoGradGuard no_grad;
   ForwardContext context;
-  context.product_type = product_type;
+  context.matmul_type = matmul_type;
   return run_stages(0, stage, {}, batch, context);
 }
 

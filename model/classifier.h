@@ -26,7 +26,7 @@ class Classifier {
   at::Tensor forward(const TokenBatch& batch, ForwardContext& context);
   /// What stage `stage` takes, without gradients or dropout: [tokens, hidden] before a layer, [examples, hidden] before
   /// the head.
-  at::Tensor run_prefix(const TokenBatch& batch, int stage, at::ScalarType product_type);
+  at::Tensor run_prefix(const TokenBatch& batch, int stage, at::ScalarType matmul_type);
   /// Logits from what run_prefix returned for `stage`.
   at::Tensor forward_from(int stage, const at::Tensor& features, const TokenBatch& batch, ForwardContext& context);
 
@@ -47,13 +47,13 @@ class Classifier {
   /// What the pretrained checkpoint and the head hold, in the order of the Hugging Face model: all that a Hugging Face
   /// directory holds: without slots, and with the pooler where it is loaded but not used.
   std::vector<Parameter*> stored_parameters();
-  /// Every pretrained linear map, in order: the encoder's, and BERT's pooler where it is used.
+  /// Every pretrained linear layer, in order: the encoder's, and BERT's pooler where it is used.
   std::vector<Linear*> linears();
   /// Whether the head computes with `dense`.
   bool uses_dense() const;
 
-  /// BERT's pooler, or the first map of a head of two (HeadModules); undefined values where the checkpoint has none and
-  /// the pooling needs none.
+  /// BERT's pooler, or the first linear layer of a head of two (HeadModules); undefined values where the checkpoint has
+  /// none and the pooling needs none.
   Linear dense;
   /// `dense` is part of the head, as `classifier` is: every method trains it and saves it. So in a family that says so,
   /// and for a pooler that the checkpoint did not have and that was drawn anew.

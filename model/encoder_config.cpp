@@ -8,7 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
-#include "model/config_reader.h"
+#include "model/formats/config_reader.h"
 #include "model/registry.h"
 
 namespace dtrain::model {

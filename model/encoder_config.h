@@ -27,7 +27,7 @@ struct EncoderConfig {
   std::int64_t first_position = 0;
   std::int64_t token_types = 2;  // 0: the family has none
   double hidden_dropout = 0.1;
-  /// After the self-attention's output map; DistilBERT has none there.
+  /// After the self-attention's output linear layer; DistilBERT has none there.
   double attention_output_dropout = 0.1;
   double attention_dropout = 0.1;
   double classifier_dropout = 0.1;

@@ -28,7 +28,7 @@ struct LayerModules {
 };
 
 /// A layer of a post-norm Transformer encoder (Vaswani et al., 2017), with a slot at each place where a method can plug
-/// in: the linear maps have their own.
+/// in: the linear layers have their own.
 class EncoderLayer {
  public:
   /// With undefined values, until they are loaded.

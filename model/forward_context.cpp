@@ -30,9 +30,9 @@ void ForwardContext::begin_pass(at::Device device) const {
 }
 
 at::Tensor ForwardContext::product_input(const at::Tensor& input) {
-  if (product_type != at::kBFloat16 || input.scalar_type() == product_type) return input.detach();
+  if (matmul_type != at::kBFloat16 || input.scalar_type() == matmul_type) return input.detach();
   if (!last_input_.is_same(input)) {
-    last_product_input_ = input.detach().to(product_type);
+    last_product_input_ = input.detach().to(matmul_type);
     last_input_ = input;
   }
   return last_product_input_;

@@ -37,13 +37,13 @@ class ForwardContext {
   /// The dropout of the next place that has one: of probability 0 where this stage does not train.
   kernels::Dropout next_dropout(double probability);
 
-  /// `input`, without its history, as a matrix product takes it. Query, key and value, and the maps that methods lay
+  /// `input`, without its history, as a matmul takes it. Query, key and value, and the linear layers that methods lay
   /// beside them, ask for the same one after the other: it is rounded once.
   at::Tensor product_input(const at::Tensor& input);
 
-  /// The type of matrix products: bfloat16 (accumulated in float; activations between a product and the next norm stay
+  /// The type of matmuls: bfloat16 (accumulated in float; activations between a product and the next norm stay
   /// so), or float for the type that the parameters have.
-  at::ScalarType product_type = at::kFloat;
+  at::ScalarType matmul_type = at::kFloat;
   /// The examples that the tokens of a stage belong to; null in the head, which has a row for each.
   const TokenBatch* batch = nullptr;
 

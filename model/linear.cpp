@@ -21,7 +21,7 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      input_gradient = product(gradient, weight.product_value(product_type), input_type);
+      input_gradient = product(gradient, weight.matmul_value(matmul_type), input_type);
       if (scale != 1) input_gradient.mul_(scale);
     }
     if (weight.trainable()) weight.add_product(gradient, input, scale);
@@ -34,7 +34,7 @@ struct LinearNode : torch::autograd::Node {
   Parameter& weight;
   Parameter* bias;
   at::Tensor input;  // as the product took it; kept only for the weight's gradient
-  at::ScalarType product_type = at::kFloat;
+  at::ScalarType matmul_type = at::kFloat;
   at::ScalarType input_type = at::kFloat;
   double scale = 1;
 };
@@ -43,22 +43,22 @@ struct LinearNode : torch::autograd::Node {
 
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, ForwardContext& context, double scale,
                   const at::Tensor& addend) {
-  const auto product_type = context.product_type;
+  const auto matmul_type = context.matmul_type;
   at::Tensor output;
   at::Tensor factor;
   {
     const at::NoGradGuard no_grad;
     factor = context.product_input(input);
-    const auto matrix = weight.product_value(product_type).t();
+    const auto matrix = weight.matmul_value(matmul_type).t();
     if (addend.defined()) {
       output = at::addmm(addend, factor, matrix, 1, scale);
-      if (bias != nullptr) output.add_(bias->product_value(product_type));
+      if (bias != nullptr) output.add_(bias->matmul_value(matmul_type));
     } else if (bias != nullptr && scale == 1) {
-      output = at::addmm(bias->product_value(product_type), factor, matrix);
+      output = at::addmm(bias->matmul_value(matmul_type), factor, matrix);
     } else {
       output = at::mm(factor, matrix);
       if (scale != 1) output.mul_(scale);
-      if (bias != nullptr) output.add_(bias->product_value(product_type));
+      if (bias != nullptr) output.add_(bias->matmul_value(matmul_type));
     }
   }
   const bool bias_trains = bias != nullptr && bias->trainable();
@@ -66,7 +66,7 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, F
       input.requires_grad() || weight.trainable() || bias_trains || (addend.defined() && addend.requires_grad());
   if (!recording() || !needed) return output;
   auto node = std::make_shared<LinearNode>(weight, bias);
-  node->product_type = product_type;
+  node->matmul_type = matmul_type;
   node->input_type = input.scalar_type();
   node->scale = scale;
   if (weight.trainable()) {

@@ -18,14 +18,14 @@ namespace dtrain::model {
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, ForwardContext& context,
                   double scale = 1, const at::Tensor& addend = {});
 
-/// An affine map of the model, with a slot for a PEFT method.
+/// A linear layer of the model, with a slot for a PEFT method.
 class Linear {
  public:
   /// `path`: the module's path in the Hugging Face model ("bert.encoder.layer.0.attention.self.query").
   Linear(std::string path, std::int64_t in, std::int64_t out);
 
   at::Tensor forward(const at::Tensor& input, ForwardContext& context);
-  /// The map itself, whatever is in the slot.
+  /// Of the layer itself, whatever is in the slot.
   at::Tensor base_forward(const at::Tensor& input, ForwardContext& context);
 
   const std::string& path() const { return path_; }

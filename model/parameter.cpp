@@ -24,11 +24,11 @@ void Parameter::set_value(at::Tensor value) {
   value_changed();
 }
 
-const at::Tensor& Parameter::product_value(at::ScalarType product_type) {
-  if (product_type != at::kBFloat16) return value_;
+const at::Tensor& Parameter::matmul_value(at::ScalarType matmul_type) {
+  if (matmul_type != at::kBFloat16) return value_;
   if (!product_value_is_current_) {
     const at::NoGradGuard no_grad;
-    if (!product_value_.defined()) product_value_ = at::empty_like(value_, value_.options().dtype(product_type));
+    if (!product_value_.defined()) product_value_ = at::empty_like(value_, value_.options().dtype(matmul_type));
     product_value_.copy_(value_);
     product_value_is_current_ = true;
   }

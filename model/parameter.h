@@ -32,8 +32,8 @@ class Parameter {
   const std::vector<std::int64_t>& shape() const { return shape_; }
   /// Undefined until it is loaded.
   const at::Tensor& value() const { return value_; }
-  /// The value as matrix products take it: itself, or for bfloat16 a copy, kept until the value changes.
-  const at::Tensor& product_value(at::ScalarType product_type);
+  /// The value as matmuls take it: itself, or for bfloat16 a copy, kept until the value changes.
+  const at::Tensor& matmul_value(at::ScalarType matmul_type);
   /// Undefined while not bound.
   const at::Tensor& gradient() const { return gradient_; }
   bool trainable() const { return trainable_; }

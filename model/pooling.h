@@ -8,8 +8,8 @@
 
 namespace dtrain::model {
 
-/// How the hidden states of an example become one vector: BERT's pooler (a trained map of the first token, tanh), the
-/// first token, or the mean over its tokens.
+/// How the hidden states of an example become one vector: BERT's pooler (a trained linear layer of the first token,
+/// tanh), the first token, or the mean over its tokens.
 enum class Pooling { pooler, cls, mean };
 
 std::string pooling_name(Pooling pooling);

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "model/bert.h"
-#include "model/distilbert.h"
-#include "model/roberta.h"
+#include "model/families/bert.h"
+#include "model/families/distilbert.h"
+#include "model/families/roberta.h"
 
 namespace dtrain::model {
 

@@ -3,14 +3,15 @@
 #include <string>
 #include <vector>
 
-#include "model/config_reader.h"
 #include "model/encoder.h"
 #include "model/encoder_config.h"
+#include "model/formats/config_reader.h"
 
 namespace dtrain::model {
 
-/// What stands between the pooled vector and the logits in a family's ...ForSequenceClassification: a map with its
-/// activation (BERT's pooler, RoBERTa's classifier.dense, DistilBERT's pre_classifier), then the map to the classes.
+/// What stands between the pooled vector and the logits in a family's ...ForSequenceClassification: a linear layer with
+/// its activation (BERT's pooler, RoBERTa's classifier.dense, DistilBERT's pre_classifier), then the linear layer to
+/// the classes.
 struct HeadModules {
   std::string dense;
   /// The module that PEFT's modules_to_save names for `dense`.

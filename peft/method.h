@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "model/classifier.h"
-#include "peft/course.h"
+#include "peft/training_hooks.h"
 
 namespace dtrain::peft {
 
@@ -36,7 +36,7 @@ enum class AdapterFormat {
   plain,
   /// Hugging Face PEFT's.
   peft,
-  /// adapter-hub's (peft/adapter_hub.h).
+  /// adapter-hub's (peft/formats/adapter_hub.h).
   adapter_hub,
 };
 
@@ -66,7 +66,7 @@ class Method {
     static_cast<void>(phase);
   }
   /// What the method does in a run of `steps` steps over a model that it is attached to; null: nothing.
-  virtual std::unique_ptr<Course> start_course(model::Classifier& classifier, std::int64_t steps) const {
+  virtual std::unique_ptr<TrainingHooks> start_training_hooks(model::Classifier& classifier, std::int64_t steps) const {
     static_cast<void>(classifier);
     static_cast<void>(steps);
     return nullptr;
@@ -102,17 +102,18 @@ class Method {
 NamedParameters trained_parameters(model::Classifier& classifier);
 
 /// The same under PEFT's names, for methods that wrap modules: they begin with "base_model.model.", and the weights of
-/// a map that a slot wraps are in its "base_layer".
+/// a linear layer that a slot wraps are in its "base_layer".
 NamedParameters peft_parameters(model::Classifier& classifier);
 
 /// Keys that PEFT's configuration has for every method; `peft_type` as there, such as "LORA".
 nlohmann::json peft_config(model::Classifier& classifier, const std::string& peft_type, const std::string& base_model);
 
-/// Marks as trainable the head, which every method trains: the classifier, and the map before it where that is part of
-/// the head.
+/// Marks as trainable the head, which every method trains: the classifier, and the linear layer before it where that is
+/// part of the head.
 void train_head(model::Classifier& classifier);
 
-/// Marks as trainable the biases that PEFT's setting `bias` names: "none", "all", or those of the maps in `wrapped`
+/// Marks as trainable the biases that PEFT's setting `bias` names: "none", "all", or those of the linear layers in
+/// `wrapped`
 /// ("lora_only" and its like).
 void train_biases(model::Classifier& classifier, const std::string& bias, const std::vector<model::Linear*>& wrapped);
 

@@ -11,8 +11,8 @@
 
 #include "base/error.h"
 #include "dist/first_rank.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "study/verdict.h"
 #include "train/collate.h"
 #include "train/evaluation.h"

@@ -9,14 +9,14 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "model/safetensors.h"
+#include "model/formats/safetensors.h"
 
 namespace dtrain::train {
 namespace {
 
 namespace fs = std::filesystem;
 
-const std::string kCoursePrefix = "course.";
+const std::string kHooksPrefix = "hooks.";
 
 // Complete checkpoints, the newest first.
 std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& directory) {
@@ -51,8 +51,8 @@ Checkpoint read_one(const fs::path& directory) {
   checkpoint.second_moments = file.tensor("second_moments");
   if (file.contains("best_values")) checkpoint.best_values = file.tensor("best_values");
   for (const std::string& name : file.names()) {
-    if (name.starts_with(kCoursePrefix)) {
-      checkpoint.course.emplace_back(name.substr(kCoursePrefix.size()), file.tensor(name));
+    if (name.starts_with(kHooksPrefix)) {
+      checkpoint.hooks.emplace_back(name.substr(kHooksPrefix.size()), file.tensor(name));
     }
   }
   return checkpoint;
@@ -70,7 +70,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
                                                              {"first_moments", checkpoint.first_moments},
                                                              {"second_moments", checkpoint.second_moments}};
   if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
-  for (const auto& [name, tensor] : checkpoint.course) tensors.emplace_back(kCoursePrefix + name, tensor);
+  for (const auto& [name, tensor] : checkpoint.hooks) tensors.emplace_back(kHooksPrefix + name, tensor);
   const nlohmann::json state = {{"schema", 1},
                                 {"step", checkpoint.step},
                                 {"best_step", checkpoint.best_step},

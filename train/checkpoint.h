@@ -29,8 +29,8 @@ struct Checkpoint {
   double train_seconds = 0;
   /// What must be the same when the run goes on (options, digests of the data and the model), by name.
   std::map<std::string, std::string> identity;
-  /// Of the method's course, by name.
-  std::vector<std::pair<std::string, at::Tensor>> course;
+  /// Of the method's hooks, by name.
+  std::vector<std::pair<std::string, at::Tensor>> hooks;
 };
 
 /// Writes `directory`/step-N as a whole (under a temporary name until it is complete) and removes all but the last two.

@@ -29,7 +29,7 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
     context.end_if_stopped();
     const auto batch = collate(examples, ids, context.device);
     model::ForwardContext forward;
-    forward.product_type = context.product_type;
+    forward.matmul_type = context.matmul_type;
     const auto logits = cache == nullptr
                             ? classifier.forward(batch, forward)
                             : classifier.forward_from(stage, cache->features(classifier, examples, ids, batch, context),

@@ -11,7 +11,7 @@
 
 namespace dtrain::train {
 
-/// Tokens of an evaluation batch: enough to fill the matrix products, and on the CPU few enough for the cache.
+/// Tokens of an evaluation batch: enough to fill the matmuls, and on the CPU few enough for the cache.
 inline std::int64_t evaluation_tokens(at::Device device) { return device.is_cpu() ? 2048 : 16384; }
 
 /// The logits [n, classes] float of every example, on the CPU of every rank. The batches are fixed by the lengths and

@@ -55,7 +55,7 @@ std::int64_t FeatureCache::row_count(const data::TokenDataset& examples, std::in
 
 at::Tensor FeatureCache::compute(model::Classifier& classifier, const model::TokenBatch& batch,
                                  const RunContext& context) const {
-  const auto features = classifier.run_prefix(batch, stage_, context.product_type);
+  const auto features = classifier.run_prefix(batch, stage_, context.matmul_type);
   return pooled_ ? features : features.slice(0, 0, batch.used_tokens());
 }
 

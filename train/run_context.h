@@ -17,8 +17,8 @@ struct RunContext {
   /// Gradients, on `device`.
   dist::Communicator& gradients;
   at::Device device = at::Device("cpu");
-  /// Of matrix products: float or bfloat16.
-  at::ScalarType product_type = at::kFloat;
+  /// Of matmuls: float or bfloat16.
+  at::ScalarType matmul_type = at::kFloat;
   /// Silent on every rank but the first.
   Log log;
   /// Whether a signal asked to stop; asked once a step.

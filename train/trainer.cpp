@@ -49,9 +49,9 @@ std::string digest(model::Classifier& classifier) {
 // A part of a run in which the same parameters train (peft::Phase).
 struct RunPhase {
   RunPhase(model::Classifier& classifier, const data::TokenDataset& examples, const TrainOptions& options,
-           const RunContext& context, FeatureStore& features, peft::Course* course)
+           const RunContext& context, FeatureStore& features, peft::TrainingHooks* hooks)
       : parameters(flatten(classifier)),
-        step(classifier, parameters, options, examples, context, features, course),
+        step(classifier, parameters, options, examples, context, features, hooks),
         optimizer(parameters, options) {}
 
   FlatParameters parameters;
@@ -89,7 +89,7 @@ class Run {
         learning_rate_(learning_rate_of(options)) {
     steps_per_epoch_ = data::BatchPlan(lengths_of(examples), options.batch_size, options.seed).steps_per_epoch();
     steps_ = total_steps(options, steps_per_epoch_);
-    course_ = method_->start_course(classifier, steps_);
+    hooks_ = method_->start_training_hooks(classifier, steps_);
     phase_ends_ = phase_ends(phases_, steps_);
     make_phase();
     identity_ = {{"method", options.method.text()},
@@ -108,7 +108,7 @@ class Run {
                  {"warm-up", fmt::format("{}", options.warmup_ratio)},
                  {"gradient norm", fmt::format("{}", options.max_gradient_norm)},
                  {"select metric", options.select_metric},
-                 {"precision", context.product_type == at::kBFloat16 ? "bf16" : "fp32"}};
+                 {"precision", context.matmul_type == at::kBFloat16 ? "bf16" : "fp32"}};
   }
 
   TrainReport finish() {
@@ -122,7 +122,7 @@ class Run {
       samples_ += outcome.examples;
       const double rate = learning_rate_at(position);
       const double norm = phase_->optimizer.step(rate);
-      if (course_) course_->after_step(position);
+      if (hooks_) hooks_->after_step(position);
       ++position;
       if (!std::isfinite(norm)) {
         throw TrainingError(
@@ -174,7 +174,7 @@ class Run {
     // Features that are to be read once cost more to keep than to compute again.
     const bool sees_all = phase_ends_[phase_index_] - phase_begin() >= steps_per_epoch_;
     phase_ = std::make_unique<RunPhase>(classifier_, examples_, options_, context_,
-                                        sees_all || phases_.size() == 1 ? features_ : none_kept_, course_.get());
+                                        sees_all || phases_.size() == 1 ? features_ : none_kept_, hooks_.get());
   }
 
   void enter_next_phase() {
@@ -201,7 +201,7 @@ class Run {
     while (checkpoint->step > phase_ends_[phase_index_]) enter_next_phase();
     phase_->parameters.set_values(checkpoint->values);
     phase_->optimizer.restore(checkpoint->first_moments, checkpoint->second_moments, checkpoint->step - phase_begin());
-    if (course_) course_->restore(checkpoint->course);
+    if (hooks_) hooks_->restore(checkpoint->hooks);
     if (checkpoint->best_values.defined())
       best_values_ = checkpoint->best_values.to(phase_->parameters.values.device());
     best_step_ = checkpoint->best_step;
@@ -250,7 +250,7 @@ class Run {
     write_checkpoint(files_.checkpoints, {position, phase_->parameters.values, phase_->optimizer.first_moments(),
                                           phase_->optimizer.second_moments(), best_values_, best_step_, best_metric_,
                                           earlier_seconds_ + seconds_since(begin_) - evaluation_seconds_, identity_,
-                                          course_ ? course_->state() : peft::NamedTensors{}});
+                                          hooks_ ? hooks_->state() : peft::NamedTensors{}});
   }
 
   // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.
@@ -310,7 +310,7 @@ class Run {
   std::vector<peft::Phase> phases_;
   std::vector<std::int64_t> phase_ends_;  // in steps
   std::size_t phase_index_ = 0;
-  std::unique_ptr<peft::Course> course_;
+  std::unique_ptr<peft::TrainingHooks> hooks_;
   std::unique_ptr<RunPhase> phase_;
   std::int64_t steps_per_epoch_ = 0;
   std::int64_t steps_ = 0;

@@ -9,7 +9,7 @@
 
 #include "data/token_dataset.h"
 #include "model/classifier.h"
-#include "peft/course.h"
+#include "peft/training_hooks.h"
 #include "train/feature_cache.h"
 #include "train/metrics.h"
 #include "train/options.h"

@@ -17,13 +17,13 @@ namespace dtrain::train {
 
 TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
                            const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
-                           peft::Course* course)
+                           peft::TrainingHooks* hooks)
     : classifier_(classifier),
       parameters_(parameters),
       options_(options),
       examples_(examples),
       context_(context),
-      course_(course),
+      hooks_(hooks),
       plan_(lengths_of(examples), options.batch_size, options.seed),
       first_trainable_stage_(classifier.first_trainable_stage()) {
   const int ranks = context.control.size();
@@ -54,7 +54,7 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
   if (cache_ != nullptr && features.size() == caches) spared_seconds_ = cache_->seconds();
 
   if (options.virtual_ranks > 0) {
-    // Every shard begins at a multiple of 64 bytes: a matrix product's last bits depend on where its result lies.
+    // Every shard begins at a multiple of 64 bytes: a matmul's last bits depend on where its result lies.
     const std::int64_t padded = (parameters.size() + 15) / 16 * 16;
     shard_gradients_ = at::zeros({shards_of_rank_, padded}, parameters.values.options());
     parameters.gradients = shard_gradients_[0].slice(0, 0, parameters.size());
@@ -96,7 +96,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
-    if (shard == 0 && course_ != nullptr) loss += run_loss_term();
+    if (shard == 0 && hooks_ != nullptr) loss += run_loss_term();
     loss += run_shard(share(batch, shard), step, shard, outcome.examples);
     // An empty share, or a parameter that no example reached.
     for (model::Parameter* parameter : parameters_.parameters) {
@@ -130,7 +130,7 @@ std::string TrainingStep::batch_text(std::int64_t step) const {
 }
 
 double TrainingStep::run_loss_term() {
-  const auto term = course_->loss_term();
+  const auto term = hooks_->loss_term();
   if (!term.defined()) return 0;
   last_backward_ = false;  // what is ready now is not yet complete
   torch::autograd::backward({term}, {});
@@ -145,7 +145,7 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
   // Micro-batches of a shard draw from one stream after the other.
   model::ForwardContext forward({options_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(shard)},
                                 first_trainable_stage_);
-  forward.product_type = context_.product_type;
+  forward.matmul_type = context_.matmul_type;
   double sum = 0;
   for (std::int64_t begin = 0; begin < count; begin += micro) {
     const std::int64_t end = std::min(begin + micro, count);

@@ -11,7 +11,7 @@
 #include "data/token_dataset.h"
 #include "dist/gradient_reducer.h"
 #include "model/classifier.h"
-#include "peft/course.h"
+#include "peft/training_hooks.h"
 #include "train/feature_cache.h"
 #include "train/flat_parameters.h"
 #include "train/options.h"
@@ -35,10 +35,10 @@ struct StepOutcome {
 /// the gradient of the global mean, whatever the shares.
 class TrainingStep {
  public:
-  /// `course` may be null.
+  /// `hooks` may be null.
   TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
                const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
-               peft::Course* course = nullptr);
+               peft::TrainingHooks* hooks = nullptr);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
@@ -68,7 +68,7 @@ class TrainingStep {
   TrainOptions options_;
   const data::TokenDataset& examples_;
   const RunContext& context_;
-  peft::Course* course_;
+  peft::TrainingHooks* hooks_;
   data::BatchPlan plan_;
   int first_trainable_stage_;
   int shards_;

@@ -6,7 +6,7 @@
 /// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp) and chosen at run time
 /// (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are row-major and
 /// contiguous unless a stride is named. `Real`, float or double, is what is computed in; `Stored` is the type of what
-/// comes from and goes to matrix products: Real, or BFloat16 with Real = float.
+/// comes from and goes to matmuls: Real, or BFloat16 with Real = float.
 namespace dtrain::model::kernels {
 
 /// A bfloat16 by its bits: the upper half of a float.

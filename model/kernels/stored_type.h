@@ -6,7 +6,7 @@
 
 namespace dtrain::model::kernels {
 
-/// Calls run.operator()<Real, Stored>() for the type of a tensor that comes from or goes to matrix products: double,
+/// Calls run.operator()<Real, Stored>() for the type of a tensor that comes from or goes to matmuls: double,
 /// float, or float stored as bfloat16.
 template <typename Run>
 void for_stored_type(const at::Tensor& tensor, const Run& run) {

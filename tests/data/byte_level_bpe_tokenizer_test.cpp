@@ -1,4 +1,4 @@
-#include "data/byte_level_bpe_tokenizer.h"
+#include "data/tokenizers/byte_level_bpe_tokenizer.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>

@@ -7,7 +7,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/data/small_model.h"
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "data/text_file.h"
+#include "data/readers/text_file.h"
 #include "tests/data/reference_file.h"
 
 namespace dtrain::data {

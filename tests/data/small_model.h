@@ -2,8 +2,8 @@
 
 #include <memory>
 
-#include "data/tokenizer.h"
-#include "data/wordpiece_tokenizer.h"
+#include "data/tokenizers/tokenizer.h"
+#include "data/tokenizers/wordpiece_tokenizer.h"
 
 namespace dtrain::data {
 

@@ -6,8 +6,8 @@
 #include <filesystem>
 #include <string>
 
-#include "data/labelled_text.h"
-#include "data/tokenizer.h"
+#include "data/readers/labelled_text.h"
+#include "data/tokenizers/tokenizer.h"
 #include "tests/data/reference_file.h"
 
 namespace dtrain::data {

@@ -1,4 +1,4 @@
-#include "data/wordnet.h"
+#include "data/readers/wordnet.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -9,7 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/labelled_text.h"
+#include "data/readers/labelled_text.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 

@@ -1,4 +1,4 @@
-#include "data/wordpiece_tokenizer.h"
+#include "data/tokenizers/wordpiece_tokenizer.h"
 
 #include <gmock/gmock.h>
 

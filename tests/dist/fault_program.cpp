@@ -10,7 +10,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "dist/mpi_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
 
 namespace {
 

@@ -9,7 +9,7 @@
 #include <random>
 
 #include "base/error.h"
-#include "dist/mpi_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
 
 namespace {
 std::int64_t bytes_given_to_mpi = 0;

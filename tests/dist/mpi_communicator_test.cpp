@@ -1,4 +1,4 @@
-#include "dist/mpi_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
 
 #include <mpi.h>
 #include <sys/resource.h>

@@ -1,4 +1,4 @@
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 
 #include <c10/cuda/CUDAFunctions.h>
 #include <mpi.h>
@@ -6,7 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 
-#include "dist/mpi_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
 #include "dist/rank_counters.h"
 #include "tests/dist/communicator_suite.h"
 

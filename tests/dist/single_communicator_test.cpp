@@ -1,5 +1,5 @@
 #include "dist/gradient_reducer.h"
-#include "dist/nccl_communicator.h"
+#include "dist/nccl/nccl_communicator.h"
 #include "dist/rank_counters.h"
 #include "tests/dist/communicator_suite.h"
 

@@ -74,7 +74,7 @@ def test_config_ini_holds_the_precision_that_was_chosen(dtrain, task, tmp_path):
     ended = dtrain.succeeds("train", *task, *SHORT, "--output", "out", env={"DTRAIN_PRECISION": "auto"})
     written = [line for line in (tmp_path / "out" / "config.ini").read_text().splitlines() if "precision" in line]
     assert written in (["precision = fp32"], ["precision = bf16"])
-    said = f"{written[0].split()[-1]} products (bf16 measured "
+    said = f"{written[0].split()[-1]} matmuls (bf16 measured "
     assert said in ended.out and said in results(tmp_path / "out")["machine"], ended
 
 

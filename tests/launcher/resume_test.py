@@ -82,7 +82,7 @@ def test_other_options_are_refused_and_leave_the_run_as_it_was(dtrain, interrupt
 
 def test_a_resumed_run_keeps_the_precision_it_began_in(dtrain, interrupted):
     ended = dtrain.succeeds(*interrupted, "--output", "out", "--resume", env={"DTRAIN_PRECISION": "auto"})
-    assert "fp32 products (as before)" in ended.out, ended
+    assert "fp32 matmuls (as before)" in ended.out, ended
 
 
 def test_another_precision_is_refused(dtrain, interrupted):

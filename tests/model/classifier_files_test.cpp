@@ -1,4 +1,4 @@
-#include "model/classifier_files.h"
+#include "model/formats/classifier_files.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

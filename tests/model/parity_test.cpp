@@ -73,7 +73,7 @@ TEST(BrainFloat, LogitsAreAsNearToFloatAsThoseOfTransformers) {
   const double peer = largest_difference(reference.tensor(Pooling::mean, "logits16"), expected);
   const at::NoGradGuard no_grad;
   ForwardContext context;
-  context.product_type = at::kBFloat16;
+  context.matmul_type = at::kBFloat16;
   const auto logits = reference.load(Pooling::mean, at::kFloat)->forward(reference.batch(), context);
   const double own = largest_difference(logits, expected);
   // Sums and norms are in float here, as under transformers' autocast.

@@ -10,8 +10,8 @@
 #include <string>
 
 #include "model/classifier.h"
-#include "model/classifier_files.h"
-#include "model/safetensors.h"
+#include "model/formats/classifier_files.h"
+#include "model/formats/safetensors.h"
 #include "model/token_batch.h"
 
 /// What hf_reference.py wrote.

@@ -1,4 +1,4 @@
-#include "model/safetensors.h"
+#include "model/formats/safetensors.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>

@@ -7,8 +7,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "peft/adalora_slot.h"
-#include "peft/trained_model.h"
+#include "peft/formats/trained_model.h"
+#include "peft/parts/adalora_slot.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 
@@ -71,10 +71,10 @@ class RankAllocation : public testing::Test {
     model::bind_gradients(*classifier);
   }
 
-  void step(Course& course, std::int64_t number) const {
+  void step(TrainingHooks& hooks, std::int64_t number) const {
     at::manual_seed(static_cast<std::uint64_t>(number));
     for (const auto& [name, parameter] : trained_parameters(*classifier)) parameter->gradient().normal_();
-    course.after_step(number);
+    hooks.after_step(number);
   }
 
   std::vector<at::Tensor> diagonals() const {
@@ -92,9 +92,9 @@ class RankAllocation : public testing::Test {
 };
 
 TEST_F(RankAllocation, EndsAtTheTargetRankOnAverage) {
-  const auto course = method->start_course(*classifier, 20);
+  const auto hooks = method->start_training_hooks(*classifier, 20);
   for (int number = 0; number < 20; ++number) {
-    step(*course, number);
+    step(*hooks, number);
     // Nothing trains here, so what was cut does not grow again.
     const std::int64_t left = at::cat(diagonals()).ne(0).sum().item<std::int64_t>();
     if (number <= 3) {
@@ -113,7 +113,7 @@ TEST_F(RankAllocation, EndsAtTheTargetRankOnAverage) {
 }
 
 TEST_F(RankAllocation, GoesOnFromItsState) {
-  const auto whole = method->start_course(*classifier, 20);
+  const auto whole = method->start_training_hooks(*classifier, 20);
   for (int number = 0; number < 9; ++number) step(*whole, number);
   NamedTensors state;
   for (const auto& [name, tensor] : whole->state()) state.emplace_back(name, tensor.clone());
@@ -125,7 +125,7 @@ TEST_F(RankAllocation, GoesOnFromItsState) {
   for (const auto& [name, parameter] : trained_parameters(*classifier)) {
     if (name.ends_with("lora_E")) parameter->set_value(middle[next++]);
   }
-  const auto resumed = method->start_course(*classifier, 20);
+  const auto resumed = method->start_training_hooks(*classifier, 20);
   resumed->restore(state);
   for (int number = 9; number < 20; ++number) step(*resumed, number);
   const auto ends = diagonals();
@@ -133,7 +133,7 @@ TEST_F(RankAllocation, GoesOnFromItsState) {
 }
 
 TEST_F(RankAllocation, NeedsStepsToCutIn) {
-  EXPECT_THAT([&] { method->start_course(*classifier, 5); },
+  EXPECT_THAT([&] { method->start_training_hooks(*classifier, 5); },
               testing::ThrowsMessage<UsageError>(HasSubstr("tinit 2 and tfinal 3 leave none of the 5 steps")));
   EXPECT_THAT([] { make_method(parse_method_spec("adalora:target_r=12")); },
               testing::ThrowsMessage<UsageError>(HasSubstr("target_r must be less than init_r, found 12 and 12")));

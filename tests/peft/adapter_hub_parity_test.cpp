@@ -14,8 +14,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/reference_adapters.h"

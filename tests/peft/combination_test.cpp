@@ -1,6 +1,6 @@
 // Several adapters in one, beside PEFT's add_weighted_adapter (combination_reference.py); full fine-tuning as LoRA.
 
-#include "peft/combination.h"
+#include "peft/formats/combination.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "base/error.h"
-#include "peft/extraction.h"
-#include "peft/lora_slot.h"
+#include "peft/formats/extraction.h"
+#include "peft/parts/lora_slot.h"
 #include "peft/registry.h"
 #include "tests/model/reference_case.h"
 
@@ -199,7 +199,7 @@ TEST(Combine, RefusesToMeanWhatOneHasNotTrained) {
   }
 }
 
-// The base model and what it became: each encoder map changed by a matrix of rank 3, and the head.
+// The base model and what it became: each encoder linear layer changed by a matrix of rank 3, and the head.
 std::pair<std::unique_ptr<model::Classifier>, std::unique_ptr<model::Classifier>> tuned_and_base() {
   const model::ReferenceCase reference("odd_relu");
   auto tuned = reference.load(Pooling::mean, at::kDouble);
@@ -250,7 +250,7 @@ TEST(Extract, SaysWhatALowerRankLeavesOut) {
     EXPECT_NEAR(map.error, missed.norm().item<double>(), 1e-9);
     EXPECT_LT(map.error, before);
     before = map.error;
-    // Biases of all maps, and the weights of those that are not wrapped.
+    // Biases of all linear layers, and the weights of those that are not wrapped.
     EXPECT_EQ(extraction.left_out.size(), 18U + 15U);
   }
 }

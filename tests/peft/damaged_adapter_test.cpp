@@ -16,10 +16,10 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "model/classifier_files.h"
-#include "model/safetensors.h"
+#include "model/formats/classifier_files.h"
+#include "model/formats/safetensors.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 

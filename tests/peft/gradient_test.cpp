@@ -129,11 +129,11 @@ TEST_P(MethodGradient, IsThatOfTheLoss) {
 
 TEST_P(MethodGradient, IsNearlyTheSameWithProductsInBfloat16) {
   std::vector<at::Tensor> gradients;
-  for (const auto product_type : {at::kFloat, at::kBFloat16}) {
+  for (const auto matmul_type : {at::kFloat, at::kBFloat16}) {
     const auto classifier = start(at::kFloat);
     // On a GPU the masks depend on the type of what they are for.
     auto context = batch.ids.is_cpu() ? with_dropout(*classifier) : model::ForwardContext();
-    context.product_type = product_type;
+    context.matmul_type = matmul_type;
     model::backward_of_loss(*classifier, batch, labels, context);
     std::vector<at::Tensor> parts;
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {

@@ -1,6 +1,6 @@
 // DoRA under dropout, beside the dense matrices that it stands for.
 
-#include "peft/lora_slot.h"
+#include "peft/parts/lora_slot.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>

@@ -15,8 +15,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "peft/parts/targets.h"
 #include "peft/registry.h"
-#include "peft/targets.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/small_specs.h"
 
@@ -85,7 +85,8 @@ TEST(Methods, GiveWhatTrainsTheGradientItHasInTheWholeModel) {
   }
 }
 
-// Whose reference starts with a prompt, a prefix, coefficients or maps that are drawn at random and are not zero.
+// Whose reference starts with a prompt, a prefix, coefficients or linear layers that are drawn at random and are not
+// zero.
 const std::set<std::string> kChangedAtOnce = {"fourierft", "houlsby",  "pfeiffer", "compacter", "prefix",
                                               "prompt",    "p-tuning", "mam",      "unipelt"};
 
@@ -196,7 +197,8 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("lora:rank_pattern=query"), HasSubstr("NAME~NUMBER joined by +"));
   EXPECT_THAT(usage_error("lora:rank_pattern=query~0"), HasSubstr("each number from 1"));
   EXPECT_THAT(usage_error("lora:rank_pattern=query~1.5"), HasSubstr("the value 1.5, which is not whole"));
-  EXPECT_THAT(usage_error("lora:rank_pattern=key~4"), HasSubstr("'key' matches none of the maps that are wrapped"));
+  EXPECT_THAT(usage_error("lora:rank_pattern=key~4"),
+              HasSubstr("'key' matches none of the linear layers that are wrapped"));
   EXPECT_THAT(usage_error("lora:rank_pattern=(~4"), HasSubstr("'(' is not a regular expression"));
   EXPECT_THAT(usage_error("lora:init_lora_weights=zero"), HasSubstr("pissa_niter_N, olora, found 'zero'"));
   EXPECT_THAT(usage_error("lora:init_lora_weights=orthogonal:r=3"), HasSubstr("needs an even r, found 3"));
@@ -218,7 +220,7 @@ TEST(MethodSpecs, SayWhatIsWrongWithThem) {
   EXPECT_THAT(usage_error("oft:r=3:oft_block_size=0"), HasSubstr("r 3 does not divide the 40 inputs of"));
   EXPECT_EQ(usage_error("oft:oft_block_size=7:nearest_divisor=true"), "");
   EXPECT_THAT(usage_error("fourierft:n_frequency_pattern=query~1.5"), HasSubstr("the value 1.5, which is not whole"));
-  EXPECT_THAT(usage_error("fourierft:n_frequency_pattern=key~5"), HasSubstr("'key' matches none of the maps"));
+  EXPECT_THAT(usage_error("fourierft:n_frequency_pattern=key~5"), HasSubstr("'key' matches none of the linear layers"));
   EXPECT_THAT(usage_error("oft:r=4"), HasSubstr("one of r and oft_block_size must be 0"));
   EXPECT_THAT(usage_error("hra:r=41:apply_GS=true"), HasSubstr("at most the 40 inputs of"));
   EXPECT_THAT(usage_error("boft:boft_block_size=7"), HasSubstr("boft_block_size 7 does not divide them"));
@@ -234,8 +236,9 @@ TEST(MethodSpecs, OfNoTargetsAreRefusedByEveryMethodThatWrapsMaps) {
     const bool targets = std::any_of(kind.settings.begin(), kind.settings.end(),
                                      [](const Setting& setting) { return setting.key == "target_modules"; });
     if (!targets || kind.name == "norm") continue;
-    EXPECT_EQ(usage_error(kind.name + ":target_modules="),
-              "method '" + kind.name + "': target_modules is empty; expected names of linear maps, all-linear or auto");
+    EXPECT_EQ(
+        usage_error(kind.name + ":target_modules="),
+        "method '" + kind.name + "': target_modules is empty; expected names of linear layers, all-linear or auto");
     ++wrapping;
   }
   EXPECT_GT(wrapping, 9);

@@ -31,7 +31,7 @@ TEST(ConstrainedOft, BringsTheMatricesBackWithinTheirBoundAfterAStepWhichChanges
   const auto expected = logits();
   EXPECT_TRUE(at::equal(vectors->value(), before));
 
-  const auto course = method->start_course(*classifier, 10);
+  const auto course = method->start_training_hooks(*classifier, 10);
   ASSERT_NE(course, nullptr);
   EXPECT_FALSE(course->loss_term().defined());
   course->after_step(0);
@@ -42,7 +42,7 @@ TEST(ConstrainedOft, BringsTheMatricesBackWithinTheirBoundAfterAStepWhichChanges
   EXPECT_LT(model::largest_difference(norms, bounded), 1e-12);
   EXPECT_TRUE(at::equal(vectors->value()[0], before[0]));
 
-  EXPECT_EQ(make_method(parse_method_spec("oft"))->start_course(*classifier, 10), nullptr);
+  EXPECT_EQ(make_method(parse_method_spec("oft"))->start_training_hooks(*classifier, 10), nullptr);
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/error.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/peft_start.h"
 #include "tests/peft/reference_adapters.h"

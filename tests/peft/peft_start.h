@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "base/atomic_file.h"
-#include "model/classifier_files.h"
-#include "model/safetensors.h"
+#include "model/formats/classifier_files.h"
+#include "model/formats/safetensors.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::peft {

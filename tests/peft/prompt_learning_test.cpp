@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "model/classifier_files.h"
+#include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"

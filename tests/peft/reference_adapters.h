@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/classifier.h"
-#include "model/safetensors.h"
+#include "model/formats/safetensors.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::peft {

@@ -15,8 +15,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "peft/trained_model.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 #include "tests/peft/small_specs.h"
@@ -136,7 +136,7 @@ class SavedModel : public testing::TestWithParam<std::tuple<Base, std::string>> 
       parameter->set_value(parameter->value() + noise);
     }
     // A run whose gradients say nothing.
-    if (const auto course = method->start_course(*classifier, 10)) {
+    if (const auto course = method->start_training_hooks(*classifier, 10)) {
       model::bind_gradients(*classifier);
       for (int step = 0; step < 10; ++step) {
         for (const auto& [name, parameter] : trained_parameters(*classifier)) {

@@ -9,7 +9,7 @@ namespace dtrain::peft {
 inline std::string small_spec(const std::string& method) {
   static const std::map<std::string, std::string> specs = {
       {"compacter", "compacter:reduction_factor=2"},
-      // Of a small map each coefficient changes every weight by much.
+      // Of a small linear layer each coefficient changes every weight by much.
       {"fourierft", "fourierft:scaling=15"},
       // 32 does not divide the inputs of every model.
       {"oft", "oft:nearest_divisor=true"},

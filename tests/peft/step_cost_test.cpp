@@ -1,4 +1,4 @@
-// What a training step of each method costs: the matrix products that it needs and no other, the activations that a
+// What a training step of each method costs: the matmuls that it needs and no other, the activations that a
 // gradient is computed from and no other.
 
 #include <ATen/ATen.h>
@@ -213,7 +213,7 @@ std::vector<Needed> needed() {
       // Above the lowest adapter: after attention, or after the layer. What it takes, and its bottleneck before and
       // after the activation.
       {"houlsby", {18, 14, 0}, kAfterAttention + 6 * (kH + 2 * 4)},
-      // Each map's blocks, and the map that they make, but for the lowest.
+      // Each linear layer's blocks, and the rotation that they make, but for the lowest.
       {spec("compacter"), {18, 14, 0}, kAfterAttention + 6 * (kH + 2 * 32) + (11 + 12. / 4) * 32 * kVector},
       // The bottleneck after relu only; the rows of the norm before the adapter.
       {"pfeiffer", {18, 12, 0}, kAfterLayer + 3 * (kH + 4) + 2 * kH},
@@ -222,7 +222,7 @@ std::vector<Needed> needed() {
       {"prompt", {18, 18, 0}, 3 * kFrozen + kH},
       // And its network's two hidden layers.
       {"p-tuning", {18, 18, 0}, 3 * kFrozen + kH + 2 * 20 * kH / (kTokens + 20 * kExamples)},
-      // An adapter as parallel's, and a prefix and what its two maps have between them.
+      // An adapter as parallel's, and a prefix and what its two linear layers have between them.
       {spec("mam"), {18, 15, 0}, 3 * (kFrozen + kH + 32 + prefix(3)) + 3. * 32 / kTokens},
       // Parts as above; before the gates LoRA's low rows, the adapter's rows and the prefix; of a gate of tokens 6
       // numbers, of one of examples 3: some are places, in 64 bits.

@@ -80,13 +80,13 @@ TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
 TEST(AdamW, LeavesProductsTheNewValues) {
   const auto classifier = classifier_with("no_dropout", "full");
   FlatParameters parameters = flatten(*classifier);
-  for (model::Parameter* parameter : parameters.parameters) parameter->product_value(at::kBFloat16);
+  for (model::Parameter* parameter : parameters.parameters) parameter->matmul_value(at::kBFloat16);
   const auto before = parameters.values.clone();
   parameters.gradients.fill_(0.5);
   AdamW(parameters, {}).step(0.1);
   EXPECT_GT((parameters.values - before).abs().min().item<double>(), 0.05);
   for (model::Parameter* parameter : parameters.parameters) {
-    EXPECT_TRUE(at::equal(parameter->product_value(at::kBFloat16), parameter->value().to(at::kBFloat16)))
+    EXPECT_TRUE(at::equal(parameter->matmul_value(at::kBFloat16), parameter->value().to(at::kBFloat16)))
         << parameter->name();
   }
 }

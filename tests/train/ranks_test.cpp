@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "base/error.h"
-#include "dist/mpi_communicator.h"
+#include "dist/mpi/mpi_communicator.h"
 #include "model/registry.h"
-#include "peft/trained_model.h"
+#include "peft/formats/trained_model.h"
 #include "tests/peft/small_specs.h"
 #include "tests/train/small_run.h"
 #include "train/evaluation.h"

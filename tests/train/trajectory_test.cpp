@@ -97,7 +97,7 @@ TEST_P(Trajectory, IsThatOfThePeer) {
   const RunContext context = context_over(*alone);
   FeatureStore features(options.cache_memory);
   FlatParameters parameters = flatten(*start.classifier);
-  const auto course = peft::make_method(start.method)->start_course(*start.classifier, kSteps);
+  const auto course = peft::make_method(start.method)->start_training_hooks(*start.classifier, kSteps);
   TrainingStep step(*start.classifier, parameters, options, examples, context, features, course.get());
   AdamW optimizer(parameters, options);
   int clipped = 0;

@@ -1,0 +1,95 @@
+#include "dist/mpi/node_counters.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <numeric>
+#include <random>
+
+namespace dtrain::dist {
+
+namespace {
+
+using Counter = RankCounters::Counter;
+static_assert(Counter::is_always_lock_free, "counters are read by other processes");
+
+// A cache line a rank, so that ranks that count do not disturb each other.
+struct alignas(64) Line {
+  Counter own{0};
+  Counter beside{0};
+  Counter beat{0};
+};
+
+// Null where that cannot be.
+std::shared_ptr<void> map(int file, std::size_t bytes) {
+  void* memory = file < 0 ? MAP_FAILED : mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (file >= 0) close(file);
+  if (memory == MAP_FAILED) return nullptr;
+  return {memory, [bytes](void* mapped) { munmap(mapped, bytes); }};
+}
+
+// One piece of memory for all ranks of `node`, filled with zeros, which are counters at 0. Collective; null where this
+// rank cannot see it.
+std::shared_ptr<void> share(MPI_Comm node, int node_rank, std::size_t bytes) {
+  char name[64] = "";
+  int file = -1;
+  if (node_rank == 0) {
+    std::random_device random;
+    fmt::format_to_n(name, sizeof(name) - 1, "/dtrain-{}-{:08x}{:08x}", getpid(), random(), random());
+    file = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (file >= 0 && posix_fallocate(file, 0, static_cast<off_t>(bytes)) != 0) {
+      shm_unlink(name);
+      close(file);
+      file = -1;
+    }
+    if (file < 0) name[0] = '\0';
+  }
+  MPI_Bcast(name, sizeof(name), MPI_CHAR, 0, node);
+  if (node_rank != 0 && name[0] != '\0') file = shm_open(name, O_RDWR | O_CLOEXEC, 0);
+  std::shared_ptr<void> memory = map(file, bytes);
+  MPI_Barrier(node);
+  if (node_rank == 0 && name[0] != '\0') shm_unlink(name);  // all have it open: nothing stays behind a killed job
+  return memory;
+}
+
+}  // namespace
+
+NodeCounters::NodeCounters(MPI_Comm communicator) {
+  int rank = 0, size = 0, node_rank = 0, node_size = 0;
+  MPI_Comm_rank(communicator, &rank);
+  MPI_Comm_size(communicator, &size);
+  MPI_Comm node_ranks = MPI_COMM_NULL;
+  MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_ranks);
+  MPI_Comm_rank(node_ranks, &node_rank);
+  MPI_Comm_size(node_ranks, &node_size);
+  memory_ = share(node_ranks, node_rank, node_size * sizeof(Line));
+
+  MPI_Group all, node, world;
+  MPI_Comm_group(communicator, &all);
+  MPI_Comm_group(node_ranks, &node);
+  MPI_Comm_group(MPI_COMM_WORLD, &world);
+  std::vector<int> ranks(size), names(size), on_node(size);
+  std::iota(ranks.begin(), ranks.end(), 0);
+  MPI_Group_translate_ranks(all, size, ranks.data(), world, names.data());
+  MPI_Group_translate_ranks(all, size, ranks.data(), node, on_node.data());
+  for (MPI_Group* group : {&all, &node, &world}) MPI_Group_free(group);
+  MPI_Comm_free(&node_ranks);
+
+  const bool alone = memory_ == nullptr;
+  if (alone) memory_ = std::make_shared<Line>();
+  Line* lines = static_cast<Line*>(memory_.get());
+  std::vector<Counter*> own(size, nullptr), beside(size, nullptr), beats(size, nullptr);
+  for (int other = 0; other < size; ++other) {
+    if (other != rank && (alone || on_node[other] == MPI_UNDEFINED)) continue;
+    Line& line = lines[alone ? 0 : on_node[other]];
+    own[other] = &line.own;
+    beside[other] = &line.beside;
+    beats[other] = &line.beat;
+  }
+  own_ = std::make_unique<RankCounters>(std::move(own), names, rank, std::move(beats));
+  beside_ = std::make_unique<RankCounters>(std::move(beside), names, rank);
+}
+
+}  // namespace dtrain::dist

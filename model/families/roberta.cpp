@@ -1,0 +1,36 @@
+#include "model/families/roberta.h"
+
+#include <algorithm>
+
+#include "model/families/bert.h"
+
+namespace dtrain::model {
+namespace {
+
+void read_config(const ConfigReader& reader, EncoderConfig& config) {
+  read_bert_config(reader, config);
+  config.padding_token = reader.index("pad_token_id", 1, std::min(config.vocabulary_size, config.max_positions));
+  config.first_position = config.padding_token + 1;
+}
+
+}  // namespace
+
+Family roberta_family() {
+  return {.model_type = "roberta",
+          .prefix = "roberta.",
+          .classifier_architecture = "RobertaForSequenceClassification",
+          .modules = {.word_embeddings = "roberta.embeddings.word_embeddings",
+                      .position_embeddings = "roberta.embeddings.position_embeddings",
+                      .token_type_embeddings = "roberta.embeddings.token_type_embeddings",
+                      .embedding_norm = "roberta.embeddings.LayerNorm",
+                      .layer = "roberta.encoder.layer.",
+                      .layer_modules = bert_layer_modules()},
+          .head = {.dense = "classifier.dense",
+                   .dense_module = "classifier",
+                   .activation = "tanh",
+                   .classifier = "classifier.out_proj",
+                   .dropout_before_dense = true},
+          .read_config = read_config};
+}
+
+}  // namespace dtrain::model

@@ -1,0 +1,260 @@
+#include "model/formats/safetensors.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/nearest_name.h"
+
+namespace dtrain::model {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kLargestHeader = 100'000'000;  // the reference reader's limit
+
+struct NamedType {
+  const char* name;
+  at::ScalarType type;
+};
+constexpr std::array<NamedType, 9> kTypes = {{{"F64", at::kDouble},
+                                              {"F32", at::kFloat},
+                                              {"F16", at::kHalf},
+                                              {"BF16", at::kBFloat16},
+                                              {"I64", at::kLong},
+                                              {"I32", at::kInt},
+                                              {"I8", at::kChar},
+                                              {"U8", at::kByte},
+                                              {"BOOL", at::kBool}}};
+
+const char* type_name(at::ScalarType type) {
+  const auto* found =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.type == type; });
+  if (found == kTypes.end()) throw InputError("a tensor type that safetensors files do not hold");
+  return found->name;
+}
+
+std::string shape_text(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
+}
+
+}  // namespace
+
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file) {
+  // One that is not finite makes the sum so, too; of large numbers the sum alone may be.
+  if (std::isfinite(tensor.sum().item<double>()) || at::isfinite(tensor).all().item<bool>()) return;
+  throw InputError(fmt::format("{}: tensor '{}' holds numbers that are not finite", file.string(), name));
+}
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path), file_(path) {
+  const auto bytes = file_.bytes();
+  const auto fail = [&](const std::string& problem) {
+    throw InputError(
+        fmt::format("{}: not a valid safetensors file: {}. Is the file complete?", path_.string(), problem));
+  };
+  if (bytes.size() < 8) fail(fmt::format("expected at least 8 bytes, found {}", bytes.size()));
+  std::uint64_t header_size = 0;
+  std::memcpy(&header_size, bytes.data(), sizeof header_size);
+  if (header_size > kLargestHeader || header_size > bytes.size() - 8) {
+    fail(fmt::format("the header claims {} bytes, the file has {} after its length", header_size, bytes.size() - 8));
+  }
+  data_begin_ = 8 + header_size;
+  const std::size_t data_size = bytes.size() - data_begin_;
+  const auto* text = reinterpret_cast<const char*>(bytes.data()) + 8;
+  const json header = json::parse(text, text + header_size, nullptr, false);
+  if (!header.is_object()) fail("the header is not a JSON object");
+
+  std::vector<std::pair<std::size_t, std::size_t>> extents;
+  std::vector<std::string> extent_names;
+  for (const auto& [name, value] : header.items()) {
+    if (name == "__metadata__") {
+      if (!value.is_object()) fail("__metadata__ is not an object");
+      for (const auto& [key, text_value] : value.items()) {
+        if (text_value.is_string()) metadata_[key] = text_value.get<std::string>();
+      }
+      continue;
+    }
+    const auto fail_tensor = [&](const std::string& problem) { fail(fmt::format("tensor '{}': {}", name, problem)); };
+    if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
+      fail_tensor("expected dtype, shape and data_offsets");
+    }
+    const json& shape = value["shape"];
+    const json& offsets = value["data_offsets"];
+    const auto is_size = [](const json& number) { return number.is_number_unsigned(); };
+    if (!value["dtype"].is_string()) fail_tensor("dtype is not a string");
+    if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size))
+      fail_tensor("shape is not a list of sizes");
+    if (!offsets.is_array() || offsets.size() != 2 || !is_size(offsets[0]) || !is_size(offsets[1])) {
+      fail_tensor("data_offsets is not a pair of sizes");
+    }
+    const auto dtype = value["dtype"].get<std::string>();
+    const auto* type =
+        std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.name == dtype; });
+    if (type == kTypes.end()) {
+      std::vector<std::string> names;
+      for (const NamedType& known : kTypes) names.emplace_back(known.name);
+      throw InputError(fmt::format("{}: tensor '{}': dtype '{}' is not supported; expected one of {}", path_.string(),
+                                   name, dtype, fmt::join(names, ", ")));
+    }
+    Entry entry{type->type, {}, offsets[0].get<std::size_t>(), offsets[1].get<std::size_t>()};
+    std::size_t expected = at::elementSize(type->type);
+    std::int64_t extent = 1;  // the product of the sizes that are not 0, which LibTorch's strides must hold
+    for (const json& size : shape) {
+      const auto number = size.get<std::size_t>();
+      entry.shape.push_back(static_cast<std::int64_t>(number));
+      if (__builtin_mul_overflow(expected, number, &expected) ||
+          __builtin_mul_overflow(extent, std::max<std::size_t>(number, 1), &extent)) {
+        fail_tensor("its size overflows");
+      }
+    }
+    if (entry.begin > entry.end || entry.end > data_size) {
+      fail_tensor(
+          fmt::format("data_offsets [{}, {}] lie outside the {} bytes of data", entry.begin, entry.end, data_size));
+    }
+    if (entry.end - entry.begin != expected) {
+      fail_tensor(fmt::format("shape {} of {} needs {} bytes, data_offsets give {}", shape_text(entry.shape), dtype,
+                              expected, entry.end - entry.begin));
+    }
+    if (expected > 0) extents.emplace_back(entry.begin, entry.end);
+    entries_.emplace(name, std::move(entry));
+  }
+  std::sort(extents.begin(), extents.end());
+  std::size_t covered = 0;
+  for (std::size_t i = 0; i < extents.size(); ++i) {
+    covered += extents[i].second - extents[i].first;
+    if (i > 0 && extents[i].first < extents[i - 1].second) {
+      const auto owner = std::find_if(entries_.begin(), entries_.end(), [&](const auto& named) {
+        return named.second.begin == extents[i].first && named.second.end == extents[i].second;
+      });
+      fail(fmt::format("tensor '{}': its bytes [{}, {}] overlap another tensor's", owner->first, extents[i].first,
+                       extents[i].second));
+    }
+  }
+  // As the reference reader: bytes that belong to nothing are a sign of a file that is not what its header says.
+  if (covered != data_size) fail(fmt::format("the tensors have {} bytes, the file holds {}", covered, data_size));
+}
+
+std::vector<std::string> SafetensorsFile::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, entry] : entries_) names.push_back(name);
+  return names;
+}
+
+const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) {
+    throw InputError(fmt::format("{}: tensor '{}' is missing{}", path_.string(), name, did_you_mean(name, names())));
+  }
+  return found->second;
+}
+
+std::vector<std::int64_t> SafetensorsFile::shape(const std::string& name) const { return entry(name).shape; }
+at::ScalarType SafetensorsFile::type(const std::string& name) const { return entry(name).type; }
+
+at::Tensor SafetensorsFile::tensor(const std::string& name) const {
+  const Entry& found = entry(name);
+  auto tensor = at::empty(found.shape, at::TensorOptions().dtype(found.type));
+  if (tensor.numel() > 0) {
+    std::memcpy(tensor.mutable_data_ptr(), file_.bytes().data() + data_begin_ + found.begin, found.end - found.begin);
+  }
+  return tensor;
+}
+
+at::Tensor SafetensorsFile::float_tensor(const std::string& name, at::IntArrayRef shape) const {
+  const Entry& found = entry(name);
+  if (!at::isFloatingType(found.type)) {
+    throw InputError(fmt::format("{}: tensor '{}': expected a floating-point type, found {}", path_.string(), name,
+                                 type_name(found.type)));
+  }
+  if (at::IntArrayRef(found.shape) != shape) {
+    throw InputError(fmt::format("{}: tensor '{}': expected shape {}, found {}", path_.string(), name,
+                                 shape_text(shape), shape_text(found.shape)));
+  }
+  auto values = tensor(name).to(at::kFloat);
+  require_finite(values, name, path_);
+  return values;
+}
+
+SafetensorsModel::SafetensorsModel(const std::filesystem::path& directory) : directory_(directory) {
+  const auto single = directory / "model.safetensors";
+  const auto index = directory / "model.safetensors.index.json";
+  if (std::filesystem::exists(single)) {
+    files_.emplace_back(single);
+  } else if (std::filesystem::exists(index)) {
+    const json document = json::parse(read_file(index), nullptr, false);
+    if (!document.is_object() || !document.contains("weight_map") || !document["weight_map"].is_object()) {
+      throw InputError(fmt::format("{}: expected a JSON object with a 'weight_map'", index.string()));
+    }
+    std::set<std::string> names;
+    for (const auto& [tensor, file] : document["weight_map"].items()) {
+      if (!file.is_string()) {
+        throw InputError(fmt::format("{}: weight_map: tensor '{}': expected a file name, found {}", index.string(),
+                                     tensor, file.dump()));
+      }
+      names.insert(file.get<std::string>());
+    }
+    for (const auto& name : names) files_.emplace_back(directory / name);
+  } else {
+    const bool has_pickle = std::filesystem::exists(directory / "pytorch_model.bin");
+    throw InputError(fmt::format("{}: no model.safetensors there{}", directory.string(),
+                                 has_pickle ? "; pytorch_model.bin is not read: save the model again with "
+                                              "model.save_pretrained(DIR, safe_serialization=True)"
+                                            : ""));
+  }
+  for (std::size_t file = 0; file < files_.size(); ++file) {
+    for (const auto& name : files_[file].names()) file_of_.emplace(name, file);
+  }
+}
+
+std::vector<std::string> SafetensorsModel::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  return names;
+}
+
+at::Tensor SafetensorsModel::float_tensor(const std::string& name, at::IntArrayRef shape) const {
+  const auto found = file_of_.find(name);
+  if (found == file_of_.end()) {
+    throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}", directory_.string(), name,
+                                 shape_text(shape), did_you_mean(name, names())));
+  }
+  return files_[found->second].float_tensor(name, shape);
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  json header = json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::size_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const std::size_t size = static_cast<std::size_t>(tensor.numel()) * tensor.element_size();
+    header[name] = {{"dtype", type_name(tensor.scalar_type())},
+                    {"shape", tensor.sizes().vec()},
+                    {"data_offsets", {offset, offset + size}}};
+    offset += size;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  const std::uint64_t header_size = text.size();
+  AtomicFile file(path);
+  file.write(&header_size, sizeof header_size);
+  file.write(text);
+  for (const auto& [name, tensor] : tensors) {
+    const auto plain = tensor.detach().to(at::kCPU).contiguous();
+    if (plain.numel() > 0)
+      file.write(plain.const_data_ptr(), static_cast<std::size_t>(plain.numel()) * plain.element_size());
+  }
+  file.commit();
+}
+
+}  // namespace dtrain::model

@@ -1,0 +1,174 @@
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "peft/methods/kinds.h"
+#include "peft/parts/adalora_slot.h"
+#include "peft/parts/patterns.h"
+#include "peft/parts/rank_allocator.h"
+
+namespace dtrain::peft {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kName = "adalora";
+
+AdaLoraSlot& slot_of(const model::Linear& linear) { return dynamic_cast<AdaLoraSlot&>(*linear.slot); }
+
+class AdaLora final : public LinearMethod {
+ public:
+  AdaLora(AdaLoraConfig config, Wrapping wrapping)
+      : LinearMethod(kName, "ADALORA", std::move(wrapping)), config_(std::move(config)) {}
+
+  std::unique_ptr<TrainingHooks> start_training_hooks(model::Classifier& classifier,
+                                                      std::int64_t steps) const override {
+    std::vector<AdaLoraSlot*> slots;
+    for (const model::Linear* linear : wrapped(classifier)) slots.push_back(&slot_of(*linear));
+    return make_rank_allocator(std::move(slots), config_, steps);
+  }
+
+  /// Without the rows that were cut.
+  NamedTensors saved_tensors(model::Classifier& classifier) const override {
+    auto tensors = LinearMethod::saved_tensors(classifier);
+    for (const model::Linear* linear : wrapped(classifier)) {
+      const AdaLoraSlot& slot = slot_of(*linear);
+      const auto rows = slot.kept_rows();
+      if (!rows.defined()) continue;
+      const auto kept = rows.nonzero().squeeze(1);
+      for (auto& [name, tensor] : tensors) {
+        for (const model::Parameter* parameter : {&slot.a, &slot.e, &slot.b}) {
+          if (tensor.is_same(parameter->value())) tensor = tensor.index_select(parameter == &slot.b ? 1 : 0, kept);
+        }
+      }
+    }
+    return tensors;
+  }
+
+ protected:
+  /// PEFT's, which are others in RoBERTa.
+  std::vector<model::Linear*> default_targets(model::Classifier& classifier) const override {
+    if (classifier.config().model_type != "roberta") return query_and_value(classifier);
+    return find_targets(classifier, {.names = {"query", "key", "value", "dense"}}, {}, kName);
+  }
+
+  void fill(const std::vector<model::Linear*>& wrapped, at::Generator& generator) const override {
+    for (model::Linear* linear : wrapped) linear->slot = std::make_unique<AdaLoraSlot>(*linear, config_, generator);
+  }
+
+  void describe(json& config, const std::vector<model::Linear*>& wrapped) const override {
+    config.update({{"init_r", config_.init_r},
+                   {"target_r", config_.target_r},
+                   {"lora_alpha", json_number(config_.lora_alpha)},
+                   {"lora_dropout", config_.lora_dropout},
+                   {"tinit", config_.tinit},
+                   {"tfinal", config_.tfinal},
+                   {"deltaT", config_.deltaT},
+                   {"beta1", config_.beta1},
+                   {"beta2", config_.beta2},
+                   {"orth_reg_weight", config_.orth_reg_weight}});
+    const std::int64_t steps = slot_of(*wrapped.front()).total_step;
+    // PEFT loads no adapter without it.
+    config["total_step"] = steps > 0 ? steps : config_.total_step.value_or(config_.tinit + config_.tfinal + 1);
+    for (const model::Linear* linear : wrapped) {
+      const AdaLoraSlot& slot = slot_of(*linear);
+      std::vector<bool> kept(static_cast<std::size_t>(slot.e.value().size(0)), true);
+      const auto rows = slot.kept_rows();
+      for (std::size_t row = 0; rows.defined() && row < kept.size(); ++row) {
+        kept[row] = rows[static_cast<std::int64_t>(row)].item<bool>();
+      }
+      if (!rows.defined() && config_.rank_pattern.empty()) continue;
+      kept.resize(static_cast<std::size_t>(config_.init_r), false);
+      config["rank_pattern"][linear->path() + ".lora_E"] = kept;
+    }
+  }
+
+ private:
+  AdaLoraConfig config_;
+};
+
+MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+  for (const char* key : {"use_dora", "use_qalora", "lora_bias", "fan_in_fan_out"}) {
+    if (config.value(key, false)) config.refuse(key, "not supported");
+  }
+  // PEFT does not use them either, or only before the weights are read.
+  for (const char* key : {"r", "use_rslora", "alpha_pattern", "init_lora_weights"}) {
+    static_cast<void>(config.value(key, json()));
+  }
+  // A run that goes on from it has steps of its own.
+  static_cast<void>(config.value("total_step", json()));
+  MethodSpec spec{kName, {}};
+  read_peft_wrapping(config, classifier, true, spec);
+  read_peft_settings(config,
+                     {"init_r", "target_r", "lora_alpha", "lora_dropout", "tinit", "tfinal", "deltaT", "beta1", "beta2",
+                      "orth_reg_weight"},
+                     spec);
+  std::string& ranks = spec.settings["rank_pattern"];
+  const auto pattern = config.value("rank_pattern", json::object());
+  for (const auto& [name, rows] : pattern.items()) {
+    const std::string path = name.substr(0, name.rfind(".lora_E"));
+    std::int64_t rank = 0;
+    if (rows.is_number_integer()) {
+      rank = rows.get<std::int64_t>();
+    } else {
+      for (const auto& kept : rows) rank += kept == true ? 1 : 0;
+    }
+    ranks += fmt::format("{}{}~{}", ranks.empty() ? "" : "+", path, rank);
+  }
+  return spec;
+}
+
+AdaLoraConfig read_config(const Settings& settings) {
+  AdaLoraConfig config{.init_r = settings.integer("init_r", 1),
+                       .target_r = settings.integer("target_r", 1),
+                       .lora_alpha = settings.number("lora_alpha", 0, 1e6),
+                       .lora_dropout = settings.number("lora_dropout", 0, 0.999),
+                       .tinit = settings.integer("tinit", 0),
+                       .tfinal = settings.integer("tfinal", 0),
+                       .deltaT = settings.integer("deltaT", 1),
+                       .beta1 = settings.number("beta1", 1e-9, 1 - 1e-9),
+                       .beta2 = settings.number("beta2", 1e-9, 1 - 1e-9),
+                       .orth_reg_weight = settings.number("orth_reg_weight", 1e-9, 1e9),
+                       .total_step = {},
+                       .rank_pattern = {}};
+  if (settings.text("total_step") != "auto") config.total_step = settings.integer("total_step", 1);
+  for (const auto& [path, rank] : settings.pattern("rank_pattern", 0)) {
+    config.rank_pattern[path] = static_cast<std::int64_t>(rank);
+  }
+  if (config.target_r >= config.init_r) {
+    throw UsageError(fmt::format("method 'adalora': target_r must be less than init_r, found {} and {}",
+                                 config.target_r, config.init_r));
+  }
+  return config;
+}
+
+}  // namespace
+
+MethodKind adalora_kind() {
+  return {
+      .name = kName,
+      .family = "reparametrization",
+      .summary = "low-rank updates train, whose ranks move to the linear layers that need them",
+      .paper = "Zhang et al., 2023, ICLR",
+      .learning_rates = {1.5e-3, 5e-3, 1.5e-2},
+      .settings = with_wrapping({{"init_r", "12", "rank of every update at the start"},
+                                 {"target_r", "8", "rank of the updates at the end, on average"},
+                                 {"lora_alpha", "8", "the update is scaled by lora_alpha / init_r"},
+                                 {"lora_dropout", "0", "dropout on the update's input"},
+                                 {"tinit", "0", "steps before the first cut"},
+                                 {"tfinal", "0", "steps after the last cut"},
+                                 {"deltaT", "1", "steps from cut to cut"},
+                                 {"beta1", "0.85", "smoothing of the sensitivity"},
+                                 {"beta2", "0.85", "smoothing of its uncertainty"},
+                                 {"orth_reg_weight", "0.5", "weight of what keeps the factors orthogonal"},
+                                 {"total_step", "auto", "steps of the run; auto: as many as it has"},
+                                 {"rank_pattern", "", "ranks that a trained adapter has, as PATH~RANK joined by +"}},
+                                "lora_only", "query and value, and in RoBERTa every linear layer"),
+      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+        return std::make_unique<AdaLora>(read_config(settings), read_wrapping(settings, "lora_only"));
+      },
+      .peft_type = "ADALORA",
+      .read_peft = read_peft};
+}
+
+}  // namespace dtrain::peft

@@ -1,0 +1,47 @@
+#include "peft/methods/bottleneck.h"
+#include "peft/methods/kinds.h"
+#include "peft/parts/adapter_hub_config.h"
+#include "peft/parts/bottleneck_settings.h"
+#include "peft/parts/composition.h"
+#include "peft/parts/gated_prefix.h"
+
+namespace dtrain::peft {
+namespace {
+
+constexpr GatedPrefixConfig kPrefix = {.bottleneck_size = 800};
+
+BottleneckConfig adapter() {
+  return {.reduction_factor = 2, .init_weights = "mam_adapter", .is_parallel = true, .scaling = "4.0"};
+}
+
+std::vector<Setting> settings() {
+  auto all = gated_prefix_settings(kPrefix);
+  for (const Setting& setting : bottleneck_settings(adapter())) all.push_back(setting);
+  return all;
+}
+
+std::unique_ptr<Method> make(const Settings& given) {
+  const auto prefix = gated_prefix_config(given, kPrefix);
+  const auto bottleneck = bottleneck_config(given, adapter());
+  return make_composition(
+      {{[prefix](auto& classifier, auto& generator) { add_gated_prefix(classifier, prefix, generator); },
+        gated_prefix_json(prefix)},
+       {[bottleneck](auto& classifier, auto& generator) { add_bottlenecks(classifier, bottleneck, generator); },
+        bottleneck_json(bottleneck)}});
+}
+
+}  // namespace
+
+MethodKind mam_kind() {
+  return {.name = "mam",
+          .family = "composition",
+          .summary = "prefix keys and values, and adapters beside the feed-forward networks, train",
+          .paper = "He et al., 2022, ICLR",
+          .learning_rates = {3e-4, 1e-3, 3e-3},
+          .settings = settings(),
+          .make = make,
+          .adapter_hub_architecture = kUnionArchitecture,
+          .read_adapter_hub = read_composition};
+}
+
+}  // namespace dtrain::peft

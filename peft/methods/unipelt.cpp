@@ -1,0 +1,50 @@
+#include "peft/methods/bottleneck.h"
+#include "peft/methods/kinds.h"
+#include "peft/parts/adapter_hub_config.h"
+#include "peft/parts/bottleneck_settings.h"
+#include "peft/parts/composition.h"
+#include "peft/parts/gated_lora.h"
+#include "peft/parts/gated_prefix.h"
+
+namespace dtrain::peft {
+namespace {
+
+constexpr GatedPrefixConfig kPrefix = {.prefix_length = 10, .use_gating = true};
+
+BottleneckConfig adapter() { return {.original_ln_before = true, .use_gating = true}; }
+
+std::vector<Setting> settings() {
+  auto all = gated_prefix_settings(kPrefix);
+  all.push_back({"r", "8", "rank of the updates of query and value"});
+  for (const Setting& setting : bottleneck_settings(adapter())) all.push_back(setting);
+  return all;
+}
+
+std::unique_ptr<Method> make(const Settings& given) {
+  const auto prefix = gated_prefix_config(given, kPrefix);
+  const auto bottleneck = bottleneck_config(given, adapter());
+  const GatedLoraConfig lora{.r = given.integer("r", 1)};
+  return make_composition(
+      {{[prefix](auto& classifier, auto& generator) { add_gated_prefix(classifier, prefix, generator); },
+        gated_prefix_json(prefix)},
+       {[bottleneck](auto& classifier, auto& generator) { add_bottlenecks(classifier, bottleneck, generator); },
+        bottleneck_json(bottleneck)},
+       {[lora](auto& classifier, auto& generator) { add_gated_lora(classifier, lora, generator); },
+        gated_lora_json(lora)}});
+}
+
+}  // namespace
+
+MethodKind unipelt_kind() {
+  return {.name = "unipelt",
+          .family = "composition",
+          .summary = "a prefix, adapters and low-rank updates train, each under a gate",
+          .paper = "Mao et al., 2022, ACL",
+          .learning_rates = {1e-3, 3e-3, 1e-2},
+          .settings = settings(),
+          .make = make,
+          .adapter_hub_architecture = kUnionArchitecture,
+          .read_adapter_hub = read_composition};
+}
+
+}  // namespace dtrain::peft

@@ -1,0 +1,31 @@
+#include "peft/parts/adapter_hub_config.h"
+
+#include "model/registry.h"
+
+namespace dtrain::peft {
+namespace {
+
+using nlohmann::json;
+
+// The release whose layout this is. Readers of the package take files without one for old ones.
+constexpr const char* kVersion = "adapters.1.3.0";
+
+}  // namespace
+
+json adapter_hub_model(model::Classifier& classifier, const std::string& base_model) {
+  const auto& config = classifier.config();
+  return {{"hidden_size", config.hidden_size},
+          {"model_class", model::family(config.model_type).classifier_architecture},
+          {"model_name", base_model},
+          {"model_type", config.model_type},
+          {"version", kVersion}};
+}
+
+json adapter_hub_config(model::Classifier& classifier, const json& config, const std::string& base_model) {
+  json outer = adapter_hub_model(classifier, base_model);
+  outer["config"] = config;
+  outer["name"] = kAdapterName;
+  return outer;
+}
+
+}  // namespace dtrain::peft

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <ATen/core/Generator.h>
+
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "peft/method_kind.h"
+
+namespace dtrain::peft {
+
+/// A part of a composition: what it adds to a model, and adapter-hub's configuration of it.
+struct MethodPart {
+  std::function<void(model::Classifier& classifier, at::Generator& generator)> add;
+  nlohmann::json config;
+};
+
+/// A method that adds its parts to one model, where they plug in at different places. Saved as adapter-hub's union.
+std::unique_ptr<Method> make_composition(std::vector<MethodPart> parts);
+
+/// The method, of those that compose others, that one of adapter-hub's unions describes. Throws InputError for others.
+MethodSpec read_composition(const AdapterConfig& config);
+
+}  // namespace dtrain::peft

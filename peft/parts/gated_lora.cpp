@@ -1,0 +1,96 @@
+#include "peft/parts/gated_lora.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "peft/parts/adapter_hub_config.h"
+#include "peft/parts/gate.h"
+#include "peft/parts/linear_method.h"
+
+namespace dtrain::peft {
+namespace {
+
+using nlohmann::json;
+
+class GatedLoraSlot final : public model::LinearSlot {
+ public:
+  GatedLoraSlot(const model::Linear& base, const std::string& path, const GatedLoraConfig& config,
+                at::Generator& generator)
+      : a_(path + ".lora_A", draw_uniform(config.r, base.in_features(), base.weight.value(), generator)),
+        b_(path + ".lora_B", at::zeros({base.out_features(), config.r}, base.weight.value().options())),
+        gate_(path + ".gate", base.in_features(), 1, 1 / std::sqrt(static_cast<double>(base.in_features())),
+              base.weight.value(), generator) {
+    a_.set_trainable(true);
+    b_.set_trainable(true);
+  }
+
+  at::Tensor forward(model::Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
+    const auto output = base.base_forward(input, context);
+    const auto low = model::linear(input, a_, nullptr, context);
+    // The gate can be multiplied in where there are few columns.
+    const auto gated = low * gate_.of_tokens(input, *context.batch);
+    return model::linear(gated, b_, nullptr, context, 1, output);
+  }
+
+  std::vector<model::Parameter*> parameters() override {
+    auto all = gate_.parameters();
+    all.insert(all.begin(), {&a_, &b_});
+    return all;
+  }
+
+ private:
+  model::Parameter a_;
+  model::Parameter b_;
+  Gate gate_;
+};
+
+}  // namespace
+
+json gated_lora_json(const GatedLoraConfig& config) {
+  return {{"architecture", kLoraArchitecture},
+          {"r", config.r},
+          {"alpha", 2},
+          {"dropout", 0.0},
+          {"use_gating", true},
+          {"use_dora", false},
+          {"composition_mode", "add"},
+          {"selfattn_lora", true},
+          {"intermediate_lora", false},
+          {"output_lora", false},
+          {"attn_matrices", {"q", "v"}},
+          {"leave_out", json::array()},
+          {"init_weights", "lora"},
+          {"init_weights_seed", nullptr},
+          {"vera_d", nullptr},
+          {"vera_b", nullptr},
+          {"dtype", nullptr}};
+}
+
+std::map<std::string, std::string> read_gated_lora(const AdapterConfig& config) {
+  const auto expect = [&](const char* key, const json& expected) {
+    if (config.value(key, expected) != expected) config.refuse(key, "not supported; expected " + expected.dump());
+  };
+  expect("dropout", 0.0);
+  expect("use_gating", true);
+  expect("use_dora", false);
+  expect("composition_mode", "add");
+  expect("selfattn_lora", true);
+  expect("intermediate_lora", false);
+  expect("output_lora", false);
+  expect("attn_matrices", {"q", "v"});
+  expect("leave_out", json::array());
+  // Without effect under a gate, or once the weights are read.
+  for (const char* key : {"alpha", "init_weights", "init_weights_seed", "dtype"}) {
+    static_cast<void>(config.value(key, json()));
+  }
+  return {{"r", std::to_string(config.value<std::int64_t>("r", 8))}};
+}
+
+void add_gated_lora(model::Classifier& classifier, const GatedLoraConfig& config, at::Generator& generator) {
+  for (model::Linear* map : query_and_value(classifier)) {
+    map->slot = std::make_unique<GatedLoraSlot>(*map, map->path() + ".loras." + kAdapterName, config, generator);
+  }
+}
+
+}  // namespace dtrain::peft
