@@ -113,6 +113,8 @@ void check_options(Options& o) {
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
   one_of(t.select_metric, "select-metric", train::metric_names());
+  one_of(o.metric, "metric", study::comparable_metrics());
+  require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
 
