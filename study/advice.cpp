@@ -55,7 +55,8 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
       decision.advised
           ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
                         count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
-          : fmt::format("which method is best within {} points: {} are still possible", margin, listed(open));
+          : fmt::format("which method is best within {} points: {} {} still possible", margin, listed(open),
+                        open.size() == 1 ? "is" : "are");
   return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, *count.remedy) : "");
 }
 

@@ -141,10 +141,19 @@ TEST(LearningRate, FollowsAMetricThatIsBetterLarge) {
 TEST(Plan, ComesBackFromJson) {
   StudyPlan plan = small_plan({"full", "lora:r=4"}, {100, 1000});
   plan.search_seed = 7;
+  plan.metric = "balanced_accuracy";
+  plan.margin = 0.02;
+  plan.sets[0].labels = {0, 3, 1};
   const StudyPlan back = plan_from_json(nlohmann::json::parse(plan_json(plan).dump()));
   EXPECT_EQ(plan_json(back), plan_json(plan));
   EXPECT_EQ(back.methods[1].method.text(), "lora:r=4");
   EXPECT_EQ(back.identity, plan.identity);
+  EXPECT_EQ(back.sets[0].labels, plan.sets[0].labels);
+  EXPECT_EQ(back.margin, 0.02);
+  auto older = plan_json(plan);
+  older.erase("metric");
+  older.erase("margin");
+  EXPECT_EQ(plan_from_json(older).metric, "accuracy");
 }
 
 TEST(Trial, ComesBackFromJsonToTheLastBit) {

@@ -1,13 +1,21 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "data/random.h"
 #include "study/plan.h"
 #include "study/trial.h"
 
 namespace dtrain::study {
+
+/// For simulations: uniform between 0 and 1, and standard normal.
+inline double uniform(data::SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+inline double normal(data::SplitMix64& random) {
+  return std::sqrt(-2 * std::log(1 - uniform(random))) * std::cos(6.283185307179586 * uniform(random));
+}
 
 /// A small plan: two or three methods on one test and one out-of-domain set.
 inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector<std::int64_t> samples,
