@@ -10,6 +10,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/extraction.h"
 #include "peft/formats/trained_model.h"
@@ -22,10 +23,10 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string extraction_table(const peft::Extraction& extraction) {
-  Table table{{"map", "change", "not expressed", "share"}, {}};
-  for (const auto& map : extraction.maps) {
-    table.rows.push_back({map.path, fmt::format("{:.4f}", map.change), fmt::format("{:.4f}", map.error),
-                          fmt::format("{:.1f} %", map.change > 0 ? 100 * map.error / map.change : 0)});
+  Table table{{"linear layer", "change", "not expressed", "share"}, {}};
+  for (const auto& linear : extraction.linears) {
+    table.rows.push_back({linear.path, fmt::format("{:.4f}", linear.change), fmt::format("{:.4f}", linear.error),
+                          fmt::format("{:.1f} %", linear.change > 0 ? 100 * linear.error / linear.change : 0)});
   }
   return terminal_table(table);
 }
@@ -36,8 +37,9 @@ void run_extract(const Options& options, const Session& session) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
   if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
   check_output(options);
-  const auto tuned =
-      peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log());
+  auto tuned = peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log(),
+                                  label_names(options));
+  take_labels_of_input(options, session, tuned);
   if (tuned.method.name != "full") {
     throw UsageError(fmt::format("--run: {} is of method {}; expected a whole model that was fine-tuned", options.run,
                                  tuned.method.text()));
@@ -78,11 +80,11 @@ void run_extract(const Options& options, const Session& session) {
   }
   session.log().line("\n" + train::metrics_table(metrics));
   on_first_rank(session, [&] {
-    nlohmann::json maps = nlohmann::json::array();
-    for (const auto& map : extraction.maps) {
-      maps.push_back({{"path", map.path}, {"change", map.change}, {"error", map.error}});
+    nlohmann::json linears = nlohmann::json::array();
+    for (const auto& linear : extraction.linears) {
+      linears.push_back({{"path", linear.path}, {"change", linear.change}, {"error", linear.error}});
     }
-    nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"maps", maps}};
+    nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"linear_layers", linears}};
     for (const auto& [name, values] : metrics) {
       results["metrics"][name] = train::metrics_json(values, tuned.labels, false);
     }

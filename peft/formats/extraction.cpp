@@ -22,7 +22,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
   }
   std::map<std::string, const model::Parameter*> found;
   for (const model::Parameter* parameter : tuned.parameters()) found[parameter->name()] = parameter;
-  make_method(lora)->attach(base, 0);
+  make_method(lora)->attach(base, {});
   Extraction extraction;
   const auto change_of = [&](const model::Parameter& parameter) {
     const auto after = found.find(parameter.name());
@@ -50,7 +50,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
     b.slice(1, 0, r).copy_(u.slice(1, 0, r) * root);
     slot->parameters()[0]->set_value(a);
     slot->parameters()[1]->set_value(b);
-    extraction.maps.push_back({linear->path(), s.norm().item<double>(), s.slice(0, r).norm().item<double>()});
+    extraction.linears.push_back({linear->path(), s.norm().item<double>(), s.slice(0, r).norm().item<double>()});
     expressed[&linear->weight] = true;
   }
   for (model::Parameter* parameter : base.parameters()) {

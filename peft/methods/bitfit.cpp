@@ -17,7 +17,7 @@ class BitFit final : public Method {
  public:
   explicit BitFit(std::vector<std::string> terms) : terms_(std::move(terms)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override {
+  void attach(model::Classifier& classifier, const AttachContext&) const override {
     if (terms_.empty()) {
       throw UsageError("method 'bitfit': bias_terms is empty; expected names of modules with a bias, or all");
     }
@@ -61,7 +61,7 @@ MethodKind bitfit_kind() {
       .paper = "Ben Zaken et al., 2022, ACL",
       .learning_rates = {1e-3, 3e-3, 1e-2},
       .settings = {{"bias_terms", "all", "modules whose biases train, joined by +, such as query+intermediate.dense"}},
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<BitFit>(settings.list("bias_terms"));
       }};
 }

@@ -40,7 +40,7 @@ class NormTuning final : public Method {
   NormTuning(TargetModules targets, std::vector<std::string> modules_to_save)
       : targets_(std::move(targets)), modules_to_save_(std::move(modules_to_save)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override {
+  void attach(model::Classifier& classifier, const AttachContext&) const override {
     for (LayerNorm* norm : chosen(classifier)) {
       norm->weight.set_trainable(true);
       norm->bias.set_trainable(true);
@@ -129,13 +129,14 @@ MethodKind norm_kind() {
           .settings = {{"target_modules", "auto", "names of the norms, joined by +, or auto: all"},
                        {"exclude_modules", "", "of those, the ones that are left alone"},
                        modules_to_save_setting()},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<NormTuning>(
                 TargetModules{.names = settings.list("target_modules"), .exclude = settings.list("exclude_modules")},
                 settings.list("modules_to_save"));
           },
           .peft_type = "LN_TUNING",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = target_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -197,6 +197,10 @@ std::string read_targets(const AdapterConfig& config, const std::vector<std::str
   return fmt::format("{}", fmt::join(known.empty() ? names : known, "+"));
 }
 
+ConfigKeys target_keys() {
+  return heeded_keys({"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"});
+}
+
 std::vector<std::string> paths_of(const std::vector<Linear*>& linears) {
   std::vector<std::string> paths;
   for (const Linear* linear : linears) paths.push_back(linear->path());
