@@ -136,11 +136,7 @@ class Ia3 final : public Method {
     for (const char* word : {"auto", "none"}) {
       if (config_.feedforward_modules == std::vector<std::string>{word}) return;
     }
-    std::vector<std::string> names;
-    for (const model::Linear* linear : linears) {
-      const std::string name = linear->path().substr(linear->path().rfind('.') + 1);
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-    }
+    const auto names = last_parts(paths_of(linears));
     for (const std::string& name : config_.feedforward_modules) {
       if (is_end_of_any(name, paths_of(linears))) continue;
       throw UsageError(fmt::format(

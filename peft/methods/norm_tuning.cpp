@@ -25,15 +25,14 @@ std::vector<LayerNorm*> every_norm(model::Classifier& classifier) {
   return norms;
 }
 
-// The last parts of their paths, each once: what PEFT calls all of them.
-std::vector<std::string> norm_names(model::Classifier& classifier) {
-  std::vector<std::string> names;
-  for (const LayerNorm* norm : every_norm(classifier)) {
-    const std::string name = norm->path().substr(norm->path().rfind('.') + 1);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
-  return names;
+std::vector<std::string> norm_paths(model::Classifier& classifier) {
+  std::vector<std::string> paths;
+  for (const LayerNorm* norm : every_norm(classifier)) paths.push_back(norm->path());
+  return paths;
 }
+
+// What PEFT calls all of them.
+std::vector<std::string> norm_names(model::Classifier& classifier) { return last_parts(norm_paths(classifier)); }
 
 class NormTuning final : public Method {
  public:
@@ -111,9 +110,7 @@ class NormTuning final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  std::vector<std::string> paths;
-  for (const LayerNorm* norm : every_norm(classifier)) paths.push_back(norm->path());
-  MethodSpec spec{"norm", {{"target_modules", read_targets(config, paths)}}};
+  MethodSpec spec{"norm", {{"target_modules", read_targets(config, norm_paths(classifier))}}};
   read_modules_to_save(config, classifier, spec);
   return spec;
 }
