@@ -146,7 +146,8 @@ TEST_F(ForeignAdapter, WithTheAdaptersNameInItsKeysIsFoundWithoutIt) {
     save("lora:use_dora=true:modules_to_save=pooler");
     const auto plain = values(*load().classifier);
     Tensors named;
-    for (auto [key, tensor] : read()) {
+    for (const auto& [saved, tensor] : read()) {
+      std::string key = saved;
       const bool whole = key.find("lora_") == std::string::npos;
       if (key.ends_with("lora_magnitude_vector")) key += ".weight";
       key.insert(key.rfind('.'), std::string(whole ? ".modules_to_save." : ".") + name);
