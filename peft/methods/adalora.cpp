@@ -4,8 +4,8 @@
 #include "base/error.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/adalora_slot.h"
-#include "peft/parts/patterns.h"
 #include "peft/parts/lora_slot.h"
+#include "peft/parts/patterns.h"
 #include "peft/parts/rank_allocator.h"
 
 namespace dtrain::peft {
