@@ -12,6 +12,7 @@
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
+#include "train/attach_context.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
@@ -80,7 +81,7 @@ void bench_step(const Options& options, const Session& session) {
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
+  peft::make_method(options.training.method)->attach(*classifier, train::attach_context(options.training.seed));
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, options.training, examples, context, features);

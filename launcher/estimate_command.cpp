@@ -6,6 +6,7 @@
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
+#include "train/attach_context.h"
 #include "train/estimate.h"
 
 namespace dtrain::launcher {
@@ -22,7 +23,7 @@ void run_estimate(const Options& options, const Session& session) {
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
+  peft::make_method(options.training.method)->attach(*classifier, train::attach_context(options.training.seed));
   train::TrainOptions training = options.training;
   training.cache_memory = cache_memory(options, session);
   const train::Estimate estimate = train::estimate(*classifier, examples, task.dev.size(), training, context);

@@ -8,7 +8,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "peft/formats/trained_model.h"
+#include "launcher/trained_models.h"
 #include "train/evaluation.h"
 #include "train/results.h"
 
@@ -25,10 +25,9 @@ struct Scoring {
 
 Scoring load(const Options& options, const Session& session, bool labels_required) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run, a model or an adapter");
-  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
   Scoring scoring;
-  scoring.trained =
-      peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  scoring.trained = load_trained(options, session, options.run, session.context().device);
+  take_labels_of_input(options, session, scoring.trained);
   scoring.set = scoring_set(options, session, scoring.trained, labels_required);
   session.log().line(session.description());
   session.log().line(fmt::format("{}: {}, {} classes; {} examples", options.run, scoring.trained.method.text(),

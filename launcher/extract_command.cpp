@@ -10,6 +10,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/extraction.h"
 #include "peft/formats/trained_model.h"
@@ -36,8 +37,9 @@ void run_extract(const Options& options, const Session& session) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
   if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
   check_output(options);
-  const auto tuned =
-      peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log());
+  auto tuned = peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log(),
+                                  label_names(options));
+  take_labels_of_input(options, session, tuned);
   if (tuned.method.name != "full") {
     throw UsageError(fmt::format("--run: {} is of method {}; expected a whole model that was fine-tuned", options.run,
                                  tuned.method.text()));

@@ -64,9 +64,10 @@ data::Task load_task(const Options& options, const Session& session, const Start
   const auto config = model::read_encoder_config(start.model);
   check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
   const auto tokenizer = data::load_tokenizer(start.tokenizer);
-  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
+  const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
+  if (tokenizer->vocabulary_size() > embeddings) {
     throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
-                                 start.tokenizer.string(), tokenizer->vocabulary_size(), config.vocabulary_size));
+                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
   }
   auto files = task_files(options);
   files.labels = start.labels;

@@ -34,6 +34,8 @@ struct Start {
   data::LabelMap labels = {};
   /// False: they are numbers, which other names in the training data replace.
   bool labels_have_names = true;
+  /// Word embeddings of the model; 0: as many as its config.json says.
+  std::int64_t vocabulary_size = 0;
 };
 /// --model, or the embedded one, with the methods that the options name.
 Start start_of(const Options& options);

@@ -163,7 +163,11 @@ struct Group {
 // Groups of one title form one paragraph of --help.
 constexpr Group kGroups[] = {
     {"run", "Input",
-     [](Adder add, Options& o) { add("run", open(o.run, "DIR"), "output of a run, a model or an adapter"); }},
+     [](Adder add, Options& o) {
+       add("run", open(o.run, "DIR"), "output of a run, a model or an adapter");
+       add("labels", open(o.labels, "A,B|FILE"),
+           "names of its classes in order, where its files do not say them (a file: one a line)");
+     }},
     {"merge", "Input", add_merge},
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},

@@ -56,6 +56,7 @@ struct Options {
   bool overwrite = false;
   std::string run;
   std::string input;
+  std::string labels;
   std::string adapters;
   std::string weights;
   std::string how = "linear";

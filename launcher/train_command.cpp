@@ -9,10 +9,12 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/plan.h"
+#include "train/attach_context.h"
 #include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/results.h"
@@ -47,7 +49,6 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
 
 // What --run names, ready to train on.
 peft::TrainedModel load_start(const Options& options, const Session& session) {
-  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
   const fs::path run = fs::weakly_canonical(options.run);
   const fs::path output = fs::weakly_canonical(options.output);
   const bool inside = std::mismatch(output.begin(), output.end(), run.begin(), run.end()).first == output.end();
@@ -55,12 +56,11 @@ peft::TrainedModel load_start(const Options& options, const Session& session) {
     throw UsageError(
         fmt::format("--overwrite: --output {} holds what --run starts from; name another directory", options.output));
   }
-  auto trained =
-      peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  auto trained = load_trained(options, session, options.run, session.context().device);
   session.log().line(fmt::format("start: {}, goes on as {}", options.run, trained.method.text()));
   // A whole model is read as one that only scores.
   if (peft::make_method(trained.method)->changes_whole_model()) {
-    peft::make_method(trained.method)->attach(*trained.classifier, options.training.seed);
+    peft::make_method(trained.method)->attach(*trained.classifier, train::attach_context(options.training.seed));
   }
   return trained;
 }
@@ -135,8 +135,12 @@ void run_train(const Options& options, const Session& session) {
     start = start_of(options);
   } else {
     auto trained = load_start(options, session);
-    start = {trained.base_model, trained.tokenizer, peft::make_method(trained.method)->virtual_tokens(),
-             data::LabelMap(trained.labels), trained.labels_have_names};
+    start = {trained.base_model,
+             trained.tokenizer,
+             peft::make_method(trained.method)->virtual_tokens(),
+             data::LabelMap(trained.labels),
+             trained.labels_have_names,
+             trained.classifier->config().vocabulary_size};
     training.method = trained.method;
     classifier = std::move(trained.classifier);
   }
@@ -150,7 +154,7 @@ void run_train(const Options& options, const Session& session) {
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
                                          .device = context.device});
-    peft::make_method(training.method)->attach(*classifier, training.seed);
+    peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);

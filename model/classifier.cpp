@@ -71,6 +71,13 @@ at::Tensor Classifier::head(const at::Tensor& selected, ForwardContext& context)
   return logits.scalar_type() == at::kBFloat16 ? logits.to(at::kFloat) : logits;
 }
 
+void Classifier::replace_word_embeddings(const at::Tensor& values) {
+  encoder_.replace_words(values);
+  config_.vocabulary_size = values.size(0);
+  config_.json["vocab_size"] = values.size(0);
+  has_own_word_embeddings_ = true;
+}
+
 int Classifier::first_trainable_stage() {
   for (int stage = 0; stage < stages(); ++stage) {
     const auto parameters = stage_parameters(stage);

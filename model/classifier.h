@@ -39,6 +39,11 @@ class Classifier {
   Pooling pooling() const { return pooling_; }
   std::int64_t classes() const { return classes_; }
   Encoder& encoder() { return encoder_; }
+  /// Puts other word embeddings [tokens, hidden] in the place of the checkpoint's, with as many tokens as they have:
+  /// those of an adapter whose vocabulary was resized.
+  void replace_word_embeddings(const at::Tensor& values);
+  /// Whether that was done: they are no part of the checkpoint, and go where what was trained goes.
+  bool has_own_word_embeddings() const { return has_own_word_embeddings_; }
 
   /// All that the forward pass uses, slots included, in the order of the Hugging Face model.
   std::vector<Parameter*> parameters();
@@ -70,6 +75,7 @@ class Classifier {
   Pooling pooling_;
   std::int64_t classes_;
   Encoder encoder_;
+  bool has_own_word_embeddings_ = false;
 };
 
 }  // namespace dtrain::model

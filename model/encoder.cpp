@@ -64,6 +64,11 @@ at::Tensor Encoder::embed(const TokenBatch& batch, ForwardContext& context) {
   return dropout(norm_.forward(sum, {}, {}), context.next_dropout(config_.hidden_dropout));
 }
 
+void Encoder::replace_words(const at::Tensor& values) {
+  words_.set_value(values);
+  config_.vocabulary_size = values.size(0);
+}
+
 std::vector<Parameter*> Encoder::embedding_parameters() {
   std::vector<Parameter*> parameters = {&words_, &positions_};
   if (types_) parameters.push_back(&*types_);

@@ -20,6 +20,7 @@ struct UseNode : torch::autograd::Node {
 
 void Parameter::set_value(at::Tensor value) {
   value_ = std::move(value);
+  if (value_.defined()) shape_ = value_.sizes().vec();
   product_value_.reset();
   value_changed();
 }

@@ -14,6 +14,7 @@
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/verdict.h"
+#include "train/attach_context.h"
 #include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/trainer.h"
@@ -128,7 +129,7 @@ class Run {
     malloc_trim(0);
     const auto begin = Clock::now();
     auto classifier = material_.classifier(trial.seed);
-    peft::make_method(method.method)->attach(*classifier, trial.seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(trial.seed));
     train::TrainOptions options = material_.training;
     options.method = method.method;
     options.learning_rate = trial.learning_rate;
@@ -211,7 +212,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
   for (const MethodPlan& method : plan.methods) {
     context.log.progress(fmt::format("measuring {}", method.method.text()));
     auto classifier = material.classifier(plan.search_seed);
-    peft::make_method(method.method)->attach(*classifier, plan.search_seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
     MethodForecast forecast{method.method.text(), {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
     dist::on_first_rank(context.control, [&] {

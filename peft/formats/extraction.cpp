@@ -22,7 +22,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
   }
   std::map<std::string, const model::Parameter*> found;
   for (const model::Parameter* parameter : tuned.parameters()) found[parameter->name()] = parameter;
-  make_method(lora)->attach(base, 0);
+  make_method(lora)->attach(base, {});
   Extraction extraction;
   const auto change_of = [&](const model::Parameter& parameter) {
     const auto after = found.find(parameter.name());

@@ -39,12 +39,15 @@ struct TrainedModel {
   MethodSpec method;
 };
 
-/// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's or PEFT's).
-/// `base_model` overrides the path in the adapter. Throws InputError: an adapter for another model (tensor, expected
-/// and found shape), without the head, with tensors that have no place.
+/// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's, PEFT's or
+/// adapter-hub's). `base_model` overrides the path in the adapter, `labels` the names of the classes; without them an
+/// adapter that does not name its classes has those of its base model, where they fit. Throws InputError: an adapter
+/// for another model (tensor, expected and found shape), without a head where its base model has none either, with
+/// tensors that have no place; UsageError where there are not as many `labels` as classes.
 TrainedModel load_trained(const std::filesystem::path& directory,
                           const std::optional<std::filesystem::path>& base_model,
-                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log);
+                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
+                          const std::vector<std::string>& labels = {});
 
 /// Whether two directories hold the same tokenizer's vocabulary, by content.
 bool same_tokenizer(const std::filesystem::path& left, const std::filesystem::path& right);

@@ -134,7 +134,7 @@ TEST_F(MethodMatrix, TrainsSavesLoadsMergesAndGoesOnWithEachMethodOnEachFamily) 
       EXPECT_TRUE(at::equal(logits(*loaded.classifier, few), expected));
       // From the adapter alone, with an optimiser that knows nothing: the same function is trained further.
       const auto method = peft::make_method(options.method);
-      if (method->changes_whole_model()) method->attach(*loaded.classifier, 0);
+      if (method->changes_whole_model()) method->attach(*loaded.classifier, {});
       const double loss = train_three_steps(*loaded.classifier, options);
       EXPECT_EQ(loss, train_three_steps(*classifier, options));
       if (method->cannot_merge()) continue;

@@ -97,7 +97,7 @@ inline std::unique_ptr<model::Classifier> classifier_with(const std::string& che
                                             .classes = 4,
                                             .head_seed = 1,
                                             .device = test_device()});
-  peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
+  peft::make_method(peft::parse_method_spec(method))->attach(*classifier, {.seed = 1});
   return classifier;
 }
 

@@ -1,4 +1,4 @@
-#include "peft/settings.h"
+#include "peft/method_settings.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -20,11 +20,11 @@ bool parse(const std::string& text, Number& number) {
 
 }  // namespace
 
-Settings::Settings(std::string method, const std::vector<Setting>& known,
-                   const std::map<std::string, std::string>& given)
+MethodSettings::MethodSettings(std::string method, const std::vector<MethodSetting>& known,
+                               const std::map<std::string, std::string>& given)
     : method_(std::move(method)) {
   std::vector<std::string> keys;
-  for (const Setting& setting : known) {
+  for (const MethodSetting& setting : known) {
     values_[setting.key] = setting.default_value;
     keys.push_back(setting.key);
   }
@@ -38,17 +38,17 @@ Settings::Settings(std::string method, const std::vector<Setting>& known,
   }
 }
 
-void Settings::refuse(const std::string& key, const std::string& expected) const {
+void MethodSettings::refuse(const std::string& key, const std::string& expected) const {
   throw UsageError(fmt::format("method '{}': {} must be {}, found '{}'", method_, key, expected, values_.at(key)));
 }
 
-std::int64_t Settings::integer(const std::string& key, std::int64_t lowest) const {
+std::int64_t MethodSettings::integer(const std::string& key, std::int64_t lowest) const {
   std::int64_t number = 0;
   if (!parse(values_.at(key), number) || number < lowest) refuse(key, fmt::format("a whole number from {}", lowest));
   return number;
 }
 
-double Settings::number(const std::string& key, double lowest, double highest) const {
+double MethodSettings::number(const std::string& key, double lowest, double highest) const {
   double number = 0;
   if (!parse(values_.at(key), number) || !(number >= lowest && number <= highest)) {
     refuse(key, fmt::format("a number from {} to {}", lowest, highest));
@@ -56,13 +56,13 @@ double Settings::number(const std::string& key, double lowest, double highest) c
   return number;
 }
 
-bool Settings::boolean(const std::string& key) const {
+bool MethodSettings::boolean(const std::string& key) const {
   const std::string& text = values_.at(key);
   if (text != "true" && text != "false") refuse(key, "true or false");
   return text == "true";
 }
 
-std::string Settings::choice(const std::string& key, const std::vector<std::string>& choices) const {
+std::string MethodSettings::choice(const std::string& key, const std::vector<std::string>& choices) const {
   const std::string& text = values_.at(key);
   if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
     refuse(key, fmt::format("one of {}", fmt::join(choices, ", ")));
@@ -70,7 +70,7 @@ std::string Settings::choice(const std::string& key, const std::vector<std::stri
   return text;
 }
 
-std::vector<std::string> Settings::list(const std::string& key) const {
+std::vector<std::string> MethodSettings::list(const std::string& key) const {
   if (values_.at(key).empty()) return {};
   std::vector<std::string> items(1);
   for (const char character : values_.at(key)) {
@@ -85,7 +85,7 @@ std::vector<std::string> Settings::list(const std::string& key) const {
   return items;
 }
 
-std::vector<std::int64_t> Settings::integers(const std::string& key, std::int64_t lowest) const {
+std::vector<std::int64_t> MethodSettings::integers(const std::string& key, std::int64_t lowest) const {
   std::vector<std::int64_t> numbers;
   for (const std::string& item : list(key)) {
     if (!parse(item, numbers.emplace_back()) || numbers.back() < lowest) {
@@ -95,7 +95,7 @@ std::vector<std::int64_t> Settings::integers(const std::string& key, std::int64_
   return numbers;
 }
 
-std::vector<std::pair<std::string, double>> Settings::pattern(const std::string& key, double lowest) const {
+std::vector<std::pair<std::string, double>> MethodSettings::pattern(const std::string& key, double lowest) const {
   std::vector<std::pair<std::string, double>> entries;
   for (const std::string& item : list(key)) {
     const std::size_t tilde = std::min(item.rfind('~'), item.size());

@@ -9,7 +9,7 @@
 namespace dtrain::peft {
 
 /// One setting of a method: its name and default as in PEFT's configuration, and a line of help.
-struct Setting {
+struct MethodSetting {
   std::string key;
   std::string default_value;
   std::string help;
@@ -17,10 +17,11 @@ struct Setting {
 
 /// The settings of a method as the user gave them, over their defaults. Every accessor throws UsageError naming method,
 /// key, what was expected and what was found.
-class Settings {
+class MethodSettings {
  public:
   /// Throws UsageError for a key the method does not have, with the nearest one.
-  Settings(std::string method, const std::vector<Setting>& known, const std::map<std::string, std::string>& given);
+  MethodSettings(std::string method, const std::vector<MethodSetting>& known,
+                 const std::map<std::string, std::string>& given);
 
   std::string text(const std::string& key) const { return values_.at(key); }
   std::int64_t integer(const std::string& key, std::int64_t lowest) const;
