@@ -13,7 +13,9 @@
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/launch_variables.h"
+#include "launcher/session/mpi_environment.h"
+#include "launcher/session/session.h"
 
 namespace {
 
@@ -67,7 +69,7 @@ int main(int argc, char** argv) {
   // Help needs no ranks.
   const std::string help = launcher::help_text(argc, argv);
   if (!help.empty()) {
-    if (launcher::launched_rank().value_or("0") == "0") std::fputs(help.c_str(), stdout);
+    if (launcher::launched_rank(launcher::process_environment()).value_or("0") == "0") std::fputs(help.c_str(), stdout);
     return 0;
   }
   const launcher::MpiEnvironment environment(&argc, &argv);

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/session.h"
 
 namespace dtrain::launcher {
 
