@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
+#include "launcher/output_directory.h"
 #include "launcher/session/launch_variables.h"
 #include "launcher/session/mpi_environment.h"
 #include "launcher/session/session.h"
@@ -38,6 +39,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     const launcher::Options options = launcher::parse_options(argc, argv);
     const launcher::Session session(environment, options);
     for (const auto& note : options.notes) session.log().warning(note);
+    const auto lock = launcher::lock_output(options, session);
     kCommands.at(options.command)(options, session);
     return {};
   } catch (const Error& error) {
