@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "base/error.h"
@@ -51,6 +52,8 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
                            error.what_without_backtrace())};
   } catch (const c10::Error& error) {
     return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
+  } catch (const std::logic_error& error) {
+    return {4, fmt::format("a fault of dtrain itself, please report it: {}", error.what())};
   } catch (const std::exception& error) {
     return {4, error.what()};
   }
