@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -101,8 +102,9 @@ def run_dtrain(build: Path, setting: Setting) -> dict:
     task = setting.task(build)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        # As users start it, one rank too.
-        command = ["mpirun", "-np", str(setting.ranks), str(build / "dtrain"), "train"]
+        # As users start it; one rank also where there is no mpirun.
+        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
+        command += [str(build / "dtrain"), "train"]
         if setting.evaluate:
             command += ["--task=wordnet"]
         else:

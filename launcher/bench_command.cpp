@@ -107,18 +107,26 @@ void bench_step(const Options& options, const Session& session) {
                                  bytes_text(static_cast<double>(step.allreduce_bytes()))));
 }
 
+// All-reduce, and what a sharded optimiser has in its place: reduce-scatter and all-gather, both in place.
 void bench_allreduce(const Session& session) {
-  Table table{{"all-reduce over " + std::to_string(session.control().size()) + " ranks (" +
-                   std::string(session.context().gradients.name()) + ")",
-               "min", "median", "max", "GB/s"},
+  auto& gradients = session.context().gradients;
+  Table table{{fmt::format("over {} ranks ({})", gradients.size(), gradients.name()), "bytes", "min", "median", "max",
+               "GB/s"},
               {}};
-  const auto context = session.context();
-  for (const std::int64_t bytes : {4L << 10, 64L << 10, 1L << 20, 16L << 20, 64L << 20}) {
-    const auto tensor = at::zeros({bytes / 4}, at::TensorOptions().device(context.device));
-    const Timing timing = time_of(session, [&] { context.gradients.all_reduce(tensor); });
-    table.rows.push_back({bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
-                          duration_text(timing.median), duration_text(timing.most),
-                          fmt::format("{:.2f}", static_cast<double>(bytes) / timing.median / 1e9)});
+  const std::vector<std::pair<const char*, std::function<void(const at::Tensor&)>>> collectives = {
+      {"all-reduce", [&](const at::Tensor& tensor) { gradients.all_reduce(tensor); }},
+      {"reduce-scatter", [&](const at::Tensor& tensor) { gradients.reduce_scatter(tensor); }},
+      {"all-gather", [&](const at::Tensor& tensor) { gradients.start_all_gather(tensor)->wait(); }}};
+  for (const auto& [name, collective] : collectives) {
+    for (const std::int64_t bytes : {4L << 10, 64L << 10, 1L << 20, 16L << 20, 64L << 20}) {
+      // Equal shares for any number of ranks.
+      const std::int64_t elements = bytes / 4 / gradients.size() * gradients.size();
+      const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device));
+      const Timing timing = time_of(session, [&, &run = collective] { run(tensor); });
+      table.rows.push_back({name, bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
+                            duration_text(timing.median), duration_text(timing.most),
+                            fmt::format("{:.2f}", static_cast<double>(bytes) / timing.median / 1e9)});
+    }
   }
   session.log().line(terminal_table(table));
 }

@@ -13,7 +13,6 @@
 #include "model/formats/classifier_files.h"
 #include "study/identity.h"
 #include "study/journal.h"
-#include "study/lock.h"
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
@@ -83,7 +82,7 @@ study::Material make_material(const Options& options, const Session& session, co
 // The first rank's alone.
 struct Files {
   fs::path output;
-  std::unique_ptr<study::DirectoryLock> lock;
+  std::unique_ptr<DirectoryLock> lock;
   std::optional<study::Journal> journal;
 };
 
@@ -103,8 +102,8 @@ void run_compare(const Options& given, const Session& session) {
     options.output = study_output(options, log);
     files.output = options.output;
     // Nothing is left in a directory that is refused; one with a lock belongs to a study, which may be running.
-    if (!fs::exists(files.output / "study.lock")) check_output(options);
-    files.lock = std::make_unique<study::DirectoryLock>(files.output);
+    if (!fs::exists(files.output / DirectoryLock::kFile)) check_output(options);
+    files.lock = lock_directory(files.output, options.command, log);
     check_output(options);  // of an earlier study: before the forecast, which takes a while
   });
   log.line(session.description());

@@ -7,7 +7,7 @@
 
 #include "data/task.h"
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/session.h"
 #include "model/pooling.h"
 #include "peft/formats/trained_model.h"
 #include "train/options.h"

@@ -7,6 +7,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "launcher/commands.h"
+#include "launcher/finished_run.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
 #include "launcher/trained_models.h"
@@ -120,6 +121,9 @@ void run_train(const Options& options, const Session& session) {
   if ((options.resume || options.overwrite) && output.empty())
     throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
   if (options.resume && is_finished(output, session)) {
+    on_first_rank(session, [&] {
+      check_finished_run(output, resolved_options(options, session), data_digests(task_files(options)));
+    });
     log.line(fmt::format("{}: this run is finished, there is nothing to resume; --overwrite starts it anew",
                          (output / "results.json").string()));
     return;
@@ -144,6 +148,8 @@ void run_train(const Options& options, const Session& session) {
     training.method = trained.method;
     classifier = std::move(trained.classifier);
   }
+  // Of what is read now: the files may change while it trains.
+  const auto digests = data_digests(task_files(options));
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
   const Sets sets = choose_sets(options, session, task);
@@ -205,7 +211,9 @@ void run_train(const Options& options, const Session& session) {
   }
   if (!output.empty()) {
     on_first_rank(session, [&] {
-      write_file_atomically(output / "results.json", train::run_json(result, task.labels.names()).dump(2) + "\n");
+      auto json = train::run_json(result, task.labels.names());
+      json["data"] = digests;
+      write_file_atomically(output / "results.json", json.dump(2) + "\n");
       // Not asked for, and of no use any more.
       std::error_code ignored;
       if (training.save_steps == 0) fs::remove_all(output / "checkpoint", ignored);

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "launcher/placement.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 
@@ -37,21 +36,6 @@ struct Case {
   std::vector<std::string> arguments;
   std::vector<std::string> says;
 };
-
-TEST(Placement, SharesOutWhatRanksHaveInCommonAndLeavesThemTheirOwn) {
-  const auto places = [](const std::vector<std::string>& texts) {
-    std::string found;
-    for (int rank = 0; rank < static_cast<int>(texts.size()); ++rank) {
-      const Place place = place_among_equals(texts, rank);
-      found += fmt::format("{}/{} ", place.index, place.count);
-    }
-    return found;
-  };
-  EXPECT_EQ(places({"0: a,b", "0: a,b", "0: a,b"}), "0/3 1/3 2/3 ");
-  EXPECT_EQ(places({"0: a", "0: b"}), "0/1 0/1 ");
-  // Two sockets of two ranks each, and a second node.
-  EXPECT_EQ(places({"0: a", "0: b", "0: a", "0: b", "4: a"}), "0/2 0/2 1/2 1/2 0/1 ");
-}
 
 // One test over all: a process for each would start LibTorch dozens of times.
 TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {

@@ -90,6 +90,15 @@ def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
     assert (int(threads), int(found)) == (len(cores) // len(pids), len(cores))
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_openmp_finds_the_ranks_share_of_the_cores_when_it_is_loaded(dtrain, ranks):
+    """It counts them once. With one core for two threads it would let threads sleep that wait for microseconds."""
+    ended = dtrain.succeeds("--version", ranks=ranks, env={"OMP_DISPLAY_ENV": "true", "OMP_NUM_THREADS": None})
+    counted = re.findall(r"OMP_NUM_THREADS *= *'(\d+)'", ended.err)
+    assert len(counted) >= ranks, ended
+    assert set(counted) == {str(max(1, len(os.sched_getaffinity(0)) // ranks))}, ended
+
+
 def test_cores_that_the_user_has_set_aside_are_left_alone(dtrain, task):
     core = min(os.sched_getaffinity(0))
     for ranks in (None, 1):
@@ -109,3 +118,13 @@ def test_a_binding_that_the_user_asks_mpirun_for_is_kept(dtrain, task, variable,
 def test_what_all_ranks_print_alike_is_printed_once(dtrain):
     assert dtrain.succeeds("train", "--help", ranks=2).out.count("usage:") == 1
     assert dtrain.succeeds("--version", ranks=2).out.count("dtrain ") == 1
+
+
+@pytest.mark.parametrize("variables", [{"PMI_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "2"}])
+def test_ranks_that_the_launcher_has_and_mpi_does_not_see_are_refused(dtrain, task, tmp_path, variables):
+    """Each would be a run of one rank, all on one directory."""
+    name, size = next(iter(variables.items()))
+    dtrain.refuses("train", *task, "--max-steps", "1", "--output", "out", env=variables, code=2,
+                   says=["SLURM started 2 tasks" if "SLURM" in name else f"({name}={size})", "but MPI sees 1"])
+    assert not (tmp_path / "out").exists()
+    dtrain.succeeds("train", *task, "--max-steps", "1", ranks=2, env=variables)
