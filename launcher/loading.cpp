@@ -62,8 +62,9 @@ Start start_of(const Options& options) {
 
 data::Task load_task(const Options& options, const Session& session, const Start& start) {
   const auto config = model::read_encoder_config(start.model);
+  for (const auto& note : config.notes) session.log().warning(note);
   check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
-  const auto tokenizer = data::load_tokenizer(start.tokenizer);
+  const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
   const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
   if (tokenizer->vocabulary_size() > embeddings) {
     throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
@@ -80,9 +81,10 @@ data::Task load_task(const Options& options, const Session& session, const Start
 
 data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                               bool labels_required) {
+  for (const auto& note : trained.classifier->config().notes) session.log().warning(note);
   check_length(options, trained.classifier->config().max_tokens(), peft::make_method(trained.method)->virtual_tokens(),
                trained.base_model);
-  const auto tokenizer = data::load_tokenizer(trained.tokenizer);
+  const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
   const data::LabelMap labels(trained.labels);
   const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
   const auto read = [&](const std::filesystem::path& path) {

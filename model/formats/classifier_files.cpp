@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "model/formats/model_weights.h"
 #include "model/formats/safetensors.h"
 #include "model/registry.h"
 
@@ -20,7 +21,7 @@ void draw(Linear& linear, double deviation, at::Generator& generator) {
 
 // The name under which a checkpoint holds a tensor: a bare encoder's lack the prefix, and BERT's oldest call a norm's
 // weight and bias gamma and beta. The first of these that is there, else the name.
-std::string find_name(const SafetensorsModel& file, const std::string& name, const std::string& prefix) {
+std::string find_name(const ModelWeights& file, const std::string& name, const std::string& prefix) {
   for (const auto& [now, before] : {std::pair("", ""), std::pair(".weight", ".gamma"), std::pair(".bias", ".beta")}) {
     if (!name.ends_with(now)) continue;
     std::string known = name.substr(0, name.size() - std::string(now).size()) + before;
@@ -40,9 +41,16 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
     throw UsageError(fmt::format("{}: a {} model has no pooler; expected --pooling cls or mean",
                                  options.directory.string(), config.model_type));
   }
+  if (!options.pooling && !config.unsupported_pooling.empty()) throw InputError(config.unsupported_pooling);
+  if (options.trained_head && !config.other_head.empty()) {
+    throw InputError(fmt::format(
+        "{}: 'architectures': expected a trained {}, found {}, whose head is for another task; train one on it with "
+        "dtrain train --model",
+        (options.directory / "config.json").string(), kind.classifier_architecture, config.other_head));
+  }
   const std::int64_t classes = options.trained_head ? static_cast<std::int64_t>(config.labels.size()) : options.classes;
   auto model = std::make_unique<Classifier>(config, pooling, classes);
-  const SafetensorsModel file(options.directory);
+  const ModelWeights file(options.directory);
   const auto name_in_file = [&](const Parameter& parameter) { return find_name(file, parameter.name(), kind.prefix); };
   const auto read = [&](Parameter& parameter) {
     parameter.set_value(file.float_tensor(name_in_file(parameter), parameter.shape()));

@@ -6,7 +6,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 #include <system_error>
@@ -14,6 +13,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/tokenizer_file_names.h"
 #include "model/formats/classifier_files.h"
 #include "model/registry.h"
 #include "peft/adapter_config.h"
@@ -27,17 +27,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 using Tensors = std::map<std::string, at::Tensor>;
-
-constexpr std::array kTokenizerFiles = {"vocab.txt",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json"};
-
-// Of these, the ones without which there is no tokenizer.
-constexpr std::array kVocabularyFiles = {"vocab.txt", "vocab.json", "tokenizer.json"};
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
