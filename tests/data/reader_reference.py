@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Writes CSV and JSONL files of random content and what Python's csv and json modules read in them.
+"""Writes TSV, CSV and JSON files of random content and what Python's csv and json modules read in them.
 
 reader_reference.py OUTPUT
 
-OUTPUT/N.csv and OUTPUT/N.jsonl, and beside each a file N.KIND.reference for readers_parity_test.cpp: numbers of 32 bits
-(rows; for each its fields), a text as its size in bytes and UTF-8.
+OUTPUT/N.KIND of each kind below, and beside each a file N.KIND.reference for reader_parity_test.cpp: numbers of 32 bits
+(rows; for each its fields), a text as its size in bytes and UTF-8. Kinds: csv; tsv, quoted as csv's and pandas' writers
+quote (the same rules); txt, tab-separated and never quoted, texts that begin with quotes among them; separated, with any
+separator and a header; jsonl and json, lines or arrays.
 """
 
 import csv
@@ -53,6 +55,46 @@ def write_csv(path):
         return [row for row in csv.reader(file, strict=True) if row]
 
 
+def write_quoted_tsv(path):
+    columns = random.randint(2, 5)
+    quoting = random.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
+    with open(path, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, delimiter="\t", lineterminator=random.choice(["\n", "\r\n", "\r"]), quoting=quoting)
+        writer.writerow([f"name {number}" for number in range(columns)])
+        for _ in range(random.randint(1, 12)):
+            writer.writerow([field() for _ in range(columns - 1)] + [random.choice([1, 0.5, "x"])])
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.reader(file, delimiter="\t", strict=True) if row]
+
+
+def raw_field():
+    return field().translate({ord(byte): " " for byte in "\t\r\n"})
+
+
+def write_raw_tsv(path):
+    columns = random.randint(2, 5)
+    # A text that no writer of quotes leaves as it is says that the file has none.
+    rows = [["label", *(f"text {number}" for number in range(columns - 1))], ["first", *['say "so"'] * (columns - 1)]]
+    rows += [["x", *(raw_field() for _ in range(columns - 1))] for _ in range(random.randint(1, 12))]
+    with open(path, "w", newline="", encoding="utf-8") as out:
+        for row in rows:
+            out.write("\t".join(row) + random.choice(["\n", "\r\n", "\r"]))
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
+
+
+def write_separated(path):
+    columns = random.randint(2, 5)
+    separator = random.choice(",;\t|")
+    with open(path, "w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out, delimiter=separator, quoting=random.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+        writer.writerow(["label", *(f"text {number}" for number in range(columns - 1))])
+        for _ in range(random.randint(1, 12)):
+            writer.writerow(["x", *(field() for _ in range(columns - 1))])
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.reader(file, delimiter=separator, strict=True) if row]
+
+
 def value():
     kind = random.random()
     if kind < 0.7:
@@ -74,6 +116,19 @@ def write_jsonl(path):
     return [sorted(names)] + rows
 
 
+def write_json(path):
+    names = random.sample(["text", "label", "idx", "näme", "a b"], random.randint(1, 5))
+    content = rows = [{name: value() for name in names} for _ in range(random.randint(1, 12))]
+    if random.random() < 0.3:
+        content = {"version": [1, {"a": "]}"}], "note": "[{", random.choice(["data", "rows"]): rows, "none": None}
+    with open(path, "w", encoding="utf-8") as out:
+        json.dump(content, out, ensure_ascii=random.random() < 0.5, indent=random.choice([None, 1, 4]))
+    with open(path, encoding="utf-8") as file:
+        read = json.load(file)
+    read = read if isinstance(read, list) else next(part for part in read.values() if part == rows)
+    return [sorted(names)] + [[as_text(v) for _, v in sorted(row.items())] for row in read]
+
+
 def as_text(content):
     if isinstance(content, str):
         return content
@@ -86,7 +141,8 @@ def main():
     output.mkdir(parents=True)
     random.seed(4180)
     for number in range(FILES):
-        for kind, write in (("csv", write_csv), ("jsonl", write_jsonl)):
+        for kind, write in (("csv", write_csv), ("jsonl", write_jsonl), ("tsv", write_quoted_tsv), ("txt", write_raw_tsv),
+                            ("separated", write_separated), ("json", write_json)):
             write_reference(output / f"{number}.{kind}.reference", write(output / f"{number}.{kind}"))
 
 
