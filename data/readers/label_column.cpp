@@ -245,7 +245,10 @@ void check_label_column(const LabelledTexts& texts, const std::string& name,
     if (is_known && !label.empty() && !is_known(label)) unknown += count;
   }
   const auto distinct = static_cast<std::int64_t>(counts.size());
-  const bool are_texts = words >= 3 * distinct;
+  std::int64_t text_words = 0;
+  for (const LabelledText& row : texts.rows) text_words += words_in(row.text);
+  // Class names may have several words, but hardly half as many as the texts.
+  const bool are_texts = words >= 3 * distinct && 2 * words * rows >= text_words * distinct;
   const bool doubtful = is_known ? 2 * unknown > rows : 2 * distinct > rows;
   if (!doubtful || (!texts.columns_assumed && (is_known || !are_texts))) return;
   throw InputError(fmt::format(

@@ -125,6 +125,9 @@ TEST_F(Labels, ThatAreWholeTextsAreDoubtedWhateverChoseThem) {
   EXPECT_THAT(doubt("a.csv", rows(12, "a text of number {},{}\n", "text,kind\n"), columns),
               HasSubstr("12 different labels in 12 rows: is that the label column?"));
   EXPECT_EQ(doubt("b.csv", rows(12, "a text of number {1},{0}\n", "text,kind\n"), columns), "");
+  // Few examples of classes whose names have some words.
+  EXPECT_EQ(doubt("c.csv", rows(12, "class of name {},a text that has more words than its class\n", "label,text\n")),
+            "");
 }
 
 TEST_F(Labels, OfInputsAreDoubtedWhereMostAreNoneOfTheClasses) {

@@ -88,7 +88,8 @@ TEST_P(Json, IsReadAsByPython) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Json, testing::Values("jsonl", "json"), [](const auto& info) { return info.param; });
+INSTANTIATE_TEST_SUITE_P(Of, Json, testing::Values("jsonl", "json"),
+                         [](const auto& kind) { return std::string(kind.param); });
 
 }  // namespace
 }  // namespace dtrain::data

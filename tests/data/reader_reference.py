@@ -33,6 +33,12 @@ def write_reference(path, rows):
             out.write(struct.pack("<i", len(row)) + b"".join(map(text_bytes, row)))
 
 
+def rows_in(path, **options):
+    """A line of nothing but spaces is blank to dtrain, a row to Python."""
+    with open(path, newline="", encoding="utf-8") as file:
+        return [row for row in csv.reader(file, **options) if "".join(row).strip(" ") or len(row) > 1]
+
+
 def field():
     return "".join(random.choice(PIECES) for _ in range(random.choice([0, 0, 1, 2, 3, 8])))
 
@@ -51,8 +57,7 @@ def write_csv(path):
             writer.writerow(row)
         if random.random() < 0.3:
             out.write("no,line,end,\"here\"")
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.reader(file, strict=True) if row]
+    return rows_in(path, strict=True)
 
 
 def write_quoted_tsv(path):
@@ -63,8 +68,7 @@ def write_quoted_tsv(path):
         writer.writerow([f"name {number}" for number in range(columns)])
         for _ in range(random.randint(1, 12)):
             writer.writerow([field() for _ in range(columns - 1)] + [random.choice([1, 0.5, "x"])])
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.reader(file, delimiter="\t", strict=True) if row]
+    return rows_in(path, delimiter="\t", strict=True)
 
 
 def raw_field():
@@ -79,8 +83,7 @@ def write_raw_tsv(path):
     with open(path, "w", newline="", encoding="utf-8") as out:
         for row in rows:
             out.write("\t".join(row) + random.choice(["\n", "\r\n", "\r"]))
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if row]
+    return rows_in(path, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
 def write_separated(path):
@@ -91,8 +94,7 @@ def write_separated(path):
         writer.writerow(["label", *(f"text {number}" for number in range(columns - 1))])
         for _ in range(random.randint(1, 12)):
             writer.writerow(["x", *(field() for _ in range(columns - 1))])
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.reader(file, delimiter=separator, strict=True) if row]
+    return rows_in(path, delimiter=separator, strict=True)
 
 
 def value():
