@@ -10,7 +10,9 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
+#include "data/readers/label_column.h"
 #include "data/subset.h"
 
 namespace dtrain::data {
@@ -41,11 +43,7 @@ std::string counted(std::int64_t count, const std::string& noun) {
 
 // "2 of 3 classes occur only once: b, c"; the first ten of them.
 std::string classes_text(const std::vector<std::string>& classes, const LabelMap& labels, const std::string& what) {
-  constexpr std::size_t kNamed = 10;
-  const std::size_t named = std::min(classes.size(), kNamed);
-  return fmt::format("{} of {} classes {}: {}{}", classes.size(), labels.size(), what,
-                     fmt::join(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(named), ", "),
-                     named < classes.size() ? fmt::format(" and {} more", classes.size() - named) : "");
+  return fmt::format("{} of {} classes {}: {}", classes.size(), labels.size(), what, capped_list(classes));
 }
 
 void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool drop, const std::string& name) {
@@ -58,8 +56,9 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
     } else if (!drop) {
       throw InputError(
           fmt::format("{}:{}: the label '{}' is none of the {} classes of the training data or the trained model "
-                      "(--drop-unknown-labels drops such rows){}",
-                      name, row.line, row.label, labels.size(), did_you_mean(row.label, labels.names())));
+                      "(--drop-unknown-labels drops such rows){}; there are: {}",
+                      name, row.line, shown_text(row.label), labels.size(), did_you_mean(row.label, labels.names()),
+                      capped_list(labels.names())));
     }
   }
   if (known.empty()) throw InputError(fmt::format("{}: no row has a label that is one of the classes", name));
@@ -132,6 +131,7 @@ std::vector<std::string> class_notes(const TokenDataset& part, const LabelMap& l
 LabelledSet load_split(const fs::path& path, const Columns& columns, const LabelMap& labels, bool drop_unknown_labels,
                        const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
   LabelledSet set{read_labelled_texts(path, columns), {}};
+  check_label_column(set.texts, path.string(), [&](const std::string& label) { return labels.id_of(label) >= 0; });
   if (columns.label_required) {
     drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
   } else {
@@ -149,6 +149,8 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   Task task;
   task.name = files.name;
   LabelledTexts train = read_labelled_texts(files.train, files.columns);
+  check_label_column(train, files.train.string());
+  task.columns = train.columns;
   const auto is_known = [&](const LabelledText& row) { return files.labels.id_of(row.label) >= 0; };
   if (files.labels.size() > 0 &&
       (files.labels_have_names || std::all_of(train.rows.begin(), train.rows.end(), is_known))) {
@@ -159,7 +161,7 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   }
   if (task.labels.size() < 2) {
     throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(),
-                                 task.labels.size(), fmt::join(task.labels.names(), ", ")));
+                                 task.labels.size(), capped_list(task.labels.names())));
   }
   const auto note = [&](const std::vector<std::string>& notes) {
     task.notes.insert(task.notes.end(), notes.begin(), notes.end());

@@ -42,6 +42,8 @@ struct Task {
   TokenDataset dev;
   TokenDataset test;
   std::vector<std::pair<std::string, TokenDataset>> ood;
+  /// The columns of the training file (LabelledTexts::columns).
+  std::string columns;
   /// What a person should know about the data, a sentence each.
   std::vector<std::string> notes;
 };

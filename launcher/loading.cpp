@@ -75,6 +75,7 @@ data::Task load_task(const Options& options, const Session& session, const Start
   files.labels_have_names = start.labels_have_names;
   files.hold_out_dev = true;
   data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
+  session.log().line(fmt::format("columns: {}", task.columns));
   for (const auto& note : task.notes) session.log().warning(note);
   return task;
 }
@@ -86,7 +87,7 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
                trained.base_model);
   const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
   const data::LabelMap labels(trained.labels);
-  const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
+  const data::Columns columns = columns_of(options, labels_required);
   const auto read = [&](const std::filesystem::path& path) {
     return data::load_split(path, columns, labels, options.drop_unknown_labels, *tokenizer,
                             tokenize_options(options, session), session.log());
@@ -104,6 +105,7 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
           options.run, error.what()));
     }
   }
+  session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
   return set;
 }

@@ -28,7 +28,7 @@ using Adder = po::options_description_easy_init;
 
 void add_data(Adder add, Options& o) {
   add("task", bound(o.task, "NAME"), "embedded task, where --train is not given");
-  add("train", open(o.train_file, "FILE"), "training file (TSV, CSV or JSONL)");
+  add("train", open(o.train_file, "FILE"), "training file (TSV, CSV, JSON or JSONL)");
   add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
   add("samples", open(o.samples, "N"),
       o.command == "compare" ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
@@ -44,9 +44,21 @@ void add_tests(Adder add, Options& o) {
 }
 
 void add_columns(Adder add, Options& o) {
-  add("text-column", open(o.text_column, "NAME"), "column of the text (default: text, sentence or sentence1)");
-  add("pair-column", open(o.pair_column, "NAME"), "column of the second text (default: pair or sentence2)");
-  add("label-column", open(o.label_column, "NAME"), "column of the label (default: label)");
+  add("text-column", open(o.text_column, "NAME"),
+      "column of the text, by name or number from 1 (default: text, sentence, the first of a known pair)");
+  add("pair-column", open(o.pair_column, "NAME"),
+      "column of the second text; none: no pair (default: pair, or the second of a known pair, such as sentence2)");
+  add("label-column", open(o.label_column, "NAME"), "column of the label (default: label, labels or gold_label)");
+  add("header", bound(o.header, "NAME"), "whether the first line names the columns: auto, yes or no");
+  add("separator", open(o.separator, "C"),
+      "what separates fields: a character, or tab, comma, semicolon, bar, space (default: by the file)");
+  add("label-separator", open(o.label_separator, "C"),
+      "what separates the labels of a row that has several (default: a row has one)");
+}
+
+void add_ignored(Adder add, Options& o) {
+  add("ignore-label", po::value(&o.ignored_labels)->value_name("LABEL"),
+      "leave out rows with this label, which stands for none, such as - or -1 (repeatable)");
 }
 
 void add_unknown(Adder add, Options& o) {
@@ -170,10 +182,11 @@ constexpr Group kGroups[] = {
      }},
     {"merge", "Input", add_merge},
     {"input", "Input",
-     [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},
+     [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV, JSON or JSONL)"); }},
     {"data", "Data", add_data},
     {"tests", "Data", add_tests},
     {"columns", "Data", add_columns},
+    {"ignored", "Data", add_ignored},
     {"unknown", "Data", add_unknown},
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},

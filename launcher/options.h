@@ -20,6 +20,9 @@ struct Options {
   std::string train_file, dev_file, test_file;
   std::vector<std::string> ood;
   std::string text_column, pair_column, label_column;
+  std::string header = "auto";
+  std::string separator, label_separator;
+  std::vector<std::string> ignored_labels;
   bool drop_unknown_labels = false;
   std::int64_t max_length = 128;
   std::string samples;
@@ -91,6 +94,8 @@ std::string help_text(int argc, const char* const* argv);
 std::filesystem::path model_directory(const Options& options);
 /// The files of the task: --train and its companions, or the embedded one.
 data::TaskFiles task_files(const Options& options);
+/// How to read data files: --text-column and its companions.
+data::Columns columns_of(const Options& options, bool label_required);
 /// --samples as numbers; empty: all.
 std::vector<std::int64_t> sample_counts(const Options& options);
 /// One --ood: "NAME=FILE" -> {"NAME", "FILE"}.

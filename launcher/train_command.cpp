@@ -1,11 +1,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "launcher/commands.h"
 #include "launcher/finished_run.h"
 #include "launcher/loading.h"
@@ -72,10 +72,10 @@ void check_classes(const model::Classifier& classifier, const data::Task& task, 
   if (names == start.labels.names()) return;
   if (classifier.classes() != task.labels.size()) {
     throw InputError(fmt::format("--run: the classifier has {} classes, the training data {} ({})",
-                                 classifier.classes(), names.size(), fmt::join(names, ", ")));
+                                 classifier.classes(), names.size(), capped_list(names)));
   }
   log.warning(fmt::format("--run: its classes are taken for those of the training data, in this order: {}",
-                          fmt::join(names, ", ")));
+                          capped_list(names)));
 }
 
 bool is_finished(const fs::path& output, const Session& session) {
@@ -175,6 +175,7 @@ void run_train(const Options& options, const Session& session) {
   result.model = directory.string();
   result.start = options.run;
   result.task = task.name;
+  result.columns = task.columns;
   result.samples = sets.train.size();
   result.ranks = session.control().size();
   result.machine = session.description();

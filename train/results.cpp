@@ -18,6 +18,7 @@ nlohmann::json run_json(const RunResult& result, const std::vector<std::string>&
   json["model"] = result.model;
   if (!result.start.empty()) json["start"] = result.start;
   json["task"] = result.task;
+  json["columns"] = result.columns;
   json["seed"] = result.options.seed;
   json["samples"] = result.samples;
   json["learning_rate"] = result.report.learning_rate;

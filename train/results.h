@@ -20,6 +20,8 @@ struct RunResult {
   /// The run, model or adapter that it started from, where that is not the model alone.
   std::string start;
   std::string task;
+  /// Which columns of the training file were read (data::Task::columns).
+  std::string columns;
   std::int64_t samples = 0;
   int ranks = 1;
   /// What ran it: ranks, devices, threads, precision.

@@ -67,7 +67,7 @@ TEST_F(TaskOfFiles, NamesLabelsThatAreSeenOnce) {
 }
 
 TEST_F(TaskOfFiles, NamesTheFirstTenOfManyLabelsThatAreSeenOnce) {
-  std::string train;
+  std::string train = "label\ttext\n";
   for (int i = 0; i < 1000; ++i) train += fmt::format("l{:03}\ttext number {}\n", i, i);
   EXPECT_THAT(load(train, "").notes, Contains(AllOf(HasSubstr("1000 of 1000 classes occur only once: l000, "),
                                                     HasSubstr("l009 and 990 more"), Not(HasSubstr("l010")))));
