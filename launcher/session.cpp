@@ -251,7 +251,10 @@ void Session::place_on_cores(const Options& options) {
       place_among_equals(gather_texts(fmt::format("{}: {}", node_, fmt::join(cores, ","))), control_->rank());
   cores_ = static_cast<int>(cores.size());
   const int share = std::max(1, cores_ / place.count);
-  threads_ = options.threads > 0 ? options.threads : share;
+  // Some of LibTorch's and oneDNN's sums depend on the number of threads. With virtual ranks a shard is computed by as
+  // many whatever the number of ranks and of cores.
+  const int chosen = options.training.virtual_ranks > 0 ? 1 : share;
+  threads_ = options.threads > 0 ? options.threads : chosen;
   at::set_num_threads(threads_);
   if (cores_ < place.count) return;
   cpu_set_t mine;

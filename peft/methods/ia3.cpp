@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/modules_to_save.h"
 
@@ -68,7 +69,7 @@ class Ia3 final : public Method {
   explicit Ia3(Ia3Config config) : config_(std::move(config)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
     const auto linears = wrapped(classifier);
     check_feedforward(linears);
     for (model::Linear* linear : linears) {

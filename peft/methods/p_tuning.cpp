@@ -8,6 +8,7 @@
 #include <cmath>
 #include <deque>
 
+#include "base/random.h"
 #include "model/dropout.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
@@ -110,7 +111,7 @@ class PTuning final : public Method {
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "p-tuning");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
     classifier.encoder().embedding_slot = std::make_unique<PTuningSlot>(
         config_, classifier.config().hidden_size, classifier.classifier.weight.value().options(), generator);
     train_head(classifier);

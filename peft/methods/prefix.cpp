@@ -4,6 +4,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prefix_encoder.h"
 
@@ -16,7 +17,7 @@ class Prefix final : public Method {
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prefix");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
     auto& encoder = classifier.encoder();
     const std::int64_t hidden = classifier.config().hidden_size;
     std::optional<std::int64_t> projection;

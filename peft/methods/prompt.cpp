@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "data/tokenizers/tokenizer.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
@@ -47,7 +48,7 @@ class Prompt final : public Method {
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prompt");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
     const at::Tensor& words = classifier.encoder().embedding_parameters().front()->value();
     at::Tensor start;
     if (config_.prompt_tuning_init == "RANDOM") {

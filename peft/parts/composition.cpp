@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/random.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/bottleneck_settings.h"
 #include "peft/parts/gated_lora.h"
@@ -20,7 +21,7 @@ class Composition final : public Method {
   explicit Composition(std::vector<MethodPart> parts) : parts_(std::move(parts)) {}
 
   void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
     for (const MethodPart& part : parts_) part.add(classifier, generator);
     train_head(classifier);
   }

@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "base/random.h"
 #include "peft/parts/modules_to_save.h"
 
 namespace dtrain::peft {
@@ -56,7 +57,7 @@ std::vector<model::Linear*> LinearMethod::wrapped(model::Classifier& classifier)
 }
 
 void LinearMethod::attach(model::Classifier& classifier, std::uint64_t seed) const {
-  auto generator = at::detail::createCPUGenerator(seed);
+  auto generator = at::detail::createCPUGenerator(stream_seed(seed, Purpose::method));
   const auto linears = wrapped(classifier);
   fill(linears, generator);
   train_biases(classifier, wrapping_.bias.value_or("none"), linears);
