@@ -60,7 +60,7 @@ inline data::TokenDataset dataset_of(const at::Tensor& ids, const at::Tensor& ty
     for (std::int64_t token = offsets[i].item<std::int64_t>(); token < offsets[i + 1].item<std::int64_t>(); ++token) {
       parts[types[token].item<std::int64_t>()] += fmt::format("{} ", ids[token].item<std::int64_t>());
     }
-    texts.rows.push_back({parts[0], parts[1], std::to_string(labels[i].item<std::int64_t>()), i + 1});
+    texts.rows.push_back({parts[0], parts[1], std::to_string(labels[i].item<std::int64_t>()), {}, i + 1});
   }
   std::vector<std::string> names;
   for (std::int64_t label = 0; label < classes; ++label) names.push_back(std::to_string(label));
