@@ -8,6 +8,7 @@ AdamW, and no work in the loop that training does not need. Writes what a run co
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.metadata
 import json
 import os
@@ -213,21 +214,31 @@ def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, floa
     }
 
 
-def peak_memory_bytes(device: str) -> int:
-    """The high-water mark since reset_peak_memory: of the GPU's allocated memory, or of the resident set."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
+def status_bytes(name: str) -> int:
+    """Of this process, proc(5): VmRSS now, VmHWM at its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def reset_peak_memory(device: str) -> None:
-    """proc(5): 5 sets the high-water mark back to the present resident set."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    Path("/proc/self/clear_refs").write_text("5")
+class PeakMemory:
+    """train/peak_memory.h: the weights of the model, and what a run holds besides at its peak."""
+
+    def __init__(self, model: torch.nn.Module, device: str) -> None:
+        self.cuda = device == "cuda"
+        self.weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            # 5 sets the high-water mark back to the present resident set.
+            Path("/proc/self/clear_refs").write_text("5")
+        self.before = torch.cuda.memory_allocated() if self.cuda else status_bytes("VmRSS")
+
+    def bytes(self) -> int:
+        peak = torch.cuda.max_memory_allocated() if self.cuda else status_bytes("VmHWM")
+        return self.weights + max(0, peak - self.before)
 
 
 class Training:
@@ -325,9 +336,9 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
     training = Training(run, rank, order, examples, load("dev") if run.evaluate else None)
     if run.ranks > 1:
         torch.distributed.barrier()
-    reset_peak_memory(run.device)
+    memory = PeakMemory(training.model, run.device)
     seconds = training.train()
-    peak = peak_memory_bytes(run.device)
+    peak = memory.bytes()
     if run.ranks > 1:
         torch.distributed.destroy_process_group()
     if rank != 0:

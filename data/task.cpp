@@ -84,7 +84,7 @@ void note_unknown(LabelledTexts& texts, const LabelMap& labels, const std::strin
 void hold_out_dev(Task& task, const std::vector<ContentKey>& keys) {
   const std::int64_t all = task.train.size();
   const std::int64_t held_out = std::min(std::max<std::int64_t>(100, all / 10), all / 2);
-  const auto dev = stratified_subset(classes_of(task.train), task.labels.size(), held_out, 0);
+  const auto dev = stratified_subset(classes_of(task.train), task.labels.size(), held_out, 0, Purpose::held_out);
   std::vector<std::int64_t> rest;
   ContentKeys rest_keys;
   for (std::int64_t id = 0; id < all; ++id) {

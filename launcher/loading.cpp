@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "data/subset.h"
 #include "launcher/node_memory.h"
 #include "model/encoder_config.h"
@@ -128,7 +129,8 @@ void note_classes(data::Task& task, std::int64_t samples, const Log& log) {
 data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
                           std::uint64_t seed) {
   if (count == 0 || count >= examples.size()) return examples;
-  return examples.subset(data::stratified_subset(data::classes_of(examples), classes, count, seed));
+  return examples.subset(
+      data::stratified_subset(data::classes_of(examples), classes, count, seed, Purpose::evaluation_subset));
 }
 
 std::int64_t cache_memory(const Options& options, const Session& session) {

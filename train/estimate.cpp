@@ -69,7 +69,7 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
                   const TrainOptions& options, const RunContext& context) {
   Estimate result;
   for (const model::Parameter* parameter : classifier.parameters()) result.parameters += parameter->value().numel();
-  reset_peak_memory(context.device);
+  const PeakMemory peak(classifier, context.device);
   const auto sample = spread(examples, (kSteps + 1) * options.batch_size);
 
   const auto begin_evaluation = Clock::now();
@@ -101,7 +101,7 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   }
   if (phases.size() > 1) result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
   result.state_bytes = (result.parameters + 3 * result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float));
-  result.peak_memory_bytes = peak_memory_bytes(context.device);
+  result.peak_memory_bytes = peak.bytes();
   result.evaluation_seconds = scored * static_cast<double>(dev_examples) * result.score_example_seconds;
   return result;
 }

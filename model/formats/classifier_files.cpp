@@ -7,6 +7,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "model/formats/model_weights.h"
+#include "base/random.h"
 #include "model/formats/safetensors.h"
 #include "model/registry.h"
 
@@ -63,7 +64,7 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   for (int layer = 0; layer < model->encoder().layers(); ++layer) {
     for (Parameter* parameter : model->encoder().layer(layer).own_parameters()) read(*parameter);
   }
-  auto generator = at::detail::createCPUGenerator(options.head_seed);
+  auto generator = at::detail::createCPUGenerator(stream_seed(options.head_seed, Purpose::head));
   const bool dense_is_there = file.contains(name_in_file(model->dense.weight));
   if (dense_is_there && (options.trained_head || !model->dense_is_head)) {
     read_linear(model->dense);

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/random.h"
 #include "peft/parts/lora_slot.h"
 #include "peft/registry.h"
 
@@ -260,7 +261,7 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
     }
   }
   make_method(spec)->attach(*first.classifier, {});
-  auto generator = at::detail::createCPUGenerator(combination.seed);
+  auto generator = at::detail::createCPUGenerator(stream_seed(combination.seed, Purpose::combination));
   for (model::Linear* linear : first.classifier->linears()) {
     LoraSlot* slot = slot_of(*linear);
     if (slot == nullptr) continue;

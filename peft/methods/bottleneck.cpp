@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/bottleneck_settings.h"
@@ -29,7 +30,7 @@ class Bottleneck final : public Method {
   explicit Bottleneck(BottleneckConfig config) : config_(std::move(config)) {}
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     add_bottlenecks(classifier, config_, generator);
     train_head(classifier);
   }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/modules_to_save.h"
 #include "peft/parts/targets.h"
@@ -79,7 +80,7 @@ class Ia3 final : public Method {
   explicit Ia3(Ia3Config config) : config_(std::move(config)) {}
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     const auto linears = wrapped(classifier);
     check_feedforward(linears);
     for (model::Linear* linear : linears) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 
+#include "base/random.h"
 #include "model/dropout.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
@@ -124,7 +125,7 @@ class PTuning final : public Method {
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "p-tuning");
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     classifier.encoder().embedding_slot = std::make_unique<PTuningSlot>(
         config_, classifier.config().hidden_size, classifier.classifier.weight.value().options(), generator);
     train_head(classifier);

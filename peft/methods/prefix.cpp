@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prefix_encoder.h"
 
@@ -25,7 +26,7 @@ class Prefix final : public Method {
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prefix");
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     auto& encoder = classifier.encoder();
     const std::int64_t hidden = classifier.config().hidden_size;
     std::optional<std::int64_t> projection;

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
 
@@ -56,7 +57,7 @@ class Prompt final : public Method {
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prompt");
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     const at::Tensor& words = classifier.encoder().embedding_parameters().front()->value();
     at::Tensor start;
     if (config_.prompt_tuning_init == "RANDOM") {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "base/random.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/bottleneck_settings.h"
 #include "peft/parts/gated_lora.h"
@@ -22,7 +23,7 @@ class Composition final : public Method {
   explicit Composition(std::vector<MethodPart> parts) : parts_(std::move(parts)) {}
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override {
-    auto generator = at::detail::createCPUGenerator(context.seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     for (const MethodPart& part : parts_) part.add(classifier, generator);
     train_head(classifier);
   }

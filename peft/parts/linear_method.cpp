@@ -7,6 +7,7 @@
 
 #include <cmath>
 
+#include "base/random.h"
 #include "peft/parts/modules_to_save.h"
 
 namespace dtrain::peft {
@@ -60,7 +61,7 @@ std::vector<model::Linear*> LinearMethod::wrapped(model::Classifier& classifier)
 }
 
 void LinearMethod::attach(model::Classifier& classifier, const AttachContext& context) const {
-  auto generator = at::detail::createCPUGenerator(context.seed);
+  auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
   const auto linears = wrapped(classifier);
   fill(linears, generator);
   train_biases(classifier, wrapping_.bias.value_or("none"), linears);

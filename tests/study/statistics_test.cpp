@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <vector>
 
-#include "data/random.h"
+#include "base/random.h"
 
 // Reference values are scipy 1.17's; each test says the call.
 namespace dtrain::study {
@@ -111,9 +111,9 @@ TEST(PairedDifference, RefusesWhatIsNotARectangle) {
   EXPECT_THROW(paired_difference({{1, 0}, {1}}), std::invalid_argument);
 }
 
-double uniform(data::SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+double uniform(SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
 
-double normal(data::SplitMix64& random) {
+double normal(SplitMix64& random) {
   return std::sqrt(-2 * std::log(1 - uniform(random))) * std::cos(6.283185307179586 * uniform(random));
 }
 
@@ -126,7 +126,7 @@ struct Coverage {
 Coverage coverage(int seeds, double seed_deviation) {
   constexpr int kStudies = 1500;
   constexpr int kExamples = 300;
-  data::SplitMix64 random(7);
+  SplitMix64 random(7);
   Coverage covered;
   for (int study = 0; study < kStudies; ++study) {
     // A few examples on which one method tends to be right for all seeds, some chance, and a shift of each seed.

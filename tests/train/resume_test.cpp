@@ -6,11 +6,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -149,6 +152,45 @@ TEST(Training, WithoutADevSetKeepsTheLastStep) {
       train(*classifier, random_data(20, 4), {}, short_run("head", 5), {}, context_over(*alone), features);
   EXPECT_EQ(report.best_step, 5);
   EXPECT_FALSE(report.dev);
+}
+
+// Dev has a word that training has not, whose vector is no number until step `repaired_after` (0: for ever).
+Ended run_with_a_word_that_is_no_number(std::int64_t repaired_after, std::vector<std::string>& warnings) {
+  at::set_num_threads(1);
+  constexpr std::int64_t kWord = 100;
+  const auto alone = dist::make_single_communicator();
+  const auto classifier = classifier_with("new_gelu", "lora");
+  const auto word = classifier->encoder().embedding_parameters()[0]->value().select(0, kWord);
+  word.fill_(std::numeric_limits<double>::quiet_NaN());
+  const auto dev = dataset_of(at::tensor({1, 7, kWord, 2, 9}), at::zeros({5}, at::kLong), at::tensor({0, 3, 5}),
+                              at::tensor({0, 1}), 4);
+  RunContext context = context_over(*alone);
+  context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  std::int64_t steps = 0;
+  context.stop_requested = [&] {
+    if (++steps == repaired_after) word.zero_();
+    return false;
+  };
+  FeatureStore features(0);
+  const auto report = train(*classifier, random_data(20, 4), dev, short_run("lora", kSteps), {}, context, features);
+  return {all_values(*classifier), report};
+}
+
+TEST(Training, TakesNoStepForTheBestWhoseMetricIsNoNumber) {
+  std::vector<std::string> warnings;
+  const Ended ended = run_with_a_word_that_is_no_number(4, warnings);
+  EXPECT_GT(ended.report.best_step, 3) << "dev was first scored after step 3";
+  EXPECT_TRUE(std::isfinite(ended.report.dev->log_loss));
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST(Training, KeepsTheLastStepAndSaysSoWhereDevNeverGivesANumber) {
+  std::vector<std::string> warnings;
+  const Ended ended = run_with_a_word_that_is_no_number(0, warnings);
+  EXPECT_EQ(ended.report.best_step, kSteps);
+  ASSERT_TRUE(ended.report.dev);
+  EXPECT_TRUE(std::isnan(ended.report.dev->log_loss));
+  EXPECT_THAT(warnings, testing::ElementsAre(testing::HasSubstr("no evaluation on dev gave a number for log_loss")));
 }
 
 TEST(Training, KeepsTheBestStepOfAnEarlierPhase) {

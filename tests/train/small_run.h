@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/random.h"
+#include "base/random.h"
 #include "data/token_dataset.h"
 #include "dist/communicator.h"
 #include "model/formats/classifier_files.h"
@@ -75,7 +75,7 @@ inline data::TokenDataset reference_data() {
 
 /// Examples of 2 to 24 tokens whose class, of four, is decided by their first token. Another `shift` is another rule.
 inline data::TokenDataset random_data(std::int64_t examples, std::uint64_t seed, std::int64_t shift = 0) {
-  data::SplitMix64 random(seed);
+  SplitMix64 random(seed);
   std::vector<std::int64_t> ids, types, offsets{0}, labels;
   for (std::int64_t i = 0; i < examples; ++i) {
     const auto length = static_cast<std::int64_t>(2 + random.below(23));

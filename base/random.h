@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-namespace dtrain::data {
+namespace dtrain {
 
 __extension__ using Wide = unsigned __int128;
 
@@ -33,9 +33,31 @@ class SplitMix64 {
   std::uint64_t state_;
 };
 
-/// A seed for one of many independent streams of a seed.
-inline std::uint64_t stream_seed(std::uint64_t seed, std::uint64_t stream) {
-  return SplitMix64(seed ^ SplitMix64(stream + 0x632BE59BD9B4E019ULL).next()).next();
+/// What random numbers are drawn for. A user's seed serves several purposes, and each has streams of its own, so that
+/// no draw repeats or leans on another. The numbers are fixed: another one is another run.
+enum class Purpose : std::uint64_t {
+  /// The order of the training examples; a stream an epoch.
+  order = 1,
+  /// The training examples that --samples takes; a stream a class.
+  subset = 2,
+  /// The examples held out of a training file without a dev file; a stream a class.
+  held_out = 3,
+  /// The examples of an evaluation set that is cut; a stream a class.
+  evaluation_subset = 4,
+  /// The first weights of a new head.
+  head = 5,
+  /// The first weights of what a method adds.
+  method = 6,
+  /// Dropout; a stream for each step and shard.
+  dropout = 7,
+  /// What is dropped where adapters are combined (DARE).
+  combination = 8,
+};
+
+/// The seed of one of the streams that `seed` has for a purpose.
+inline std::uint64_t stream_seed(std::uint64_t seed, Purpose purpose, std::uint64_t stream = 0) {
+  const auto mixed = [](std::uint64_t value) { return SplitMix64(value).next(); };
+  return mixed(mixed(mixed(seed) ^ static_cast<std::uint64_t>(purpose)) ^ stream);
 }
 
 /// Fisher and Yates' shuffle.
@@ -44,4 +66,4 @@ void shuffle(std::vector<Value>& values, SplitMix64& random) {
   for (std::size_t last = values.size(); last > 1; --last) std::swap(values[last - 1], values[random.below(last)]);
 }
 
-}  // namespace dtrain::data
+}  // namespace dtrain

@@ -1,4 +1,4 @@
-#include "data/random.h"
+#include "base/random.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 #include <numeric>
 #include <set>
 
-namespace dtrain::data {
+namespace dtrain {
 namespace {
 
 TEST(SplitMix64, GivesThePublishedNumbers) {
@@ -44,12 +44,15 @@ TEST(SplitMix64, IsNotBiasedForABoundThatDoesNotDivideItsRange) {
   for (const int count : remainders) EXPECT_NEAR(count, 10'000, 350);
 }
 
-TEST(StreamSeed, DiffersForEverySeedAndStream) {
+TEST(StreamSeed, DiffersForEverySeedPurposeAndStream) {
   std::set<std::uint64_t> seeds;
-  for (std::uint64_t seed = 0; seed < 100; ++seed) {
-    for (std::uint64_t stream = 0; stream < 100; ++stream) seeds.insert(stream_seed(seed, stream));
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    for (const Purpose purpose : {Purpose::order, Purpose::subset, Purpose::held_out, Purpose::evaluation_subset,
+                                  Purpose::head, Purpose::method, Purpose::dropout, Purpose::combination}) {
+      for (std::uint64_t stream = 0; stream < 50; ++stream) seeds.insert(stream_seed(seed, purpose, stream));
+    }
   }
-  EXPECT_EQ(seeds.size(), 10'000U);
+  EXPECT_EQ(seeds.size(), 50U * 8U * 50U);
 }
 
 TEST(Shuffle, GivesEveryOrderEquallyOften) {
@@ -73,4 +76,4 @@ TEST(Shuffle, GivesEveryOrderEquallyOften) {
 }
 
 }  // namespace
-}  // namespace dtrain::data
+}  // namespace dtrain
