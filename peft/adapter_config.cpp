@@ -4,8 +4,8 @@
 
 #include <stdexcept>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 
 namespace dtrain::peft {
 namespace {
@@ -19,12 +19,6 @@ bool is_empty(const json& value) {
 bool is_off(const json& value) { return value == false || value == 0; }
 
 }  // namespace
-
-json read_json_object(const std::filesystem::path& path) {
-  json document = json::parse(read_file(path), nullptr, false);
-  if (!document.is_object()) throw InputError(fmt::format("{}: expected a JSON object", path.string()));
-  return document;
-}
 
 AdapterConfig::AdapterConfig(const std::filesystem::path& path) : path_(path), json_(read_json_object(path)) {}
 
@@ -41,7 +35,7 @@ void AdapterConfig::refuse(const std::string& key, const std::string& reason) co
       fmt::format("{}: {} = {}: {}", path_.string(), key, json_.value(key, nlohmann::json()).dump(), reason));
 }
 
-void AdapterConfig::expect(const std::vector<std::pair<std::string, json>>& values) const {
+void AdapterConfig::expect(const std::vector<std::pair<std::string, nlohmann::json>>& values) const {
   for (const auto& [key, expected] : values) {
     if (value(key, expected) != expected) refuse(key, fmt::format("not supported; expected {}", expected.dump()));
   }
@@ -72,7 +66,7 @@ void AdapterConfig::check_reads(const ConfigKeys& known, const ConfigKeys& own) 
     throw std::logic_error(fmt::format("{} is read, and not listed as heeded", name));
   }
   for (const ConfigKey& key : own) {
-    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, json()).is_null()) continue;
+    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, nlohmann::json()).is_null()) continue;
     throw std::logic_error(fmt::format("{} is listed as heeded, and not read", key.name));
   }
 }

@@ -58,7 +58,4 @@ class AdapterConfig {
   mutable std::vector<std::string> notices_;
 };
 
-/// Reads a file that must hold a JSON object.
-nlohmann::json read_json_object(const std::filesystem::path& path);
-
 }  // namespace dtrain::peft

@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "model/formats/safetensors.h"
 #include "peft/adapter_config.h"
 #include "peft/parts/adapter_hub_config.h"
