@@ -16,7 +16,7 @@
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
-#include "study/verdict.h"
+#include "study/words.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -32,6 +32,12 @@ double majority_share(const data::TokenDataset& examples, std::int64_t classes) 
          static_cast<double>(std::max<std::int64_t>(1, examples.size()));
 }
 
+std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
+  std::vector<std::int32_t> labels;
+  for (std::int64_t i = 0; i < examples.size(); ++i) labels.push_back(examples.example(i).label);
+  return labels;
+}
+
 study::StudyPlan make_plan(const Options& options, const data::Task& task, int ranks) {
   study::StudyPlan plan;
   plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
@@ -43,12 +49,14 @@ study::StudyPlan make_plan(const Options& options, const data::Task& task, int r
     plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
   plan.subset_seed = options.subset_seed;
   plan.select_metric = options.training.select_metric;
+  plan.metric = options.metric;
+  plan.margin = options.margin / 100;
   plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
   plan.task = task.name;
   plan.classes = task.labels.size();
   plan.dev_majority_share = majority_share(task.dev, plan.classes);
   const auto add = [&](const std::string& name, const data::TokenDataset& set) {
-    plan.sets.push_back({name, set.size(), majority_share(set, plan.classes)});
+    plan.sets.push_back({name, set.size(), majority_share(set, plan.classes), labels_of(set)});
   };
   add("test", task.test);
   for (const auto& [name, set] : task.ood) add("ood." + name, set);

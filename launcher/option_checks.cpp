@@ -140,6 +140,8 @@ void check_options(Options& o) {
     require(label.find('#') == std::string::npos, "ignore-label",
             "a label without #, which begins a comment in a --config file", fmt::format("'{}'", label));
   }
+  one_of(o.metric, "metric", study::comparable_metrics());
+  require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
 

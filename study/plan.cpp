@@ -19,6 +19,11 @@ void sort_once(std::vector<Value>& values) {
 
 }  // namespace
 
+const std::vector<std::string>& comparable_metrics() {
+  static const std::vector<std::string> names = {"accuracy", "balanced_accuracy"};
+  return names;
+}
+
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
   return std::min(std::max<std::int64_t>(samples, 500), available);
 }
@@ -62,7 +67,10 @@ nlohmann::json plan_json(const StudyPlan& plan) {
     methods.push_back({{"method", method.method.text()}, {"learning_rates", method.learning_rates}});
   nlohmann::json sets = nlohmann::json::array();
   for (const EvaluationSet& set : plan.sets)
-    sets.push_back({{"name", set.name}, {"examples", set.examples}, {"majority_share", set.majority_share}});
+    sets.push_back({{"name", set.name},
+                    {"examples", set.examples},
+                    {"majority_share", set.majority_share},
+                    {"labels", set.labels}});
   return {{"model", plan.model},
           {"task", plan.task},
           {"classes", plan.classes},
@@ -74,6 +82,8 @@ nlohmann::json plan_json(const StudyPlan& plan) {
           {"result_seeds", plan.result_seeds},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
+          {"metric", plan.metric},
+          {"margin", plan.margin},
           {"identity", plan.identity}};
 }
 
@@ -84,7 +94,8 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
                             method.at("learning_rates").get<std::vector<double>>()});
   }
   for (const auto& set : json.at("sets"))
-    plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share")});
+    plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share"),
+                         set.value("labels", std::vector<std::int32_t>())});
   json.at("model").get_to(plan.model);
   json.at("task").get_to(plan.task);
   json.at("classes").get_to(plan.classes);
@@ -94,6 +105,9 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   json.at("result_seeds").get_to(plan.result_seeds);
   json.at("subset_seed").get_to(plan.subset_seed);
   json.at("select_metric").get_to(plan.select_metric);
+  // Journals of earlier versions have neither.
+  plan.metric = json.value("metric", plan.metric);
+  plan.margin = json.value("margin", plan.margin);
   json.at("identity").get_to(plan.identity);
   return plan;
 }

@@ -24,7 +24,12 @@ struct EvaluationSet {
   std::int64_t examples = 0;
   /// The share of its most frequent class: the accuracy of knowing nothing.
   double majority_share = 0;
+  /// The class of each example, for metrics that weigh classes.
+  std::vector<std::int32_t> labels;
 };
+
+/// Metrics that methods can be compared by: those that are a mean over examples, given how often each class occurs.
+const std::vector<std::string>& comparable_metrics();
 
 /// What a study tries. For each method and sample count: every learning rate once, with the search seed; then the one
 /// that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
@@ -40,6 +45,11 @@ struct StudyPlan {
   std::uint64_t subset_seed = 0;
   /// The metric on dev that chooses learning rates.
   std::string select_metric = "log_loss";
+  /// The metric on the evaluation sets that methods are compared by (comparable_metrics). It and the margin decide no
+  /// trial: a study may be resumed with others.
+  std::string metric = "accuracy";
+  /// The loss of that metric that does not matter, as a share: 0.01 is a point.
+  double margin = 0.01;
 
   std::string model;
   std::string task;

@@ -13,10 +13,11 @@
 #include "dist/first_rank.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "study/verdict.h"
+#include "study/words.h"
 #include "train/attach_context.h"
 #include "train/collate.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
 #include "train/trainer.h"
 
 namespace dtrain::study {
@@ -34,7 +35,7 @@ std::map<std::string, double> scalars(const train::Metrics& metrics) {
 }
 
 void score_set(const std::string& name, const data::TokenDataset& set, model::Classifier& classifier,
-               const train::RunContext& context, train::FeatureStore& features, Outcome& outcome) {
+               const train::RunContext& context, train::FeatureStore& features, TrialOutcome& outcome) {
   const auto logits = train::score(classifier, set, context, &features);
   std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
   for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
@@ -55,9 +56,9 @@ struct Scratch {
 };
 
 // The scheduled trials of a study: what runs, in what order, and how long the rest takes.
-class Run {
+class StudyRun {
  public:
-  Run(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
+  StudyRun(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
       const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
       : plan_(plan),
         material_(material),
@@ -76,10 +77,10 @@ class Run {
 
   FinishedTrials finish() {
     for (const std::int64_t samples : plan_.samples) {
-      // Trials of one sample count share the features of dev and test, and a seed's those of its draw; the next sample
-      // count has other ones, and memory for few.
-      train::FeatureStore features(material_.training.cache_memory);
       for (const MethodPlan& method : plan_.methods) {
+        // Trials of one method and sample count share the features of dev and test, and a seed's those of its draw.
+        // Nobody else's: what a method costs, and whether its features fit, must not depend on which came before it.
+        train::FeatureStore features(material_.training.cache_memory);
         for (const Trial& trial : search_trials(plan_, method, samples)) complete(trial, method, features);
         const auto rate = chosen_learning_rate(plan_, method, samples, finished_);
         if (!rate) {
@@ -102,7 +103,7 @@ class Run {
     const std::string title = fmt::format("trial {}/{}  {}, {} samples, learning rate {}, seed {}{}", number_, total_,
                                           trial.method, count_text(trial.samples), rate_text(trial.learning_rate),
                                           trial.seed, trial.phase == Trial::Phase::search ? " (search)" : "");
-    Outcome outcome;
+    TrialOutcome outcome;
     try {
       outcome = run(trial, method, title, features);
     } catch (const Stopped&) {
@@ -124,7 +125,7 @@ class Run {
     finished_.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
   }
 
-  Outcome run(const Trial& trial, const MethodPlan& method, const std::string& title, train::FeatureStore& features) {
+  TrialOutcome run(const Trial& trial, const MethodPlan& method, const std::string& title, train::FeatureStore& features) {
     // The peak of a trial must not hold what earlier ones have freed.
     malloc_trim(0);
     const auto begin = Clock::now();
@@ -144,7 +145,7 @@ class Run {
       context_.log.progress(fmt::format("{}: {}; study: {} left", title, text,
                                         duration_text(later + std::max(0.0, own - seconds_since(begin)))));
     };
-    Outcome outcome;
+    TrialOutcome outcome;
     outcome.ranks = context.control.size();
     const auto examples = material_.train(trial.samples, plan_.subset_seed_of(trial.seed));
     const auto dev = material_.dev(trial.samples);
@@ -155,8 +156,8 @@ class Run {
       if (report.dev) outcome.metrics["dev"] = scalars(*report.dev);
       outcome.cost = {report.train_seconds,        report.samples_per_second,       report.peak_memory_bytes,
                       report.trainable_parameters, report.allreduce_bytes_per_step, stored_bytes_.at(trial.method)};
-    } catch (const TrainingError& error) {
-      // Without files a run fails only by numbers that are not finite, on all ranks alike: a result like another.
+    } catch (const train::NotFiniteError& error) {
+      // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
       outcome.failure = error.what();
     }
     if (!outcome.failed() && trial.phase == Trial::Phase::result) {
@@ -251,7 +252,7 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
 FinishedTrials run_study(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
                          const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes,
                          const train::RunContext& context) {
-  return Run(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
+  return StudyRun(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
 }
 
 FinishedTrials shared_trials(const FinishedTrials& finished, dist::Communicator& control) {

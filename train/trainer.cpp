@@ -14,6 +14,7 @@
 #include "peft/registry.h"
 #include "train/best_step.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
 #include "train/optimizer.h"
 #include "train/peak_memory.h"
 #include "train/resume.h"
@@ -78,8 +79,8 @@ class TrainingRun {
     const double norm = phases_.optimizer().step(rate);
     if (hooks_) hooks_->after_step(position);
     if (!std::isfinite(norm)) {
-      throw TrainingError(fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps",
-                                      position + 1, phases_.step().batch_text(position), learning_rate_of(options_)));
+      throw NotFiniteError(fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps",
+                                       position + 1, phases_.step().batch_text(position), learning_rate_of(options_)));
     }
     progress_.step_done(position + 1, outcome, rate, norm, phases_.step().allreduce_bytes());
     return outcome;
