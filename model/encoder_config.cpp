@@ -76,6 +76,17 @@ std::vector<std::string> label_names(const json& document, const std::filesystem
   return names;
 }
 
+std::optional<ProblemType> named_problem_type(const json& document, const std::filesystem::path& path) {
+  const auto named = document.find("problem_type");
+  if (named == document.end() || named->is_null()) return std::nullopt;
+  try {
+    return problem_type(named->is_string() ? named->get<std::string>() : named->dump(),
+                        fmt::format("{}: 'problem_type'", path.string()));
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
+}
+
 }  // namespace
 
 EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) {
@@ -101,6 +112,7 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
   config.pooling =
       default_pooling(model_directory, config.json, kind.head.dense_is_pretrained ? Pooling::pooler : Pooling::cls);
   config.labels = label_names(config.json, path);
+  config.problem_type = named_problem_type(config.json, path);
   return config;
 }
 

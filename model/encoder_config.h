@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/problem_type.h"
 #include "model/pooling.h"
 
 namespace dtrain::model {
@@ -41,6 +42,8 @@ struct EncoderConfig {
   std::int64_t max_tokens() const { return max_positions - first_position; }
   /// The class names of a classifier checkpoint (id2label); empty for a bare encoder.
   std::vector<std::string> labels;
+  /// What a classifier checkpoint's outputs are, where config.json says it (`problem_type`).
+  std::optional<ProblemType> problem_type;
   /// The whole file, for keys that dtrain keeps without reading.
   nlohmann::json json;
 };
