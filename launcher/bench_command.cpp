@@ -79,12 +79,14 @@ void bench_step(const Options& options, const Session& session) {
                                             .pooling = pooling_option(options),
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
+                                            .problem_type = task.problem_type,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
+  const train::TrainOptions training = training_options(options, task);
+  peft::make_method(training.method)->attach(*classifier, training.seed);
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
-  train::TrainingStep step(*classifier, parameters, options.training, examples, context, features);
-  train::AdamW optimizer(parameters, options.training);
+  train::TrainingStep step(*classifier, parameters, training, examples, context, features);
+  train::AdamW optimizer(parameters, training);
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;

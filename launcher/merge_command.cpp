@@ -18,7 +18,8 @@ namespace fs = std::filesystem;
 
 peft::TrainedModel load(const std::string& directory, const Options& options, const Session& session) {
   const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
-  return peft::load_trained(directory, base, pooling_option(options), at::kCPU, session.log());
+  return peft::load_trained(directory, base, pooling_option(options), at::kCPU, session.log(),
+                            problem_type_option(options));
 }
 
 // A base model and an adapter become a plain model.

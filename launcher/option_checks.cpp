@@ -14,7 +14,7 @@
 #include "peft/formats/combination.h"
 #include "peft/registry.h"
 #include "study/plan.h"
-#include "train/metrics.h"
+#include "train/objective.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -112,7 +112,12 @@ void check_options(Options& o) {
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
-  one_of(t.select_metric, "select-metric", train::metric_names());
+  auto metrics = train::metric_names();
+  metrics.insert(metrics.begin(), "auto");
+  one_of(o.select_metric, "select-metric", metrics);
+  if (o.problem_type != "auto") problem_type(o.problem_type, "--problem-type");
+  require(t.loss.label_smoothing >= 0 && t.loss.label_smoothing < 1, "label-smoothing", "from 0 to below 1",
+          fmt::format("{}", t.loss.label_smoothing));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
 

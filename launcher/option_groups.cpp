@@ -53,6 +53,18 @@ void add_unknown(Adder add, Options& o) {
   add("drop-unknown-labels", po::bool_switch(&o.drop_unknown_labels), "drop rows whose label training did not see");
 }
 
+void add_problem(Adder add, Options& o) {
+  add("problem-type", bound(o.problem_type, "NAME"),
+      "auto (as the labels, or the trained model, say), single_label_classification, multi_label_classification or "
+      "regression");
+}
+
+void add_loss(Adder add, Options& o) {
+  add("class-weights", open(o.class_weights, "balanced|FILE"),
+      "weights of classes or labels in the loss: balanced, or a JSON object of names and numbers");
+  add("label-smoothing", bound(o.training.loss.label_smoothing), "share of each class that goes to all alike");
+}
+
 void add_tokens(Adder add, Options& o) {
   add("max-length", bound(o.max_length), "most tokens of an example, special ones included");
   add("token-cache", open(o.token_cache, "DIR"), "folder of the token cache; none: off (default: ~/.cache/dtrain)");
@@ -114,7 +126,8 @@ void add_step(Adder add, Options& o) {
 
 void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
-  add("select-metric", bound(o.training.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
+  add("select-metric", bound(o.select_metric, "NAME"),
+      "metric on dev that chooses steps and learning rates; auto: the loss's own (log_loss, mse)");
 }
 
 void add_files(Adder add, Options& o) {
@@ -171,6 +184,7 @@ constexpr Group kGroups[] = {
     {"tests", "Data", add_tests},
     {"columns", "Data", add_columns},
     {"unknown", "Data", add_unknown},
+    {"problem", "Data", add_problem},
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},
     {"pooling", "Model", add_pooling},
@@ -183,6 +197,7 @@ constexpr Group kGroups[] = {
     {"batch", "Training", add_batch},
     {"step", "Training", add_step},
     {"training", "Training", add_training},
+    {"loss", "Training", add_loss},
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},

@@ -21,6 +21,8 @@ struct Options {
   std::vector<std::string> ood;
   std::string text_column, pair_column, label_column;
   bool drop_unknown_labels = false;
+  std::string problem_type = "auto";
+  std::string class_weights;
   std::int64_t max_length = 128;
   std::string samples;
   std::uint64_t subset_seed = 0;
@@ -38,6 +40,7 @@ struct Options {
 
   // Training
   train::TrainOptions training;
+  std::string select_metric = "auto";
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 3;

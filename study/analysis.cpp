@@ -75,20 +75,19 @@ std::optional<PairedDifference> difference(const StudyPlan& plan, const Finished
   if (!first.learning_rate || !second.learning_rate) return std::nullopt;
   std::vector<std::vector<double>> rows;
   for (const std::uint64_t seed : plan.result_seeds) {
-    const auto outcome = [&](const Cell& cell) -> const std::vector<bool>* {
+    const auto outcome = [&](const Cell& cell) -> const std::vector<double>* {
       const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
       const auto found = finished.find(trial.key());
       if (found == finished.end()) return nullptr;
-      const auto& correct = found->second.second.correct;
-      const auto bits = correct.find(set);
-      return bits == correct.end() ? nullptr : &bits->second;
+      const auto& scores = found->second.second.scores;
+      const auto of_set = scores.find(set);
+      return of_set == scores.end() ? nullptr : &of_set->second;
     };
-    const std::vector<bool>* left = outcome(first);
-    const std::vector<bool>* right = outcome(second);
+    const std::vector<double>* left = outcome(first);
+    const std::vector<double>* right = outcome(second);
     if (left == nullptr || right == nullptr || left->size() != right->size()) continue;
     std::vector<double> row(left->size());
-    for (std::size_t i = 0; i < row.size(); ++i)
-      row[i] = static_cast<double>((*left)[i]) - static_cast<double>((*right)[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = (*left)[i] - (*right)[i];
     rows.push_back(std::move(row));
   }
   if (rows.empty() || rows[0].size() < 2) return std::nullopt;

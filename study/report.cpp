@@ -17,15 +17,6 @@ using nlohmann::json;
 
 json number(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
-json cost_json(const Cost& cost) {
-  return {{"train_seconds", cost.train_seconds},
-          {"samples_per_second", cost.samples_per_second},
-          {"peak_memory_bytes", cost.peak_memory_bytes},
-          {"trainable_parameters", cost.trainable_parameters},
-          {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
-          {"stored_bytes", cost.stored_bytes}};
-}
-
 json cell_json(const Cell& cell) {
   json metrics = json::object();
   for (const auto& [set, values] : cell.metrics) {
@@ -48,7 +39,7 @@ json cell_json(const Cell& cell) {
           {"metrics", metrics},
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
-          {"cost", cost_json(cell.cost)}};
+          {"cost", train::cost_json(cell.cost)}};
 }
 
 json comparison_json(const Comparison& comparison) {
@@ -115,7 +106,7 @@ json results_json(const Report& report) {
   json trials = json::array();
   for (const auto& [key, trial] : report.finished) {
     json line = trial_json(trial.first, trial.second);
-    line.erase("correct");
+    line.erase("scores");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
     line["subset_seed"] = report.plan.subset_seed_of(trial.first.seed);

@@ -14,7 +14,6 @@
 #include "data/batch_plan.h"
 #include "peft/registry.h"
 #include "train/checkpoint.h"
-#include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -48,7 +47,7 @@ std::string digest(model::Classifier& classifier) {
 
 // A part of a run in which the same parameters train (peft::Phase).
 struct RunPhase {
-  RunPhase(model::Classifier& classifier, const data::TokenDataset& examples, const TrainOptions& options,
+  RunPhase(model::Classifier& classifier, const Examples& examples, const TrainOptions& options,
            const RunContext& context, FeatureStore& features, peft::TrainingHooks* hooks)
       : parameters(flatten(classifier)),
         step(classifier, parameters, options, examples, context, features, hooks),
@@ -74,12 +73,13 @@ at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, co
 // One run: what the loop carries from step to step.
 class Run {
  public:
-  Run(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
-      const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features)
+  Run(model::Classifier& classifier, const Examples& examples, const Examples& dev, const TrainOptions& options,
+      const RunFiles& files, const RunContext& context, FeatureStore& features)
       : classifier_(classifier),
         examples_(examples),
         dev_(dev),
         options_(options),
+        objective_(objective_of(options.problem_type)),
         files_(files),
         context_(context),
         features_(features),
@@ -87,12 +87,14 @@ class Run {
         method_(peft::make_method(options.method)),
         phases_(method_->phases(classifier)),
         learning_rate_(learning_rate_of(options)) {
-    steps_per_epoch_ = data::BatchPlan(lengths_of(examples), options.batch_size, options.seed).steps_per_epoch();
+    steps_per_epoch_ = data::BatchPlan(examples.lengths(), options.batch_size, options.seed).steps_per_epoch();
     steps_ = total_steps(options, steps_per_epoch_);
     hooks_ = method_->start_training_hooks(classifier, steps_);
     phase_ends_ = phase_ends(phases_, steps_);
     make_phase();
     identity_ = {{"method", options.method.text()},
+                 {"problem type", std::string(problem_type_name(options.problem_type))},
+                 {"loss", loss_text(options.loss)},
                  {"learning rate", fmt::format("{}", learning_rate_)},
                  {"steps", std::to_string(steps_)},
                  {"batch size", std::to_string(options.batch_size)},
@@ -230,18 +232,18 @@ class Run {
     // A signal waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
     undisturbed.end_if_stopped = [] {};
-    const Metrics metrics = evaluate(classifier_, dev_, undisturbed, &features_);
+    Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
     evaluation_seconds_ += seconds_since(begin);
-    const double value = metrics.value(options_.select_metric);
+    const double value = evaluation.metrics.value(options_.select_metric);
     const bool better = larger_is_better(options_.select_metric) ? value > best_metric_ : value < best_metric_;
-    context_.log.line(fmt::format("  step {:>6}/{}  dev log-loss {:.4f}  accuracy {:.4f}  macro-F1 {:.4f}{}", position,
-                                  steps_, metrics.log_loss, metrics.accuracy, metrics.macro_f1,
+    context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
+                                  headline_text(objective_, evaluation.metrics),
                                   !best_step_ || better ? "  best" : ""));
     if (best_step_ == 0 || better) {
       best_metric_ = value;
       best_step_ = position;
       best_values_ = phase_->parameters.values.clone();
-      best_metrics_ = metrics;
+      best_evaluation_ = std::move(evaluation);
     }
   }
 
@@ -267,7 +269,7 @@ class Run {
 
   // Of all steps, those before a resume, too.
   std::int64_t samples_of_run() const {
-    const data::BatchPlan plan(lengths_of(examples_), options_.batch_size, options_.seed);
+    const data::BatchPlan plan(examples_.lengths(), options_.batch_size, options_.seed);
     const std::int64_t epochs = steps_ / steps_per_epoch_;
     std::int64_t samples = epochs * examples_.size();
     for (std::int64_t step = epochs * steps_per_epoch_; step < steps_; ++step) {
@@ -292,15 +294,16 @@ class Run {
     if (best_step_ > 0) {
       phase_->parameters.set_values(best_values_);
       // Not known where the best step was before a checkpoint that this run goes on from.
-      report.dev = best_metrics_ ? best_metrics_ : evaluate(classifier_, dev_, context_, &features_);
+      report.dev = best_evaluation_ ? best_evaluation_ : evaluate(classifier_, dev_, objective_, context_, &features_);
     }
     return report;
   }
 
   model::Classifier& classifier_;
-  const data::TokenDataset& examples_;
-  const data::TokenDataset& dev_;
+  const Examples& examples_;
+  const Examples& dev_;
   const TrainOptions& options_;
+  const Objective& objective_;
   const RunFiles& files_;
   const RunContext& context_;
   FeatureStore& features_;
@@ -323,7 +326,7 @@ class Run {
   at::Tensor best_values_;
   std::int64_t best_step_ = 0;
   double best_metric_ = 0;
-  std::optional<Metrics> best_metrics_;
+  std::optional<Evaluation> best_evaluation_;
 };
 
 }  // namespace
@@ -344,7 +347,7 @@ std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std
   return ends;
 }
 
-TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features) {
   // Ranks that loaded faster wait here, outside the clock of the run.

@@ -52,6 +52,17 @@ model::Pooling described_pooling(const AdapterConfig& description) {
       fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", description.path().string(), name));
 }
 
+// Before there were several, all adapters were of the first.
+ProblemType described_problem_type(const AdapterConfig& description) {
+  const auto name = description.value<std::string>(
+      "problem_type", std::string(problem_type_name(ProblemType::single_label_classification)));
+  try {
+    return problem_type(name, fmt::format("{}: 'problem_type'", description.path().string()));
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
+}
+
 void load_tensors(model::Classifier& classifier, const Method& method, Tensors tensors, const fs::path& file,
                   const fs::path& base_model) {
   std::vector<std::string> known;
@@ -95,7 +106,8 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
                             {"method", spec.text()},
                             {"base_model", base_model.string()},
                             {"pooling", model::pooling_name(classifier.pooling())},
-                            {"labels", labels}};
+                            {"labels", labels},
+                            {"problem_type", problem_type_name(classifier.problem_type)}};
   write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
 }
 
@@ -160,7 +172,8 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
 }
 
 TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& base_model,
-                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log) {
+                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
+                          std::optional<ProblemType> problem_type) {
   fs::path directory = given;
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
@@ -174,8 +187,11 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
                       "(adapter_config.json or dtrain.json), found none of them",
                       given.string()));
     }
-    trained.classifier =
-        model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
+    trained.classifier = model::load_classifier({.directory = directory,
+                                                 .pooling = pooling,
+                                                 .trained_head = true,
+                                                 .problem_type = problem_type,
+                                                 .device = device});
     trained.labels = trained.classifier->config().labels;
     // transformers' names for classes without one.
     trained.labels_have_names = std::any_of(trained.labels.begin(), trained.labels.end(),
@@ -198,7 +214,8 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
                                  directory.string(), base.string()));
   }
   if (base_model) warn_of_other_base(*files, base, directory, log);
-  const model::Family& family = model::family(model::read_encoder_config(base).model_type);
+  const model::EncoderConfig config = model::read_encoder_config(base);
+  const model::Family& family = model::family(config.model_type);
   const Tensors tensors = files->tensors(family);
   model::LoadOptions load{.directory = base,
                           .pooling = pooling,
@@ -212,6 +229,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   } else if (!pooling) {
     load.pooling = model::Pooling::cls;
   }
+  load.problem_type = problem_type  ? *problem_type
+                      : description ? described_problem_type(*description)
+                                    : model::problem_type_of_outputs(config.problem_type, load.classes);
   trained.classifier = model::load_classifier(load);
   std::unique_ptr<Method> method;
   try {
@@ -225,6 +245,10 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   }
   load_tensors(*trained.classifier, *method, tensors, files->tensor_file(), base);
   trained.labels = description ? description->value("labels", std::vector<std::string>{}) : files->labels();
+  if (trained.labels.empty() && load.problem_type == ProblemType::regression) {
+    trained.labels_have_names = false;
+    for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(fmt::format("LABEL_{}", id));
+  }
   if (trained.labels.empty()) {
     trained.labels_have_names = false;
     for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));

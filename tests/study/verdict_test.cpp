@@ -127,7 +127,7 @@ TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
   for (const std::uint64_t seed : {1, 2, 3}) {
     const int right = seed == 3 ? 650 : 760;
     result(0, seed).metrics["test"]["accuracy"] = right / 1000.0;
-    result(0, seed).correct["test"] = outcome_of(right, 0).correct["test"];
+    result(0, seed).scores["test"] = outcome_of(right, 0).scores["test"];
   }
   const Verdict said = verdict();
   EXPECT_THAT(said.findings[0],
@@ -233,7 +233,7 @@ TEST_F(StudyOfThree, IsReportedAsJsonWithItsTrialsCellsAndVerdict) {
   const auto json = results_json(make_report(plan_, finished_));
   EXPECT_EQ(json.at("schema"), 1);
   EXPECT_THAT(json.at("trials"), SizeIs(18));
-  EXPECT_FALSE(json.at("trials")[0].contains("correct")) << "thousands of digits that the journal has";
+  EXPECT_FALSE(json.at("trials")[0].contains("scores")) << "thousands of digits that the journal has";
   EXPECT_THAT(json.at("cells"), SizeIs(3));
   EXPECT_NEAR(json.at("cells")[0].at("metrics").at("test").at("accuracy").at("mean").get<double>(), 0.701, 1e-12);
   EXPECT_EQ(json.at("comparisons")[0].at("first"), "full");

@@ -67,10 +67,10 @@ class OverRanks : public testing::Test {
   const std::unique_ptr<dist::Communicator> together =
       dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(300));
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
-  const data::TokenDataset examples = random_data(60, 6);
-  const data::TokenDataset dev = random_data(1000, 7);  // seven evaluation batches
+  const Examples examples = random_data(60, 6);
+  const Examples dev = random_data(1000, 7);  // seven evaluation batches
   // One batch, for what is scored often.
-  const data::TokenDataset few = dev.subset({0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987});
+  const Examples few = dev.subset({0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987});
 };
 
 /// Each method there is, on a checkpoint of each family there is.
@@ -108,7 +108,7 @@ class MethodMatrix : public OverRanks {
     return losses[0];
   }
 
-  static at::Tensor logits(model::Classifier& classifier, const data::TokenDataset& set) {
+  static at::Tensor logits(model::Classifier& classifier, const Examples& set) {
     const auto single = dist::make_single_communicator();
     return score(classifier, set, context_over(*single));
   }
@@ -205,7 +205,7 @@ TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
     }
     EXPECT_TRUE(at::equal(values[0], values[1]));
     EXPECT_EQ(reports[0].best_step, reports[1].best_step);
-    EXPECT_EQ(reports[0].dev->log_loss, reports[1].dev->log_loss);
+    EXPECT_EQ(reports[0].dev->metrics.value("log_loss"), reports[1].dev->metrics.value("log_loss"));
     EXPECT_EQ(reports[0].allreduce_bytes_per_step, ranks() == 1 ? 0 : 4 * reports[0].trainable_parameters);
   }
 }
