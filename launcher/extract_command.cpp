@@ -22,10 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string extraction_table(const peft::Extraction& extraction) {
-  Table table{{"map", "change", "not expressed", "share"}, {}};
-  for (const auto& map : extraction.maps) {
-    table.rows.push_back({map.path, fmt::format("{:.4f}", map.change), fmt::format("{:.4f}", map.error),
-                          fmt::format("{:.1f} %", map.change > 0 ? 100 * map.error / map.change : 0)});
+  Table table{{"linear layer", "change", "not expressed", "share"}, {}};
+  for (const auto& linear : extraction.linears) {
+    table.rows.push_back({linear.path, fmt::format("{:.4f}", linear.change), fmt::format("{:.4f}", linear.error),
+                          fmt::format("{:.1f} %", linear.change > 0 ? 100 * linear.error / linear.change : 0)});
   }
   return terminal_table(table);
 }
@@ -81,11 +81,11 @@ void run_extract(const Options& options, const Session& session) {
   }
   session.log().line("\n" + train::metrics_table(metrics));
   on_first_rank(session, [&] {
-    nlohmann::json maps = nlohmann::json::array();
-    for (const auto& map : extraction.maps) {
-      maps.push_back({{"path", map.path}, {"change", map.change}, {"error", map.error}});
+    nlohmann::json linears = nlohmann::json::array();
+    for (const auto& linear : extraction.linears) {
+      linears.push_back({{"path", linear.path}, {"change", linear.change}, {"error", linear.error}});
     }
-    nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"maps", maps}};
+    nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"linear_layers", linears}};
     for (const auto& [name, values] : metrics) {
       results["metrics"][name] = train::metrics_json(values);
     }

@@ -50,7 +50,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
     b.slice(1, 0, r).copy_(u.slice(1, 0, r) * root);
     slot->parameters()[0]->set_value(a);
     slot->parameters()[1]->set_value(b);
-    extraction.maps.push_back({linear->path(), s.norm().item<double>(), s.slice(0, r).norm().item<double>()});
+    extraction.linears.push_back({linear->path(), s.norm().item<double>(), s.slice(0, r).norm().item<double>()});
     expressed[&linear->weight] = true;
   }
   for (model::Parameter* parameter : base.parameters()) {

@@ -10,7 +10,7 @@
 namespace dtrain::peft {
 
 /// How much of a linear layer's change an extracted adapter leaves out.
-struct ExtractedMap {
+struct ExtractedLinear {
   std::string path;
   /// Frobenius norms of the change of its weight and of what rank r cannot express of it.
   double change = 0;
@@ -18,7 +18,7 @@ struct ExtractedMap {
 };
 
 struct Extraction {
-  std::vector<ExtractedMap> linears;
+  std::vector<ExtractedLinear> linears;
   /// Parameters that changed and that the adapter does not hold: their names and the norms of their changes.
   std::vector<std::pair<std::string, double>> left_out;
 };

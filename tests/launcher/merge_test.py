@@ -95,7 +95,7 @@ def test_extract_keeps_more_of_a_fine_tuned_model_at_a_higher_rank(dtrain, train
         ended = dtrain.succeeds("extract", "--run", trained / "full", "--model", tiny_model, "--input", data / "test.tsv",
                                 *LENGTH, "--method", f"lora:r={rank}:target_modules=all-linear:bias=all", "--output", output)
         found = results(tmp_path / output)
-        errors.append(sum(row["error"] ** 2 for row in found["maps"]))
+        errors.append(sum(row["error"] ** 2 for row in found["linear_layers"]))
         assert "fine-tuned" in ended.out and "extracted" in ended.out, ended
         assert "left out: " in ended.out and "embeddings" in ended.out, ended
         assert (tmp_path / output / "adapter" / "adapter_config.json").exists()

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "peft/formats/trained_model.h"
 #include "peft/parts/adalora_slot.h"
+#include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 

@@ -226,8 +226,8 @@ TEST(Extract, OfAChangeOfLowRankIsExact) {
   const auto extraction =
       extract_lora(*tuned, *base, parse_method_spec("lora:r=4:lora_alpha=2:target_modules=all-linear:bias=all"));
   EXPECT_LT(model::largest_difference(logits(*base), logits(*tuned)), 1e-9);
-  EXPECT_EQ(extraction.maps.size(), 18U);
-  for (const auto& map : extraction.maps) EXPECT_LT(map.error, 1e-9 * map.change) << map.path;
+  EXPECT_EQ(extraction.linears.size(), 18U);
+  for (const auto& linear : extraction.linears) EXPECT_LT(linear.error, 1e-9 * linear.change) << linear.path;
   EXPECT_TRUE(extraction.left_out.empty());
 }
 
@@ -237,19 +237,19 @@ TEST(Extract, SaysWhatALowerRankLeavesOut) {
     const auto [tuned, base] = tuned_and_base();
     const auto extraction =
         extract_lora(*tuned, *base, parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)));
-    ASSERT_EQ(extraction.maps.size(), 3U);
-    const auto& map = extraction.maps[1];
-    EXPECT_EQ(map.path, "bert.encoder.layer.1.attention.self.query");
+    ASSERT_EQ(extraction.linears.size(), 3U);
+    const auto& linear = extraction.linears[1];
+    EXPECT_EQ(linear.path, "bert.encoder.layer.1.attention.self.query");
     // The rest of the decomposition is what the product of the factors misses.
     const auto original = model::ReferenceCase("odd_relu").load(Pooling::mean, at::kDouble);
     const auto change =
         tuned->encoder().layer(1).query.weight.value() - original->encoder().layer(1).query.weight.value();
     make_method(parse_method_spec("lora:target_modules=query:r=" + std::to_string(r)))->merge(*base);
     const auto missed = tuned->encoder().layer(1).query.weight.value() - base->encoder().layer(1).query.weight.value();
-    EXPECT_NEAR(map.change, change.norm().item<double>(), 1e-9);
-    EXPECT_NEAR(map.error, missed.norm().item<double>(), 1e-9);
-    EXPECT_LT(map.error, before);
-    before = map.error;
+    EXPECT_NEAR(linear.change, change.norm().item<double>(), 1e-9);
+    EXPECT_NEAR(linear.error, missed.norm().item<double>(), 1e-9);
+    EXPECT_LT(linear.error, before);
+    before = linear.error;
     // Biases of all linear layers, and the weights of those that are not wrapped.
     EXPECT_EQ(extraction.left_out.size(), 18U + 15U);
   }
