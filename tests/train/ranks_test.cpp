@@ -167,6 +167,36 @@ TEST_F(OverRanks, TheGradientIsThatOfOneRank) {
   }
 }
 
+TEST_F(OverRanks, EachObjectiveHasTheLossTheGradientAndTheScoresOfOneRank) {
+  for (const Objective* objective : objectives()) {
+    const ProblemType type = objective->type();
+    SCOPED_TRACE(problem_type_name(type));
+    const Examples set = random_data(60, 6, 0, type);
+    TrainOptions options = short_run("lora", 1);
+    options.problem_type = type;
+    options.batch_size = 7;
+    options.loss.balanced = type != ProblemType::regression;
+    options.loss.label_smoothing = type == ProblemType::single_label_classification ? 0.1 : 0;
+    std::vector<at::Tensor> gradients;
+    std::vector<double> losses;
+    std::vector<Evaluation> evaluations;
+    for (dist::Communicator* communicator : {together.get(), alone.get()}) {
+      const auto classifier = classifier_with("no_dropout", "lora", model::Pooling::mean, type);
+      const RunContext context = context_over(*communicator);
+      FeatureStore features(options.cache_memory);
+      FlatParameters parameters = flatten(*classifier);
+      TrainingStep step(*classifier, parameters, options, set, context, features);
+      losses.push_back(step.run(1).loss);
+      gradients.push_back(parameters.gradients.clone());
+      evaluations.push_back(evaluate(*classifier, set, *objective, context));
+    }
+    EXPECT_NEAR(losses[0], losses[1], 1e-6);
+    EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 1e-5);
+    EXPECT_EQ(evaluations[0].scores, evaluations[1].scores);
+    EXPECT_EQ(metrics_json(evaluations[0].metrics), metrics_json(evaluations[1].metrics));
+  }
+}
+
 TEST_F(OverRanks, SayOnceWhatDoesNotFitTheCachesOfAll) {
   std::vector<std::string> warnings;
   RunContext context = context_over(*together);
