@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -17,7 +18,7 @@
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
-#include "study/verdict.h"
+#include "study/words.h"
 #include "train/text_examples.h"
 
 namespace dtrain::launcher {
@@ -32,6 +33,25 @@ double untrained_score(const data::TokenDataset& texts) {
   return objective.untrained(examples.all_targets(), examples.targets().outputs()).value(objective.score_metric());
 }
 
+// Of each example; empty where they have none.
+std::vector<std::int32_t> classes_of(const data::Targets& targets) {
+  std::vector<std::int32_t> classes;
+  if (targets.type() != ProblemType::single_label_classification) return classes;
+  for (std::int64_t i = 0; i < targets.size(); ++i) classes.push_back(targets.class_of(i));
+  return classes;
+}
+
+// --metric, or the objective's own.
+std::string comparison_metric(const Options& options, ProblemType type) {
+  if (options.metric == "auto") return train::objective_of(type).score_metric();
+  const auto& known = study::comparable_metrics(type);
+  if (std::find(known.begin(), known.end(), options.metric) == known.end()) {
+    throw UsageError(fmt::format("--metric: {} cannot be compared by {}; expected one of {}", problem_type_name(type),
+                                 options.metric, fmt::join(known, ", ")));
+  }
+  return options.metric;
+}
+
 study::StudyPlan make_plan(const Options& options, const data::Task& task, int ranks) {
   study::StudyPlan plan;
   plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
@@ -43,12 +63,15 @@ study::StudyPlan make_plan(const Options& options, const data::Task& task, int r
     plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
   plan.subset_seed = options.subset_seed;
   plan.select_metric = options.training.select_metric;
+  plan.problem_type = task.problem_type;
+  plan.metric = comparison_metric(options, task.problem_type);
+  plan.margin = options.margin / 100;
   plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
   plan.task = task.name;
   plan.classes = task.labels.size();
   plan.dev_majority_share = untrained_score(task.dev);
   const auto add = [&](const std::string& name, const data::TokenDataset& set) {
-    plan.sets.push_back({name, set.size(), untrained_score(set)});
+    plan.sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
   };
   add("test", task.test);
   for (const auto& [name, set] : task.ood) add("ood." + name, set);
@@ -140,12 +163,15 @@ void run_compare(const Options& given, const Session& session) {
       study::shared_trials(files.journal ? files.journal->finished() : study::FinishedTrials(), control);
   const auto sizes = study::trial_sizes(plan, material, task.dev.size());
   log.line(fmt::format(
-      "{} on {}: {} classes, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+      "{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+      plan.problem_type == ProblemType::single_label_classification ? "classes" : "outputs",
       count_text(study::dev_examples(plan.samples.back(), task.dev.size())), count_text(task.test.size()),
       plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
       files.output.string()));
   log.line(terminal_table(study::plan_table(plan, forecasts, sizes)));
-  for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
+  if (plan.problem_type == ProblemType::single_label_classification) {
+    for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
+  }
 
   auto trials =
       study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, forecasts, sizes, context);

@@ -118,6 +118,13 @@ void check_options(Options& o) {
   if (o.problem_type != "auto") problem_type(o.problem_type, "--problem-type");
   require(t.loss.label_smoothing >= 0 && t.loss.label_smoothing < 1, "label-smoothing", "from 0 to below 1",
           fmt::format("{}", t.loss.label_smoothing));
+  std::vector<std::string> comparable = {"auto"};
+  for (const ProblemType type : kProblemTypes) {
+    const auto& of_type = study::comparable_metrics(type);
+    comparable.insert(comparable.end(), of_type.begin(), of_type.end());
+  }
+  one_of(o.metric, "metric", comparable);
+  require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
 

@@ -102,6 +102,10 @@ void add_study(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
   add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
   add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
+  add("metric", bound(o.metric, "NAME"),
+      "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
+  add("margin", bound(o.margin),
+      "points of that metric that do not matter: the cheapest method within them is advised");
 }
 
 void add_length(Adder add, Options& o) {

@@ -44,6 +44,8 @@ struct Options {
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 3;
+  std::string metric = "auto";
+  double margin = 1;
 
   // Machine
   std::string precision = "auto";

@@ -35,7 +35,7 @@ std::string model_digest(const fs::path& directory) {
 }  // namespace
 
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
-                                                  const data::Task& task, const Setting& setting) {
+                                                  const data::Task& task, const StudySetting& setting) {
   std::map<std::string, std::string> identity;
   std::vector<std::string> methods;
   for (const MethodPlan& method : plan.methods)

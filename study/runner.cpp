@@ -13,8 +13,9 @@
 #include "dist/first_rank.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "study/verdict.h"
+#include "study/words.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
 #include "train/results.h"
 #include "train/trainer.h"
 
@@ -40,10 +41,10 @@ struct Scratch {
 };
 
 // The scheduled trials of a study: what runs, in what order, and how long the rest takes.
-class Run {
+class StudyRun {
  public:
-  Run(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
-      const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
+  StudyRun(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
+           const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
       : plan_(plan),
         material_(material),
         finished_(std::move(finished)),
@@ -62,10 +63,10 @@ class Run {
 
   FinishedTrials finish() {
     for (const std::int64_t samples : plan_.samples) {
-      // Trials of one sample count share the features of dev and test, and a seed's those of its draw; the next sample
-      // count has other ones, and memory for few.
-      train::FeatureStore features(material_.training.cache_memory);
       for (const MethodPlan& method : plan_.methods) {
+        // Trials of one method and sample count share the features of dev and test, and a seed's those of its draw.
+        // Nobody else's: what a method costs, and whether its features fit, must not depend on which came before it.
+        train::FeatureStore features(material_.training.cache_memory);
         for (const Trial& trial : search_trials(plan_, method, samples)) complete(trial, method, features);
         const auto rate = chosen_learning_rate(plan_, method, samples, finished_);
         if (!rate) {
@@ -88,7 +89,7 @@ class Run {
     const std::string title = fmt::format("trial {}/{}  {}, {} samples, learning rate {}, seed {}{}", number_, total_,
                                           trial.method, count_text(trial.samples), rate_text(trial.learning_rate),
                                           trial.seed, trial.phase == Trial::Phase::search ? " (search)" : "");
-    Outcome outcome;
+    TrialOutcome outcome;
     try {
       outcome = run(trial, method, title, features);
     } catch (const Stopped&) {
@@ -105,13 +106,13 @@ class Run {
                     outcome.failed() ? "failed, " + outcome.failure
                     : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
                         ? fmt::format("dev {} {:.4f}", plan_.select_metric, outcome.metric("dev", plan_.select_metric))
-                        : fmt::format("test {} {:.4f}", objective_.score_metric(),
-                                      outcome.metric("test", objective_.score_metric())),
+                        : fmt::format("test {} {:.4f}", plan_.metric, outcome.metric("test", plan_.metric)),
                     duration_text(outcome.seconds)));
     finished_.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
   }
 
-  Outcome run(const Trial& trial, const MethodPlan& method, const std::string& title, train::FeatureStore& features) {
+  TrialOutcome run(const Trial& trial, const MethodPlan& method, const std::string& title,
+                   train::FeatureStore& features) {
     // The peak of a trial must not hold what earlier ones have freed.
     malloc_trim(0);
     const auto begin = Clock::now();
@@ -131,7 +132,7 @@ class Run {
       context_.log.progress(fmt::format("{}: {}; study: {} left", title, text,
                                         duration_text(later + std::max(0.0, own - seconds_since(begin)))));
     };
-    Outcome outcome;
+    TrialOutcome outcome;
     outcome.ranks = context.control.size();
     const auto examples = material_.train(trial.samples, plan_.subset_seed_of(trial.seed));
     const auto dev = material_.dev(trial.samples);
@@ -141,8 +142,8 @@ class Run {
       outcome.best_step = report.best_step;
       if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
       outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
-    } catch (const TrainingError& error) {
-      // Without files a run fails only by numbers that are not finite, on all ranks alike: a result like another.
+    } catch (const train::NotFiniteError& error) {
+      // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
       outcome.failure = error.what();
     }
     if (!outcome.failed() && trial.phase == Trial::Phase::result) {
@@ -242,7 +243,7 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
 FinishedTrials run_study(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
                          const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes,
                          const train::RunContext& context) {
-  return Run(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
+  return StudyRun(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
 }
 
 FinishedTrials shared_trials(const FinishedTrials& finished, dist::Communicator& control) {

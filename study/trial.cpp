@@ -61,7 +61,7 @@ std::string Trial::key() const {
                      seed);
 }
 
-double Outcome::metric(const std::string& set, const std::string& name) const {
+double TrialOutcome::metric(const std::string& set, const std::string& name) const {
   const auto found = metrics.find(set);
   if (found != metrics.end()) {
     const auto value = found->second.find(name);
@@ -102,7 +102,7 @@ std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPl
   return chosen;
 }
 
-json trial_json(const Trial& trial, const Outcome& outcome) {
+json trial_json(const Trial& trial, const TrialOutcome& outcome) {
   json scores = json::object();
   for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
   return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
@@ -120,11 +120,11 @@ json trial_json(const Trial& trial, const Outcome& outcome) {
           {"scores", scores}};
 }
 
-std::pair<Trial, Outcome> trial_from_json(const json& json) {
+std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   const auto phase = json.at("phase").get<std::string>();
   Trial trial{phase == "search" ? Trial::Phase::search : Trial::Phase::result, json.at("method"), json.at("samples"),
               json.at("learning_rate"), json.at("seed")};
-  Outcome outcome;
+  TrialOutcome outcome;
   if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
   json.at("steps").get_to(outcome.steps);
   json.at("best_step").get_to(outcome.best_step);

@@ -29,7 +29,7 @@ struct Trial {
 using train::Cost;
 
 /// What a trial gave. Metrics and scores are the same on every rank; costs are the first rank's.
-struct Outcome {
+struct TrialOutcome {
   /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
   std::string failure;
   std::int64_t steps = 0;
@@ -50,7 +50,7 @@ struct Outcome {
 };
 
 /// Finished trials and their outcomes, by key.
-using FinishedTrials = std::map<std::string, std::pair<Trial, Outcome>>;
+using FinishedTrials = std::map<std::string, std::pair<Trial, TrialOutcome>>;
 
 /// The search of a method at a sample count: empty where there is one learning rate only.
 std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
@@ -64,7 +64,7 @@ std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPl
                                            const FinishedTrials& finished);
 
 /// A trial and its outcome as a line of the journal, and back. Doubles survive exactly.
-nlohmann::json trial_json(const Trial& trial, const Outcome& outcome);
-std::pair<Trial, Outcome> trial_from_json(const nlohmann::json& json);
+nlohmann::json trial_json(const Trial& trial, const TrialOutcome& outcome);
+std::pair<Trial, TrialOutcome> trial_from_json(const nlohmann::json& json);
 
 }  // namespace dtrain::study

@@ -17,6 +17,7 @@
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
+#include "train/not_finite.h"
 #include "train/peak_memory.h"
 #include "train/step_log.h"
 #include "train/training_step.h"
@@ -127,7 +128,7 @@ class Run {
       if (hooks_) hooks_->after_step(position);
       ++position;
       if (!std::isfinite(norm)) {
-        throw TrainingError(
+        throw NotFiniteError(
             fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps", position,
                         phase_->step.batch_text(position - 1), learning_rate_));
       }

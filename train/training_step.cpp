@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "dist/tree_reduction.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
 
 namespace dtrain::train {
 
@@ -116,7 +117,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   if (!std::isfinite(outcome.loss)) {
-    throw TrainingError(
+    throw NotFiniteError(
         fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
                     "usually helps",
                     step + 1, outcome.loss, batch_text(step), learning_rate_of(options_)));

@@ -43,7 +43,7 @@ class TrainingStep {
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  /// Collective. Throws TrainingError on every rank where the loss is not finite.
+  /// Collective. Throws NotFiniteError on every rank where the loss is not finite.
   StepOutcome run(std::int64_t step);
 
   /// Which examples a step trains on, for messages: the first of them.

@@ -106,7 +106,7 @@ FinishedTrials search_with_losses(const StudyPlan& plan, const std::vector<doubl
   FinishedTrials finished;
   std::size_t next = 0;
   for (const Trial& trial : search_trials(plan, plan.methods[0], 100)) {
-    Outcome outcome = outcome_of(500, 500, losses[next]);
+    TrialOutcome outcome = outcome_of(500, 500, losses[next]);
     if (losses[next] < 0) {
       outcome = {};
       outcome.failure = "the loss of step 3 is nan";
@@ -149,7 +149,7 @@ TEST(Plan, ComesBackFromJson) {
 
 TEST(Trial, ComesBackFromJsonToTheLastBit) {
   const StudyPlan plan = small_plan({"full"}, {100});
-  Outcome outcome = outcome_of(613, 377, 1.0 / 3);
+  TrialOutcome outcome = outcome_of(613, 377, 1.0 / 3);
   outcome.scores["test"][998] = 1;
   outcome.scores["ood.web"][17] = 1.0 / 3;  // of an objective whose scores are no bits
   outcome.metrics["test"]["matthews"] = std::nan("");

@@ -26,8 +26,8 @@ inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector
 }
 
 /// An outcome that was right on the first `test` of 1,000 test examples and the first `web` of the other set.
-inline Outcome outcome_of(int test, int web, double dev_loss = 0.5) {
-  Outcome outcome;
+inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
+  TrialOutcome outcome;
   outcome.steps = 150;
   outcome.best_step = 120;
   outcome.ranks = 2;
@@ -45,7 +45,7 @@ inline Outcome outcome_of(int test, int web, double dev_loss = 0.5) {
   return outcome;
 }
 
-inline void finish(FinishedTrials& finished, const Trial& trial, Outcome outcome) {
+inline void finish(FinishedTrials& finished, const Trial& trial, TrialOutcome outcome) {
   finished.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
 }
 
@@ -58,7 +58,7 @@ inline void finish_method(FinishedTrials& finished, const StudyPlan& plan, std::
     finish(finished, trial, outcome_of(test, web, trial.learning_rate == 0.003 ? 0.4 : 0.6));
   int shift = 0;
   for (const Trial& trial : result_trials(plan, planned, samples, 0.003)) {
-    Outcome outcome = outcome_of(test + shift, web + shift);
+    TrialOutcome outcome = outcome_of(test + shift, web + shift);
     outcome.cost.train_seconds = train_seconds;
     finish(finished, trial, std::move(outcome));
     ++shift;

@@ -32,7 +32,7 @@ class StudyOfThree : public testing::Test {
 
   Findings findings() const { return analyse(plan_, finished_); }
   Verdict verdict() const { return verdicts(plan_, findings()).at(0); }
-  Outcome& result(std::size_t method, std::uint64_t seed) {
+  TrialOutcome& result(std::size_t method, std::uint64_t seed) {
     const Trial trial{Trial::Phase::result, plan_.methods[method].method.text(), 1000, 0.003, seed};
     return finished_.at(trial.key()).second;
   }
@@ -180,7 +180,7 @@ TEST_F(StudyOfThree, KeepsAFailedSeedOutOfMeansAndPairsAndSaysSo) {
 
 TEST_F(StudyOfThree, SaysThatAMethodNeverTrained) {
   for (const Trial& trial : search_trials(plan_, plan_.methods[0], 1000)) {
-    Outcome failed;
+    TrialOutcome failed;
     failed.failure = "the loss of step 1 is inf";
     finish(finished_, trial, failed);
   }
