@@ -16,7 +16,7 @@
 #include "peft/formats/combination.h"
 #include "peft/registry.h"
 #include "study/plan.h"
-#include "train/metrics.h"
+#include "train/objective.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -131,7 +131,6 @@ void check_options(Options& o) {
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
-  one_of(t.select_metric, "select-metric", train::metric_names());
   one_of(o.header, "header", {"auto", "yes", "no"});
   const std::string separator = separator_of(o.separator, "separator");
   require(separator.size() <= 1, "separator", "one character", fmt::format("'{}'", o.separator));
@@ -140,7 +139,18 @@ void check_options(Options& o) {
     require(label.find('#') == std::string::npos, "ignore-label",
             "a label without #, which begins a comment in a --config file", fmt::format("'{}'", label));
   }
-  one_of(o.metric, "metric", study::comparable_metrics());
+  auto metrics = train::metric_names();
+  metrics.insert(metrics.begin(), "auto");
+  one_of(o.select_metric, "select-metric", metrics);
+  if (o.problem_type != "auto") problem_type(o.problem_type, "--problem-type");
+  require(t.loss.label_smoothing >= 0 && t.loss.label_smoothing < 1, "label-smoothing", "from 0 to below 1",
+          fmt::format("{}", t.loss.label_smoothing));
+  std::vector<std::string> comparable = {"auto"};
+  for (const ProblemType type : kProblemTypes) {
+    const auto& of_type = study::comparable_metrics(type);
+    comparable.insert(comparable.end(), of_type.begin(), of_type.end());
+  }
+  one_of(o.metric, "metric", comparable);
   require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);

@@ -65,6 +65,18 @@ void add_unknown(Adder add, Options& o) {
   add("drop-unknown-labels", po::bool_switch(&o.drop_unknown_labels), "drop rows whose label training did not see");
 }
 
+void add_problem(Adder add, Options& o) {
+  add("problem-type", bound(o.problem_type, "NAME"),
+      "auto (as the labels, or the trained model, say), single_label_classification, multi_label_classification or "
+      "regression");
+}
+
+void add_loss(Adder add, Options& o) {
+  add("class-weights", open(o.class_weights, "balanced|FILE"),
+      "weights of classes or labels in the loss: balanced, or a JSON object of names and numbers");
+  add("label-smoothing", bound(o.training.loss.label_smoothing), "share of each class that goes to all alike");
+}
+
 void add_tokens(Adder add, Options& o) {
   add("max-length", bound(o.max_length), "most tokens of an example, special ones included");
   add("token-cache", open(o.token_cache, "DIR"), "folder of the token cache; none: off (default: ~/.cache/dtrain)");
@@ -102,8 +114,10 @@ void add_study(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
   add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
   add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
-  add("metric", bound(o.metric, "NAME"), "compare the methods by accuracy or balanced_accuracy");
-  add("margin", bound(o.margin), "points of that metric that do not matter: the cheapest method within them is advised");
+  add("metric", bound(o.metric, "NAME"),
+      "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
+  add("margin", bound(o.margin),
+      "points of that metric that do not matter: the cheapest method within them is advised");
 }
 
 void add_length(Adder add, Options& o) {
@@ -128,7 +142,8 @@ void add_step(Adder add, Options& o) {
 
 void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
-  add("select-metric", bound(o.training.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
+  add("select-metric", bound(o.select_metric, "NAME"),
+      "metric on dev that chooses steps and learning rates; auto: the loss's own (log_loss, mse)");
 }
 
 void add_files(Adder add, Options& o) {
@@ -191,6 +206,7 @@ constexpr Group kGroups[] = {
     {"columns", "Data", add_columns},
     {"ignored", "Data", add_ignored},
     {"unknown", "Data", add_unknown},
+    {"problem", "Data", add_problem},
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},
     {"pooling", "Model", add_pooling},
@@ -203,6 +219,7 @@ constexpr Group kGroups[] = {
     {"batch", "Training", add_batch},
     {"step", "Training", add_step},
     {"training", "Training", add_training},
+    {"loss", "Training", add_loss},
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},

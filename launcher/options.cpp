@@ -66,7 +66,7 @@ const std::vector<std::string> kOfTrainingFile = {
 // The groups of options that each kind of bench uses.
 const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
-    {"step", "data,columns,ignored,unknown,tokens,model,pooling,method,batch,step,machine,reduction"},
+    {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction"},
     {"allreduce", "machine"}};
 
 // A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
@@ -316,22 +316,24 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,tests,columns,ignored,unknown,tokens,model,pooling,study,length,batch,step,training,machine,reduction,"
-       "output,"
+       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,study,length,batch,step,training,loss,machine,"
+       "reduction,output,"
        "resume"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,tests,columns,ignored,unknown,tokens,model,pooling,method,rate,start,length,batch,step,training,files,"
-       "machine,"
+       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,method,rate,start,length,batch,step,training,"
+       "loss,"
+       "files,machine,"
        "reduction,output,resume"},
       {"evaluate", "metrics of a trained model or adapter on a file",
-       "run,input,columns,ignored,unknown,tokens,model,pooling,machine,output"},
+       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",
-       "run,input,columns,tokens,model,pooling,machine,output"},
-      {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,pooling,output"},
+       "run,input,columns,problem,tokens,model,pooling,machine,output"},
+      {"merge", "an adapter into its base model, or several adapters into one",
+       "run,merge,problem,model,pooling,output"},
       {"extract", "the LoRA that is closest to what full fine-tuning changed",
-       "run,input,columns,ignored,unknown,tokens,model,pooling,lora,machine,output"},
+       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,lora,machine,output"},
       {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
-       "data,columns,ignored,unknown,tokens,model,pooling,method,length,batch,step,machine,reduction"},
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,length,batch,step,machine,reduction"},
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,ignored,targets"},
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},

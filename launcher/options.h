@@ -24,6 +24,8 @@ struct Options {
   std::string separator, label_separator;
   std::vector<std::string> ignored_labels;
   bool drop_unknown_labels = false;
+  std::string problem_type = "auto";
+  std::string class_weights;
   std::int64_t max_length = 128;
   std::string samples;
   std::uint64_t subset_seed = 0;
@@ -41,10 +43,11 @@ struct Options {
 
   // Training
   train::TrainOptions training;
+  std::string select_metric = "auto";
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 3;
-  std::string metric = "accuracy";
+  std::string metric = "auto";
   double margin = 1;
 
   // Machine

@@ -16,9 +16,9 @@
 #include "peft/registry.h"
 #include "study/plan.h"
 #include "train/attach_context.h"
-#include "train/collate.h"
 #include "train/evaluation.h"
 #include "train/results.h"
+#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -27,9 +27,9 @@ namespace fs = std::filesystem;
 
 // What a run trains on, chooses its steps by, and is tested on.
 struct Sets {
-  data::TokenDataset train;
-  data::TokenDataset dev;
-  std::vector<std::pair<std::string, data::TokenDataset>> tests;
+  train::Examples train;
+  train::Examples dev;
+  std::vector<std::pair<std::string, train::Examples>> tests;
 };
 
 Sets choose_sets(const Options& options, const Session& session, const data::Task& task) {
@@ -40,11 +40,12 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
         fmt::format("{} ranks, but only {} training examples: some ranks would never have work. Start fewer ranks.",
                     session.control().size(), sets.train.size()));
   }
-  sets.dev = capped(task.dev, task.labels.size(), study::dev_examples(sets.train.size(), task.dev.size()), 0);
-  if (task.test.size() > 0)
-    sets.tests.emplace_back("test", capped(task.test, task.labels.size(), options.test_samples, 0));
-  for (const auto& [name, set] : task.ood)
-    sets.tests.emplace_back("ood." + name, capped(set, task.labels.size(), options.ood_samples, 0));
+  const auto part = [](const data::TokenDataset& set, std::int64_t count) {
+    return train::text_examples(capped(set, count, 0));
+  };
+  sets.dev = part(task.dev, study::dev_examples(sets.train.size(), task.dev.size()));
+  if (task.test.size() > 0) sets.tests.emplace_back("test", part(task.test, options.test_samples));
+  for (const auto& [name, set] : task.ood) sets.tests.emplace_back("ood." + name, part(set, options.ood_samples));
   return sets;
 }
 
@@ -84,6 +85,20 @@ bool is_finished(const fs::path& output, const Session& session) {
   return finished.item<int>() == 1;
 }
 
+// "3 classes", "12 labels (multi_label_classification)", "1 number (regression)".
+std::string outputs_text(const data::Task& task) {
+  const auto count = task.labels.size();
+  switch (task.problem_type) {
+    case ProblemType::single_label_classification:
+      return fmt::format("{} classes", count);
+    case ProblemType::multi_label_classification:
+      return fmt::format("{} label{} (multi_label_classification)", count, count == 1 ? "" : "s");
+    case ProblemType::regression:
+      return fmt::format("{} number{} (regression)", count, count == 1 ? "" : "s");
+  }
+  return "";
+}
+
 // The first lines: what is trained, on what, and what each step sends.
 void describe(model::Classifier& classifier, const train::TrainOptions& training, const fs::path& directory,
               const data::Task& task, const Sets& sets, const Session& session) {
@@ -93,11 +108,11 @@ void describe(model::Classifier& classifier, const train::TrainOptions& training
     all += parameter->value().numel();
     if (parameter->trainable()) trainable += parameter->value().numel();
   }
-  const auto part = [](const data::TokenDataset& used, const data::TokenDataset& given) {
+  const auto part = [](const train::Examples& used, const data::TokenDataset& given) {
     return used.size() == given.size() ? count_text(used.size())
                                        : fmt::format("{} of {}", count_text(used.size()), count_text(given.size()));
   };
-  std::string data = fmt::format("data: {}, {} classes, {} training and {} dev examples", task.name, task.labels.size(),
+  std::string data = fmt::format("data: {}, {}, {} training and {} dev examples", task.name, outputs_text(task),
                                  part(sets.train, task.train), part(sets.dev, task.dev));
   for (const auto& [name, set] : sets.tests) data += fmt::format(", {} {}", name, count_text(set.size()));
   const std::size_t phases = peft::make_method(training.method)->phases(classifier).size();
@@ -131,8 +146,7 @@ void run_train(const Options& options, const Session& session) {
   if (!output.empty()) on_first_rank(session, [&] { check_output(options); });
   log.line(session.description());
   const train::RunContext context = session.context();
-  train::TrainOptions training = options.training;
-  training.cache_memory = cache_memory(options, session);
+  peft::MethodSpec method = options.training.method;
   Start start;
   std::unique_ptr<model::Classifier> classifier;
   if (options.run.empty()) {
@@ -144,14 +158,18 @@ void run_train(const Options& options, const Session& session) {
              peft::make_method(trained.method)->virtual_tokens(),
              data::LabelMap(trained.labels),
              trained.labels_have_names,
-             trained.classifier->config().vocabulary_size};
-    training.method = trained.method;
+             trained.classifier->config().vocabulary_size,
+             trained.classifier->problem_type};
+    method = trained.method;
     classifier = std::move(trained.classifier);
   }
   // Of what is read now: the files may change while it trains.
   const auto digests = data_digests(task_files(options));
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
+  train::TrainOptions training = training_options(options, task);
+  training.method = method;
+  training.cache_memory = cache_memory(options, session);
   const Sets sets = choose_sets(options, session, task);
   note_classes(task, sets.train.size(), log);
   if (!classifier) {
@@ -159,6 +177,7 @@ void run_train(const Options& options, const Session& session) {
                                          .pooling = pooling_option(options),
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
+                                         .problem_type = task.problem_type,
                                          .device = context.device});
     peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   }
@@ -189,11 +208,18 @@ void run_train(const Options& options, const Session& session) {
     });
   }
 
-  if (result.report.dev) result.metrics.emplace_back("dev", *result.report.dev);
+  const auto& objective = train::objective_of(task.problem_type);
+  const auto& labels = task.labels.names();
+  std::vector<std::pair<std::string, train::Metrics>> metrics;
+  const auto keep = [&](const std::string& name, const train::Examples& set, const train::Evaluation& evaluation) {
+    metrics.emplace_back(name, evaluation.metrics);
+    result.sets.emplace_back(name, train::set_json(objective, evaluation, set, labels));
+  };
+  if (result.report.dev) keep("dev", sets.dev, *result.report.dev);
   for (const auto& [name, set] : sets.tests) {
-    at::Tensor logits;
+    train::Evaluation evaluation;
     try {
-      logits = train::score(*classifier, set, context, &features);
+      evaluation = train::evaluate(*classifier, set, objective, context, &features);
     } catch (const Stopped&) {
       throw Stopped(
           output.empty()
@@ -201,18 +227,18 @@ void run_train(const Options& options, const Session& session) {
               : fmt::format("stopped by a signal while scoring {}; what was trained is in {}, go on with --resume",
                             name, saved.string()));
     }
-    std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-    result.metrics.emplace_back(name, train::compute_metrics(logits, train::collate_labels(set, all, at::kCPU)));
+    keep(name, set, evaluation);
     if (output.empty()) continue;
     on_first_rank(session, [&, name = name, set = set] {
       ensure_directory(output / "predictions");
-      train::write_predictions(output / "predictions" / (name + ".tsv"), logits, set, task.labels.names());
+      train::write_predictions(output / "predictions" / (name + ".tsv"),
+                               {train::id_column(set.size()), objective.answers(set.targets(), labels)},
+                               objective.predictions(evaluation.logits, labels, false));
     });
   }
   if (!output.empty()) {
     on_first_rank(session, [&] {
-      auto json = train::run_json(result, task.labels.names());
+      auto json = train::run_json(result);
       json["data"] = digests;
       write_file_atomically(output / "results.json", json.dump(2) + "\n");
       // Not asked for, and of no use any more.
@@ -220,7 +246,7 @@ void run_train(const Options& options, const Session& session) {
       if (training.save_steps == 0) fs::remove_all(output / "checkpoint", ignored);
     });
   }
-  log.line("\n" + train::metrics_table(result.metrics));
+  log.line("\n" + train::metrics_table(metrics));
   log.line(fmt::format("{:.0f} samples/s, {} of training in all, best at step {} of {}, peak memory {}",
                        result.report.samples_per_second, duration_text(result.report.train_seconds),
                        result.report.best_step, result.report.steps,

@@ -41,7 +41,8 @@ std::vector<std::string> label_names(const Options& options) {
 peft::TrainedModel load_trained(const Options& options, const Session& session, const fs::path& directory,
                                 at::Device device) {
   const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
-  return peft::load_trained(directory, base, pooling_option(options), device, session.log(), label_names(options));
+  return peft::load_trained(directory, base, pooling_option(options), device, session.log(), label_names(options),
+                            problem_type_option(options));
 }
 
 void take_labels_of_input(const Options& options, const Session& session, peft::TrainedModel& trained) {

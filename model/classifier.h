@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/problem_type.h"
 #include "model/encoder.h"
 #include "model/encoder_config.h"
 #include "model/registry.h"
@@ -16,7 +17,7 @@ namespace dtrain::model {
 ///
 /// It runs in stages: 0 the embeddings, 1..L the layers, L + 1 the head (after selecting or averaging the tokens, which
 /// has no parameters and belongs to what is before it). What is below the first stage that trains can run once and be
-/// kept.
+/// kept. ForwardContext::observer is shown the states in between.
 class Classifier {
  public:
   /// With undefined values; load_classifier fills them.
@@ -64,6 +65,9 @@ class Classifier {
   /// and for a pooler that the checkpoint did not have and that was drawn anew.
   bool dense_is_head = false;
   Linear classifier;
+
+  /// What the logits are; config.json of what is saved says it.
+  ProblemType problem_type = ProblemType::single_label_classification;
 
  private:
   at::Tensor select(const at::Tensor& hidden, const TokenBatch& batch) const;

@@ -27,8 +27,8 @@ std::optional<Pooling> named_pooling(const json& document, const std::filesystem
   for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
     if (*name == pooling_name(pooling)) return pooling;
   }
-  throw InputError(fmt::format("{}: 'dtrain_pooling' must be pooler, cls or mean, found {}", path.string(),
-                               shown_json(*name)));
+  throw InputError(
+      fmt::format("{}: 'dtrain_pooling' must be pooler, cls or mean, found {}", path.string(), shown_json(*name)));
 }
 
 void read_pooling(const std::filesystem::path& directory, bool has_pooler, EncoderConfig& config) {
@@ -83,6 +83,17 @@ std::vector<std::string> label_names(const ConfigReader& reader, const json& doc
   return !named && is_classifier(architecture(document)) ? numbered_labels(2) : names;
 }
 
+std::optional<ProblemType> named_problem_type(const json& document, const std::filesystem::path& path) {
+  const auto named = document.find("problem_type");
+  if (named == document.end() || named->is_null()) return std::nullopt;
+  try {
+    return problem_type(named->is_string() ? named->get<std::string>() : named->dump(),
+                        fmt::format("{}: 'problem_type'", path.string()));
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
+}
+
 }  // namespace
 
 EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) {
@@ -113,6 +124,7 @@ EncoderConfig read_encoder_config(const std::filesystem::path& model_directory) 
     config.other_head = name;
     config.labels.clear();
   }
+  config.problem_type = named_problem_type(config.json, path);
   return config;
 }
 

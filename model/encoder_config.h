@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/problem_type.h"
 #include "model/pooling.h"
 
 namespace dtrain::model {
@@ -41,9 +42,11 @@ struct EncoderConfig {
   std::string unsupported_pooling;
   /// The most tokens of an example.
   std::int64_t max_tokens() const { return max_positions - first_position; }
-  /// The class names of a classifier checkpoint (id2label, or LABEL_0 and so on of num_labels); empty for a bare encoder
-  /// and where the head is another's.
+  /// The class names of a classifier checkpoint (id2label, or LABEL_0 and so on of num_labels); empty for a bare
+  /// encoder and where the head is another's.
   std::vector<std::string> labels;
+  /// What a classifier checkpoint's outputs are, where config.json says it (`problem_type`).
+  std::optional<ProblemType> problem_type;
   /// config.json's architecture where its head is for another task (BertForTokenClassification); else empty.
   std::string other_head;
   /// What a person should know of the directory's files: keys that nothing is known of, modules that are left out.

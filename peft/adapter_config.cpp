@@ -66,7 +66,8 @@ void AdapterConfig::check_reads(const ConfigKeys& known, const ConfigKeys& own) 
     throw std::logic_error(fmt::format("{} is read, and not listed as heeded", name));
   }
   for (const ConfigKey& key : own) {
-    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, nlohmann::json()).is_null()) continue;
+    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, nlohmann::json()).is_null())
+      continue;
     throw std::logic_error(fmt::format("{} is listed as heeded, and not read", key.name));
   }
 }

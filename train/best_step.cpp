@@ -14,18 +14,18 @@ bool BestStep::is_best(const Metrics& metrics) const {
   return step_ == 0 || (larger_is_better_ ? value > value_ : value < value_);
 }
 
-void BestStep::keep(std::int64_t step, const Metrics& metrics, const at::Tensor& values) {
+void BestStep::keep(std::int64_t step, Evaluation evaluation, const at::Tensor& values) {
   step_ = step;
-  value_ = metrics.value(metric_);
+  value_ = evaluation.metrics.value(metric_);
   values_ = values;
-  metrics_ = metrics;
+  evaluation_ = std::move(evaluation);
 }
 
 void BestStep::restore(std::int64_t step, double value, const at::Tensor& values) {
   step_ = step;
   value_ = value;
   values_ = values;
-  metrics_.reset();
+  evaluation_.reset();
 }
 
 }  // namespace dtrain::train

@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "train/metrics.h"
+#include "train/evaluation.h"
 
 namespace dtrain::train {
 
@@ -20,8 +20,8 @@ class BestStep {
   /// number never is.
   bool is_best(const Metrics& metrics) const;
   /// Makes it the best, with the weights it left.
-  void keep(std::int64_t step, const Metrics& metrics, const at::Tensor& values);
-  /// As a checkpoint holds it, which has no metrics but the one.
+  void keep(std::int64_t step, Evaluation evaluation, const at::Tensor& values);
+  /// As a checkpoint holds it, which has no evaluation but the one metric.
   void restore(std::int64_t step, double value, const at::Tensor& values);
   /// The same weights under other parameters.
   void set_values(const at::Tensor& values) { values_ = values; }
@@ -30,7 +30,7 @@ class BestStep {
   std::int64_t step() const { return step_; }
   double value() const { return value_; }
   const at::Tensor& values() const { return values_; }
-  const std::optional<Metrics>& metrics() const { return metrics_; }
+  const std::optional<Evaluation>& evaluation() const { return evaluation_; }
 
  private:
   std::string metric_;
@@ -38,7 +38,7 @@ class BestStep {
   std::int64_t step_ = 0;
   double value_ = 0;
   at::Tensor values_;
-  std::optional<Metrics> metrics_;
+  std::optional<Evaluation> evaluation_;
 };
 
 }  // namespace dtrain::train

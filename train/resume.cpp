@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "train/objective.h"
 #include "train/optimizer.h"
 
 namespace dtrain::train {
@@ -44,9 +45,11 @@ void check_agreement(std::int64_t step, const std::filesystem::path& directory, 
 }  // namespace
 
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
-                                                const data::TokenDataset& examples, model::Classifier& classifier,
+                                                const Examples& examples, model::Classifier& classifier,
                                                 const RunContext& context) {
   return {{"method", options.method.text()},
+          {"problem type", std::string(problem_type_name(options.problem_type))},
+          {"loss", loss_text(options.loss)},
           {"learning rate", fmt::format("{}", learning_rate_of(options))},
           {"steps", std::to_string(steps)},
           {"batch size", std::to_string(options.batch_size)},

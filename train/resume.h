@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
 #include "train/checkpoint.h"
+#include "train/examples.h"
 #include "train/options.h"
 #include "train/run_context.h"
 
@@ -17,7 +17,7 @@ namespace dtrain::train {
 /// digests of the data and of the weights at the start, of which the frozen ones are in no checkpoint. To be taken
 /// before the first step.
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
-                                                const data::TokenDataset& examples, model::Classifier& classifier,
+                                                const Examples& examples, model::Classifier& classifier,
                                                 const RunContext& context);
 
 /// The checkpoint that a run with that identity goes on from; nothing where there is none yet. Collective: throws

@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "data/batch_plan.h"
-#include "train/collate.h"
 
 namespace dtrain::train {
 
-std::int64_t steps_per_epoch(const TrainOptions& options, const data::TokenDataset& examples) {
+std::int64_t steps_per_epoch(const TrainOptions& options, const Examples& examples) {
   return (examples.size() + options.batch_size - 1) / options.batch_size;
 }
 
@@ -33,8 +32,8 @@ std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoc
   return steps_per_epoch * std::max<std::int64_t>(1, (epochs + 9) / 10);
 }
 
-std::int64_t examples_of_run(const TrainOptions& options, const data::TokenDataset& examples, std::int64_t steps) {
-  const data::BatchPlan plan(lengths_of(examples), options.batch_size, options.seed);
+std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {
+  const data::BatchPlan plan(examples.lengths(), options.batch_size, options.seed);
   const std::int64_t epochs = steps / plan.steps_per_epoch();
   std::int64_t seen = epochs * examples.size();
   for (std::int64_t step = epochs * plan.steps_per_epoch(); step < steps; ++step) {

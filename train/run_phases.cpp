@@ -30,7 +30,7 @@ RunPhases::Phase::Phase(RunPhases& run, FeatureStore& features)
       step(run.classifier_, parameters, run.options_, run.examples_, run.context_, features, run.hooks_),
       optimizer(parameters, run.options_) {}
 
-RunPhases::RunPhases(const peft::Method& method, model::Classifier& classifier, const data::TokenDataset& examples,
+RunPhases::RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
                      const TrainOptions& options, const RunContext& context, FeatureStore& features,
                      peft::TrainingHooks* hooks)
     : method_(method),

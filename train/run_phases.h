@@ -21,7 +21,7 @@ namespace dtrain::train {
 class RunPhases {
  public:
   /// Enters the first. All but `classifier` and `hooks`, which may be null, are only read.
-  RunPhases(const peft::Method& method, model::Classifier& classifier, const data::TokenDataset& examples,
+  RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
             const TrainOptions& options, const RunContext& context, FeatureStore& features, peft::TrainingHooks* hooks);
 
   /// Of the present phase.
@@ -53,7 +53,7 @@ class RunPhases {
 
   const peft::Method& method_;
   model::Classifier& classifier_;
-  const data::TokenDataset& examples_;
+  const Examples& examples_;
   const TrainOptions& options_;
   const RunContext& context_;
   FeatureStore& features_;

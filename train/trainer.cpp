@@ -27,12 +27,13 @@ namespace {
 // One run: what the loop carries from step to step.
 class TrainingRun {
  public:
-  TrainingRun(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
-              const TrainOptions& options, const RunFiles& files, const RunContext& context, FeatureStore& features)
+  TrainingRun(model::Classifier& classifier, const Examples& examples, const Examples& dev, const TrainOptions& options,
+              const RunFiles& files, const RunContext& context, FeatureStore& features)
       : classifier_(classifier),
         examples_(examples),
         dev_(dev),
         options_(options),
+        objective_(objective_of(options.problem_type)),
         files_(files),
         context_(context),
         features_(features),
@@ -106,12 +107,12 @@ class TrainingRun {
     // A signal waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
     undisturbed.end_if_stopped = [] {};
-    const Metrics metrics = evaluate(classifier_, dev_, undisturbed, &features_);
+    Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
     progress_.leave_out(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-    const bool best = best_.is_best(metrics);
-    if (best) best_.keep(position, metrics, phases_.parameters().values.clone());
-    context_.log.line(fmt::format("  step {:>6}/{}  dev log-loss {:.4f}  accuracy {:.4f}  macro-F1 {:.4f}{}", position,
-                                  steps_, metrics.log_loss, metrics.accuracy, metrics.macro_f1, best ? "  best" : ""));
+    const bool best = best_.is_best(evaluation.metrics);
+    context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
+                                  headline_text(objective_, evaluation.metrics), best ? "  best" : ""));
+    if (best) best_.keep(position, std::move(evaluation), phases_.parameters().values.clone());
   }
 
   void write_checkpoint_of(std::int64_t position) const {
@@ -171,14 +172,16 @@ class TrainingRun {
           "no evaluation on dev gave a number for {}: the weights of the last step are kept", options_.select_metric));
     }
     // Not known where the best step was before a checkpoint that this run goes on from, or where there is none.
-    report.dev = best_.metrics() ? best_.metrics() : evaluate(classifier_, dev_, context_, &features_);
+    report.dev =
+        best_.evaluation() ? best_.evaluation() : evaluate(classifier_, dev_, objective_, context_, &features_);
     return report;
   }
 
   model::Classifier& classifier_;
-  const data::TokenDataset& examples_;
-  const data::TokenDataset& dev_;
+  const Examples& examples_;
+  const Examples& dev_;
   const TrainOptions& options_;
+  const Objective& objective_;
   const RunFiles& files_;
   const RunContext& context_;
   FeatureStore& features_;
@@ -194,7 +197,7 @@ class TrainingRun {
 
 }  // namespace
 
-TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features) {
   // Ranks that loaded faster wait here, outside the clock of the run.

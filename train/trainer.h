@@ -4,10 +4,10 @@
 #include <filesystem>
 #include <optional>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
+#include "train/evaluation.h"
+#include "train/examples.h"
 #include "train/feature_cache.h"
-#include "train/metrics.h"
 #include "train/options.h"
 #include "train/run_context.h"
 #include "train/run_length.h"
@@ -30,7 +30,7 @@ struct TrainReport {
   /// The step whose weights the classifier has now: the best on dev, or the last without dev and where no evaluation
   /// gave a number.
   std::int64_t best_step = 0;
-  std::optional<Metrics> dev;
+  std::optional<Evaluation> dev;
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;
@@ -43,7 +43,7 @@ struct TrainReport {
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over
 /// the context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not
 /// finite, and Stopped after a signal, with a checkpoint written where `files` has a place for one.
-TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features);
 

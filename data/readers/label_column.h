@@ -40,8 +40,8 @@ class LabelColumn {
 };
 
 /// Throws InputError, with the first rows as they were read, where the label column is hardly one: most labels occur
-/// once and nobody has said which column it is, or they are whole texts too. Numbers are never doubted. With the classes of
-/// a trained model, `is_known` tells them: then most labels must be unknown.
+/// once and nobody has said which column it is, or they are whole texts too. Numbers are never doubted. With the
+/// classes of a trained model, `is_known` tells them: then most labels must be unknown.
 void check_label_column(const LabelledTexts& texts, const std::string& name,
                         const std::function<bool(const std::string&)>& is_known = nullptr);
 

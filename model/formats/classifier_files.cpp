@@ -6,8 +6,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "model/formats/model_weights.h"
 #include "base/random.h"
+#include "model/formats/model_weights.h"
 #include "model/formats/safetensors.h"
 #include "model/registry.h"
 
@@ -34,6 +34,10 @@ std::string find_name(const ModelWeights& file, const std::string& name, const s
 
 }  // namespace
 
+ProblemType problem_type_of_outputs(std::optional<ProblemType> named, std::int64_t outputs) {
+  return named.value_or(outputs == 1 ? ProblemType::regression : ProblemType::single_label_classification);
+}
+
 std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   const EncoderConfig config = read_encoder_config(options.directory);
   const Family& kind = family(config.model_type);
@@ -51,6 +55,8 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   }
   const std::int64_t classes = options.trained_head ? static_cast<std::int64_t>(config.labels.size()) : options.classes;
   auto model = std::make_unique<Classifier>(config, pooling, classes);
+  model->problem_type = options.problem_type.value_or(
+      options.trained_head ? problem_type_of_outputs(config.problem_type, classes) : model->problem_type);
   const ModelWeights file(options.directory);
   const auto name_in_file = [&](const Parameter& parameter) { return find_name(file, parameter.name(), kind.prefix); };
   const auto read = [&](Parameter& parameter) {
@@ -96,7 +102,7 @@ void save_classifier(Classifier& classifier, const std::vector<std::string>& lab
   nlohmann::json config = classifier.config().json;
   config["architectures"] = {family(classifier.config().model_type).classifier_architecture};
   config["dtrain_pooling"] = pooling_name(classifier.pooling());
-  config["problem_type"] = "single_label_classification";
+  config["problem_type"] = problem_type_name(classifier.problem_type);
   config["id2label"] = nlohmann::json::object();
   config["label2id"] = nlohmann::json::object();
   for (std::size_t id = 0; id < labels.size(); ++id) {

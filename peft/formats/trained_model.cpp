@@ -55,6 +55,17 @@ model::Pooling described_pooling(const AdapterConfig& description) {
       fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", description.path().string(), name));
 }
 
+// Before there were several, all adapters were of the first.
+ProblemType described_problem_type(const AdapterConfig& description) {
+  const auto name = description.value<std::string>(
+      "problem_type", std::string(problem_type_name(ProblemType::single_label_classification)));
+  try {
+    return problem_type(name, fmt::format("{}: 'problem_type'", description.path().string()));
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
+}
+
 // The parameters of the head that its family of models has.
 std::set<const model::Parameter*> head_parameters(const model::Classifier& classifier) {
   std::set<const model::Parameter*> head = {&classifier.classifier.weight, &classifier.classifier.bias};
@@ -108,7 +119,8 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
                             {"method", spec.text()},
                             {"base_model", base_model.string()},
                             {"pooling", model::pooling_name(classifier.pooling())},
-                            {"labels", labels}};
+                            {"labels", labels},
+                            {"problem_type", problem_type_name(classifier.problem_type)}};
   write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
 }
 
@@ -176,10 +188,13 @@ std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const fs::path&
 }
 
 TrainedModel load_whole_model(const fs::path& directory, const std::optional<model::Pooling>& pooling,
-                              at::Device device) {
+                              std::optional<ProblemType> problem_type, at::Device device) {
   TrainedModel trained;
-  trained.classifier =
-      model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
+  trained.classifier = model::load_classifier({.directory = directory,
+                                               .pooling = pooling,
+                                               .trained_head = true,
+                                               .problem_type = problem_type,
+                                               .device = device});
   trained.labels = trained.classifier->config().labels;
   trained.labels_have_names = have_names(trained.labels);
   trained.tokenizer = trained.base_model = directory;
@@ -206,8 +221,9 @@ fs::path find_base_model(const AdapterFiles& files, const std::optional<AdapterC
 std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const Tensors& tensors,
                                                    const std::optional<AdapterConfig>& description,
                                                    const fs::path& base, const std::optional<model::Pooling>& pooling,
-                                                   at::Device device) {
-  const model::Family& family = model::family(model::read_encoder_config(base).model_type);
+                                                   std::optional<ProblemType> problem_type, at::Device device) {
+  const model::EncoderConfig config = model::read_encoder_config(base);
+  const model::Family& family = model::family(config.model_type);
   const auto classes = count_classes(tensors, family, files.tensor_file());
   if (!classes && !files.keeps_head()) {
     throw InputError(fmt::format(
@@ -218,7 +234,13 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
                           .pooling = pooling,
                           .classes = classes.value_or(0),
                           .trained_head = !classes,
+                          .problem_type = problem_type,
                           .device = device};
+  if (!problem_type && description) {
+    load.problem_type = described_problem_type(*description);
+  } else if (!problem_type && classes) {
+    load.problem_type = model::problem_type_of_outputs(config.problem_type, *classes);
+  }
   if (!pooling && description) {
     load.pooling = described_pooling(*description);
   } else if (!pooling) {
@@ -237,14 +259,14 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
 
 TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
                           const std::optional<fs::path>& base_model, const std::optional<model::Pooling>& pooling,
-                          at::Device device, const Log& log) {
+                          std::optional<ProblemType> problem_type, at::Device device, const Log& log) {
   std::optional<AdapterConfig> description;
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = find_base_model(files, description, directory, base_model);
   if (base_model) warn_of_other_base(files, base, directory, log);
   Tensors tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
   TrainedModel trained;
-  trained.classifier = load_base_model(files, tensors, description, base, pooling, device);
+  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device);
   take_word_embeddings(*trained.classifier, tensors, files.tensor_file());
   std::unique_ptr<Method> method;
   try {
@@ -281,6 +303,10 @@ void take_labels(TrainedModel& trained, const fs::path& directory, const Log& lo
     return;
   }
   trained.labels_have_names = false;
+  if (trained.classifier->problem_type == ProblemType::regression) {
+    for (std::int64_t id = 0; id < classes; ++id) trained.labels.push_back(fmt::format("LABEL_{}", id));
+    return;
+  }
   for (std::int64_t id = 0; id < classes; ++id) trained.labels.push_back(std::to_string(id));
   log.warning(fmt::format("{}: no label names there; the classes are called 0 to {} (--labels names them)",
                           directory.string(), classes - 1));
@@ -309,7 +335,7 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
 
 TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
-                          const std::vector<std::string>& labels) {
+                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type) {
   fs::path directory = given;
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
@@ -317,9 +343,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   const auto files = open_adapter(directory);
   TrainedModel trained;
   if (files) {
-    trained = load_adapter(*files, directory, base_model, pooling, device, log);
+    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log);
   } else if (fs::exists(directory / "config.json")) {
-    trained = load_whole_model(directory, pooling, device);
+    trained = load_whole_model(directory, pooling, problem_type, device);
   } else {
     throw InputError(
         fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "

@@ -285,7 +285,9 @@ TEST_F(ChangedCheckpoint, PoolsAsItsModulesSay) {
   const auto modules = [&](const std::vector<std::string>& types) {
     json list = json::array();
     for (const auto& type : types)
-      list.push_back({{"idx", list.size()}, {"name", "x"}, {"path", type == "Pooling" ? "of_mine" : ""},
+      list.push_back({{"idx", list.size()},
+                      {"name", "x"},
+                      {"path", type == "Pooling" ? "of_mine" : ""},
                       {"type", "sentence_transformers.models." + type}});
     temporary.file("modules.json", list.dump());
   };

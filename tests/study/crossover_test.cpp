@@ -56,8 +56,8 @@ TEST(Crossover, TakesThreeCountsAndTwoSeeds) {
 }
 
 TEST(Crossover, OfAFlatLineIsNowhere) {
-  EXPECT_FALSE(crossover({point(100, 3, 0.02, 1e-6, 0), point(1000, 3, 0.02, 1e-6, 0), point(10000, 3, 0.02, 1e-6, 0)},
-                         0.01));
+  EXPECT_FALSE(
+      crossover({point(100, 3, 0.02, 1e-6, 0), point(1000, 3, 0.02, 1e-6, 0), point(10000, 3, 0.02, 1e-6, 0)}, 0.01));
 }
 
 TEST(Crossover, CoversTheTrueCount) {

@@ -43,8 +43,8 @@ inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
   const auto add = [&](const std::string& set, int right) {
     outcome.metrics[set] = {
         {"accuracy", right / 1000.0}, {"macro_f1", right / 1000.0}, {"balanced_accuracy", right / 1000.0}};
-    std::vector<bool>& correct = outcome.correct[set];
-    for (int i = 0; i < 1000; ++i) correct.push_back(i < right);
+    std::vector<double>& scores = outcome.scores[set];
+    for (int i = 0; i < 1000; ++i) scores.push_back(i < right ? 1 : 0);
   };
   add("test", test);
   add("ood.web", web);

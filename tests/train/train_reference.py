@@ -10,6 +10,7 @@ for room in ("model", "peft"):
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / room))
 
 import numpy as np
+import objective_reference
 import peft_cases
 import reference_models as reference
 import sklearn.metrics
@@ -283,6 +284,7 @@ def main(directory):
     write_optimizer(directory / "train" / "optimizer.safetensors")
     write_schedules(directory / "train" / "schedules.safetensors")
     write_metrics(directory / "train" / "metrics")
+    objective_reference.write(directory / "train" / "objectives")
 
 
 if __name__ == "__main__":
