@@ -41,7 +41,7 @@ void AdapterConfig::refuse(const std::string& key, const std::string& reason) co
       fmt::format("{}: {} = {}: {}", path_.string(), key, json_.value(key, nlohmann::json()).dump(), reason));
 }
 
-void AdapterConfig::expect(const std::vector<std::pair<std::string, json>>& values) const {
+void AdapterConfig::expect(const std::vector<std::pair<std::string, nlohmann::json>>& values) const {
   for (const auto& [key, expected] : values) {
     if (value(key, expected) != expected) refuse(key, fmt::format("not supported; expected {}", expected.dump()));
   }
@@ -72,7 +72,8 @@ void AdapterConfig::check_reads(const ConfigKeys& known, const ConfigKeys& own) 
     throw std::logic_error(fmt::format("{} is read, and not listed as heeded", name));
   }
   for (const ConfigKey& key : own) {
-    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, json()).is_null()) continue;
+    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, nlohmann::json()).is_null())
+      continue;
     throw std::logic_error(fmt::format("{} is listed as heeded, and not read", key.name));
   }
 }
