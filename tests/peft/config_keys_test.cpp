@@ -125,7 +125,9 @@ TEST_P(ConfigKeyUse, IsAsItIsListed) {
         EXPECT_THAT(refusal, HasSubstr(key.reason)) << key.name;
       } else {
         EXPECT_EQ(refusal, "") << key.name;
-        EXPECT_THAT(warnings, key.use == KeyUse::noted ? HasSubstr(key.reason) : testing::Not(HasSubstr(key.name)));
+        EXPECT_EQ(warnings.find(key.use == KeyUse::noted ? key.reason : key.name) != std::string::npos,
+                  key.use == KeyUse::noted)
+            << key.name << ": " << warnings;
       }
     }
     for (const nlohmann::json& off :
@@ -146,8 +148,8 @@ std::vector<std::string> methods_of_peft() {
   return names;
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, ConfigKeyUse, testing::ValuesIn(methods_of_peft()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Methods, ConfigKeyUse, testing::ValuesIn(methods_of_peft()), [](const auto& tested) {
+  std::string name = tested.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });

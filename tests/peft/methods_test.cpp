@@ -234,7 +234,7 @@ TEST(MethodSpecs, OfNoTargetsAreRefusedByEveryMethodThatWrapsMaps) {
   int wrapping = 0;
   for (const MethodKind& kind : method_kinds()) {
     const bool targets = std::any_of(kind.settings.begin(), kind.settings.end(),
-                                     [](const Setting& setting) { return setting.key == "target_modules"; });
+                                     [](const MethodSetting& setting) { return setting.key == "target_modules"; });
     if (!targets || kind.name == "norm") continue;
     EXPECT_EQ(
         usage_error(kind.name + ":target_modules="),
@@ -276,7 +276,7 @@ TEST(Registry, HasTheDefaultsOfPeft) {
     if (kind.peft_type.empty()) continue;
     const auto& defaults = peft.at(kind.peft_type);
     int compared = 0;
-    for (const Setting& setting : kind.settings) {
+    for (const MethodSetting& setting : kind.settings) {
       if (!defaults.contains(setting.key)) continue;
       const auto chosen = chosen_here.find(setting.key);
       if (chosen != chosen_here.end()) {
