@@ -81,7 +81,9 @@ void add_rows_at(const at::Tensor& index, const at::Tensor& rows, const at::Tens
     places[static_cast<std::size_t>(ends[static_cast<std::size_t>(targets[i])]++)] = i;
   }
 
-  const std::int64_t blocks = blocks_of(columns, kColumns);
+  // Where a few rows take all, their columns are shared out; where many do, whole rows.
+  const std::int64_t width = reached.size() < 64 ? kColumns : columns;
+  const std::int64_t blocks = blocks_of(columns, width);
   const auto items = static_cast<std::int64_t>(reached.size()) * blocks;
   kernels::for_stored_type(plain, [&]<typename Real, typename Stored>() {
     Real* data = table.mutable_data_ptr<Real>();
@@ -97,8 +99,8 @@ void add_rows_at(const at::Tensor& index, const at::Tensor& rows, const at::Tens
                                                                  .count = ends[target] - begin,
                                                                  .adds = true,
                                                                  .sums = data + reached[place] * columns};
-                         const std::int64_t column = item % blocks * kColumns;
-                         kernels::loops<Real, Stored>().sum_rows(sum, column, std::min(column + kColumns, columns));
+                         const std::int64_t column = item % blocks * width;
+                         kernels::loops<Real, Stored>().sum_rows(sum, column, std::min(column + width, columns));
                        }
                      });
   });
