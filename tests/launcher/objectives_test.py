@@ -218,7 +218,7 @@ def test_scores_are_no_classes_unless_asked_for(dtrain, tiny_model, multi, score
     ("regression", ["--class-weights", "balanced"], "--class-weights"),
     ("regression", ["--select-metric", "accuracy"], "--select-metric: regression has no accuracy; expected one of pearson"),
     ("multi", ["--select-metric", "rmse"], "expected one of micro_f1"),
-    ("multi", ["--problem-type", "multi_label"], "--problem-type: unknown problem type 'multi_label'; there are: single_label_classification"),
+    ("multi", ["--problem-type", "multi_label"], "--problem-type: unknown problem type 'multi_label'"),
 ])
 def test_what_an_objective_does_not_have_is_refused_before_anything_is_written(
         dtrain, tiny_model, multi, scores, which, options, says):
