@@ -12,6 +12,7 @@
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
+#include "train/attach_context.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
@@ -79,12 +80,14 @@ void bench_step(const Options& options, const Session& session) {
                                             .pooling = pooling_option(options),
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
+                                            .problem_type = task.problem_type,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
+  const train::TrainOptions training = training_options(options, task);
+  peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
-  train::TrainingStep step(*classifier, parameters, options.training, examples, context, features);
-  train::AdamW optimizer(parameters, options.training);
+  train::TrainingStep step(*classifier, parameters, training, examples, context, features);
+  train::AdamW optimizer(parameters, training);
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
@@ -109,9 +112,9 @@ void bench_step(const Options& options, const Session& session) {
 // All-reduce, and what a sharded optimiser has in its place: reduce-scatter and all-gather, both in place.
 void bench_allreduce(const Session& session) {
   auto& gradients = session.context().gradients;
-  Table table{{fmt::format("over {} ranks ({})", gradients.size(), gradients.name()), "bytes", "min", "median", "max",
-               "GB/s"},
-              {}};
+  Table table{
+      {fmt::format("over {} ranks ({})", gradients.size(), gradients.name()), "bytes", "min", "median", "max", "GB/s"},
+      {}};
   const std::vector<std::pair<const char*, std::function<void(const at::Tensor&)>>> collectives = {
       {"all-reduce", [&](const at::Tensor& tensor) { gradients.all_reduce(tensor); }},
       {"reduce-scatter", [&](const at::Tensor& tensor) { gradients.reduce_scatter(tensor); }},

@@ -4,23 +4,19 @@
 
 #include <mutex>
 
+#include "base/random.h"
+
 namespace dtrain::model {
 namespace {
 
-// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
-std::uint64_t mixed(std::uint64_t x) {
-  x += 0x9E3779B97F4A7C15ULL;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
-  return x ^ (x >> 31);
-}
+std::uint64_t mixed(std::uint64_t value) { return SplitMix64(value).next(); }
 
 }  // namespace
 
 ForwardContext::ForwardContext(const DropoutStream& stream, int first_trainable_stage)
     : training_(true),
       first_trainable_stage_(first_trainable_stage),
-      key_(mixed(mixed(mixed(stream.seed) ^ stream.step) ^ stream.shard)) {}
+      key_(mixed(stream_seed(stream.seed, Purpose::dropout, stream.step) ^ stream.shard)) {}
 
 void ForwardContext::begin_pass(at::Device device) const {
   if (!training_ || device.is_cpu()) return;

@@ -10,6 +10,7 @@
 
 namespace dtrain::model {
 
+class StageObserver;
 struct TokenBatch;
 
 /// Names the random numbers of one forward pass: the same three numbers give the same masks on any number of ranks.
@@ -46,6 +47,8 @@ class ForwardContext {
   at::ScalarType matmul_type = at::kFloat;
   /// The examples that the tokens of a stage belong to; null in the head, which has a row for each.
   const TokenBatch* batch = nullptr;
+  /// Is shown what each stage below the head returns; null: nobody looks.
+  StageObserver* observer = nullptr;
 
  private:
   bool training_ = false;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "model/autograd.h"
+#include "model/sums.h"
 
 namespace dtrain::model {
 namespace {
@@ -20,6 +21,7 @@ struct UseNode : torch::autograd::Node {
 
 void Parameter::set_value(at::Tensor value) {
   value_ = std::move(value);
+  if (value_.defined()) shape_ = value_.sizes().vec();
   product_value_.reset();
   value_changed();
 }
@@ -91,7 +93,9 @@ void Parameter::add_product(const at::Tensor& left, const at::Tensor& right, dou
 }
 
 void Parameter::add_row_sum(const at::Tensor& rows) {
-  if (written_) {
+  if (rows.is_cpu()) {
+    sum_rows(rows, written_, gradient_);
+  } else if (written_) {
     gradient_.add_(rows.sum({0}, false, gradient_.scalar_type()));
   } else {
     at::sum_out(gradient_, rows, {0}, false, gradient_.scalar_type());
@@ -120,7 +124,7 @@ void Parameter::add_rows(const at::Tensor& index, const at::Tensor& rows) {
     return;
   }
   if (!written_) gradient_.zero_();
-  gradient_.index_add_(0, index, rows);
+  add_rows_at(index, rows, gradient_);
   if (padding_row_) gradient_.select(0, *padding_row_).zero_();
   contributed();
 }

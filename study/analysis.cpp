@@ -2,24 +2,42 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
 
-bool has_collapsed(const StudyPlan& plan, const Outcome& outcome) {
-  const double dev_loss = outcome.metric("dev", "log_loss");
-  if (dev_loss >= std::log(static_cast<double>(plan.classes))) return true;
-  if (outcome.metric("dev", "accuracy") <= plan.dev_majority_share + 0.01) return true;
-  return std::any_of(plan.sets.begin(), plan.sets.end(), [&](const EvaluationSet& set) {
-    return set.name == "test" && outcome.metric("test", "accuracy") <= set.majority_share + 0.01;
-  });
+constexpr double kChanceScore = 0.01;  // above what the best constant answer has
+constexpr double kChanceMatthews = 0.05;
+
+// Whether a run does no better on a set than always giving one answer; nothing where it was not measured.
+std::optional<bool> is_at_chance(const StudyPlan& plan, const TrialOutcome& outcome, const std::string& set,
+                                 double untrained) {
+  const double score = outcome.metric(set, train::objective_of(plan.problem_type).score_metric());
+  if (std::isnan(score)) return std::nullopt;
+  // Where one class is most of the data, a useful model is hardly more accurate: it must be uncorrelated, too.
+  const double matthews = outcome.metric(set, "matthews");
+  return score <= untrained + kChanceScore && !(matthews > kChanceMatthews);
 }
 
-Cost mean_cost(const std::vector<const Outcome*>& outcomes) {
+bool has_collapsed(const StudyPlan& plan, const TrialOutcome& outcome) {
+  auto at_chance = is_at_chance(plan, outcome, "dev", plan.dev_majority_share);
+  for (const EvaluationSet& set : plan.sets) {
+    if (set.name != "test") continue;
+    const auto on_test = is_at_chance(plan, outcome, set.name, set.majority_share);
+    if (on_test) at_chance = *on_test && at_chance.value_or(true);
+  }
+  return at_chance.value_or(false);
+}
+
+Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
   Cost cost;
   if (outcomes.empty()) return cost;
   const auto count = static_cast<double>(outcomes.size());
-  for (const Outcome* outcome : outcomes) {
+  for (const TrialOutcome* outcome : outcomes) {
     cost.train_seconds += outcome->cost.train_seconds / count;
     cost.samples_per_second += outcome->cost.samples_per_second / count;
     cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, outcome->cost.peak_memory_bytes);
@@ -44,11 +62,11 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   if (!cell.learning_rate) return cell;
   cell.at_low_edge = !cell.search.empty() && cell.learning_rate == method.learning_rates.front();
   cell.at_high_edge = !cell.search.empty() && cell.learning_rate == method.learning_rates.back();
-  std::vector<const Outcome*> ended;
+  std::vector<const TrialOutcome*> ended;
   for (const Trial& trial : result_trials(plan, method, samples, *cell.learning_rate)) {
     const auto found = finished.find(trial.key());
     if (found == finished.end()) continue;
-    const Outcome& outcome = found->second.second;
+    const TrialOutcome& outcome = found->second.second;
     if (outcome.failed()) {
       cell.failed.push_back(trial.seed);
     } else {
@@ -57,42 +75,135 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
     }
   }
   if (ended.empty() && cell.failed.empty()) return std::nullopt;
+  cell.ended = static_cast<std::int64_t>(ended.size());
   cell.cost = mean_cost(ended);
   if (ended.empty()) return cell;
   for (const auto& [set, metrics] : ended[0]->metrics) {
     for (const auto& [name, ignored] : metrics) {
       std::vector<double> values;
-      for (const Outcome* outcome : ended) values.push_back(outcome->metric(set, name));
+      for (const TrialOutcome* outcome : ended) values.push_back(outcome->metric(set, name));
       cell.metrics[set][name] = mean_over_seeds(values);
     }
   }
   return cell;
 }
 
+// What the score of each example of a set counts in n times the plan's metric.
+std::vector<double> weights_of(const StudyPlan& plan, const EvaluationSet& set, std::size_t examples) {
+  std::vector<double> weights(examples, 1);
+  if (plan.metric != "balanced_accuracy") return weights;
+  if (set.labels.size() != examples) throw std::invalid_argument("an evaluation set without a label for each example");
+  // Balanced accuracy: each class that occurs counts the same.
+  std::map<std::int32_t, double> counts;
+  for (const std::int32_t label : set.labels) ++counts[label];
+  for (std::size_t i = 0; i < examples; ++i)
+    weights[i] = static_cast<double>(examples) / (static_cast<double>(counts.size()) * counts[set.labels[i]]);
+  return weights;
+}
+
 // Over the seeds that both ended.
 std::optional<PairedDifference> difference(const StudyPlan& plan, const FinishedTrials& finished, const Cell& first,
-                                           const Cell& second, const std::string& set) {
+                                           const Cell& second, const EvaluationSet& set) {
   if (!first.learning_rate || !second.learning_rate) return std::nullopt;
   std::vector<std::vector<double>> rows;
+  std::vector<double> weights;
   for (const std::uint64_t seed : plan.result_seeds) {
-    const auto outcome = [&](const Cell& cell) -> const std::vector<bool>* {
+    const auto outcome = [&](const Cell& cell) -> const std::vector<double>* {
       const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
       const auto found = finished.find(trial.key());
       if (found == finished.end()) return nullptr;
-      const auto& correct = found->second.second.correct;
-      const auto bits = correct.find(set);
-      return bits == correct.end() ? nullptr : &bits->second;
+      const auto& scores = found->second.second.scores;
+      const auto of_set = scores.find(set.name);
+      return of_set == scores.end() ? nullptr : &of_set->second;
     };
-    const std::vector<bool>* left = outcome(first);
-    const std::vector<bool>* right = outcome(second);
+    const std::vector<double>* left = outcome(first);
+    const std::vector<double>* right = outcome(second);
     if (left == nullptr || right == nullptr || left->size() != right->size()) continue;
+    if (weights.empty()) weights = weights_of(plan, set, left->size());
     std::vector<double> row(left->size());
-    for (std::size_t i = 0; i < row.size(); ++i)
-      row[i] = static_cast<double>((*left)[i]) - static_cast<double>((*right)[i]);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = weights[i] * ((*left)[i] - (*right)[i]);
     rows.push_back(std::move(row));
   }
   if (rows.empty() || rows[0].size() < 2) return std::nullopt;
-  return paired_difference(rows);
+  // Scores without a lower bound make differences of more than their weight.
+  double unit = *std::max_element(weights.begin(), weights.end());
+  for (const auto& row : rows) {
+    for (const double value : row) unit = std::max(unit, std::abs(value));
+  }
+  return paired_difference(rows, unit);
+}
+
+void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const EvaluationSet& set,
+                   Findings& findings) {
+  std::vector<Comparison> family;
+  std::vector<double> p_values;
+  for (std::size_t i = 0; i < findings.cells.size(); ++i) {
+    for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
+      const Cell& first = findings.cells[i];
+      const Cell& second = findings.cells[j];
+      if (first.samples != second.samples) continue;
+      const auto paired = difference(plan, finished, first, second, set);
+      if (!paired) continue;
+      family.push_back({set.name, first.samples, first.method, second.method, *paired, 0});
+      p_values.push_back(paired->p_value());
+    }
+  }
+  const auto adjusted = holm(p_values);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    family[i].adjusted_p = adjusted[i];
+    findings.comparisons.push_back(family[i]);
+  }
+}
+
+std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {
+  std::vector<Candidate> candidates;
+  for (const Cell& cell : findings.cells) {
+    if (cell.samples != samples || cell.ended < 2) continue;
+    const auto metrics = cell.metrics.find("test");
+    if (metrics == cell.metrics.end() || metrics->second.count(plan.metric) == 0) continue;
+    candidates.push_back(
+        {cell.method, metrics->second.at(plan.metric).mean, cell.cost.train_seconds, cell.all_collapsed()});
+  }
+  if (candidates.size() < 2) return std::nullopt;
+  const auto family =
+      static_cast<std::size_t>(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
+                                             [](const Comparison& comparison) { return comparison.set == "test"; }));
+  CountDecision result{samples, Contest(candidates, plan.margin, family), {}, {}};
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    for (std::size_t j = i + 1; j < candidates.size(); ++j) {
+      const auto comparison = findings.compare("test", samples, candidates[i].method, candidates[j].method);
+      if (comparison) result.contest.set(i, j, comparison->difference, comparison->adjusted_p);
+    }
+  }
+  result.decision = decide(result.contest);
+  if (result.decision.best && !result.decision.decided()) result.remedy = remedy(result.contest);
+  return result;
+}
+
+// Where what is taken changes from one sample count to the next.
+std::vector<AdviceChange> advice_changes(const StudyPlan& plan, const Findings& findings) {
+  std::vector<AdviceChange> changes;
+  const CountDecision* last = nullptr;
+  for (const CountDecision& now : findings.decisions) {
+    if (!now.decision.taken()) continue;
+    if (last != nullptr) {
+      const Candidate& before = last->candidate(*last->decision.taken());
+      const Candidate& after = now.candidate(*now.decision.taken());
+      if (before.method != after.method) {
+        const bool grows = after.train_seconds >= before.train_seconds;
+        const std::string& dear = grows ? after.method : before.method;
+        const std::string& cheap = grows ? before.method : after.method;
+        std::vector<DifferenceAt> points;
+        for (const std::int64_t samples : plan.samples) {
+          const auto comparison = findings.compare("test", samples, dear, cheap);
+          if (comparison) points.push_back({samples, comparison->difference});
+        }
+        changes.push_back({last->samples, now.samples, before.method, after.method, crossover(points, plan.margin)});
+      }
+    }
+    last = &now;
+  }
+  return changes;
 }
 
 }  // namespace
@@ -100,7 +211,7 @@ std::optional<PairedDifference> difference(const StudyPlan& plan, const Finished
 Comparison Comparison::reversed() const {
   Comparison result = *this;
   std::swap(result.first, result.second);
-  result.difference.mean = -difference.mean;
+  result.difference = difference.reversed();
   return result;
 }
 
@@ -109,6 +220,12 @@ const Cell* Findings::cell(const std::string& method, std::int64_t samples) cons
     return candidate.method == method && candidate.samples == samples;
   });
   return found == cells.end() ? nullptr : &*found;
+}
+
+const CountDecision* Findings::decision(std::int64_t samples) const {
+  const auto found = std::find_if(decisions.begin(), decisions.end(),
+                                  [&](const CountDecision& candidate) { return candidate.samples == samples; });
+  return found == decisions.end() ? nullptr : &*found;
 }
 
 std::optional<Comparison> Findings::compare(const std::string& set, std::int64_t samples, const std::string& first,
@@ -128,26 +245,11 @@ Findings analyse(const StudyPlan& plan, const FinishedTrials& finished) {
       if (auto cell = make_cell(plan, method, samples, finished)) findings.cells.push_back(std::move(*cell));
     }
   }
-  for (const EvaluationSet& set : plan.sets) {
-    std::vector<Comparison> family;
-    std::vector<double> p_values;
-    for (std::size_t i = 0; i < findings.cells.size(); ++i) {
-      for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
-        const Cell& first = findings.cells[i];
-        const Cell& second = findings.cells[j];
-        if (first.samples != second.samples) continue;
-        const auto paired = difference(plan, finished, first, second, set.name);
-        if (!paired) continue;
-        family.push_back({set.name, first.samples, first.method, second.method, *paired, 0});
-        p_values.push_back(paired->p_value());
-      }
-    }
-    const auto adjusted = holm(p_values);
-    for (std::size_t i = 0; i < family.size(); ++i) {
-      family[i].adjusted_p = adjusted[i];
-      findings.comparisons.push_back(family[i]);
-    }
+  for (const EvaluationSet& set : plan.sets) compare_pairs(plan, finished, set, findings);
+  for (const std::int64_t samples : plan.samples) {
+    if (auto decision = decision_at(plan, findings, samples)) findings.decisions.push_back(std::move(*decision));
   }
+  findings.changes = advice_changes(plan, findings);
   return findings;
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "study/crossover.h"
+#include "study/decision.h"
 #include "study/plan.h"
 #include "study/statistics.h"
 #include "study/trial.h"
@@ -28,14 +30,18 @@ struct Cell {
   std::map<std::string, std::map<std::string, SeedMean>> metrics;
   /// Seeds whose training failed (a loss that is not finite), which are in no mean.
   std::vector<std::uint64_t> failed;
-  /// Seeds that learned nothing, which are in the means: accuracy within a point of the most frequent class's share, or
-  /// a dev log-loss that guessing evenly would have.
+  /// Seeds that learned nothing, which are in the means: on dev and on test no better than the best answer that is
+  /// always the same (within a point), and of classes uncorrelated with the labels (Matthews below 0.05).
   std::vector<std::uint64_t> collapsed;
+  /// How many seeds ended, the collapsed ones among them.
+  std::int64_t ended = 0;
   /// Means; of the memory the largest.
   Cost cost;
+
+  bool all_collapsed() const { return ended > 0 && static_cast<std::int64_t>(collapsed.size()) == ended; }
 };
 
-/// The difference in accuracy of two methods on a set, first minus second.
+/// The difference in the plan's metric of two methods on a set, first minus second.
 struct Comparison {
   std::string set;
   std::int64_t samples = 0;
@@ -51,14 +57,40 @@ struct Comparison {
   Comparison reversed() const;
 };
 
+/// The decision on test at a sample count, over the methods of which at least two seeds ended.
+struct CountDecision {
+  std::int64_t samples = 0;
+  Contest contest;
+  Decision decision;
+  /// What would decide it, where it is not decided.
+  std::optional<Remedy> remedy;
+
+  const Candidate& candidate(std::size_t index) const { return contest.candidates()[index]; }
+};
+
+/// A change of what the decisions would take, between two neighbouring sample counts.
+struct AdviceChange {
+  std::int64_t samples_before = 0;
+  std::int64_t samples_after = 0;
+  std::string before;
+  std::string after;
+  /// Where the cheaper of both begins, or ceases, to lose more than the margin; nothing with fewer than three counts,
+  /// or where the fit has no such place.
+  std::optional<Crossover> crossover;
+};
+
 /// What the finished trials of a study say. Cells come in the plan's order, sample counts outermost; what is not
 /// finished is not there.
 struct Findings {
   std::vector<Cell> cells;
   std::vector<Comparison> comparisons;
+  /// Ascending in samples; for the counts at which at least two methods have two seeds.
+  std::vector<CountDecision> decisions;
+  std::vector<AdviceChange> changes;
 
   /// Null where it is not there.
   const Cell* cell(const std::string& method, std::int64_t samples) const;
+  const CountDecision* decision(std::int64_t samples) const;
   /// First minus second, whichever way round it is kept; nothing where it is not there.
   std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
                                     const std::string& second) const;

@@ -11,7 +11,7 @@
 namespace dtrain::study {
 
 /// What decides a study's numbers besides its plan.
-struct Setting {
+struct StudySetting {
   /// The Hugging Face directory; its config.json and weights count, not its name.
   std::filesystem::path model;
   std::string pooling;
@@ -24,6 +24,6 @@ struct Setting {
 /// Everything that decides a study's numbers, by name, as text. The number of ranks and threads is not among it: it
 /// changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
-                                                  const data::Task& task, const Setting& setting);
+                                                  const data::Task& task, const StudySetting& setting);
 
 }  // namespace dtrain::study

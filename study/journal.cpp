@@ -94,7 +94,7 @@ Journal Journal::go_on(const std::filesystem::path& path, const StudyPlan& plan,
   return journal;
 }
 
-void Journal::append(const Trial& trial, const Outcome& outcome) {
+void Journal::append(const Trial& trial, const TrialOutcome& outcome) {
   const std::string line = trial_json(trial, outcome).dump() + "\n";
   const int descriptor = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   const auto fail = [&] {

@@ -21,7 +21,7 @@ class Journal {
   static Journal go_on(const std::filesystem::path& path, const StudyPlan& plan, const Log& log);
 
   /// Writes a line and syncs it. Throws TrainingError where the disk refuses.
-  void append(const Trial& trial, const Outcome& outcome);
+  void append(const Trial& trial, const TrialOutcome& outcome);
 
   const FinishedTrials& finished() const { return finished_; }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "peft/registry.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -18,6 +19,16 @@ void sort_once(std::vector<Value>& values) {
 }
 
 }  // namespace
+
+const std::vector<std::string>& comparable_metrics(ProblemType type) {
+  static const std::map<ProblemType, std::vector<std::string>> names = [] {
+    std::map<ProblemType, std::vector<std::string>> all;
+    for (const train::Objective* objective : train::objectives()) all[objective->type()] = {objective->score_metric()};
+    all[ProblemType::single_label_classification].push_back("balanced_accuracy");
+    return all;
+  }();
+  return names.at(type);
+}
 
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
   return std::min(std::max<std::int64_t>(samples, 500), available);
@@ -62,7 +73,10 @@ nlohmann::json plan_json(const StudyPlan& plan) {
     methods.push_back({{"method", method.method.text()}, {"learning_rates", method.learning_rates}});
   nlohmann::json sets = nlohmann::json::array();
   for (const EvaluationSet& set : plan.sets)
-    sets.push_back({{"name", set.name}, {"examples", set.examples}, {"majority_share", set.majority_share}});
+    sets.push_back({{"name", set.name},
+                    {"examples", set.examples},
+                    {"majority_share", set.majority_share},
+                    {"labels", set.labels}});
   return {{"model", plan.model},
           {"task", plan.task},
           {"classes", plan.classes},
@@ -74,6 +88,9 @@ nlohmann::json plan_json(const StudyPlan& plan) {
           {"result_seeds", plan.result_seeds},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
+          {"problem_type", problem_type_name(plan.problem_type)},
+          {"metric", plan.metric},
+          {"margin", plan.margin},
           {"identity", plan.identity}};
 }
 
@@ -84,7 +101,8 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
                             method.at("learning_rates").get<std::vector<double>>()});
   }
   for (const auto& set : json.at("sets"))
-    plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share")});
+    plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share"),
+                         set.value("labels", std::vector<std::int32_t>())});
   json.at("model").get_to(plan.model);
   json.at("task").get_to(plan.task);
   json.at("classes").get_to(plan.classes);
@@ -94,6 +112,11 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   json.at("result_seeds").get_to(plan.result_seeds);
   json.at("subset_seed").get_to(plan.subset_seed);
   json.at("select_metric").get_to(plan.select_metric);
+  // Journals of earlier versions have neither.
+  plan.metric = json.value("metric", plan.metric);
+  if (json.contains("problem_type"))
+    plan.problem_type = problem_type(json.at("problem_type").get<std::string>(), "'problem_type' of the plan");
+  plan.margin = json.value("margin", plan.margin);
   json.at("identity").get_to(plan.identity);
   return plan;
 }

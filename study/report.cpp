@@ -8,7 +8,10 @@
 #include <utility>
 
 #include "base/log.h"
+#include "study/advice.h"
 #include "study/tables.h"
+#include "study/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -16,15 +19,6 @@ namespace {
 using nlohmann::json;
 
 json number(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
-
-json cost_json(const Cost& cost) {
-  return {{"train_seconds", cost.train_seconds},
-          {"samples_per_second", cost.samples_per_second},
-          {"peak_memory_bytes", cost.peak_memory_bytes},
-          {"trainable_parameters", cost.trainable_parameters},
-          {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
-          {"stored_bytes", cost.stored_bytes}};
-}
 
 json cell_json(const Cell& cell) {
   json metrics = json::object();
@@ -38,6 +32,13 @@ json cell_json(const Cell& cell) {
   }
   json search = json::array();
   for (const auto& [rate, value] : cell.search) search.push_back({{"learning_rate", rate}, {"dev", number(value)}});
+  json share = nullptr;
+  if (cell.ended > 0) {
+    const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());
+    const Interval interval = proportion_interval(collapsed, cell.ended, 0.95);
+    share = {{"mean", static_cast<double>(collapsed) / static_cast<double>(cell.ended)},
+             {"interval", {interval.low, interval.high}}};
+  }
   return {{"method", cell.method},
           {"samples", cell.samples},
           {"learning_rate", cell.learning_rate ? json(*cell.learning_rate) : json(nullptr)},
@@ -48,17 +49,18 @@ json cell_json(const Cell& cell) {
           {"metrics", metrics},
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
-          {"cost", cost_json(cell.cost)}};
+          {"collapsed_share", share},
+          {"cost", train::cost_json(cell.cost)}};
 }
 
-json comparison_json(const Comparison& comparison) {
+json comparison_json(const Comparison& comparison, const std::string& metric) {
   const PairedDifference& difference = comparison.difference;
   const Interval interval = difference.interval(0.95);
   return {{"set", comparison.set},
           {"samples", comparison.samples},
           {"first", comparison.first},
           {"second", comparison.second},
-          {"metric", "accuracy"},
+          {"metric", metric},
           {"difference", difference.mean},
           {"interval", {number(interval.low), number(interval.high)}},
           {"seed_variance", number(difference.seed_variance)},
@@ -78,16 +80,27 @@ std::vector<std::string> reading_notes(const Report& report) {
                   "its own head, order, dropout and draw of the training examples, the same for every method.",
                   plan.select_metric, plan.search_seed, fmt::join(plan.result_seeds, ", ")),
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
-      "Intervals of differences hold seeds and test examples (two-way variance components over paired answers, each "
-      "with its own t quantile; Banerjee, 1960). A method wins where Holm's p over all pairs and sample counts of a "
-      "set "
-      "is below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %)."};
+      "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
+      "Behrens-Fisher distribution). A method beats another where Holm's p over all pairs and sample counts of a set "
+      "is "
+      "below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %).",
+      fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at 5 % over the "
+                  "methods. The cheapest of those is advised (docs/statistics.md).",
+                  points(plan.margin), metric_words(plan.metric))};
   for (const EvaluationSet& set : plan.sets) {
-    if (set.examples > 0) {
-      notes.push_back(
-          fmt::format("{} (methods that disagree on 6 % of them). Always answering the most frequent class "
-                      "has {:.1f} % accuracy.",
-                      resolution_text(set), 100 * set.majority_share));
+    if (set.examples == 0) continue;
+    const auto& objective = train::objective_of(plan.problem_type);
+    if (plan.problem_type == ProblemType::single_label_classification)
+      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).", resolution_text(set)));
+    notes.push_back(fmt::format("{}: always giving the same answer has {:.1f} % {} at best.", set.name,
+                                100 * set.majority_share, metric_words(objective.score_metric())));
+  }
+  for (const EvaluationSet& set : plan.sets) {
+    if (set.majority_share > 0.5 && plan.metric == "accuracy") {
+      notes.push_back(fmt::format(
+          "The most frequent class has {:.0f} % of the {} examples, so that accuracy says little of the others: "
+          "--metric balanced_accuracy compares by the mean over classes.",
+          100 * set.majority_share, set.name));
     }
   }
   std::set<int> ranks;
@@ -115,7 +128,7 @@ json results_json(const Report& report) {
   json trials = json::array();
   for (const auto& [key, trial] : report.finished) {
     json line = trial_json(trial.first, trial.second);
-    line.erase("correct");
+    line.erase("scores");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
     line["subset_seed"] = report.plan.subset_seed_of(trial.first.seed);
@@ -124,27 +137,32 @@ json results_json(const Report& report) {
   json cells = json::array();
   for (const Cell& cell : report.findings.cells) cells.push_back(cell_json(cell));
   json comparisons = json::array();
-  for (const Comparison& comparison : report.findings.comparisons) comparisons.push_back(comparison_json(comparison));
+  for (const Comparison& comparison : report.findings.comparisons)
+    comparisons.push_back(comparison_json(comparison, report.plan.metric));
+  json plan = plan_json(report.plan);
+  for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
   return {{"schema", 1},
           {"machine", report.machine},
-          {"plan", plan_json(report.plan)},
+          {"plan", plan},
           {"trials", trials},
           {"cells", cells},
           {"comparisons", comparisons},
-          {"verdict", verdict_json(report.verdicts)},
+          {"verdict", verdict_json(report.plan, report.findings, report.verdicts)},
           {"notes", reading_notes(report)}};
 }
 
 std::string terminal_text(const Report& report) {
   std::string text = "\n" + terminal_table(quality_table(report.plan, report.findings)) + "\n" +
                      terminal_table(cost_table(report.findings));
+  const Table decisions = decision_table(report.plan, report.findings);
+  if (!decisions.rows.empty()) text += "\n" + terminal_table(decisions);
   for (const Verdict& verdict : report.verdicts) {
     text += fmt::format("\n{} samples\n", count_text(verdict.samples));
     for (const auto& finding : verdict.findings) text += fmt::format("  {}\n", finding);
     text += fmt::format("  {}\n", verdict.advice);
     for (const auto& warning : verdict.warnings) text += fmt::format("  Note: {}\n", warning);
   }
-  return text + fmt::format("\n{}\n", trend(report.verdicts));
+  return text + fmt::format("\n{}\n", trend_text(report.plan, report.findings));
 }
 
 std::string markdown_text(const Report& report) {
@@ -157,7 +175,9 @@ std::string markdown_text(const Report& report) {
     text += fmt::format("\n**Advice.** {}\n", verdict.advice);
     for (const auto& warning : verdict.warnings) text += fmt::format("\n> {}\n", warning);
   }
-  text += fmt::format("\n{}\n", trend(report.verdicts));
+  text += fmt::format("\n{}\n", trend_text(report.plan, report.findings));
+  const Table decisions = decision_table(plan, report.findings);
+  if (!decisions.rows.empty()) text += "\n" + markdown_table(decisions);
   text += "\n## Quality\n\n" + markdown_table(quality_table(plan, report.findings));
   text += "\n## Cost\n\n" + markdown_table(cost_table(report.findings));
   text += "\n## Pairs\n\n" + markdown_table(pair_table(report.findings));

@@ -13,9 +13,11 @@
 #include "dist/first_rank.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "study/verdict.h"
-#include "train/collate.h"
+#include "study/words.h"
+#include "train/attach_context.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
+#include "train/results.h"
 #include "train/trainer.h"
 
 namespace dtrain::study {
@@ -25,23 +27,9 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-// The scalars of metrics, by name.
+// By name.
 std::map<std::string, double> scalars(const train::Metrics& metrics) {
-  std::map<std::string, double> values;
-  for (const std::string& name : train::metric_names()) values[name] = metrics.value(name);
-  return values;
-}
-
-void score_set(const std::string& name, const data::TokenDataset& set, model::Classifier& classifier,
-               const train::RunContext& context, train::FeatureStore& features, Outcome& outcome) {
-  const auto logits = train::score(classifier, set, context, &features);
-  std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-  const auto labels = train::collate_labels(set, all, at::kCPU);
-  outcome.metrics[name] = scalars(train::compute_metrics(logits, labels));
-  const auto right = (logits.argmax(1) == labels).contiguous();
-  const bool* bits = right.const_data_ptr<bool>();
-  outcome.correct[name].assign(bits, bits + right.numel());
+  return {metrics.values.begin(), metrics.values.end()};
 }
 
 // A folder that is gone afterwards, whatever happens.
@@ -54,15 +42,16 @@ struct Scratch {
 };
 
 // The scheduled trials of a study: what runs, in what order, and how long the rest takes.
-class Run {
+class StudyRun {
  public:
-  Run(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
-      const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
+  StudyRun(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
+           const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
       : plan_(plan),
         material_(material),
         finished_(std::move(finished)),
         journal_(journal),
         left_(forecasts, sizes),
+        objective_(train::objective_of(material.training.problem_type)),
         context_(context) {
     for (const MethodForecast& forecast : forecasts) stored_bytes_[forecast.method] = forecast.stored_bytes;
     for (const std::int64_t samples : plan.samples) {
@@ -75,10 +64,10 @@ class Run {
 
   FinishedTrials finish() {
     for (const std::int64_t samples : plan_.samples) {
-      // Trials of one sample count share the features of dev and test, and a seed's those of its draw; the next sample
-      // count has other ones, and memory for few.
-      train::FeatureStore features(material_.training.cache_memory);
       for (const MethodPlan& method : plan_.methods) {
+        // Trials of one method and sample count share the features of dev and test, and a seed's those of its draw.
+        // Nobody else's: what a method costs, and whether its features fit, must not depend on which came before it.
+        train::FeatureStore features(material_.training.cache_memory);
         for (const Trial& trial : search_trials(plan_, method, samples)) complete(trial, method, features);
         const auto rate = chosen_learning_rate(plan_, method, samples, finished_);
         if (!rate) {
@@ -101,7 +90,7 @@ class Run {
     const std::string title = fmt::format("trial {}/{}  {}, {} samples, learning rate {}, seed {}{}", number_, total_,
                                           trial.method, count_text(trial.samples), rate_text(trial.learning_rate),
                                           trial.seed, trial.phase == Trial::Phase::search ? " (search)" : "");
-    Outcome outcome;
+    TrialOutcome outcome;
     try {
       outcome = run(trial, method, title, features);
     } catch (const Stopped&) {
@@ -118,17 +107,18 @@ class Run {
                     outcome.failed() ? "failed, " + outcome.failure
                     : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
                         ? fmt::format("dev {} {:.4f}", plan_.select_metric, outcome.metric("dev", plan_.select_metric))
-                        : fmt::format("test accuracy {:.4f}", outcome.metric("test", "accuracy")),
+                        : fmt::format("test {} {:.4f}", plan_.metric, outcome.metric("test", plan_.metric)),
                     duration_text(outcome.seconds)));
     finished_.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
   }
 
-  Outcome run(const Trial& trial, const MethodPlan& method, const std::string& title, train::FeatureStore& features) {
+  TrialOutcome run(const Trial& trial, const MethodPlan& method, const std::string& title,
+                   train::FeatureStore& features) {
     // The peak of a trial must not hold what earlier ones have freed.
     malloc_trim(0);
     const auto begin = Clock::now();
     auto classifier = material_.classifier(trial.seed);
-    peft::make_method(method.method)->attach(*classifier, trial.seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(trial.seed));
     train::TrainOptions options = material_.training;
     options.method = method.method;
     options.learning_rate = trial.learning_rate;
@@ -143,7 +133,7 @@ class Run {
       context_.log.progress(fmt::format("{}: {}; study: {} left", title, text,
                                         duration_text(later + std::max(0.0, own - seconds_since(begin)))));
     };
-    Outcome outcome;
+    TrialOutcome outcome;
     outcome.ranks = context.control.size();
     const auto examples = material_.train(trial.samples, plan_.subset_seed_of(trial.seed));
     const auto dev = material_.dev(trial.samples);
@@ -151,15 +141,18 @@ class Run {
       const auto report = train::train(*classifier, examples, dev, options, {}, context, features);
       outcome.steps = report.steps;
       outcome.best_step = report.best_step;
-      if (report.dev) outcome.metrics["dev"] = scalars(*report.dev);
-      outcome.cost = {report.train_seconds,        report.samples_per_second,       report.peak_memory_bytes,
-                      report.trainable_parameters, report.allreduce_bytes_per_step, stored_bytes_.at(trial.method)};
-    } catch (const TrainingError& error) {
-      // Without files a run fails only by numbers that are not finite, on all ranks alike: a result like another.
+      if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
+      outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
+    } catch (const train::NotFiniteError& error) {
+      // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
       outcome.failure = error.what();
     }
     if (!outcome.failed() && trial.phase == Trial::Phase::result) {
-      for (const auto& [name, set] : material_.sets) score_set(name, set, *classifier, context, features, outcome);
+      for (const auto& [name, set] : material_.sets) {
+        auto evaluation = train::evaluate(*classifier, set, objective_, context, &features);
+        outcome.metrics[name] = scalars(evaluation.metrics);
+        outcome.scores[name] = std::move(evaluation.scores);
+      }
     }
     outcome.seconds = seconds_since(begin);
     return outcome;
@@ -195,6 +188,7 @@ class Run {
   FinishedTrials finished_;
   Journal* journal_;
   TimeLeft left_;
+  const train::Objective& objective_;
   const train::RunContext& context_;
   std::map<std::string, std::int64_t> stored_bytes_;
   std::size_t total_ = 0;
@@ -211,7 +205,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
   for (const MethodPlan& method : plan.methods) {
     context.log.progress(fmt::format("measuring {}", method.method.text()));
     auto classifier = material.classifier(plan.search_seed);
-    peft::make_method(method.method)->attach(*classifier, plan.search_seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
     MethodForecast forecast{method.method.text(), {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
     dist::on_first_rank(context.control, [&] {
@@ -250,7 +244,7 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
 FinishedTrials run_study(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
                          const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes,
                          const train::RunContext& context) {
-  return Run(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
+  return StudyRun(plan, material, std::move(finished), journal, forecasts, sizes, context).finish();
 }
 
 FinishedTrials shared_trials(const FinishedTrials& finished, dist::Communicator& control) {

@@ -6,7 +6,8 @@
 #include <cmath>
 
 #include "base/log.h"
-#include "study/verdict.h"
+#include "study/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -18,7 +19,21 @@ std::string percent(const SeedMean& mean) {
 
 std::string metric_text(const Cell& cell, const std::string& set, const std::string& metric) {
   const auto found = cell.metrics.find(set);
-  return found == cell.metrics.end() ? "-" : percent(found->second.at(metric));
+  if (found == cell.metrics.end() || found->second.count(metric) == 0) return "-";
+  return percent(found->second.at(metric));
+}
+
+// "test macro-F1 %"; what is no share is shown in hundredths, too.
+std::string column_title(const std::string& set, const std::string& metric) {
+  const auto& kind = train::metric_kind(metric);
+  return fmt::format("{} {} {}", set, kind.title, kind.is_share ? "%" : "x 100");
+}
+
+std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
+  if (plan.problem_type != ProblemType::single_label_classification)
+    return train::objective_of(plan.problem_type).headline_metrics().at(1);
+  if (plan.metric == "balanced_accuracy") return "accuracy";
+  return set.name == "test" ? "macro_f1" : "balanced_accuracy";
 }
 
 }  // namespace
@@ -61,16 +76,16 @@ Table quality_table(const StudyPlan& plan, const Findings& findings) {
   Table table{{"method", "samples", "learning rate"}, {}};
   for (const EvaluationSet& set : plan.sets) {
     const std::string name = set.name == "test" ? "test" : set.name.substr(set.name.find('.') + 1);
-    table.header.push_back(name + " accuracy %");
-    table.header.push_back(name + (set.name == "test" ? " macro-F1 %" : " balanced %"));
+    table.header.push_back(column_title(name, plan.metric));
+    table.header.push_back(column_title(name, second_metric(plan, set)));
   }
   for (const Cell& cell : findings.cells) {
     std::vector<std::string> row = {cell.method, count_text(cell.samples),
                                     cell.learning_rate ? rate_text(*cell.learning_rate) : "none trained"};
     if (cell.at_low_edge || cell.at_high_edge) row.back() += " (edge)";
     for (const EvaluationSet& set : plan.sets) {
-      row.push_back(metric_text(cell, set.name, "accuracy"));
-      row.push_back(metric_text(cell, set.name, set.name == "test" ? "macro_f1" : "balanced_accuracy"));
+      row.push_back(metric_text(cell, set.name, plan.metric));
+      row.push_back(metric_text(cell, set.name, second_metric(plan, set)));
     }
     table.rows.push_back(std::move(row));
   }
@@ -92,6 +107,27 @@ Table cost_table(const Findings& findings) {
   return table;
 }
 
+Table decision_table(const StudyPlan& plan, const Findings& findings) {
+  Table table{{"method", "samples", "standing", "loss to the highest mean", "95 % interval",
+               fmt::format("no more than {} points", points(plan.margin)), "training"},
+              {}};
+  static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
+  for (const CountDecision& count : findings.decisions) {
+    for (std::size_t i = 0; i < count.decision.methods.size(); ++i) {
+      const Judgement& judgement = count.decision.methods[i];
+      std::string standing = kStandings[static_cast<std::size_t>(judgement.standing)];
+      if (count.decision.advised == i) standing += ", advised";
+      table.rows.push_back(
+          {count.candidate(i).method, count_text(count.samples), standing,
+           judgement.loss ? points(judgement.loss->mean) : (count.decision.best == i ? "highest mean" : "-"),
+           judgement.loss ? interval_points(*judgement.loss) : "",
+           std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
+           duration_text(count.candidate(i).train_seconds)});
+    }
+  }
+  return table;
+}
+
 Table pair_table(const Findings& findings) {
   Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "equal within"}, {}};
   for (const Comparison& comparison : findings.comparisons) {
@@ -102,8 +138,7 @@ Table pair_table(const Findings& findings) {
     if (std::isnan(comparison.adjusted_p)) {
       row.insert(row.end(), {"one seed", "-", "-"});
     } else {
-      const Interval interval = difference.interval(0.95);
-      row.push_back(fmt::format("{:.1f} to {:.1f}", 100 * interval.low, 100 * interval.high));
+      row.push_back(interval_points(difference));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
       row.push_back(comparison.shown() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));
     }

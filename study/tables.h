@@ -12,11 +12,15 @@ namespace dtrain::study {
 /// The trials of each method and sample count, their steps and the forecast of their time; the sum in the last row.
 Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes);
 
-/// Accuracy on each set as mean and 95 % t interval over seeds in percent, and macro-F1.
+/// Accuracy, or the plan's metric, on each set as mean and 95 % t interval over seeds in percent, and another metric.
 Table quality_table(const StudyPlan& plan, const Findings& findings);
 
 /// What each method trains, sends, takes and stores.
 Table cost_table(const Findings& findings);
+
+/// What each method's standing is at each sample count, its loss to the highest mean in points with the 95 % interval,
+/// and the probability that it loses no more than the margin.
+Table decision_table(const StudyPlan& plan, const Findings& findings);
 
 /// Each pair of methods on each set: the difference in points with its interval, Holm's p, the margin of equivalence.
 Table pair_table(const Findings& findings);

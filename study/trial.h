@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "study/plan.h"
+#include "train/cost.h"
 
 namespace dtrain::study {
 
@@ -25,18 +26,10 @@ struct Trial {
   std::string key() const;
 };
 
-/// What a run costs, as results.json says it.
-struct Cost {
-  double train_seconds = 0;
-  double samples_per_second = 0;
-  std::int64_t peak_memory_bytes = 0;
-  std::int64_t trainable_parameters = 0;
-  std::int64_t allreduce_bytes_per_step = 0;
-  std::int64_t stored_bytes = 0;
-};
+using train::Cost;
 
-/// What a trial gave. Metrics and correctness are the same on every rank; costs are the first rank's.
-struct Outcome {
+/// What a trial gave. Metrics and scores are the same on every rank; costs are the first rank's.
+struct TrialOutcome {
   /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
   std::string failure;
   std::int64_t steps = 0;
@@ -44,8 +37,9 @@ struct Outcome {
   int ranks = 1;
   /// By set ("dev", "test", "ood.NAME") and name ("accuracy", "log_loss", ...).
   std::map<std::string, std::map<std::string, double>> metrics;
-  /// By set, whether each example was classified rightly: what paired differences need. Empty for the search.
-  std::map<std::string, std::vector<bool>> correct;
+  /// By set, the score of each example (Objective::example_scores; of classes 1 where it was right, else 0): what
+  /// paired differences need. Empty for the search.
+  std::map<std::string, std::vector<double>> scores;
   Cost cost;
   /// With loading and all evaluations.
   double seconds = 0;
@@ -56,7 +50,7 @@ struct Outcome {
 };
 
 /// Finished trials and their outcomes, by key.
-using FinishedTrials = std::map<std::string, std::pair<Trial, Outcome>>;
+using FinishedTrials = std::map<std::string, std::pair<Trial, TrialOutcome>>;
 
 /// The search of a method at a sample count: empty where there is one learning rate only.
 std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
@@ -70,7 +64,7 @@ std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPl
                                            const FinishedTrials& finished);
 
 /// A trial and its outcome as a line of the journal, and back. Doubles survive exactly.
-nlohmann::json trial_json(const Trial& trial, const Outcome& outcome);
-std::pair<Trial, Outcome> trial_from_json(const nlohmann::json& json);
+nlohmann::json trial_json(const Trial& trial, const TrialOutcome& outcome);
+std::pair<Trial, TrialOutcome> trial_from_json(const nlohmann::json& json);
 
 }  // namespace dtrain::study

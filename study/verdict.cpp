@@ -8,78 +8,96 @@
 #include <iterator>
 
 #include "base/log.h"
+#include "study/advice.h"
+#include "study/words.h"
 
 namespace dtrain::study {
 namespace {
 
-std::string points(double share) {
-  const std::string text = fmt::format("{:.1f}", 100 * share);
-  return text == "-0.0" ? "0.0" : text;
-}
+using nlohmann::json;
 
-std::string listed(const std::vector<std::string>& names) {
-  if (names.size() < 2) return fmt::format("{}", fmt::join(names, ""));
-  return fmt::format("{} and {}", fmt::join(names.begin(), names.end() - 1, ", "), names.back());
-}
+// Bounds beyond this are no finding: whoever reads the sentence knew as much before.
+constexpr double kWidestBound = 0.1;
 
 std::string set_title(const std::string& set) {
   return set == "test" ? "On test" : fmt::format("Out of domain ({})", set.substr(set.find('.') + 1));
 }
 
-std::string interval_text(const Comparison& comparison) {
-  const Interval interval = comparison.difference.interval(0.95);
-  return fmt::format("{} to {}", points(interval.low), points(interval.high));
+const SeedMean& mean_of(const Cell& cell, const std::string& set, const std::string& metric) {
+  return cell.metrics.at(set).at(metric);
 }
 
-// The methods that have a result at a sample count, the best mean accuracy first.
-std::vector<const Cell*> ranked(const Findings& findings, const std::string& set, std::int64_t samples) {
+// The methods that have a result at a sample count, the highest mean first.
+std::vector<const Cell*> ranked(const Findings& findings, const std::string& set, const std::string& metric,
+                                std::int64_t samples) {
   std::vector<const Cell*> cells;
   for (const Cell& cell : findings.cells) {
-    if (cell.samples == samples && cell.metrics.count(set) > 0) cells.push_back(&cell);
+    const auto metrics = cell.metrics.find(set);
+    if (cell.samples == samples && metrics != cell.metrics.end() && metrics->second.count(metric) > 0)
+      cells.push_back(&cell);
   }
-  const auto mean = [&](const Cell* cell) { return cell->metrics.at(set).at("accuracy").mean; };
-  std::stable_sort(cells.begin(), cells.end(),
-                   [&](const Cell* left, const Cell* right) { return mean(left) > mean(right); });
+  std::stable_sort(cells.begin(), cells.end(), [&](const Cell* left, const Cell* right) {
+    return mean_of(*left, set, metric).mean > mean_of(*right, set, metric).mean;
+  });
   return cells;
 }
 
-// What an interval that is no proof of a difference still says.
+// What an interval that is no proof of a difference still says of the second method.
 std::string indistinct(const Comparison& comparison) {
-  const double bound = comparison.difference.equivalence_bound();
-  const std::string measured = fmt::format("{} ({:+.1f} points, {})", comparison.second,
-                                           100 * comparison.difference.mean, interval_text(comparison));
+  const PairedDifference& difference = comparison.difference;
+  const double bound = difference.equivalence_bound();
+  if (bound > kWidestBound) {
+    const bool seeds_help = difference.projected(100, 1).equivalence_bound() <= kWidestBound;
+    return fmt::format("{} ({:+.1f} points): too few {} to say", comparison.second, 100 * difference.mean,
+                       seeds_help ? "seeds" : "examples");
+  }
+  const bool same = difference.mean == 0 && difference.seed_variance == 0 && difference.example_variance == 0 &&
+                    difference.rest_variance == 0;
+  const std::string measured = same ? fmt::format("{} (the same score on every example)", comparison.second)
+                                    : fmt::format("{} ({:+.1f} points, {})", comparison.second, 100 * difference.mean,
+                                                  interval_points(difference));
   return bound < 0.01 ? fmt::format("{}: they are equal within {} points", measured, points(bound))
                       : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
 // Where the classes are mixed otherwise than in training, accuracy favours whoever leans to those that are frequent.
-std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set) {
-  if (set == "test") return "";
-  const auto mean = [&](const Cell* cell) { return cell->metrics.at(set).at("balanced_accuracy").mean; };
+std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
+  if (set == "test" || metric != "accuracy") return "";
+  const auto mean = [&](const Cell* cell) { return mean_of(*cell, set, "balanced_accuracy").mean; };
   const Cell* best = *std::max_element(cells.begin(), cells.end(),
                                        [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
-  if (best == cells[0]) return "";
+  if (mean(best) == mean(cells[0])) return "";
   return fmt::format(" By balanced accuracy {} has the highest mean, {} % (of {}: {} %).", best->method,
                      points(mean(best)), cells[0]->method, points(mean(cells[0])));
 }
 
+// The first of `cells` and those that equal it: "full has", "full and lora have".
+std::string leaders(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
+  std::vector<std::string> names;
+  for (const Cell* cell : cells) {
+    if (mean_of(*cell, set, metric).mean == mean_of(*cells[0], set, metric).mean) names.push_back(cell->method);
+  }
+  return listed(names) + (names.size() == 1 ? " has" : " have");
+}
+
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {
-  const auto cells = ranked(findings, set.name, samples);
+  const auto cells = ranked(findings, set.name, plan.metric, samples);
   if (cells.empty()) return fmt::format("{}: no method has a result.", set_title(set.name));
   const Cell& top = *cells[0];
-  const SeedMean& accuracy = top.metrics.at(set.name).at("accuracy");
+  const SeedMean& mean = mean_of(top, set.name, plan.metric);
+  const std::string metric = metric_words(plan.metric);
   const std::string head = fmt::format("{} ({} examples, {} seed{})", set_title(set.name), count_text(set.examples),
-                                       accuracy.seeds, accuracy.seeds == 1 ? "" : "s");
-  const std::string share = accuracy.seeds > 1
-                                ? fmt::format("{} ± {} %", points(accuracy.mean), points(accuracy.half_width))
-                                : fmt::format("{} %", points(accuracy.mean));
+                                       mean.seeds, mean.seeds == 1 ? "" : "s");
+  const std::string share = mean.seeds > 1 ? fmt::format("{} ± {} %", points(mean.mean), points(mean.half_width))
+                                           : fmt::format("{} %", points(mean.mean));
   if (cells.size() == 1)
-    return fmt::format("{}: {} has {} accuracy; nothing to compare it with.", head, top.method, share);
+    return fmt::format("{}: {} has {} {}; nothing to compare it with.", head, top.method, share, metric);
+  const std::string leading =
+      fmt::format("{} the highest {}, {}.", leaders(cells, set.name, plan.metric), metric, share);
   if (plan.result_seeds.size() < 2) {
     return fmt::format(
-        "{}: {} has the highest accuracy, {}. One seed only: how far seeds scatter is not known, so no "
-        "method is called better (--seeds 3).",
-        head, top.method, share);
+        "{}: {} One seed only: how far seeds scatter is not known, so no method is called better (--seeds 3).", head,
+        leading);
   }
   std::vector<std::string> beaten;
   std::vector<std::string> indistinguishable;
@@ -89,97 +107,31 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
       indistinguishable.push_back(fmt::format("{}: too few seeds ended to compare", (*other)->method));
     } else if (comparison->shown()) {
       beaten.push_back(fmt::format("{} by {} points ({})", (*other)->method, points(comparison->difference.mean),
-                                   interval_text(*comparison)));
+                                   interval_points(comparison->difference)));
     } else {
       indistinguishable.push_back(indistinct(*comparison));
     }
   }
   std::string text = fmt::format("{}: ", head);
   if (indistinguishable.empty()) {
-    text += fmt::format("{} wins with {} accuracy. It beats {}.", top.method, share, listed(beaten));
-    return text + balanced_leader(cells, set.name);
+    text += fmt::format("{} wins with {} {}. It beats {}.", top.method, share, metric, listed(beaten));
+    return text + balanced_leader(cells, set.name, plan.metric);
   }
-  text += fmt::format("{} has the highest accuracy, {}.", top.method, share);
-  if (!beaten.empty()) text += fmt::format(" It beats {}.", listed(beaten));
-  text += fmt::format(" It is not told apart from {}.", fmt::join(indistinguishable, "; nor from "));
-  return text + balanced_leader(cells, set.name);
+  text += leading;
+  const std::string subject = leaders(cells, set.name, plan.metric) == top.method + " has" ? "It" : top.method;
+  if (!beaten.empty()) text += fmt::format(" {} beats {}.", subject, listed(beaten));
+  text += fmt::format(" {} is not told apart from {}.", subject, fmt::join(indistinguishable, "; nor from "));
+  return text + balanced_leader(cells, set.name, plan.metric);
 }
 
-std::string cost_text(const Cell& cell) {
-  return fmt::format("{} trainable parameters, {} all-reduced a step, {:.0f} samples/s, peak memory {}, {} stored",
-                     count_text(cell.cost.trainable_parameters),
-                     bytes_text(static_cast<double>(cell.cost.allreduce_bytes_per_step)), cell.cost.samples_per_second,
-                     bytes_text(static_cast<double>(cell.cost.peak_memory_bytes)),
-                     bytes_text(static_cast<double>(cell.cost.stored_bytes)));
-}
-
-// Fills advice and advised.
-void advise(const StudyPlan& plan, const Findings& findings, Verdict& verdict) {
-  const auto beats = [&](const std::string& set, const Cell& left, const Cell& right) {
-    const auto comparison = findings.compare(set, verdict.samples, left.method, right.method);
-    return comparison && comparison->shown() && comparison->difference.mean > 0 ? comparison : std::nullopt;
-  };
-  auto cells = ranked(findings, "test", verdict.samples);
-  if (cells.empty()) {
-    verdict.advice = "No method has a result on test: no advice.";
-    return;
-  }
-  if (plan.result_seeds.size() < 2 || cells.size() < 2) {
-    verdict.advice = "No advice: that takes at least two methods and two seeds.";
-    return;
-  }
-  const Cell* top = cells[0];
-  std::stable_sort(cells.begin(), cells.end(), [](const Cell* left, const Cell* right) {
-    return left->cost.train_seconds < right->cost.train_seconds;
-  });
-  const auto unbeaten = [&](const Cell* cell) {
-    return std::none_of(cells.begin(), cells.end(), [&](const Cell* other) { return beats("test", *other, *cell); });
-  };
-  const auto found = std::find_if(cells.begin(), cells.end(), unbeaten);
-  const Cell& advised = found == cells.end() ? *top : **found;
-  verdict.advised = advised.method;
-  const bool cheapest = &advised == cells.front();
-  verdict.advice = cheapest ? fmt::format(
-                                  "Take {}: it is the fastest, and no other method is shown to be better "
-                                  "on test ({}).",
-                                  advised.method, cost_text(advised))
-                            : fmt::format("If you can afford {}, take it ({}).", advised.method, cost_text(advised));
-  // The way down: each cheaper method and what it gives up.
-  for (auto cell = std::make_reverse_iterator(found == cells.end() ? cells.begin() : found); cell != cells.rend();
-       ++cell) {
-    const auto loss = beats("test", advised, **cell);
-    if (!loss) continue;
-    verdict.advice += fmt::format(" Else {}, which gives up {} points ({}) and takes {} instead of {} to train ({}).",
-                                  (*cell)->method, points(loss->difference.mean), interval_text(*loss),
-                                  duration_text((*cell)->cost.train_seconds), duration_text(advised.cost.train_seconds),
-                                  cost_text(**cell));
-  }
-  if (top != &advised) {
-    verdict.advice +=
-        fmt::format(" {} has a higher mean on test, but it is slower and not shown to be better.", top->method);
-  }
-  for (const EvaluationSet& set : plan.sets) {
-    if (set.name == "test") continue;
-    for (const Cell* other : ranked(findings, set.name, verdict.samples)) {
-      const auto gain = beats(set.name, *other, advised);
-      if (!gain) continue;
-      const std::string where = set.name.substr(set.name.find('.') + 1);
-      const std::string size = fmt::format("{} points ({})", points(gain->difference.mean), interval_text(*gain));
-      const double theirs = other->metrics.at(set.name).at("balanced_accuracy").mean;
-      const double ours = advised.metrics.at(set.name).at("balanced_accuracy").mean;
-      if (theirs < ours) {
-        // The classes are mixed otherwise there, which favours whoever leans to those that are frequent.
-        verdict.advice += fmt::format(
-            " Where inputs are like {} the metrics disagree: {} is {} more accurate there than {}, but its balanced "
-            "accuracy is lower, {} % instead of {} %.",
-            where, other->method, size, advised.method, points(theirs), points(ours));
-        continue;
-      }
-      verdict.advice += fmt::format(" Where inputs are like {}, take {}: {} more accurate there than {}.", where,
-                                    other->method, size, advised.method);
-      break;
-    }
-  }
+std::string collapse_text(const Cell& cell) {
+  const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());
+  const Interval share = proportion_interval(collapsed, cell.ended, 0.95);
+  return fmt::format(
+      "{}: {} of {} seeds collapsed (seed {}): they did no better than always giving one answer. They are in the "
+      "means. "
+      "The share of runs that collapse lies between {:.0f} and {:.0f} % (exact 95 % interval).",
+      cell.method, collapsed, cell.ended, fmt::join(cell.collapsed, ", "), 100 * share.low, 100 * share.high);
 }
 
 std::vector<std::string> warnings(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {
@@ -194,34 +146,66 @@ std::vector<std::string> warnings(const StudyPlan& plan, const Findings& finding
                       "(--lrs).",
                       cell.method, rate_text(*cell.learning_rate), cell.at_high_edge ? "largest" : "smallest"));
     }
-    const auto seeds = plan.result_seeds.size();
     if (!cell.failed.empty()) {
       texts.push_back(fmt::format("{}: {} of {} seeds failed (a loss that is not finite: {}) and are in no mean.",
-                                  cell.method, cell.failed.size(), seeds, fmt::join(cell.failed, ", ")));
+                                  cell.method, cell.failed.size(), plan.result_seeds.size(),
+                                  fmt::join(cell.failed, ", ")));
     }
-    if (!cell.collapsed.empty()) {
-      texts.push_back(
-          fmt::format("{}: {} of {} seeds collapsed (seed {}): they learned no more than the class "
-                      "frequencies. They are in the means.",
-                      cell.method, cell.collapsed.size(), seeds, fmt::join(cell.collapsed, ", ")));
-    }
+    if (!cell.collapsed.empty()) texts.push_back(collapse_text(cell));
   }
   return texts;
 }
 
+json judgement_json(const CountDecision& count, std::size_t method) {
+  static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
+  const Judgement& judgement = count.decision.methods[method];
+  const auto number = [](double value) { return std::isnan(value) ? json(nullptr) : json(value); };
+  json loss = nullptr;
+  if (judgement.loss) {
+    const Interval interval = judgement.loss->interval(0.95);
+    loss = {{"mean", judgement.loss->mean}, {"interval", {interval.low, interval.high}}};
+  }
+  return {{"method", count.candidate(method).method},
+          {"standing", kStandings[static_cast<std::size_t>(judgement.standing)]},
+          {"within_margin", number(judgement.within_margin)},
+          {"adjusted_p", number(judgement.adjusted_p)},
+          {"loss", loss}};
+}
+
+json decision_json(const CountDecision& count) {
+  json methods = json::array();
+  for (std::size_t i = 0; i < count.decision.methods.size(); ++i) methods.push_back(judgement_json(count, i));
+  const auto name = [&](const std::optional<std::size_t>& index) {
+    return index ? json(count.candidate(*index).method) : json(nullptr);
+  };
+  json open = json::array();
+  for (const std::size_t index : count.decision.open) open.push_back(count.candidate(index).method);
+  json remedy = nullptr;
+  if (count.remedy) {
+    const auto number = [](const std::optional<std::int64_t>& value) { return value ? json(*value) : json(nullptr); };
+    remedy = {{"more_seeds", number(count.remedy->more_seeds)}, {"examples", number(count.remedy->examples)}};
+  }
+  return {{"best", name(count.decision.best)},
+          {"advised", name(count.decision.advised)},
+          {"open", open},
+          {"methods", methods},
+          {"would_decide", remedy}};
+}
+
+json change_json(const AdviceChange& change) {
+  json at = nullptr;
+  if (change.crossover) {
+    const auto& interval = change.crossover->interval;
+    at = {{"samples", change.crossover->samples},
+          {"interval", interval ? json{interval->low, interval->high} : json(nullptr)}};
+  }
+  return {{"from", change.before},
+          {"to", change.after},
+          {"between", {change.samples_before, change.samples_after}},
+          {"crossover", at}};
+}
+
 }  // namespace
-
-std::string resolution_text(const EvaluationSet& set) {
-  return fmt::format("{}: {} examples resolve differences of about {} points at best", set.name,
-                     count_text(set.examples), points(resolution(set.examples, 0.06)));
-}
-
-std::string rate_text(double learning_rate) {
-  std::string text = fmt::format("{:g}", learning_rate);
-  const std::size_t zero = text.find("e-0");
-  if (zero != std::string::npos) text.erase(zero + 2, 1);
-  return text;
-}
 
 std::vector<Verdict> verdicts(const StudyPlan& plan, const Findings& findings) {
   std::vector<Verdict> all;
@@ -232,47 +216,39 @@ std::vector<Verdict> verdicts(const StudyPlan& plan, const Findings& findings) {
     Verdict verdict;
     verdict.samples = samples;
     for (const EvaluationSet& set : plan.sets) verdict.findings.push_back(finding(plan, findings, set, samples));
-    advise(plan, findings, verdict);
+    if (const CountDecision* count = findings.decision(samples)) {
+      const Decision& decision = count->decision;
+      verdict.advice = advice_text(plan, findings, *count);
+      if (decision.advised) verdict.advised = count->candidate(*decision.advised).method;
+      if (!decision.advised && decision.best) verdict.best_guess = count->candidate(*decision.best).method;
+    } else {
+      verdict.advice = no_advice_text(plan, findings, samples);
+    }
     verdict.warnings = warnings(plan, findings, samples);
     all.push_back(std::move(verdict));
   }
   return all;
 }
 
-std::string trend(const std::vector<Verdict>& verdicts) {
-  if (verdicts.empty()) return "";
-  if (verdicts.size() == 1) {
-    return fmt::format(
-        "One sample count only ({}): this cannot show where the answer changes with the size of the data "
-        "(--samples 100,1000,10000).",
-        count_text(verdicts[0].samples));
-  }
-  std::vector<std::string> parts;
-  std::string last;
+json verdict_json(const StudyPlan& plan, const Findings& findings, const std::vector<Verdict>& verdicts) {
+  json counts = json::array();
   for (const Verdict& verdict : verdicts) {
-    if (verdict.advised.empty()) return "The sample counts do not all lead to advice: no trend is claimed.";
-    if (verdict.advised != last)
-      parts.push_back(fmt::format("{} at {} samples", verdict.advised, count_text(verdict.samples)));
-    last = verdict.advised;
-  }
-  if (parts.size() == 1) {
-    return fmt::format("The advice is {} at every count from {} to {} samples.", last,
-                       count_text(verdicts.front().samples), count_text(verdicts.back().samples));
-  }
-  return fmt::format("The advice changes with the size of the data: {}, and the same up to the next count tried.",
-                     fmt::join(parts, ", then "));
-}
-
-nlohmann::json verdict_json(const std::vector<Verdict>& verdicts) {
-  nlohmann::json counts = nlohmann::json::array();
-  for (const Verdict& verdict : verdicts) {
+    const CountDecision* count = findings.decision(verdict.samples);
     counts.push_back({{"samples", verdict.samples},
                       {"findings", verdict.findings},
                       {"advice", verdict.advice},
                       {"advised", verdict.advised},
+                      {"best_guess", verdict.best_guess},
+                      {"decision", count != nullptr ? decision_json(*count) : json(nullptr)},
                       {"warnings", verdict.warnings}});
   }
-  return {{"counts", counts}, {"trend", trend(verdicts)}};
+  json changes = json::array();
+  for (const AdviceChange& change : findings.changes) changes.push_back(change_json(change));
+  return {{"metric", plan.metric},
+          {"margin", plan.margin},
+          {"counts", counts},
+          {"trend", trend_text(plan, findings)},
+          {"changes", changes}};
 }
 
 }  // namespace dtrain::study

@@ -43,7 +43,10 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   control_ =
       environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
   check_agreement(*control_, options);
-  cores_ = take_cores(*control_, node_.lowest_rank, options.threads);
+  // Some of LibTorch's and oneDNN's sums depend on the number of threads. With virtual ranks a shard is computed by as
+  // many whatever the number of ranks and of cores.
+  const int fixed = options.training.virtual_ranks > 0 ? 1 : 0;
+  cores_ = take_cores(*control_, node_.lowest_rank, options.threads > 0 ? options.threads : fixed);
   device_ = choose_device(*control_, node_.lowest_rank, options.device);
   if (device_.is_cuda()) device_guard_.emplace(device_);
   // "fp32" means it: cuDNN's LSTM (p-tuning's) would take TF32.

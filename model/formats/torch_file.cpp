@@ -19,7 +19,8 @@ std::map<std::string, at::Tensor> read_torch_file(const std::filesystem::path& p
     caffe2::serialize::PyTorchStreamReader reader(path.string());
     content = torch::jit::readArchiveAndTensors("data", "", "", std::nullopt, std::nullopt, at::kCPU, reader);
   } catch (const std::exception&) {
-    throw InputError(fmt::format("{}: expected tensors that torch.save wrote, found something else", path.string()));
+    throw InputError(fmt::format(
+        "{}: expected tensors that torch.save of PyTorch 1.6 or later wrote, found something else", path.string()));
   }
   if (!content.isGenericDict()) {
     throw InputError(fmt::format("{}: expected a dictionary of tensors, found {}", path.string(), content.tagKind()));

@@ -50,19 +50,8 @@ struct Rows {
   const Real* first;
   std::int64_t stride;
   const Real* row(std::int64_t index) const { return first + index * stride; }
+  Rows from(std::int64_t index) const { return {row(index), stride}; }
 };
-
-// Where they are, or widened into `scratch` [length, size].
-template <typename Real, typename Stored>
-inline Rows<Real> readable(const Stored* rows, std::int64_t stride, std::int64_t length, std::int64_t size,
-                           Real* scratch) {
-  if constexpr (std::is_same_v<Real, Stored>) {
-    return {rows, stride};
-  } else {
-    for (std::int64_t i = 0; i < length; ++i) widen(rows + i * stride, size, scratch + i * size);
-    return {scratch, size};
-  }
-}
 
 // Scratch of one call; 64-byte alignment lets the loops load whole vectors.
 template <typename Real>

@@ -59,6 +59,28 @@ def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordn
     assert one == four
 
 
+# A method for each kind of slot and of what trains: weights, biases and norms, linear layers (added, scaled, rotated),
+# attention's keys and values, sub-layers, embeddings, gates, and a frozen body with cached features.
+KINDS = ["full", "head", "layers:k=1", "bitfit", "lora", "lora:use_dora=true:lora_dropout=0.1", "ia3", "oft", "prefix",
+         "prompt", "p-tuning", "houlsby", "parallel", "unipelt", "adalora"]
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_virtual_ranks_give_the_same_bytes_as_users_start_them(dtrain, wordnet, tmp_path, method):
+    """Without --threads one rank has two cores and two ranks have one each, on a machine of two."""
+    for ranks in (1, 2):
+        dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--model", MINILM, "--samples", "64", "--max-steps",
+                        "3", "--method", method, "--virtual-ranks", "2", "--output", f"out{ranks}", ranks=ranks,
+                        env={"DTRAIN_THREADS": None})
+    runs = [{path.relative_to(tmp_path / f"out{ranks}"): path.read_bytes()
+             for path in (tmp_path / f"out{ranks}").rglob("*.safetensors")
+             if "checkpoint" not in path.parts or path.name == "state.safetensors"} for ranks in (1, 2)]
+    assert len(runs[0]) >= 2, "the weights, and the checkpoint with the optimiser's state"
+    assert runs[0] == runs[1]
+    metrics = [results(tmp_path / f"out{ranks}")["metrics"] for ranks in (1, 2)]
+    assert metrics[0] == metrics[1]
+
+
 @pytest.mark.parametrize("method, ranks", [("full", 2), ("layers:k=1", 4), ("lora", 1), ("lora", 2), ("head", 4)])
 def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_path, method, ranks):
     ended = dtrain.succeeds("train", *task, "--method", method, "--max-steps", "3", "--log-steps", "1", "--output",

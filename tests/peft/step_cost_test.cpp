@@ -122,7 +122,7 @@ StepCost cost_of_step(const std::string& spec) {
   const auto classifier = model::ReferenceCase("new_gelu").load(model::Pooling::mean, at::kFloat);
   EXPECT_EQ(classifier->config().hidden_size, kHidden);
   EXPECT_EQ(classifier->config().intermediate_size, kIntermediate);
-  make_method(parse_method_spec(spec))->attach(*classifier, 0);
+  make_method(parse_method_spec(spec))->attach(*classifier, {});
   model::bind_gradients(*classifier);
   const auto offsets = at::tensor(std::vector<std::int64_t>{0, 20, 37, kTokens});
   const model::TokenBatch batch{(at::arange(kTokens) * 31 + 7) % 97 + 1, at::zeros({kTokens}, at::kLong),

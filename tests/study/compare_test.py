@@ -282,8 +282,12 @@ def test_without_output_earlier_results_are_kept(material, tmp_path):
     assert "this one goes to dtrain-compare-2" in second.all
     assert results(tmp_path / "dtrain-compare-2")["cells"][0]["learning_rate"] == 0.02
     assert results(tmp_path / "dtrain-compare")["cells"][0]["learning_rate"] == 0.01
-    third = run(*command(material, *SHORT, "--lrs", "0.02", "--resume"), cwd=tmp_path)
+    # What trials mean may be asked again with another margin; what they are may not.
+    third = run(*command(material, *SHORT, "--lrs", "0.02", "--resume", "--margin", "5", "--metric",
+                         "balanced_accuracy"), cwd=tmp_path)
     assert third.returncode == 0 and "1 trials are finished already" in third.all
+    verdict = results(tmp_path / "dtrain-compare-2")["verdict"]
+    assert (verdict["margin"], verdict["metric"]) == (0.05, "balanced_accuracy")
     assert not (tmp_path / "dtrain-compare-3").exists()
 
 
@@ -298,7 +302,31 @@ def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material,
     assert [step["dev"] is None for step in full["search"]] == [False, True]
 
 
+def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, tmp_path):
+    # Examples of 8 tokens of 128 bytes: 80 for training with each seed, 80 of dev, 120 and 60 of the two tests. The token
+    # states that layers:k=1 keeps of them fit, and head's 420 vectors, but not both.
+    memory = str(420 * 8 * 128 + 10_000)
+    cells = []
+    for order in (["layers:k=1", "head"], ["head", "layers:k=1"]):
+        output = tmp_path / order[0].partition(":")[0]
+        done = run(*command(material, "--methods", ",".join(order), "--samples", "80", "--max-steps", "5", "--seeds", "2",
+                            "--lrs", "0.01", "--cache-memory", memory, "--output", output, ranks=1))
+        assert done.returncode == 0, done.all
+        assert "computed again each time" not in done.all
+        cells.append(sorted(without_times(results(output)["cells"]), key=lambda cell: cell["method"]))
+    assert cells[0] == cells[1]
+
+
+def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(material, tmp_path):
+    done = run(*command(material, "--methods", "layers:k=1", "--samples", "80", "--max-steps", "5", "--seeds", "2", "--lrs",
+                        "0.01", "--cache-memory", str(420 * 8 * 128 - 1), "--output", tmp_path / "out", ranks=1))
+    assert done.returncode == 0, done.all
+    assert "computed again each time" in done.all
+
+
 @pytest.mark.parametrize("arguments, message", [
+    (["--margin", "-1"], "--margin: expected points, above 0 and below 100, found -1"),
+    (["--metric", "macro_f1"], "--metric: expected one of accuracy, balanced_accuracy, found 'macro_f1'"),
     (["--methods", "full,lorra"], "unknown method 'lorra'; did you mean 'lora'?"),
     (["--methods", "lora:rank=3"], "rank"),
     (["--methods", "head,head"], "'head' is named twice"),

@@ -67,7 +67,7 @@ TEST_F(JournalTest, HasALineOfThePlanAndOneForEachTrial) {
   const JournalContent content = read_journal(path(), log_);
   EXPECT_EQ(plan_json(content.plan), plan_json(plan_));
   EXPECT_EQ(content.finished.size(), 2U);
-  EXPECT_EQ(content.finished.at(trials_[1].key()).second.correct, outcome_of(600, 300).correct);
+  EXPECT_EQ(content.finished.at(trials_[1].key()).second.scores, outcome_of(600, 300).scores);
   EXPECT_THAT(warnings_, IsEmpty());
 }
 

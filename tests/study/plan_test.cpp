@@ -106,7 +106,7 @@ FinishedTrials search_with_losses(const StudyPlan& plan, const std::vector<doubl
   FinishedTrials finished;
   std::size_t next = 0;
   for (const Trial& trial : search_trials(plan, plan.methods[0], 100)) {
-    Outcome outcome = outcome_of(500, 500, losses[next]);
+    TrialOutcome outcome = outcome_of(500, 500, losses[next]);
     if (losses[next] < 0) {
       outcome = {};
       outcome.failure = "the loss of step 3 is nan";
@@ -141,16 +141,26 @@ TEST(LearningRate, FollowsAMetricThatIsBetterLarge) {
 TEST(Plan, ComesBackFromJson) {
   StudyPlan plan = small_plan({"full", "lora:r=4"}, {100, 1000});
   plan.search_seed = 7;
+  plan.metric = "balanced_accuracy";
+  plan.margin = 0.02;
+  plan.sets[0].labels = {0, 3, 1};
   const StudyPlan back = plan_from_json(nlohmann::json::parse(plan_json(plan).dump()));
   EXPECT_EQ(plan_json(back), plan_json(plan));
   EXPECT_EQ(back.methods[1].method.text(), "lora:r=4");
   EXPECT_EQ(back.identity, plan.identity);
+  EXPECT_EQ(back.sets[0].labels, plan.sets[0].labels);
+  EXPECT_EQ(back.margin, 0.02);
+  auto older = plan_json(plan);
+  older.erase("metric");
+  older.erase("margin");
+  EXPECT_EQ(plan_from_json(older).metric, "accuracy");
 }
 
 TEST(Trial, ComesBackFromJsonToTheLastBit) {
   const StudyPlan plan = small_plan({"full"}, {100});
-  Outcome outcome = outcome_of(613, 377, 1.0 / 3);
-  outcome.correct["test"][998] = true;
+  TrialOutcome outcome = outcome_of(613, 377, 1.0 / 3);
+  outcome.scores["test"][998] = 1;
+  outcome.scores["ood.web"][17] = 1.0 / 3;  // of an objective whose scores are no bits
   outcome.metrics["test"]["matthews"] = std::nan("");
   const Trial trial = result_trials(plan, plan.methods[0], 100, 0.1 + 0.2)[0];
   const auto [same, back] = trial_from_json(nlohmann::json::parse(trial_json(trial, outcome).dump()));
@@ -158,7 +168,7 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   EXPECT_EQ(same.learning_rate, trial.learning_rate);
   EXPECT_EQ(back.metric("dev", "log_loss"), 1.0 / 3);
   EXPECT_TRUE(std::isnan(back.metric("test", "matthews")));
-  EXPECT_EQ(back.correct, outcome.correct);
+  EXPECT_EQ(back.scores, outcome.scores);
   EXPECT_EQ(back.cost.stored_bytes, 5000);
 }
 

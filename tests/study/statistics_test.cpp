@@ -3,14 +3,22 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <filesystem>
 #include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string>
+#include <utility>
 #include <vector>
 
-#include "data/random.h"
+#include "base/atomic_file.h"
+#include "tests/study/study_case.h"
 
-// Reference values are scipy 1.17's; each test says the call.
+// Reference values are scipy's: of statistics_reference.py, or as the call that is named.
 namespace dtrain::study {
 namespace {
 
@@ -36,49 +44,90 @@ TEST(MeanOverSeeds, KnowsNoIntervalOfOneSeed) {
   EXPECT_THROW(mean_over_seeds({}), std::invalid_argument);
 }
 
-// Three seeds on eight examples: where two methods differ, and which is right. The seeds lie far apart, or close.
-const std::vector<std::vector<double>> kFarApart = {
-    {1, 0, 0, 1, 0, 0, 1, 0}, {1, 1, 1, 1, 0, 0, 1, 1}, {0, 0, 0, 1, -1, -1, 1, 0}};
-const std::vector<std::vector<double>> kClose = {
-    {1, 0, 0, 1, 0, -1, 1, 0}, {0, 0, 1, 1, 0, 0, 1, 0}, {1, -1, 0, 1, 0, 0, 1, 1}};
-
-TEST(PairedDifference, HasTheVarianceComponentsOfTwoWayAnova) {
-  // Mean squares from np.linalg.lstsq on the design matrices with and without each factor.
-  const PairedDifference far = paired_difference(kFarApart);
-  EXPECT_NEAR(far.mean, 0.375, 1e-15);
-  EXPECT_NEAR(far.seed_variance, 0.046875, 1e-14);
-  EXPECT_NEAR(far.example_variance, 0.028273809523809524, 1e-14);
-  EXPECT_NEAR(far.rest_variance, 0.005208333333333333, 1e-14);
-  const PairedDifference close = paired_difference(kClose);
-  EXPECT_NEAR(close.mean, 1.0 / 3, 1e-15);
-  EXPECT_NEAR(close.seed_variance, 0.0017361111111111143, 1e-14);
-  EXPECT_NEAR(close.example_variance, 0.026041666666666668, 1e-14);
-  EXPECT_NEAR(close.rest_variance, 0.009672619047619048, 1e-14);
+// What statistics_reference.py computed with scipy.
+nlohmann::json reference() {
+  return nlohmann::json::parse(read_file(std::filesystem::path(DTRAIN_REFERENCE_DIR) / "study" / "statistics.json"));
 }
 
-TEST(PairedDifference, GivesEachComponentItsOwnQuantile) {
-  // q = lambda df: stats.t.ppf(.975, df)**2
-  // np.sqrt(max(q(2) * seed_variance, q(14) * rest_variance) + q(7) * example_variance)
-  const PairedDifference far = paired_difference(kFarApart);
-  EXPECT_NEAR(far.half_width(0.95), 1.0128573409153878, 1e-10);
-  EXPECT_NEAR(far.interval(0.95).low, 0.375 - 1.0128573409153878, 1e-10);
-  EXPECT_NEAR(far.equivalence_bound(), 0.375 + 1.0128573409153878, 1e-10);
-  EXPECT_NEAR(paired_difference(kClose).half_width(0.95), 0.4360111605453584, 1e-10);
+TEST(PairedDifference, IsWhatScipyMakesOfTheSameAnswers) {
+  const auto cases = reference().at("paired");
+  ASSERT_EQ(cases.size(), 9U);
+  for (const auto& expected : cases) {
+    const auto rows = expected.at("rows").get<std::vector<std::vector<double>>>();
+    const PairedDifference difference = paired_difference(rows, expected.at("unit"));
+    SCOPED_TRACE(testing::Message() << rows.size() << " seeds, " << rows[0].size() << " examples");
+    EXPECT_NEAR(difference.mean, expected.at("mean"), 1e-14);
+    EXPECT_NEAR(difference.seed_variance, expected.at("seed_variance"), 1e-13);
+    EXPECT_NEAR(difference.example_variance, expected.at("example_variance"), 1e-13);
+    EXPECT_NEAR(difference.rest_variance, expected.at("rest_variance"), 1e-13);
+    EXPECT_NEAR(difference.one_way, expected.at("one_way"), 1e-12);
+    EXPECT_NEAR(difference.half_width(0.95), expected.at("half_width"), 1e-6);
+    EXPECT_NEAR(difference.p_value(), expected.at("p"), 1e-7);
+    EXPECT_EQ(difference.equivalence_bound(), std::abs(difference.mean) + difference.half_width(0.95));
+    for (const auto& [value, below] : expected.at("below").get<std::vector<std::pair<double, double>>>())
+      EXPECT_NEAR(difference.probability_below(value), below, 1e-7) << value;
+  }
 }
 
-TEST(PairedDifference, HasThePValueOfTheIntervalThatTouchesZero) {
-  // scipy.optimize.brentq(lambda a: half_width(1 - a) - mean, 1e-12, 1 - 1e-12)
-  EXPECT_NEAR(paired_difference(kFarApart).p_value(), 0.27874338317933456, 1e-9);
-  const PairedDifference close = paired_difference(kClose);
-  EXPECT_NEAR(close.p_value(), 0.11572378051763454, 1e-9);
-  EXPECT_NEAR(close.half_width(1 - close.p_value()), close.mean, 1e-9);
+PairedDifference known(double mean, std::int64_t seeds, double seed_variance, double example_variance,
+                       double rest_variance = 0) {
+  PairedDifference difference;
+  difference.mean = mean;
+  difference.seeds = seeds;
+  difference.examples = 1'000'000'000;
+  difference.seed_variance = seed_variance;
+  difference.example_variance = example_variance;
+  difference.rest_variance = rest_variance;
+  return difference;
 }
 
-TEST(PairedDifference, IsThePairedTTestWhereExamplesAddNothing) {
-  // stats.ttest_1samp([1, 0, -1/3, 2/3], 0); the examples scatter less than the rest does.
-  const PairedDifference difference = paired_difference({{1, 1, 1}, {1, -1, 0}, {0, -1, 0}, {0, 1, 1}});
-  EXPECT_EQ(difference.example_variance, 0);
-  EXPECT_NEAR(difference.p_value(), 0.35338746628869777, 1e-9);
+TEST(PairedDifference, IsStudentsWhereExamplesAddNothingAndNormalWhereSeedsDoNot) {
+  // stats.t.sf(2, df) and stats.norm.sf(2)
+  for (const auto& [seeds, tail] : std::vector<std::pair<std::int64_t, double>>{
+           {2, 0.14758361765043326}, {3, 0.09175170953613698}, {5, 0.05805826175840775}, {101, 0.024106089365566812}}) {
+    EXPECT_NEAR(known(0.02, seeds, 1e-4, 0).probability_below(0), tail, 1e-7) << seeds << " seeds";
+    EXPECT_NEAR(known(0.02, seeds, 1e-4, 0).p_value(), 2 * tail, 2e-7) << seeds << " seeds";
+  }
+  EXPECT_NEAR(known(0.02, 3, 0, 1e-4).probability_below(0), 0.0227501319481792, 1e-9);
+  // Far out, too: stats.t.sf(1000, 1), stats.t.sf(1000, 2)
+  EXPECT_NEAR(known(1, 2, 1e-6, 0).probability_below(0) / 0.00031830978009908326, 1, 1e-6);
+  EXPECT_NEAR(known(1, 3, 1e-6, 0).probability_below(0) / 4.999992500012497e-07, 1, 1e-4);
+}
+
+TEST(PairedDifference, NeverTakesSeedsForMoreAlikeThanChanceMakesThem) {
+  // stats.norm.sf(2): the least variance, whatever the seeds' own.
+  EXPECT_NEAR(known(0.02, 3, 0, 0, 1e-4).probability_below(0), 0.0227501319481792, 1e-9);
+}
+
+TEST(PairedDifference, OfIdenticalAnswersIsBoundedByTheExamplesAlone) {
+  // 1 - .025 ** (1 / n), the upper end of stats.binomtest(0, n).proportion_ci(.95, "exact")
+  const std::vector<std::vector<double>> same(3, std::vector<double>(100, 0));
+  EXPECT_NEAR(paired_difference(same).equivalence_bound(), 0.03621669264517641, 1e-9);
+  EXPECT_EQ(paired_difference(same).p_value(), 1);
+  const std::vector<std::vector<double>> many(3, std::vector<double>(2000, 0));
+  EXPECT_NEAR(paired_difference(many).equivalence_bound(), 0.0018427396, 1e-8);
+  EXPECT_NEAR(paired_difference(many).interval(0.95).low, -0.0018427396, 1e-8);
+}
+
+TEST(PairedDifference, OfFewAnswersThatDifferIsAboutTheExactBound) {
+  // stats.binomtest(k, 200).proportion_ci(.95, "exact").high
+  const std::vector<double> exact = {0.0182753, 0.0275413, 0.0356527, 0.0432293, 0.0504182, 0.0573346};
+  for (std::size_t k = 0; k < exact.size(); ++k) {
+    std::vector<std::vector<double>> rows(3, std::vector<double>(200, 0));
+    for (auto& row : rows) std::fill_n(row.begin(), k, 1);
+    EXPECT_NEAR(paired_difference(rows).interval(0.95).high, exact[k], 0.03 * exact[k]) << k;
+  }
+}
+
+TEST(PairedDifference, ExpectsComponentsToShrinkWithSeedsAndExamples) {
+  const PairedDifference now = known(0.01, 4, 5e-4, 3e-4, 1e-4);
+  const PairedDifference more = now.projected(4, 3);
+  EXPECT_EQ(more.seeds, 8);
+  EXPECT_EQ(more.examples, 3'000'000'000);
+  EXPECT_NEAR(more.rest_variance, 1e-4 / 6, 1e-18);
+  EXPECT_NEAR(more.seed_variance, 4e-4 / 2 + 1e-4 / 6, 1e-18);
+  EXPECT_NEAR(more.example_variance, 1e-4, 1e-18);
+  EXPECT_EQ(now.projected(0, 1).half_width(0.95), now.half_width(0.95));
 }
 
 TEST(PairedDifference, DoesNotTakeLuckForCertainty) {
@@ -87,14 +136,10 @@ TEST(PairedDifference, DoesNotTakeLuckForCertainty) {
   for (std::size_t seed = 0; seed < rows.size(); ++seed) rows[seed][seed] = 1;
   const PairedDifference difference = paired_difference(rows);
   EXPECT_NEAR(difference.seed_variance, 0, 1e-18);
-  EXPECT_NEAR(difference.half_width(0.95), 1.96 * std::sqrt(0.001 / 3000), 1e-5);
+  // No less than what 1,000 examples without any difference leave possible: 1 - .025 ** (1 / 1000)
+  EXPECT_GE(difference.half_width(0.95), 0.0036821);
+  EXPECT_LE(difference.half_width(0.95), 0.0046);
   EXPECT_GT(difference.p_value(), 0.05);
-}
-
-TEST(PairedDifference, OfMethodsThatAgreeIsZeroForCertain) {
-  const PairedDifference difference = paired_difference({{0, 0, 0}, {0, 0, 0}});
-  EXPECT_EQ(difference.half_width(0.95), 0);
-  EXPECT_EQ(difference.p_value(), 1);
 }
 
 TEST(PairedDifference, OfOneSeedClaimsNothing) {
@@ -111,12 +156,6 @@ TEST(PairedDifference, RefusesWhatIsNotARectangle) {
   EXPECT_THROW(paired_difference({{1, 0}, {1}}), std::invalid_argument);
 }
 
-double uniform(data::SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
-
-double normal(data::SplitMix64& random) {
-  return std::sqrt(-2 * std::log(1 - uniform(random))) * std::cos(6.283185307179586 * uniform(random));
-}
-
 // Simulated studies whose true difference is zero: how often the interval holds it, and how often one over seeds alone.
 struct Coverage {
   double paired = 0;
@@ -126,7 +165,7 @@ struct Coverage {
 Coverage coverage(int seeds, double seed_deviation) {
   constexpr int kStudies = 1500;
   constexpr int kExamples = 300;
-  data::SplitMix64 random(7);
+  SplitMix64 random(7);
   Coverage covered;
   for (int study = 0; study < kStudies; ++study) {
     // A few examples on which one method tends to be right for all seeds, some chance, and a shift of each seed.
@@ -152,13 +191,13 @@ Coverage coverage(int seeds, double seed_deviation) {
     }
     const PairedDifference difference = paired_difference(rows);
     const SeedMean over_seeds = mean_over_seeds(means);
-    covered.paired += (std::abs(difference.mean) <= difference.half_width(0.95) ? 1.0 : 0.0) / kStudies;
+    covered.paired += (difference.p_value() >= 0.05 ? 1.0 : 0.0) / kStudies;
     covered.seeds_alone += (std::abs(over_seeds.mean) <= over_seeds.half_width ? 1.0 : 0.0) / kStudies;
   }
   return covered;
 }
 
-TEST(PairedDifference, CoversTheTruthWhereSeedsOrExamplesDominate) {
+TEST(PairedDifference, CoversTheTruthOfSimulatedAnswers) {
   for (const int seeds : {3, 5}) {
     for (const double seed_deviation : {0.0, 0.005, 0.02}) {
       const Coverage covered = coverage(seeds, seed_deviation);
@@ -168,6 +207,39 @@ TEST(PairedDifference, CoversTheTruthWhereSeedsOrExamplesDominate) {
   }
   // What the second component is there for.
   EXPECT_LT(coverage(5, 0).seeds_alone, 0.85);
+}
+
+// How often the 95 % interval holds the truth, where the seeds' variance of the mean is `seeds_part` times the
+// examples', and a tenth of the latter is what seeds without any effect scatter.
+double coverage_of_components(std::int64_t seeds, double seeds_part) {
+  constexpr int kStudies = 4000;
+  SplitMix64 random(11);
+  const double seed_variance = seeds_part + 0.1;
+  int covered = 0;
+  for (int study = 0; study < kStudies; ++study) {
+    double chi_square = 0;
+    for (std::int64_t i = 1; i < seeds; ++i) chi_square += std::pow(normal(random), 2);
+    const double estimate = seed_variance * chi_square / static_cast<double>(seeds - 1);
+    const double mean = std::sqrt(seed_variance + 1) * normal(random);
+    PairedDifference difference = known(mean, seeds, estimate, 1, 0.1);
+    difference.unit = 1e9;
+    covered += difference.p_value() > 0.05 ? 1 : 0;
+  }
+  return static_cast<double>(covered) / kStudies;
+}
+
+// The figures of docs/statistics.md.
+TEST(PairedDifference, CoversTheTruthAtTwoThreeAndFiveSeeds) {
+  const std::map<std::int64_t, std::pair<double, double>> bounds = {
+      {2, {0.94, 0.995}}, {3, {0.94, 0.985}}, {5, {0.94, 0.975}}, {10, {0.94, 0.965}}};
+  for (const auto& [seeds, bound] : bounds) {
+    for (const double part : {0.0, 0.3, 1.0, 3.0, 10.0, 100.0}) {
+      const double covered = coverage_of_components(seeds, part);
+      RecordProperty("coverage_" + std::to_string(seeds) + "_" + std::to_string(part), std::to_string(covered));
+      EXPECT_GE(covered, bound.first) << seeds << " seeds, variance " << part;
+      EXPECT_LE(covered, bound.second) << seeds << " seeds, variance " << part;
+    }
+  }
 }
 
 TEST(Holm, StepsDownAsInHisPaper) {
@@ -183,6 +255,26 @@ TEST(Holm, NeverExceedsOneAndIgnoresWhatIsUnknown) {
   EXPECT_TRUE(std::isnan(adjusted[1]));
   EXPECT_NEAR(adjusted[2], 0.04, 1e-15);
   EXPECT_EQ(holm({0.6, 0.7})[0], 1);
+}
+
+TEST(Holm, MultipliesByOneLessWhereOneHypothesisIsFalse) {
+  // Shaffer: two of three may be true, whichever is tested first.
+  EXPECT_THAT(holm_but_one({0.03, 0.01, 0.5}),
+              ElementsAre(DoubleNear(0.06, 1e-15), DoubleNear(0.02, 1e-15), DoubleNear(0.5, 1e-15)));
+  EXPECT_THAT(holm_but_one({0.04, 0.9}), ElementsAre(DoubleNear(0.04, 1e-15), DoubleNear(0.9, 1e-15)));
+  EXPECT_THAT(holm_but_one({0.7}), ElementsAre(0));
+}
+
+TEST(Proportion, HasTheExactInterval) {
+  const auto expected = reference().at("proportions").get<std::vector<std::array<double, 4>>>();
+  ASSERT_FALSE(expected.empty());
+  for (const auto& [successes, trials, low, high] : expected) {
+    const Interval interval =
+        proportion_interval(static_cast<std::int64_t>(successes), static_cast<std::int64_t>(trials), 0.95);
+    EXPECT_NEAR(interval.low, low, 1e-9) << successes << " of " << trials;
+    EXPECT_NEAR(interval.high, high, 1e-9) << successes << " of " << trials;
+  }
+  EXPECT_THROW(proportion_interval(0, 0, 0.95), std::invalid_argument);
 }
 
 TEST(Resolution, IsTheHalfWidthOfADifferenceOfProportions) {

@@ -1,13 +1,21 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/random.h"
 #include "study/plan.h"
 #include "study/trial.h"
 
 namespace dtrain::study {
+
+/// For simulations: uniform between 0 and 1, and standard normal.
+inline double uniform(SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+inline double normal(SplitMix64& random) {
+  return std::sqrt(-2 * std::log(1 - uniform(random))) * std::cos(6.283185307179586 * uniform(random));
+}
 
 /// A small plan: two or three methods on one test and one out-of-domain set.
 inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector<std::int64_t> samples,
@@ -26,8 +34,8 @@ inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector
 }
 
 /// An outcome that was right on the first `test` of 1,000 test examples and the first `web` of the other set.
-inline Outcome outcome_of(int test, int web, double dev_loss = 0.5) {
-  Outcome outcome;
+inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
+  TrialOutcome outcome;
   outcome.steps = 150;
   outcome.best_step = 120;
   outcome.ranks = 2;
@@ -35,8 +43,8 @@ inline Outcome outcome_of(int test, int web, double dev_loss = 0.5) {
   const auto add = [&](const std::string& set, int right) {
     outcome.metrics[set] = {
         {"accuracy", right / 1000.0}, {"macro_f1", right / 1000.0}, {"balanced_accuracy", right / 1000.0}};
-    std::vector<bool>& correct = outcome.correct[set];
-    for (int i = 0; i < 1000; ++i) correct.push_back(i < right);
+    std::vector<double>& scores = outcome.scores[set];
+    for (int i = 0; i < 1000; ++i) scores.push_back(i < right ? 1 : 0);
   };
   add("test", test);
   add("ood.web", web);
@@ -45,7 +53,7 @@ inline Outcome outcome_of(int test, int web, double dev_loss = 0.5) {
   return outcome;
 }
 
-inline void finish(FinishedTrials& finished, const Trial& trial, Outcome outcome) {
+inline void finish(FinishedTrials& finished, const Trial& trial, TrialOutcome outcome) {
   finished.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
 }
 
@@ -58,7 +66,7 @@ inline void finish_method(FinishedTrials& finished, const StudyPlan& plan, std::
     finish(finished, trial, outcome_of(test, web, trial.learning_rate == 0.003 ? 0.4 : 0.6));
   int shift = 0;
   for (const Trial& trial : result_trials(plan, planned, samples, 0.003)) {
-    Outcome outcome = outcome_of(test + shift, web + shift);
+    TrialOutcome outcome = outcome_of(test + shift, web + shift);
     outcome.cost.train_seconds = train_seconds;
     finish(finished, trial, std::move(outcome));
     ++shift;

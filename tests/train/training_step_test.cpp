@@ -34,7 +34,7 @@ class Step : public testing::Test {
 
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   RunContext context = context_over(*alone);
-  const data::TokenDataset examples = random_data(40, 3);
+  const Examples examples = random_data(40, 3);
 };
 
 TEST_F(Step, InMicroBatchesHasTheGradientOfTheWholeBatch) {

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "study/plan.h"
+#include "study/statistics.h"
+
+namespace dtrain::study {
+
+/// A share in points with one digit: 0.1234 -> "12.3".
+std::string points(double share);
+
+/// "2.1 to 4.0", in points; no end lies beyond 100, where the mean does not: what a metric between 0 and 1 can
+/// differ by.
+std::string interval_points(const PairedDifference& difference);
+
+/// "a", "a and b", "a, b and c".
+std::string listed(const std::vector<std::string>& names);
+
+/// "balanced_accuracy" -> "balanced accuracy", "r2" -> "R²".
+std::string metric_words(const std::string& metric);
+
+/// A probability as a whole percentage, never rounded to certainty: "< 1 %", "97 %", "> 99 %".
+std::string probability_text(double probability);
+
+/// As a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
+std::string rate_text(double learning_rate);
+
+/// What a set can show at best, before anything has run: the difference that its examples resolve where methods
+/// disagree on 6 % of them.
+std::string resolution_text(const EvaluationSet& set);
+
+}  // namespace dtrain::study

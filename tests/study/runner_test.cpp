@@ -1,0 +1,85 @@
+#include "study/runner.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+#include "dist/communicator.h"
+#include "tests/study/study_case.h"
+#include "tests/train/small_run.h"
+
+namespace dtrain::study {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A study of one method, with one learning rate and one seed, on a BERT of two layers.
+class StudyOfOne : public testing::Test {
+ protected:
+  StudyOfOne() {
+    plan_.methods = {{peft::parse_method_spec("full"), {0.001}}};
+    plan_.result_seeds = {1};
+    material_.classifier = [](std::uint64_t) {
+      return model::load_classifier({.directory = model::reference_directory() / "bert",
+                                     .pooling = model::Pooling::mean,
+                                     .classes = 4,
+                                     .head_seed = 1,
+                                     .device = model::test_device()});
+    };
+    material_.train = [](std::int64_t samples, std::uint64_t seed) { return train::random_data(samples, seed); };
+    material_.dev = [](std::int64_t) { return train::random_data(20, 90); };
+    material_.sets.emplace_back("test", train::random_data(20, 91));
+    material_.training = train::short_run("full", 2);
+  }
+  ~StudyOfOne() override { fs::remove_all(directory_); }
+  StudyOfOne(const StudyOfOne&) = delete;
+  StudyOfOne& operator=(const StudyOfOne&) = delete;
+
+  FinishedTrials run(const Log& log = {}) {
+    fs::create_directories(directory_);
+    Journal journal = Journal::begin(directory_ / "journal.jsonl", plan_);
+    train::RunContext context = train::context_over(*communicator_);
+    context.log = log;
+    return run_study(plan_, material_, {}, &journal, {{"full", {}, 0}}, trial_sizes(plan_, material_, 20), context);
+  }
+  std::size_t journaled() const { return read_journal(directory_ / "journal.jsonl", {}).finished.size(); }
+
+  std::unique_ptr<dist::Communicator> communicator_ = dist::make_single_communicator();
+  StudyPlan plan_ = small_plan({}, {16});
+  Material material_;
+  fs::path directory_ = fs::path(testing::TempDir()) / ("runner" + std::to_string(getpid()));
+};
+
+TEST_F(StudyOfOne, RecordsARateThatBreaksTrainingAsAFailedTrial) {
+  plan_.methods[0].learning_rates = {1e38};
+  const auto finished = run();
+  ASSERT_EQ(finished.size(), 1U);
+  EXPECT_THAT(finished.begin()->second.second.failure, testing::HasSubstr("not finite"));
+  EXPECT_EQ(journaled(), 1U);
+}
+
+TEST_F(StudyOfOne, IsEndedByEveryOtherError) {
+  // Of a disk, say, or of the program itself: no property of the method, so nothing that its results may hold.
+  Log log;
+  log.progress = [](std::string_view text) {
+    if (!text.empty()) throw TrainingError("no space left");
+  };
+  EXPECT_THROW(run(log), TrainingError);
+  EXPECT_EQ(journaled(), 0U);
+}
+
+TEST_F(StudyOfOne, KeepsWhichExamplesWereRight) {
+  const auto finished = run();
+  const TrialOutcome& outcome = finished.begin()->second.second;
+  EXPECT_FALSE(outcome.failed()) << outcome.failure;
+  EXPECT_EQ(outcome.correct.at("test").size(), 20U);
+}
+
+}  // namespace
+}  // namespace dtrain::study
