@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/session.h"
 #include "peft/formats/trained_model.h"
 
 namespace dtrain::launcher {
