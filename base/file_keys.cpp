@@ -45,7 +45,8 @@ std::vector<std::string> check_keys(const json& object, std::span<const FileKey>
   std::vector<std::string> unknown;
   for (const auto& [key, value] : object.items()) {
     const std::string whole = std::string(inside) + key;
-    const auto known = std::find_if(keys.begin(), keys.end(), [&](const FileKey& line) { return matches(line.key, whole); });
+    const auto known =
+        std::find_if(keys.begin(), keys.end(), [&](const FileKey& line) { return matches(line.key, whole); });
     if (known == keys.end()) {
       unknown.push_back(whole);
     } else if (known->use == KeyUse::refused) {

@@ -33,8 +33,9 @@ struct FileKey {
 /// "heeded", "no effect", "refused".
 std::string_view key_use_name(KeyUse use);
 
-/// Throws InputError naming a refused key whose value is not neutral: what was found, what is expected. Returns notes on
-/// the keys that no list has, for a person to read. `inside` ("model.") picks the keys of the object that `object` is.
+/// Throws InputError naming a refused key whose value is not neutral: what was found, what is expected. Returns notes
+/// on the keys that no list has, for a person to read. `inside` ("model.") picks the keys of the object that `object`
+/// is.
 std::vector<std::string> check_keys(const nlohmann::json& object, std::span<const FileKey> keys,
                                     const std::filesystem::path& path, std::string_view inside = "");
 

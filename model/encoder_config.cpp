@@ -27,8 +27,8 @@ std::optional<Pooling> named_pooling(const json& document, const std::filesystem
   for (const Pooling pooling : {Pooling::pooler, Pooling::cls, Pooling::mean}) {
     if (*name == pooling_name(pooling)) return pooling;
   }
-  throw InputError(fmt::format("{}: 'dtrain_pooling' must be pooler, cls or mean, found {}", path.string(),
-                               shown_json(*name)));
+  throw InputError(
+      fmt::format("{}: 'dtrain_pooling' must be pooler, cls or mean, found {}", path.string(), shown_json(*name)));
 }
 
 void read_pooling(const std::filesystem::path& directory, bool has_pooler, EncoderConfig& config) {

@@ -41,8 +41,8 @@ struct EncoderConfig {
   std::string unsupported_pooling;
   /// The most tokens of an example.
   std::int64_t max_tokens() const { return max_positions - first_position; }
-  /// The class names of a classifier checkpoint (id2label, or LABEL_0 and so on of num_labels); empty for a bare encoder
-  /// and where the head is another's.
+  /// The class names of a classifier checkpoint (id2label, or LABEL_0 and so on of num_labels); empty for a bare
+  /// encoder and where the head is another's.
   std::vector<std::string> labels;
   /// config.json's architecture where its head is for another task (BertForTokenClassification); else empty.
   std::string other_head;

@@ -43,9 +43,8 @@ class ByteLevelBpeTokenizer final : public Tokenizer {
   std::int64_t vocabulary_size() const override { return size_; }
 
   std::string digest() const override {
-    std::string content =
-        fmt::format("byte-level bpe 2 {} {} {} {}\n", config_.add_prefix_space, config_.unknown.value_or(kNoToken),
-                    config_.fuse_unknown, config_.layout.text());
+    std::string content = fmt::format("byte-level bpe 2 {} {} {} {}\n", config_.add_prefix_space,
+                                      config_.unknown.value_or(kNoToken), config_.fuse_unknown, config_.layout.text());
     for (const AddedToken& token : config_.added) content += digest_text(token);
     for (const std::string& token : config_.vocabulary) content += fmt::format("{} {}\n", token.size(), token);
     for (const BytePairMerge& merge : config_.merges)

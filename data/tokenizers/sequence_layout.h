@@ -24,8 +24,8 @@ struct SequenceLayout {
   std::string text() const;
 };
 
-/// The ids of a text, or of a pair (`right` is null for a single text), with the special tokens and cut to `max_length`.
-/// Throws UsageError where that cannot hold the special tokens.
+/// The ids of a text, or of a pair (`right` is null for a single text), with the special tokens and cut to
+/// `max_length`. Throws UsageError where that cannot hold the special tokens.
 TokenizedText arrange(const SequenceLayout& layout, std::vector<std::int32_t> left, std::vector<std::int32_t>* right,
                       std::int32_t max_length);
 

@@ -89,8 +89,8 @@ struct NamedTokens {
  private:
   void read_specific(const json& tokens, const char* key, const fs::path& path) {
     if (!tokens.is_null() && !tokens.is_object())
-      throw InputError(fmt::format("{}: '{}': expected tokens by their names, found {}", path.string(), key,
-                                   shown_json(tokens)));
+      throw InputError(
+          fmt::format("{}: '{}': expected tokens by their names, found {}", path.string(), key, shown_json(tokens)));
     for (const auto& [name, token] : tokens.items()) specific[name] = token_of(token, name, true, path);
   }
 

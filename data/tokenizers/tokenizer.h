@@ -34,8 +34,9 @@ class Tokenizer {
 };
 
 /// The tokenizer of a model directory, of the kind that its files are: BERT's WordPiece (wordpiece_loader.h) or
-/// RoBERTa's byte-level BPE (byte_level_bpe_loader.h); docs/model-files.md lists what its files may hold. Throws InputError naming what is missing or not supported, with
-/// the kinds that are. Keys of the files that nothing is known of are said to `log`.
+/// RoBERTa's byte-level BPE (byte_level_bpe_loader.h); docs/model-files.md lists what its files may hold. Throws
+/// InputError naming what is missing or not supported, with the kinds that are. Keys of the files that nothing is known
+/// of are said to `log`.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory, const Log& log = {});
 
 }  // namespace dtrain::data

@@ -69,8 +69,7 @@ std::string TokenizerFiles::truncation_side() const {
   if (named == "left" || named == "right") return named;
   if (!named.empty()) refuse(config, "truncation_side", named, "right or left");
   const fs::path whole = path("tokenizer.json");
-  const std::string direction =
-      value_or<std::string>(member(pipeline, "truncation"), "direction", "Right", whole);
+  const std::string direction = value_or<std::string>(member(pipeline, "truncation"), "direction", "Right", whole);
   if (direction == "Left") return "left";
   if (direction != "Right") refuse(whole, "truncation.direction", direction, "Right or Left");
   return "right";

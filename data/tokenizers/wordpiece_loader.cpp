@@ -81,7 +81,8 @@ std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const TokenizerFiles& files)
   if (has_whole ? files.model() != "WordPiece" : !files.has("vocab.txt")) return nullptr;
   const fs::path options = files.path("tokenizer_config.json");
   if (files.tokenizer_class == TokenizerClass::roberta)
-    refuse(options, "tokenizer_class", member(files.options, "tokenizer_class"), "BertTokenizer with a WordPiece model");
+    refuse(options, "tokenizer_class", member(files.options, "tokenizer_class"),
+           "BertTokenizer with a WordPiece model");
   if (files.is_generic() && !has_whole)
     refuse(options, "tokenizer_class", member(files.options, "tokenizer_class"), "tokenizer.json with it");
   WordPieceConfig config;

@@ -59,9 +59,9 @@ class WordPieceTokenizer final : public Tokenizer {
   std::int64_t vocabulary_size() const override { return size_; }
 
   std::string digest() const override {
-    std::string content = fmt::format("wordpiece 2 {} {} {} {} {} {}\n", normalizer_.lower_case,
-                                      normalizer_.strip_accents, normalizer_.split_chinese, config_.longest_word,
-                                      config_.unknown, config_.layout.text());
+    std::string content =
+        fmt::format("wordpiece 2 {} {} {} {} {} {}\n", normalizer_.lower_case, normalizer_.strip_accents,
+                    normalizer_.split_chinese, config_.longest_word, config_.unknown, config_.layout.text());
     for (const AddedToken& token : config_.added) content += digest_text(token);
     for (const auto& token : config_.vocabulary) content += token + "\n";
     const auto hash = XXH3_128bits(content.data(), content.size());

@@ -18,7 +18,8 @@ constexpr const char* kGeneration = "for text generation";
 constexpr const char* kTokens = "the tokenizer's files say which token it is";
 constexpr const char* kOwnCode = "a model with code of its own, which is not run";
 constexpr const char* kPooler = "of models before transformers; read by nothing";
-constexpr const char* kCrossEncoder = "transformers' own classifier does not read it: probabilities are softmax or sigmoid";
+constexpr const char* kCrossEncoder =
+    "transformers' own classifier does not read it: probabilities are softmax or sigmoid";
 
 constexpr std::array kCommon = {
     FileKey{"model_type", heeded, "the family; one that is not supported is refused"},

@@ -27,7 +27,8 @@ class ConfigReader {
   std::int64_t size(const char* key, std::int64_t fallback, std::int64_t most) const;
   /// A number from `lowest` to below `below`; `fallback` where the key is missing or null.
   double number(const char* key, double fallback, double lowest, double below) const;
-  /// A whole number from 0 to below `below`; `fallback` where the key is missing, `none` (or `fallback`) where it is null.
+  /// A whole number from 0 to below `below`; `fallback` where the key is missing, `none` (or `fallback`) where it is
+  /// null.
   std::int64_t index(const char* key, std::int64_t fallback, std::int64_t below,
                      std::optional<std::int64_t> none = std::nullopt) const;
   /// A string; `fallback` where the key is missing or null.

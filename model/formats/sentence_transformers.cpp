@@ -25,9 +25,10 @@ constexpr const char* kShape = "config.json has the sizes";
 constexpr const char* kSearch = "for search, not for classification";
 
 constexpr std::array kModules = {
-    FileKey{"type", heeded, "what a module is: modules between encoder and pooling are not computed (give --pooling); "
-                            "a Normalize or Dropout behind it has no effect, as the head is trained on what is before; "
-                            "another is left out, which is noted"},
+    FileKey{"type", heeded,
+            "what a module is: modules between encoder and pooling are not computed (give --pooling); "
+            "a Normalize or Dropout behind it has no effect, as the head is trained on what is before; "
+            "another is left out, which is noted"},
     FileKey{"path", heeded, "where the pooling module's config.json is"},
     FileKey{"idx", no_effect, "the modules are in their order"},
     FileKey{"name", no_effect, "a module's name"},
@@ -90,8 +91,9 @@ void read_pooling_module(const fs::path& path, SentencePooling& result) {
   } else if (modes == std::vector<std::string>{"cls"}) {
     result.pooling = Pooling::cls;
   } else {
-    result.problem = fmt::format("{}: the pooling '{}' is not supported; expected mean or cls alone. Choose with --pooling.",
-                                 path.string(), fmt::join(modes, "' and '"));
+    result.problem =
+        fmt::format("{}: the pooling '{}' is not supported; expected mean or cls alone. Choose with --pooling.",
+                    path.string(), fmt::join(modes, "' and '"));
   }
 }
 
@@ -120,8 +122,8 @@ void read_module_list(const fs::path& directory, SentencePooling& result) {
       read_pooling_module(directory / module.value("path", "") / "config.json", result);
       pooled = true;
     } else if (pooled) {
-      result.notes.push_back(
-          fmt::format("{}: the module '{}' is left out: the head is trained on what is before it", path.string(), type));
+      result.notes.push_back(fmt::format("{}: the module '{}' is left out: the head is trained on what is before it",
+                                         path.string(), type));
     } else {
       result.problem = fmt::format("{}: the module '{}' before the pooling is not supported. Choose with --pooling.",
                                    path.string(), type);

@@ -28,9 +28,13 @@ TEST(FileKeys, ThatAreKnownAreTaken) {
 }
 
 TEST(FileKeys, ThatAreRefusedAreNamedWithWhatIsExpected) {
-  EXPECT_EQ(failure_of<InputError>([] { check_keys({{"decoder", true}}, kKeys, "c.json"); }),
+  EXPECT_EQ(failure_of<InputError>([] {
+              check_keys({{"decoder", true}}, kKeys, "c.json");
+            }),
             "c.json: 'decoder': true is not supported (a causal mask); expected no such key or false or 0");
-  EXPECT_EQ(failure_of<InputError>([] { check_keys({{"kind", "odd"}}, kKeys, "c.json", "part."); }),
+  EXPECT_EQ(failure_of<InputError>([] {
+              check_keys({{"kind", "odd"}}, kKeys, "c.json", "part.");
+            }),
             "c.json: 'part.kind': \"odd\" is not supported (another kind); expected no such key or \"plain\"");
 }
 

@@ -95,8 +95,7 @@ std::string failure_of_loading(const TemporaryDirectory& model) {
 TEST(WordPieceOfADirectory, WithoutASpecialTokenIsRefused) {
   const TemporaryDirectory model;
   model.file("vocab.txt", "[UNK]\n[CLS]\na\n");
-  EXPECT_THAT(failure_of_loading(model),
-              EndsWith("the special token '[SEP]' is not in the vocabulary"));
+  EXPECT_THAT(failure_of_loading(model), EndsWith("the special token '[SEP]' is not in the vocabulary"));
 }
 
 TEST(WordPieceOfADirectory, ThatIsBrokenIsRefused) {

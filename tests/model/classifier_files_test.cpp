@@ -157,7 +157,7 @@ TEST_F(ChangedCheckpoint, WithoutWeightsSaysWhatIsExpected) {
   fs::remove(directory / "model.safetensors");
   EXPECT_THAT(refusal(), HasSubstr("no model.safetensors there, no pytorch_model.bin"));
   temporary.file("pytorch_model.bin", "");
-  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: expected tensors that torch.save"));
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: expected a dictionary of tensors that torch.save"));
 }
 
 TEST_F(ChangedCheckpoint, WithoutAShardIsRefusedNamingIt) {
@@ -285,7 +285,9 @@ TEST_F(ChangedCheckpoint, PoolsAsItsModulesSay) {
   const auto modules = [&](const std::vector<std::string>& types) {
     json list = json::array();
     for (const auto& type : types)
-      list.push_back({{"idx", list.size()}, {"name", "x"}, {"path", type == "Pooling" ? "of_mine" : ""},
+      list.push_back({{"idx", list.size()},
+                      {"name", "x"},
+                      {"path", type == "Pooling" ? "of_mine" : ""},
                       {"type", "sentence_transformers.models." + type}});
     temporary.file("modules.json", list.dump());
   };
