@@ -66,6 +66,7 @@ void GradientReducer::finish() {
   for (Bucket& bucket : buckets_) bucket.missing = 0;
   if (communicator_.size() > 1) start_in_order();
   for (Bucket& bucket : buckets_) {
+    // Not join_stream: the host reads the norm of these gradients next, and no timeout would end that for a lost rank.
     if (bucket.work) bucket.work->wait();
     bucket.work.reset();
     bucket.missing = bucket.is_ready.size();

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,7 @@
 #include <system_error>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "peft/method.h"
@@ -61,8 +61,9 @@ bool are_equal(const std::string& key, const std::string& left, const std::strin
 
 std::string digest_of(const fs::path& path) {
   const MappedFile file(path);
-  const auto hash = XXH3_128bits(file.bytes().data(), file.bytes().size());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  Digest digest;
+  digest.add(file.bytes().data(), file.bytes().size());
+  return digest.text();
 }
 
 std::string shown(const std::string& value) { return value.empty() ? "not given" : fmt::format("'{}'", value); }

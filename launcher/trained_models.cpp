@@ -47,6 +47,7 @@ peft::TrainedModel load_trained(const Options& options, const Session& session, 
 
 void take_labels_of_input(const Options& options, const Session& session, peft::TrainedModel& trained) {
   if (trained.labels_have_names || options.input.empty()) return;
+  if (trained.classifier->problem_type != ProblemType::single_label_classification) return;
   const auto texts =
       data::read_labelled_texts(options.input, {options.text_column, options.pair_column, options.label_column, false});
   if (!texts.has_labels || texts.has_label_lists) return;

@@ -32,14 +32,14 @@ json scores_json(const std::vector<double>& scores) {
   return {{"examples", scores.size()}, {"hex", text}};
 }
 
-std::vector<double> scores_of(const json& json) {
-  const auto count = json.at("examples").get<std::size_t>();
-  if (json.contains("numbers")) {
-    auto scores = json.at("numbers").get<std::vector<double>>();
+std::vector<double> scores_of(const json& kept) {
+  const auto count = kept.at("examples").get<std::size_t>();
+  if (kept.contains("numbers")) {
+    auto scores = kept.at("numbers").get<std::vector<double>>();
     if (scores.size() != count) throw std::invalid_argument("scores of another length");
     return scores;
   }
-  const auto text = json.at("hex").get<std::string>();
+  const auto text = kept.at("hex").get<std::string>();
   if (text.size() != (count + 3) / 4) throw std::invalid_argument("scores of another length");
   std::vector<double> scores(count);
   for (std::size_t i = 0; i < count; ++i) {

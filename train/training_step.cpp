@@ -1,6 +1,7 @@
 #include "train/training_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -10,10 +11,28 @@
 
 #include "base/error.h"
 #include "dist/tree_reduction.h"
+#include "model/stage_observer.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
 
 namespace dtrain::train {
+namespace {
+
+// The lowest stage that returned what is not finite for any example; `head`: none below the head.
+class FirstNotFinite final : public model::StageObserver {
+ public:
+  explicit FirstNotFinite(int head) : stage_(head) {}
+  void after_stage(int stage, const at::Tensor& hidden, const model::TokenBatch& batch) override {
+    // Rows of no example hold anything.
+    if (stage < stage_ && !hidden.slice(0, 0, batch.used_tokens()).isfinite().all().item<bool>()) stage_ = stage;
+  }
+  int stage() const { return stage_; }
+
+ private:
+  int stage_;
+};
+
+}  // namespace
 
 TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
                            const Examples& examples, const RunContext& context, FeatureStore& features,
@@ -119,8 +138,8 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   if (!std::isfinite(outcome.loss)) {
     throw NotFiniteError(
         fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
-                    "usually helps",
-                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_)));
+                    "usually helps.{}",
+                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_), not_finite_text(step)));
   }
   return outcome;
 }
@@ -130,6 +149,27 @@ std::string TrainingStep::batch_text(std::int64_t step) const {
   const auto shown = static_cast<std::ptrdiff_t>(std::min<std::size_t>(batch.size(), 8));
   return fmt::format("examples {}{} of the training set", fmt::join(batch.begin(), batch.begin() + shown, ", "),
                      batch.size() > 8 ? ", ..." : "");
+}
+
+std::string TrainingStep::not_finite_text(std::int64_t step) {
+  const at::NoGradGuard no_grad;
+  const int head = classifier_.head_stage();
+  FirstNotFinite found(head);
+  const auto batch = plan_.batch(step);
+  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
+    for (const std::int64_t id : share(batch, shard)) {
+      model::ForwardContext forward;
+      forward.matmul_type = context_.matmul_type;
+      forward.observer = &found;
+      classifier_.forward(examples_.collate({id}, context_.device), forward);
+    }
+  }
+  const auto stages = context_.control.all_gather(at::tensor({static_cast<std::int64_t>(found.stage())}, at::kLong));
+  const auto stage = static_cast<int>(stages.min().item<std::int64_t>());
+  const std::string what = stage == 0     ? std::string("the embeddings")
+                           : stage < head ? fmt::format("layer {} of {}", stage, head - 1)
+                                          : std::string("the head or the loss");
+  return fmt::format(" The first numbers that are not finite are those of {}.", what);
 }
 
 double TrainingStep::run_loss_term() {

@@ -58,6 +58,9 @@ class TrainingStep {
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
+  /// " The first numbers that are not finite are those of layer 2 of 12.", of any rank's share of a step's examples:
+  /// what the weights make of them without dropout. Collective.
+  std::string not_finite_text(std::int64_t step);
   /// Backward of what the method adds to the loss; returns it.
   double run_loss_term();
   /// Forward and backward over a shard's examples; returns the summed loss over the global divisor.

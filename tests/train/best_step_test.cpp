@@ -13,11 +13,10 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-Metrics metrics_of(double value) {
-  Metrics metrics;
-  metrics.log_loss = value;
-  metrics.accuracy = value;
-  return metrics;
+Evaluation evaluation_of(double value) {
+  Evaluation evaluation;
+  evaluation.metrics.values = {{"log_loss", value}, {"accuracy", value}};
+  return evaluation;
 }
 
 /// The best step, from 1, where dev gives these values one after the other.
@@ -26,7 +25,7 @@ std::int64_t best_of(const char* metric, const std::vector<double>& values) {
   std::int64_t step = 0;
   for (const double value : values) {
     ++step;
-    if (best.is_best(metrics_of(value))) best.keep(step, metrics_of(value), at::tensor({value}));
+    if (best.is_best(evaluation_of(value).metrics)) best.keep(step, evaluation_of(value), at::tensor({value}));
   }
   if (best.step() > 0) {
     EXPECT_EQ(best.value(), values[static_cast<std::size_t>(best.step() - 1)]);
@@ -53,11 +52,11 @@ TEST(BestStep, GoesOnFromACheckpoint) {
   BestStep best("log_loss");
   best.restore(4, 0.5, at::ones({3}));
   EXPECT_EQ(best.step(), 4);
-  EXPECT_FALSE(best.metrics());
-  EXPECT_FALSE(best.is_best(metrics_of(0.6)));
-  EXPECT_TRUE(best.is_best(metrics_of(0.4)));
+  EXPECT_FALSE(best.evaluation());
+  EXPECT_FALSE(best.is_best(evaluation_of(0.6).metrics));
+  EXPECT_TRUE(best.is_best(evaluation_of(0.4).metrics));
   best.restore(0, 0, {});
-  EXPECT_TRUE(best.is_best(metrics_of(0.6)));
+  EXPECT_TRUE(best.is_best(evaluation_of(0.6).metrics));
 }
 
 TEST(BestStep, IsByAMetricThatThereIs) { EXPECT_THROW(BestStep("wit"), UsageError); }

@@ -64,7 +64,7 @@ TEST(Objective, HasTheLossAndTheGradientsOfTransformersForEachTypeAndFamily) {
     EXPECT_TRUE(entry.path().filename().string().starts_with(problem_type_name(type)));
     for (model::Parameter* parameter : classifier->parameters())
       parameter->set_value(parameter->value().to(at::kDouble));
-    peft::make_method({"full", {}})->attach(*classifier, 0);
+    peft::make_method({"full", {}})->attach(*classifier, {});
     const auto examples = examples_of(expected.tensor("ids"), expected.tensor("types"), expected.tensor("offsets"),
                                       targets_from(expected.tensor("targets"), type, classifier->classes()));
     TrainOptions options = short_run("full", 1);

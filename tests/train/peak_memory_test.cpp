@@ -36,14 +36,14 @@ class PeakMemoryOfRuns : public testing::Test {
                                 .classes = 4,
                                 .head_seed = 1,
                                 .device = test_device()});
-    peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
+    peft::make_method(peft::parse_method_spec(method))->attach(*classifier, {.seed = 1});
     const auto alone = dist::make_single_communicator();
     FeatureStore features(0);
     const auto report = train(*classifier, examples, {}, short_run(method, 2), {}, context_over(*alone), features);
     return static_cast<double>(report.peak_memory_bytes) / kMiB;
   }
 
-  const data::TokenDataset examples = random_data(16, 4);
+  const Examples examples = random_data(16, 4);
 };
 
 TEST_F(PeakMemoryOfRuns, DoesNotDependOnTheirOrder) {

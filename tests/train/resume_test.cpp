@@ -164,8 +164,8 @@ Ended run_with_a_word_that_is_no_number(std::int64_t repaired_after, std::vector
   const auto classifier = classifier_with("new_gelu", "lora");
   const auto word = classifier->encoder().embedding_parameters()[0]->value().select(0, kWord);
   word.fill_(std::numeric_limits<double>::quiet_NaN());
-  const auto dev = dataset_of(at::tensor({1, 7, kWord, 2, 9}), at::zeros({5}, at::kLong), at::tensor({0, 3, 5}),
-                              at::tensor({0, 1}), 4);
+  const auto dev = dataset_of(at::tensor({std::int64_t{1}, std::int64_t{7}, kWord, std::int64_t{2}, std::int64_t{9}}),
+                              at::zeros({5}, at::kLong), at::tensor({0, 3, 5}), at::tensor({0, 1}), 4);
   RunContext context = context_over(*alone);
   context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
   std::int64_t steps = 0;
@@ -182,7 +182,7 @@ TEST(Training, TakesNoStepForTheBestWhoseMetricIsNoNumber) {
   std::vector<std::string> warnings;
   const Ended ended = run_with_a_word_that_is_no_number(4, warnings);
   EXPECT_GT(ended.report.best_step, 3) << "dev was first scored after step 3";
-  EXPECT_TRUE(std::isfinite(ended.report.dev->log_loss));
+  EXPECT_TRUE(std::isfinite(ended.report.dev->metrics.value("log_loss")));
   EXPECT_TRUE(warnings.empty());
 }
 
@@ -191,7 +191,7 @@ TEST(Training, KeepsTheLastStepAndSaysSoWhereDevNeverGivesANumber) {
   const Ended ended = run_with_a_word_that_is_no_number(0, warnings);
   EXPECT_EQ(ended.report.best_step, kSteps);
   ASSERT_TRUE(ended.report.dev);
-  EXPECT_TRUE(std::isnan(ended.report.dev->log_loss));
+  EXPECT_TRUE(std::isnan(ended.report.dev->metrics.value("log_loss")));
   EXPECT_THAT(warnings, testing::ElementsAre(testing::HasSubstr("no evaluation on dev gave a number for log_loss")));
 }
 

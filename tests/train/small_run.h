@@ -42,7 +42,6 @@ class IdTokenizer final : public data::Tokenizer {
   }
   std::int64_t vocabulary_size() const override { return 101; }
   std::string digest() const override { return "ids"; }
-  std::vector<std::filesystem::path> files() const override { return {}; }
 
  private:
   static void append(std::string_view text, std::vector<std::int32_t>& ids) {
