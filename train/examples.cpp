@@ -7,7 +7,6 @@
 
 #include "base/digest.h"
 
-
 namespace dtrain::train {
 namespace {
 
