@@ -46,7 +46,7 @@ Timing time_of(const Session& session, const std::function<void()>& action) {
 }
 
 void bench_gemm(const Options& options, const Session& session) {
-  Table table{{"product [m, k] x [k, n]", "GFLOP/s min", "median", "max"}, {}};
+  Table table{{"matmul [m, k] x [k, n]", "GFLOP/s min", "median", "max"}, {}};
   const auto context = session.context();
   const auto type = context.matmul_type;
   const auto config = model::read_encoder_config(model_directory(options));
@@ -102,8 +102,8 @@ void bench_step(const Options& options, const Session& session) {
       {{"step of " + options.training.method.text(), "min", "median", "max"},
        {{"seconds", fmt::format("{:.4f}", timing.least), fmt::format("{:.4f}", timing.median),
          fmt::format("{:.4f}", timing.most)},
-        {"samples/s", fmt::format("{:.0f}", per_step / timing.most), fmt::format("{:.0f}", per_step / timing.median),
-         fmt::format("{:.0f}", per_step / timing.least)}}}));
+        {"samples/s", fmt::format("{:.4g}", per_step / timing.most), fmt::format("{:.4g}", per_step / timing.median),
+         fmt::format("{:.4g}", per_step / timing.least)}}}));
   session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step",
                                  static_cast<double>(tokens) / static_cast<double>(samples),
                                  bytes_text(static_cast<double>(step.allreduce_bytes()))));

@@ -25,13 +25,13 @@ void ForwardContext::begin_pass(at::Device device) const {
   generator.set_current_seed(mixed(key_ ^ site_) >> 32);  // of a size that users' seeds have, too
 }
 
-at::Tensor ForwardContext::product_input(const at::Tensor& input) {
+at::Tensor ForwardContext::matmul_input(const at::Tensor& input) {
   if (matmul_type != at::kBFloat16 || input.scalar_type() == matmul_type) return input.detach();
   if (!last_input_.is_same(input)) {
-    last_product_input_ = input.detach().to(matmul_type);
+    last_matmul_input_ = input.detach().to(matmul_type);
     last_input_ = input;
   }
-  return last_product_input_;
+  return last_matmul_input_;
 }
 
 kernels::Dropout ForwardContext::next_dropout(double probability) {

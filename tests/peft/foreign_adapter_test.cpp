@@ -73,7 +73,7 @@ TEST(PeftName, OfTwoTensorsThatDifferIsRefused) {
 }
 
 // Adapters whose tensors are rewritten.
-class ForeignAdapter : public testing::Test {
+class PeftAdapterOfOthers : public testing::Test {
  protected:
   void save(const std::string& method, const std::string& base = "odd_relu") {
     const auto classifier = model::load_classifier({.directory = model::reference_directory() / base,
@@ -126,7 +126,7 @@ class ForeignAdapter : public testing::Test {
   std::vector<std::string> warnings;
 };
 
-TEST_F(ForeignAdapter, OfEveryMethodOfPeftIsFoundBehindADistributedWrapper) {
+TEST_F(PeftAdapterOfOthers, OfEveryMethodOfPeftIsFoundBehindADistributedWrapper) {
   for (const MethodKind& kind : method_kinds()) {
     if (kind.peft_type.empty()) continue;
     save(small_spec(kind.name));
@@ -141,7 +141,7 @@ TEST_F(ForeignAdapter, OfEveryMethodOfPeftIsFoundBehindADistributedWrapper) {
   }
 }
 
-TEST_F(ForeignAdapter, WithTheAdaptersNameInItsKeysIsFoundWithoutIt) {
+TEST_F(PeftAdapterOfOthers, WithTheAdaptersNameInItsKeysIsFoundWithoutIt) {
   for (const char* name : {"default", "my_task"}) {
     save("lora:use_dora=true:modules_to_save=pooler");
     const auto plain = values(*load().classifier);
@@ -159,7 +159,7 @@ TEST_F(ForeignAdapter, WithTheAdaptersNameInItsKeysIsFoundWithoutIt) {
   }
 }
 
-TEST_F(ForeignAdapter, UnderNamesThatNobodyKnowsIsRefusedNamingOne) {
+TEST_F(PeftAdapterOfOthers, UnderNamesThatNobodyKnowsIsRefusedNamingOne) {
   save("lora");
   Tensors renamed;
   for (const auto& [name, tensor] : read()) renamed["my_wrapper." + name] = tensor;
@@ -168,7 +168,7 @@ TEST_F(ForeignAdapter, UnderNamesThatNobodyKnowsIsRefusedNamingOne) {
               testing::AllOf(HasSubstr("tensor 'classifier.weight' is missing"), HasSubstr("my_wrapper.base_model")));
 }
 
-TEST_F(ForeignAdapter, WithoutATaskHasTheHeadOfItsBaseModel) {
+TEST_F(PeftAdapterOfOthers, WithoutATaskHasTheHeadOfItsBaseModel) {
   TemporaryDirectory home;
   const auto base = model::load_classifier({.directory = model::reference_directory() / "odd_relu",
                                             .pooling = model::Pooling::pooler,
@@ -188,11 +188,11 @@ TEST_F(ForeignAdapter, WithoutATaskHasTheHeadOfItsBaseModel) {
   EXPECT_TRUE(at::equal(loaded.classifier->classifier.weight.value(), base->classifier.weight.value()));
   EXPECT_THAT(loaded.labels, ElementsAre("x", "y", "z"));
   EXPECT_THAT(warnings, ElementsAre(HasSubstr("as in its base model, in this order: x, y, z")));
-  change_config("base_model_name_or_path", (model::reference_directory() / "odd_relu").string());
+  change_config("base_model_name_or_path", (model::reference_directory() / "bare").string());
   EXPECT_THAT(refusal(), HasSubstr("the adapter has no classifier of its own, and its base model's cannot be taken"));
 }
 
-TEST_F(ForeignAdapter, TakesTheNamesOfItsClassesFromTheCaller) {
+TEST_F(PeftAdapterOfOthers, TakesTheNamesOfItsClassesFromTheCaller) {
   save("lora");
   fs::remove(adapter / "dtrain.json");
   EXPECT_THAT(load({"x", "y", "z"}).labels, ElementsAre("x", "y", "z"));
@@ -200,7 +200,7 @@ TEST_F(ForeignAdapter, TakesTheNamesOfItsClassesFromTheCaller) {
   EXPECT_THAT(refusal({"x", "y"}), HasSubstr("--labels: 2 names, but the classifier"));
 }
 
-TEST_F(ForeignAdapter, WithItsOwnWordEmbeddingsGivesThemToTheModel) {
+TEST_F(PeftAdapterOfOthers, WithItsOwnWordEmbeddingsGivesThemToTheModel) {
   for (const char* method : {"lora", "prompt:num_virtual_tokens=3", "lora:modules_to_save=word_embeddings"}) {
     save(method);
     const auto before = load();
@@ -232,7 +232,7 @@ TEST_F(ForeignAdapter, WithItsOwnWordEmbeddingsGivesThemToTheModel) {
   }
 }
 
-TEST_F(ForeignAdapter, WithItsOwnWordEmbeddingsIsNotCombinedWithOneOfOthers) {
+TEST_F(PeftAdapterOfOthers, WithItsOwnWordEmbeddingsIsNotCombinedWithOneOfOthers) {
   save("lora");
   auto plain = load();
   auto all = read();
