@@ -25,11 +25,17 @@ std::size_t edit_distance(std::string_view left, std::string_view right) {
 }  // namespace
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
+  // A text, no name: what follows takes the product of the lengths.
+  constexpr std::size_t kLongestName = 200;
   std::string best;
+  if (name.size() > kLongestName) return best;
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
   for (const auto& candidate : known) {
+    if (candidate.size() > kLongestName) continue;
     const bool begins = name.size() >= 3 && candidate.starts_with(name);
     const std::size_t edits = edit_distance(name, candidate);
+    // Of '1.0' and '0' less than half is the same.
+    if (!begins && 2 * edits > std::max(name.size(), candidate.size())) continue;
     const std::size_t distance = begins ? std::min<std::size_t>(edits, 1) : edits;
     if (distance < best_distance) {
       best_distance = distance;

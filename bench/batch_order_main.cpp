@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "data/batch_plan.h"
-#include "data/subset.h"
+#include "data/targets.h"
 #include "data/token_dataset.h"
 
 namespace {
@@ -54,14 +54,13 @@ bool parse(int argc, char** argv, Request& request) {
 nlohmann::json batch_order(const Request& request) {
   const auto texts = data::read_labelled_texts(request.train, {});
   const auto labels = data::LabelMap::from_rows(texts.rows);
-  std::vector<std::int32_t> classes;
-  for (const auto& row : texts.rows) classes.push_back(static_cast<std::int32_t>(labels.id_of(row.label)));
-  const auto rows = data::stratified_subset(classes, labels.size(), request.samples, request.subset_seed);
+  const auto targets = data::targets_of(texts, ProblemType::single_label_classification, labels, request.train, true);
+  const auto rows = data::stratified_draw(targets, request.samples, request.subset_seed);
   data::LabelledTexts drawn;
   for (const std::int64_t row : rows) drawn.rows.push_back(texts.rows[static_cast<std::size_t>(row)]);
   drawn.has_pairs = texts.has_pairs;
   drawn.has_labels = true;
-  const auto examples = data::tokenize(drawn, labels, *data::load_tokenizer(request.model),
+  const auto examples = data::tokenize(drawn, targets.subset(rows), *data::load_tokenizer(request.model),
                                        {.max_length = request.max_length, .cache_directory = {}}, {});
   std::vector<std::int32_t> lengths;
   for (std::int64_t i = 0; i < examples.size(); ++i) lengths.push_back(examples.length(i));

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Speed of dtrain against the package a method is from: the same rows, batches, precision and cores, in turn.
 
-Each cell (method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair has a seed of its
-own, 0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
+Each cell (encoder, length, method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair
+has a seed of its own, 0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
 samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
 included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
 machine that does nothing else.
@@ -13,17 +13,22 @@ import json
 import re
 import statistics
 import sys
+import tempfile
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
+from long_texts import write_long_texts
 from references import REFERENCES
 from sides import (
+    BATCH_SIZE,
     DEVICES,
     METHODS,
     PRECISIONS,
     ROOT,
     Setting,
+    bert_base,
+    embedded_task,
     machine,
     markdown_table,
     model_directory,
@@ -47,18 +52,30 @@ SAMPLES = {
 }
 OTHER_SAMPLES = 768
 
-# Ratios that dtrain must reach.
+# Tokens of the embedded task's texts, on average.
+SHORT = 17
+
+# Ratios that dtrain must reach, at SHORT tokens and elsewhere.
 FLOORS = {"full": 1.1, "lora": 1.2, "head": 3.0}
 OTHER_FLOOR = 1.0
 
 
-def product_rate(build: Path, options: argparse.Namespace, precision: str) -> float:
-    """GFLOP/s that a layer's products can reach: the best of `dtrain bench gemm` on the device, weighted by work."""
-    command = [str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", f"--device={options.device}"]
-    text = start([*command, f"--model={model_directory(build, options.model)}"])
+def samples_of(options: argparse.Namespace, method: str, precision: str, length: int | None, encoder: str) -> int:
+    """Samples of a cell: as many as take about as long, but four batches at least."""
+    samples = options.samples or SAMPLES.get((method, precision), OTHER_SAMPLES)
+    if options.samples:
+        return samples
+    heavier = (length or SHORT) / SHORT * (8 if encoder == "bert-base" else 1)
+    return max(4 * BATCH_SIZE, int(samples / heavier) // BATCH_SIZE * BATCH_SIZE)
+
+
+def matmul_rate(build: Path, model: Path | None, device: str, precision: str) -> float:
+    """GFLOP/s that a layer's matmuls can reach: the best of `dtrain bench gemm` on the device, weighted by work."""
+    command = [str(build / "dtrain"), "bench", "gemm", f"--precision={precision}", f"--device={device}"]
+    text = start([*command, f"--model={model_directory(build, model)}"])
     rows = re.findall(r"\[\d+, (\d+)\] x \[\d+, (\d+)\]\s+(\d+)\s+(\d+)\s+(\d+)", text)
     rate = {(int(k), int(n)): float(best) for k, n, _, _, best in rows}
-    _, hidden, wide = encoder_sizes(build, options.model)
+    _, hidden, wide = encoder_sizes(build, model)
     work = {(hidden, hidden): 4 * hidden * hidden, (hidden, wide): hidden * wide, (wide, hidden): hidden * wide}
     return sum(work.values()) / sum(work[shape] / rate[shape] for shape in work)
 
@@ -70,7 +87,7 @@ def encoder_sizes(build: Path, model: Path | None) -> tuple[int, int, int]:
 
 
 def gflops_of_a_token(build: Path, setting: Setting, cached: bool) -> float:
-    """Matrix products that training has to do for a token, averaged over the epochs.
+    """Matmuls that training has to do for a token, averaged over the epochs.
 
     With P the encoder's matrix parameters: 2P forward; backward as much for the activations, and again for the weights
     where they train. A frozen body is 2P, once in all where its features are kept. What a method adds to a frozen body
@@ -89,8 +106,8 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
-def measure(build: Path, setting: Setting, pairs: int) -> dict:
-    """One cell: the pairs, their ratios and the share of the product rate."""
+def measure(build: Path, setting: Setting, pairs: int, encoder: str) -> dict:
+    """One cell: the pairs, their ratios and the share of the matmul rate."""
     runs = []
     for seed in range(pairs):
         dtrain = run_dtrain(build, replace(setting, seed=seed))
@@ -124,6 +141,8 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
         "threads": setting.threads(),
         "samples": setting.samples,
         "epochs": setting.epochs,
+        "length": runs[0]["tokens_per_sample"],
+        "encoder": encoder,
         "ratio": spread([run["ratio"] for run in runs]),
         "floor": FLOORS.get(setting.method, OTHER_FLOOR),
         "package": REFERENCES[setting.method].package,
@@ -139,9 +158,11 @@ def measure(build: Path, setting: Setting, pairs: int) -> dict:
     return cell
 
 
-def table(cells: list[dict], rates: dict[str, float]) -> str:
+def table(cells: list[dict], rates: dict[tuple[str, str], float]) -> str:
     """The cells in Markdown."""
     header = [
+        "encoder",
+        "tokens",
         "method",
         "peer's package",
         "precision",
@@ -151,20 +172,22 @@ def table(cells: list[dict], rates: dict[str, float]) -> str:
         "ratio median (min to max)",
         "floor",
     ]
-    header += ["dtrain GFLOP/s (share of the products' rate)", "peer GFLOP/s (share)", "peak memory dtrain, peer (MiB)"]
+    header += ["dtrain GFLOP/s (share of the matmuls' rate)", "peer GFLOP/s (share)", "peak memory dtrain, peer (MiB)"]
     rows = []
     for cell in cells:
-        ratio, rate = cell["ratio"], rates[cell["precision"]]
+        ratio, rate = cell["ratio"], rates[cell["encoder"], cell["precision"]]
         share = [f"{cell[f'{s}_gflops']:.0f} ({cell[f'{s}_gflops'] / rate:.0%})" for s in ("dtrain", "peer")]
         memory = [f"{cell[f'{s}_peak_memory_bytes'] / 2**20:.0f}" for s in ("dtrain", "peer")]
         rows.append(
             [
+                cell["encoder"],
+                f"{cell['length']:.0f}",
                 cell["method"],
                 cell["package"],
                 cell["precision"],
                 str(cell["ranks"]),
-                f"{cell['dtrain']['median']:.0f}",
-                f"{cell['peer']['median']:.0f}",
+                f"{cell['dtrain']['median']:.3g}",
+                f"{cell['peer']['median']:.3g}",
                 f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
                 f"{cell['floor']:.1f}",
                 *share,
@@ -187,12 +210,14 @@ def learning_curves(cells: list[dict]) -> str:
     """Training loss by epoch on both sides, in Markdown; of the cells of one rank, where all is logged."""
     rows = []
     for cell in (cell for cell in cells if cell["ranks"] == 1):
-        row = [cell["method"], cell["precision"], f"{cell['runs'][0]['learning_rate']:g}"]
+        row = [cell["encoder"], f"{cell['length']:.0f}", cell["method"], cell["precision"]]
+        row.append(f"{cell['runs'][0]['learning_rate']:g}")
         for side in ("dtrain", "peer"):
             row += curve([run[side]["losses"] for run in cell["runs"]], cell["epochs"])
         rows.append(row)
     epochs = range(1, max((cell["epochs"] for cell in cells), default=0) + 1)
-    header = ["method", "precision", "learning rate", *(f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs)]
+    header = ["encoder", "tokens", "method", "precision", "learning rate"]
+    header += [f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs]
     return markdown_table(header, rows)
 
 
@@ -206,28 +231,69 @@ def main() -> None:
     parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell, each with its own seed")
     parser.add_argument("--samples", type=int, help="samples of every cell (a run of about 20 s on two cores if unset)")
+    parser.add_argument(
+        "--lengths",
+        nargs="+",
+        type=int,
+        default=(0,),
+        help="tokens of every text, made of the embedded task's; 0: its texts as they are, 17 on average",
+    )
+    parser.add_argument(
+        "--encoders", nargs="+", choices=("minilm", "bert-base"), default=("minilm",), help="which encoders' sizes"
+    )
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="what both sides compute on")
     parser.add_argument("--model", type=Path, help="another BERT than the embedded one, with its tokenizer")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     parser.add_argument("--output", type=Path, help="JSON file of all that was measured")
     options = parser.parse_args()
     require_programs(options.build)
-    rates = {precision: product_rate(options.build, options, precision) for precision in options.precisions}
+    models = {"minilm": options.model}
+    if "bert-base" in options.encoders:
+        models["bert-base"] = bert_base(options.build)
+    rates = {
+        (encoder, precision): matmul_rate(options.build, models[encoder], options.device, precision)
+        for encoder, precision in product(options.encoders, options.precisions)
+    }
     cells: list[dict] = []
-    for ranks, precision, method in product(options.ranks, options.precisions, options.methods):
-        samples = options.samples or SAMPLES.get((method, precision), OTHER_SAMPLES)
-        setting = Setting(method, precision, ranks, samples, None, device=options.device, model=options.model)
-        cells.append(measure(options.build, setting, options.pairs))
-        if options.output:
-            # After every cell, so that a run that is cut short leaves what it has.
-            report = {"machine": machine(), "product_gflops": rates, "cells": cells}
-            options.output.write_text(json.dumps(report, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as directory:
+        for encoder, length, ranks, precision, method in product(
+            options.encoders, options.lengths, options.ranks, options.precisions, options.methods
+        ):
+            samples = samples_of(options, method, precision, length, encoder)
+            texts = Path(directory) / f"{length}-{samples}" if length else None
+            if texts and not texts.exists():
+                texts.mkdir()
+                write_long_texts(embedded_task(options.build) / "train.tsv", texts, length, samples)
+            setting = Setting(
+                method,
+                precision,
+                ranks,
+                samples,
+                None,
+                device=options.device,
+                model=models[encoder],
+                length=length or None,
+                texts=texts,
+            )
+            cells.append(measure(options.build, setting, options.pairs, encoder))
+            if options.output:
+                # After every cell, so that a run that is cut short leaves what it has.
+                report = {
+                    "machine": machine(),
+                    "matmul_gflops": {f"{encoder} {precision}": rate for (encoder, precision), rate in rates.items()},
+                    "cells": cells,
+                }
+                options.output.write_text(json.dumps(report, indent=2) + "\n")
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
-    print("products: " + ", ".join(f"{rate:.0f} GFLOP/s in {precision}" for precision, rate in rates.items()) + "\n")
+    print("matmuls: " + ", ".join(f"{rate:.0f} GFLOP/s {' '.join(key)}" for key, rate in rates.items()) + "\n")
     print(table(cells, rates))
     print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
     print(learning_curves(cells))
-    below = [f"{c['method']} {c['precision']} {c['ranks']}" for c in cells if c["ratio"]["median"] < c["floor"]]
+    below = [
+        f"{c['encoder']} {c['length']:.0f} tokens {c['method']} {c['precision']} {c['ranks']} ranks"
+        for c in cells
+        if c["ratio"]["median"] < c["floor"]
+    ]
     if below:
         raise SystemExit(f"below the floor: {', '.join(below)}")
 

@@ -8,6 +8,7 @@ AdamW, and no work in the loop that training does not need. Writes what a run co
 from __future__ import annotations
 
 import argparse
+import ctypes
 import importlib.metadata
 import json
 import os
@@ -52,7 +53,8 @@ class Run:
     evaluate: bool
     device: str
     model: str
-    tasks: str
+    task: str
+    max_length: int
     batch_order: str
     output: str
 
@@ -82,7 +84,7 @@ def on_device(host: torch.Tensor, device: str) -> torch.Tensor:
 
 
 class MeanPooledBert(transformers.BertForSequenceClassification):
-    """BERT with mean pooling, dropout and a linear map: sentence-transformers' pooling under HF's classification head.
+    """BERT with mean pooling, dropout and a linear layer: sentence-transformers' pooling under HF's classification head.
 
     A frozen body runs in evaluation mode and records nothing, as a user who knows that it is frozen would have it.
     """
@@ -135,11 +137,14 @@ def read_rows(path: Path) -> list[tuple[str, str, str]]:
 
 
 def tokenize(
-    rows: list[tuple[str, str, str]], labels: list[str], tokenizer: transformers.PreTrainedTokenizerBase
+    rows: list[tuple[str, str, str]],
+    labels: list[str],
+    tokenizer: transformers.PreTrainedTokenizerBase,
+    max_length: int,
 ) -> Examples:
     """The rows as the model reads them; a label that is not among `labels` is an error."""
     class_of = {label: index for index, label in enumerate(labels)}
-    encoded = tokenizer([row[1] for row in rows], [row[2] for row in rows], truncation=True, max_length=128)
+    encoded = tokenizer([row[1] for row in rows], [row[2] for row in rows], truncation=True, max_length=max_length)
     return Examples(
         [torch.tensor(ids) for ids in encoded["input_ids"]],
         [torch.tensor(types) for types in encoded["token_type_ids"]],
@@ -209,21 +214,31 @@ def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, floa
     }
 
 
-def peak_memory_bytes(device: str) -> int:
-    """The high-water mark since reset_peak_memory: of the GPU's allocated memory, or of the resident set."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated()
+def status_bytes(name: str) -> int:
+    """Of this process, proc(5): VmRSS now, VmHWM at its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
 
 
-def reset_peak_memory(device: str) -> None:
-    """proc(5): 5 sets the high-water mark back to the present resident set."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    Path("/proc/self/clear_refs").write_text("5")
+class PeakMemory:
+    """train/peak_memory.h: the weights of the model, and what a run holds besides at its peak."""
+
+    def __init__(self, model: torch.nn.Module, device: str) -> None:
+        self.cuda = device == "cuda"
+        self.weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        if self.cuda:
+            torch.cuda.reset_peak_memory_stats()
+        else:
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            # 5 sets the high-water mark back to the present resident set.
+            Path("/proc/self/clear_refs").write_text("5")
+        self.before = torch.cuda.memory_allocated() if self.cuda else status_bytes("VmRSS")
+
+    def bytes(self) -> int:
+        peak = torch.cuda.max_memory_allocated() if self.cuda else status_bytes("VmHWM")
+        return self.weights + max(0, peak - self.before)
 
 
 class Training:
@@ -308,22 +323,22 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
             rank=rank,
             world_size=run.ranks,
         )
-    task = Path(run.tasks) / "wordnet"
+    task = Path(run.task)
     tokenizer = transformers.AutoTokenizer.from_pretrained(run.model)
     rows = read_rows(task / "train.tsv")
-    examples = tokenize([rows[row] for row in order["rows"]], order["labels"], tokenizer)
+    examples = tokenize([rows[row] for row in order["rows"]], order["labels"], tokenizer, run.max_length)
     if [len(ids) for ids in examples.ids] != order["lengths"]:
         raise SystemExit("peer: some rows have other lengths than in dtrain, so the two would not do the same work")
 
     def load(name: str) -> Examples:
-        return tokenize(read_rows(task / f"{name}.tsv"), order["labels"], tokenizer)
+        return tokenize(read_rows(task / f"{name}.tsv"), order["labels"], tokenizer, run.max_length)
 
     training = Training(run, rank, order, examples, load("dev") if run.evaluate else None)
     if run.ranks > 1:
         torch.distributed.barrier()
-    reset_peak_memory(run.device)
+    memory = PeakMemory(training.model, run.device)
     seconds = training.train()
-    peak = peak_memory_bytes(run.device)
+    peak = memory.bytes()
     if run.ranks > 1:
         torch.distributed.destroy_process_group()
     if rank != 0:
@@ -332,7 +347,7 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
     metrics = {name: metrics_on(training.model, load(file), run) for name, file in splits.items()}
     trained = sum(len(batch) for batch in order["batches"])
     result = {
-        **{key: value for key, value in asdict(run).items() if key not in ("model", "tasks", "batch_order", "output")},
+        **{key: value for key, value in asdict(run).items() if key not in ("model", "task", "batch_order", "output")},
         "trainable_parameters": sum(p.numel() for p in training.model.parameters() if p.requires_grad),
         "tokens_per_sample": sum(order["lengths"]) / len(order["lengths"]),
         "train_seconds": seconds,
@@ -354,7 +369,8 @@ def read_order(run: Run) -> dict:
     command = [
         run.batch_order,
         f"--model={run.model}",
-        f"--train={run.tasks}/wordnet/train.tsv",
+        f"--train={run.task}/train.tsv",
+        f"--max-length={run.max_length}",
         f"--samples={run.samples}",
         f"--subset-seed={run.subset_seed}",
         f"--seed={run.seed}",
@@ -387,7 +403,9 @@ def parse_run() -> Run:
     parser.add_argument("--evaluate", action="store_true", help="keep the best epoch on dev; score test and ood")
     share = build / "share" / "dtrain"
     parser.add_argument("--model", default=str(share / "models" / "minilm-l6-h384"), help="the encoder's directory")
-    parser.add_argument("--tasks", default=str(share / "tasks"), help="the directory of the embedded task")
+    task = share / "tasks" / "wordnet"
+    parser.add_argument("--task", default=str(task), help="the directory of train.tsv and dev.tsv")
+    parser.add_argument("--max-length", type=int, default=128, help="most tokens of an example")
     parser.add_argument("--batch-order", default=str(build / "bench" / "dtrain_batch_order"), help="its program")
     parser.add_argument("--output", required=True, help="JSON file of the results")
     return Run(**vars(parser.parse_args()))

@@ -18,10 +18,10 @@ from sides import BATCH_SIZE, METHODS, PRECISIONS, ROOT, environment, markdown_t
 
 # The first pattern that a "library symbol" line matches names its operation.
 OPERATIONS = {
-    "packing for the products": r"jit_\w*copy|reorder",
-    "matrix products": r"gem[mv]|mkl_|dnnl|cpu::x64",
+    "packing for the matmuls": r"jit_\w*copy|reorder",
+    "matmuls": r"gem[mv]|mkl_|dnnl|cpu::x64",
     "GELU": r"[Gg]elu|jit_uni_kernel",
-    "attention (fused)": r"attention_(forward|backward)",
+    "attention (fused)": r"attention_(forward|backward)|rows_times|pack_panels|keep_factors",
     "layer norm, dropout, residual (fused)": r"norm_(forward|backward)",
     "dropout alone": r"kernels.*dropout|[Pp]hilox|bernoulli",
     "embedding": r"embedding|index_add|index_select|gather",

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,16 @@ class Setting:
     evaluate: bool = False
     device: str = "cpu"
     model: Path | None = None  # None: the embedded one
+    length: int | None = None  # tokens of every text; None: the embedded task's texts as they are
+    texts: Path | None = None  # where long_texts.py has put texts of that length
+
+    def task(self, build: Path) -> Path:
+        """The folder of the training and dev files."""
+        return self.texts or embedded_task(build)
+
+    def max_length(self) -> int:
+        """Tokens that a text is cut to."""
+        return self.length or 128
 
     def threads(self) -> int:
         """Threads of a rank: the machine's cores, shared out."""
@@ -65,17 +76,34 @@ def require_programs(build: Path) -> None:
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
 
 
+def embedded_task(build: Path) -> Path:
+    """The folder of the embedded task's files."""
+    return build / "share" / "dtrain" / "tasks" / "wordnet"
+
+
 def model_directory(build: Path, model: Path | None) -> Path:
     """The encoder that both sides train."""
     return model or build / "share/dtrain/models/minilm-l6-h384"
 
 
+def bert_base(build: Path) -> Path:
+    """BERT-base's sizes with random weights and the embedded model's tokenizer; made once in the build tree."""
+    directory = build / "bench" / "bert-base"
+    if not (directory / "model.safetensors").exists():
+        import transformers  # takes seconds
+
+        transformers.AutoTokenizer.from_pretrained(model_directory(build, None)).save_pretrained(directory)
+        transformers.BertModel(transformers.BertConfig()).save_pretrained(directory)
+    return directory
+
+
 def run_dtrain(build: Path, setting: Setting) -> dict:
     """results.json of `dtrain train`, and the loss of each step."""
-    task = build / "share" / "dtrain" / "tasks" / "wordnet"
+    task = setting.task(build)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 else []
+        # As users start it; one rank also where there is no mpirun.
+        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
         command += [str(build / "dtrain"), "train"]
         if setting.evaluate:
             command += ["--task=wordnet"]
@@ -94,6 +122,7 @@ def run_dtrain(build: Path, setting: Setting) -> dict:
             "--min-steps=1",
             "--log-steps=1",
             f"--threads={setting.threads()}",
+            f"--max-length={setting.max_length()}",
             f"--device={setting.device}",
             f"--model={model_directory(build, setting.model)}",
             "--pooling=mean",
@@ -128,7 +157,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--batch-size={BATCH_SIZE}",
             f"--device={setting.device}",
             f"--model={model_directory(build, setting.model)}",
-            f"--tasks={build / 'share' / 'dtrain' / 'tasks'}",
+            f"--task={setting.task(build)}",
+            f"--max-length={setting.max_length()}",
             f"--batch-order={build / 'bench' / 'dtrain_batch_order'}",
             f"--output={output}",
         ]

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "data/random.h"
+#include "base/random.h"
 
 namespace dtrain::data {
 namespace {
@@ -25,7 +25,7 @@ std::vector<std::int64_t> BatchPlan::batch(std::int64_t step) const {
 
 const std::vector<std::vector<std::int64_t>>& BatchPlan::epoch(std::int64_t number) const {
   if (number == cached_epoch_) return cached_batches_;
-  SplitMix64 random(stream_seed(seed_, static_cast<std::uint64_t>(number)));
+  SplitMix64 random(stream_seed(seed_, Purpose::order, static_cast<std::uint64_t>(number)));
   std::vector<std::int64_t> order(lengths_.size());
   std::iota(order.begin(), order.end(), std::int64_t{0});
   shuffle(order, random);

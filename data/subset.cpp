@@ -6,12 +6,11 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "data/random.h"
 
 namespace dtrain::data {
 
 std::vector<std::int64_t> stratified_subset(const std::vector<std::int32_t>& labels, std::int64_t classes,
-                                            std::int64_t count, std::uint64_t seed) {
+                                            std::int64_t count, std::uint64_t seed, Purpose purpose) {
   const auto total = static_cast<std::int64_t>(labels.size());
   if (count > total) {
     throw UsageError(fmt::format("--samples {} is more than the {} training examples there are", count, total));
@@ -20,7 +19,7 @@ std::vector<std::int64_t> stratified_subset(const std::vector<std::int32_t>& lab
   for (std::int64_t i = 0; i < total; ++i)
     members[static_cast<std::size_t>(labels[static_cast<std::size_t>(i)])].push_back(i);
   for (std::size_t c = 0; c < members.size(); ++c) {
-    SplitMix64 random(stream_seed(seed, c));
+    SplitMix64 random(stream_seed(seed, purpose, c));
     shuffle(members[c], random);
   }
   std::vector<std::size_t> by_size(members.size());

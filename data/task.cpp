@@ -10,8 +10,9 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
-#include "data/subset.h"
+#include "data/readers/label_column.h"
 
 namespace dtrain::data {
 namespace {
@@ -30,7 +31,9 @@ struct ContentKeyHash {
 using ContentKeys = std::unordered_set<ContentKey, ContentKeyHash>;
 
 ContentKey content_key(const LabelledText& row, bool with_label) {
-  const std::string content = fmt::format("{}\x1f{}\x1f{}", row.text, row.pair, with_label ? row.label : "");
+  const std::string content =
+      fmt::format("{}\x1f{}\x1f{}", row.text, row.pair,
+                  with_label ? fmt::format("{}\x1f{}", row.label, fmt::join(row.labels, "\x1e")) : std::string());
   const auto hash = XXH3_128bits(content.data(), content.size());
   return {hash.low64, hash.high64};
 }
@@ -41,25 +44,33 @@ std::string counted(std::int64_t count, const std::string& noun) {
 
 // "2 of 3 classes occur only once: b, c"; the first ten of them.
 std::string classes_text(const std::vector<std::string>& classes, const LabelMap& labels, const std::string& what) {
-  constexpr std::size_t kNamed = 10;
-  const std::size_t named = std::min(classes.size(), kNamed);
-  return fmt::format("{} of {} classes {}: {}{}", classes.size(), labels.size(), what,
-                     fmt::join(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(named), ", "),
-                     named < classes.size() ? fmt::format(" and {} more", classes.size() - named) : "");
+  return fmt::format("{} of {} {}: {}", classes.size(), labels.size(), what, capped_list(classes));
 }
 
-void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool drop, const std::string& name) {
+// The first label of a row that is none of the model's; null where all are. Numbers have no names.
+const std::string* unknown_label(const LabelledText& row, ProblemType type, const LabelMap& labels) {
+  if (type == ProblemType::regression) return nullptr;
+  if (type == ProblemType::single_label_classification) return labels.id_of(row.label) < 0 ? &row.label : nullptr;
+  const auto unknown = std::find_if(row.labels.begin(), row.labels.end(),
+                                    [&](const std::string& label) { return labels.id_of(label) < 0; });
+  return unknown == row.labels.end() ? nullptr : &*unknown;
+}
+
+void drop_or_refuse_unknown(LabelledTexts& texts, ProblemType type, const LabelMap& labels, bool drop,
+                            const std::string& name) {
   if (!texts.has_labels) return;
   std::vector<LabelledText> known;
   const std::size_t before = texts.rows.size();
   for (LabelledText& row : texts.rows) {
-    if (labels.id_of(row.label) >= 0 || (row.label.empty() && !drop)) {
+    const std::string* unknown = unknown_label(row, type, labels);
+    if (unknown == nullptr || (unknown->empty() && !drop)) {
       known.push_back(std::move(row));
     } else if (!drop) {
       throw InputError(
           fmt::format("{}:{}: the label '{}' is none of the {} classes of the training data or the trained model "
-                      "(--drop-unknown-labels drops such rows){}",
-                      name, row.line, row.label, labels.size(), did_you_mean(row.label, labels.names())));
+                      "(--drop-unknown-labels drops such rows){}; there are: {}",
+                      name, row.line, shown_text(*unknown), labels.size(), did_you_mean(*unknown, labels.names()),
+                      capped_list(labels.names())));
     }
   }
   if (known.empty()) throw InputError(fmt::format("{}: no row has a label that is one of the classes", name));
@@ -70,9 +81,10 @@ void drop_or_refuse_unknown(LabelledTexts& texts, const LabelMap& labels, bool d
   texts.rows = std::move(known);
 }
 
-void note_unknown(LabelledTexts& texts, const LabelMap& labels, const std::string& name) {
+void note_unknown(LabelledTexts& texts, ProblemType type, const LabelMap& labels, const std::string& name) {
   const auto unknown = std::count_if(texts.rows.begin(), texts.rows.end(), [&](const LabelledText& row) {
-    return !row.label.empty() && labels.id_of(row.label) < 0;
+    const std::string* label = unknown_label(row, type, labels);
+    return label != nullptr && !label->empty();
   });
   if (unknown > 0) {
     texts.notes.push_back(
@@ -81,11 +93,28 @@ void note_unknown(LabelledTexts& texts, const LabelMap& labels, const std::strin
   }
 }
 
+// What the outputs of a model for these rows are called; throws where there is nothing to tell apart.
+LabelMap labels_for(const LabelledTexts& train, const TaskFiles& files, ProblemType type) {
+  const std::string name = files.train.string();
+  const auto is_known = [&](const LabelledText& row) { return unknown_label(row, type, files.labels) == nullptr; };
+  if (files.labels.size() > 0 &&
+      (files.labels_have_names || std::all_of(train.rows.begin(), train.rows.end(), is_known))) {
+    return files.labels;
+  }
+  LabelMap labels = label_map_of(train, type, name);
+  if (type == ProblemType::single_label_classification && labels.size() < 2) {
+    throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", name, labels.size(),
+                                 capped_list(labels.names())));
+  }
+  if (labels.size() == 0) throw InputError(fmt::format("{}: expected labels, found only empty lists", name));
+  return labels;
+}
+
 // The dev set comes out of the training examples, whose texts are `keys`.
 void hold_out_dev(Task& task, const std::vector<ContentKey>& keys) {
   const std::int64_t all = task.train.size();
   const std::int64_t held_out = std::min(std::max<std::int64_t>(100, all / 10), all / 2);
-  const auto dev = stratified_subset(classes_of(task.train), task.labels.size(), held_out, 0);
+  const auto dev = stratified_draw(task.train.targets(), held_out, 0, Purpose::held_out);
   std::vector<std::int64_t> rest;
   ContentKeys rest_keys;
   for (std::int64_t id = 0; id < all; ++id) {
@@ -103,41 +132,56 @@ void hold_out_dev(Task& task, const std::vector<ContentKey>& keys) {
   if (shared > 0) {
     task.notes.push_back(fmt::format("{} also in the rest of the training file", counted(shared, "held-out text")));
   }
-  const auto missing = class_notes(task.train, task.labels, "the remaining training examples");
+  const auto missing = target_notes(task.train.targets(), task.labels, "the remaining training examples");
   task.notes.insert(task.notes.end(), missing.begin(), missing.end());
 }
 
 }  // namespace
 
-std::vector<std::int32_t> classes_of(const TokenDataset& examples) {
-  std::vector<std::int32_t> classes(static_cast<std::size_t>(examples.size()));
-  for (std::size_t i = 0; i < classes.size(); ++i) classes[i] = examples.example(static_cast<std::int64_t>(i)).label;
-  return classes;
-}
-
-std::vector<std::string> class_notes(const TokenDataset& part, const LabelMap& labels, const std::string& name) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(labels.size()), 0);
-  for (const std::int32_t label : classes_of(part)) ++counts[static_cast<std::size_t>(label)];
+std::vector<std::string> target_notes(const Targets& part, const LabelMap& labels, const std::string& name) {
   std::vector<std::string> notes;
+  if (part.type() == ProblemType::regression) {
+    std::int64_t equal = 0;
+    while (equal < part.size() && part.numbers_of(equal)[0] == part.numbers_of(0)[0]) ++equal;
+    if (part.size() > 1 && equal == part.size())
+      notes.push_back(fmt::format("{}: every label is {}: there is nothing to learn", name, part.numbers_of(0)[0]));
+    return notes;
+  }
+  const bool sets = part.type() == ProblemType::multi_label_classification;
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(labels.size()), 0);
+  for (std::int64_t i = 0; i < part.size(); ++i) {
+    if (!sets) ++counts[static_cast<std::size_t>(part.class_of(i))];
+    if (sets) {
+      for (const std::int32_t label : part.labels_of(i)) ++counts[static_cast<std::size_t>(label)];
+    }
+  }
   for (const auto& [count, what] : {std::pair<std::int64_t, const char*>(0, "are missing"), {1, "occur only once"}}) {
     std::vector<std::string> found;
     for (std::size_t label = 0; label < counts.size(); ++label) {
       if (counts[label] == count) found.push_back(labels.names()[label]);
     }
-    if (!found.empty()) notes.push_back(fmt::format("{}: {}", name, classes_text(found, labels, what)));
+    if (found.empty()) continue;
+    notes.push_back(fmt::format("{}: {}", name,
+                                classes_text(found, labels, fmt::format("{} {}", sets ? "labels" : "classes", what))));
   }
   return notes;
 }
 
-LabelledSet load_split(const fs::path& path, const Columns& columns, const LabelMap& labels, bool drop_unknown_labels,
-                       const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
+LabelledSet load_split(const fs::path& path, const Columns& columns, ProblemType problem_type, const LabelMap& labels,
+                       bool drop_unknown_labels, const Tokenizer& tokenizer, const TokenizeOptions& options,
+                       const Log& log) {
   LabelledSet set{read_labelled_texts(path, columns), {}};
-  if (columns.label_required) {
-    drop_or_refuse_unknown(set.texts, labels, drop_unknown_labels, path.string());
-  } else {
-    note_unknown(set.texts, labels, path.string());
+  if (problem_type == ProblemType::single_label_classification) {
+    check_label_column(set.texts, path.string(), [&](const std::string& label) { return labels.id_of(label) >= 0; });
   }
-  set.examples = tokenize(set.texts, labels, tokenizer, options, log);
+  if (columns.label_required) {
+    check_label_form(set.texts, problem_type, path.string());
+    drop_or_refuse_unknown(set.texts, problem_type, labels, drop_unknown_labels, path.string());
+  } else {
+    note_unknown(set.texts, problem_type, labels, path.string());
+  }
+  auto targets = targets_of(set.texts, problem_type, labels, path.string(), columns.label_required);
+  set.examples = tokenize(set.texts, std::move(targets), tokenizer, options, log);
   if (set.examples.truncated() > 0) {
     set.texts.notes.push_back(fmt::format("{}: {} cut to {} tokens (--max-length)", path.string(),
                                           counted(set.examples.truncated(), "text"), options.max_length));
@@ -149,18 +193,13 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   Task task;
   task.name = files.name;
   LabelledTexts train = read_labelled_texts(files.train, files.columns);
-  const auto is_known = [&](const LabelledText& row) { return files.labels.id_of(row.label) >= 0; };
-  if (files.labels.size() > 0 &&
-      (files.labels_have_names || std::all_of(train.rows.begin(), train.rows.end(), is_known))) {
-    task.labels = files.labels;
-    drop_or_refuse_unknown(train, task.labels, files.drop_unknown_labels, files.train.string());
-  } else {
-    task.labels = LabelMap::from_rows(train.rows);
-  }
-  if (task.labels.size() < 2) {
-    throw InputError(fmt::format("{}: expected at least two classes, found {} ('{}')", files.train.string(),
-                                 task.labels.size(), fmt::join(task.labels.names(), ", ")));
-  }
+  task.problem_type = files.problem_type ? *files.problem_type : problem_type_of(train, files.train.string());
+  if (task.problem_type == ProblemType::single_label_classification) check_label_column(train, files.train.string());
+  task.columns = train.columns;
+  check_label_form(train, task.problem_type, files.train.string());
+  task.labels = labels_for(train, files, task.problem_type);
+  if (files.labels.size() > 0)
+    drop_or_refuse_unknown(train, task.problem_type, task.labels, files.drop_unknown_labels, files.train.string());
   const auto note = [&](const std::vector<std::string>& notes) {
     task.notes.insert(task.notes.end(), notes.begin(), notes.end());
   };
@@ -173,8 +212,9 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   if (duplicates > 0) {
     note({fmt::format("{}: {} (kept)", files.train.string(), counted(duplicates, "duplicate row"))});
   }
-  task.train = tokenize(train, task.labels, tokenizer, options, log);
-  note(class_notes(task.train, task.labels, files.train.string()));
+  auto targets = targets_of(train, task.problem_type, task.labels, files.train.string(), true);
+  task.train = tokenize(train, std::move(targets), tokenizer, options, log);
+  note(target_notes(task.train.targets(), task.labels, files.train.string()));
   if (task.train.truncated() > 0) {
     note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(),
                       counted(task.train.truncated(), "text"), options.max_length)});
@@ -187,7 +227,8 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   if (files.dev.empty() && files.hold_out_dev) hold_out_dev(task, train_keys);
   train_keys = {};
   const auto load = [&](const fs::path& path) {
-    LabelledSet set = load_split(path, files.columns, task.labels, files.drop_unknown_labels, tokenizer, options, log);
+    LabelledSet set = load_split(path, files.columns, task.problem_type, task.labels, files.drop_unknown_labels,
+                                 tokenizer, options, log);
     note(set.texts.notes);
     if (set.texts.has_pairs != has_pairs) {
       note({fmt::format("{}: {}, but the training file has {}", path.string(), has_pairs ? "single texts" : "pairs",

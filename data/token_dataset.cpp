@@ -11,13 +11,14 @@
 #include <thread>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
 
 namespace dtrain::data {
 
 // One run of 32-bit numbers, the same in memory and in a cache file: a header, offsets [examples + 1], second segments,
-// labels, ids.
+// ids.
 struct TokenDataset::Storage {
   struct Header {
     char magic[8];
@@ -38,56 +39,29 @@ struct TokenDataset::Storage {
   const std::int32_t* second_segments() const {
     return reinterpret_cast<const std::int32_t*>(offsets() + header().examples + 1);
   }
-  const std::int32_t* labels() const { return second_segments() + header().examples; }
-  const std::int32_t* ids() const { return labels() + header().examples; }
+  const std::int32_t* ids() const { return second_segments() + header().examples; }
 };
 
 namespace {
 
 using Storage = TokenDataset::Storage;
 constexpr char kMagic[8] = {'d', 't', 'r', 't', 'o', 'k', 'e', 'n'};
-constexpr std::uint32_t kVersion = 2;
+constexpr std::uint32_t kVersion = 3;
 
-std::string hexadecimal(XXH128_hash_t hash) { return fmt::format("{:016x}{:016x}", hash.high64, hash.low64); }
-
-class Digest {
- public:
-  Digest() : state_(XXH3_createState()) { XXH3_128bits_reset(state_); }
-  ~Digest() { XXH3_freeState(state_); }
-  Digest(const Digest&) = delete;
-  Digest& operator=(const Digest&) = delete;
-
-  void add(const void* bytes, std::size_t size) { XXH3_128bits_update(state_, bytes, size); }
-  // Length first, so that no two lists of texts look alike.
-  void add(std::string_view text) {
-    const std::uint64_t size = text.size();
-    add(&size, sizeof size);
-    add(text.data(), text.size());
-  }
-  XXH128_hash_t value() const { return XXH3_128bits_digest(state_); }
-  std::string text() const { return hexadecimal(value()); }
-
- private:
-  XXH3_state_t* state_;
-};
-
-XXH128_hash_t digest_of(const Storage::Header& header, std::span<const std::byte> body) {
+Digest::Value digest_of(const Storage::Header& header, std::span<const std::byte> body) {
   Digest digest;
   digest.add(&header, offsetof(Storage::Header, digest_low));
   digest.add(body.data(), body.size());
   return digest.value();
 }
 
-std::string cache_key(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
-                      const TokenizeOptions& options) {
+std::string cache_key(const LabelledTexts& rows, const Tokenizer& tokenizer, const TokenizeOptions& options) {
   Digest digest;
   digest.add(tokenizer.digest());
-  digest.add(fmt::format("{} {} {} {}", kVersion, options.max_length, rows.has_pairs, labels.size()));
-  for (const auto& name : labels.names()) digest.add(name);
+  digest.add(fmt::format("{} {} {}", kVersion, options.max_length, rows.has_pairs));
   for (const LabelledText& row : rows.rows) {
     digest.add(row.text);
     digest.add(row.pair);
-    digest.add(row.label);
   }
   return digest.text();
 }
@@ -103,7 +77,7 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
         storage->header().version == kVersion) {
       const auto hash = digest_of(storage->header(), bytes.subspan(sizeof(Storage::Header)));
-      if (hash.low64 == storage->header().digest_low && hash.high64 == storage->header().digest_high) return storage;
+      if (hash.low == storage->header().digest_low && hash.high == storage->header().digest_high) return storage;
     }
   } catch (const InputError&) {
     // Gone or unreadable since: the data is tokenized anew.
@@ -139,8 +113,7 @@ std::vector<TokenizedText> tokenize_rows(const std::vector<LabelledText>& rows, 
   return results;
 }
 
-std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std::vector<LabelledText>& rows,
-                              const LabelMap& labels) {
+std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts) {
   Storage::Header header{};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   header.version = kVersion;
@@ -152,7 +125,7 @@ std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std
   if (header.tokens > UINT32_MAX)
     throw InputError("a data file of more than 4,294,967,295 tokens is not supported; split it");
   auto storage = std::make_shared<Storage>();
-  const std::size_t body_size = (3 * texts.size() + 1 + header.tokens) * sizeof(std::int32_t);
+  const std::size_t body_size = (2 * texts.size() + 1 + header.tokens) * sizeof(std::int32_t);
   storage->memory.resize(sizeof header + body_size);
   auto* next = reinterpret_cast<std::int32_t*>(storage->memory.data() + sizeof header);
   std::uint32_t offset = 0;
@@ -162,18 +135,18 @@ std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts, const std
   }
   *next++ = static_cast<std::int32_t>(offset);
   for (const TokenizedText& text : texts) *next++ = text.second_segment;
-  for (const LabelledText& row : rows) *next++ = static_cast<std::int32_t>(labels.id_of(row.label));
   for (const TokenizedText& text : texts) next = std::copy(text.ids.begin(), text.ids.end(), next);
   const auto hash = digest_of(header, std::span(storage->memory).subspan(sizeof header));
-  header.digest_low = hash.low64;
-  header.digest_high = hash.high64;
+  header.digest_low = hash.low;
+  header.digest_high = hash.high;
   std::memcpy(storage->memory.data(), &header, sizeof header);
   return storage;
 }
 
 }  // namespace
 
-TokenDataset::TokenDataset(std::shared_ptr<const Storage> storage) : storage_(std::move(storage)) {}
+TokenDataset::TokenDataset(std::shared_ptr<const Storage> storage, Targets targets)
+    : storage_(std::move(storage)), targets_(std::make_shared<const Targets>(std::move(targets))) {}
 
 std::int64_t TokenDataset::size() const {
   if (indices_) return static_cast<std::int64_t>(indices_->size());
@@ -184,7 +157,7 @@ TokenDataset::Example TokenDataset::example(std::int64_t index) const {
   const auto row = static_cast<std::size_t>(indices_ ? (*indices_)[static_cast<std::size_t>(index)] : index);
   const std::uint32_t begin = storage_->offsets()[row];
   const std::uint32_t end = storage_->offsets()[row + 1];
-  return {{storage_->ids() + begin, end - begin}, storage_->second_segments()[row], storage_->labels()[row]};
+  return {{storage_->ids() + begin, end - begin}, storage_->second_segments()[row]};
 }
 
 std::int64_t TokenDataset::truncated() const {
@@ -196,38 +169,39 @@ std::string TokenDataset::digest() const {
   Digest digest;
   digest.add(&storage_->header().digest_low, 2 * sizeof(std::uint64_t));
   if (indices_) digest.add(indices_->data(), indices_->size() * sizeof(std::int64_t));
+  digest.add(targets_->digest());
   return digest.text();
 }
 
 TokenDataset TokenDataset::subset(std::vector<std::int64_t> indices) const {
+  TokenDataset part(storage_, targets_->subset(indices));
   if (indices_) {
     for (std::int64_t& index : indices) index = (*indices_)[static_cast<std::size_t>(index)];
   }
-  TokenDataset part(storage_);
   part.indices_ = std::make_shared<const std::vector<std::int64_t>>(std::move(indices));
   return part;
 }
 
-TokenDataset tokenize(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
+TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenizer& tokenizer,
                       const TokenizeOptions& options, const Log& log) {
   std::filesystem::path path;
   if (!options.cache_directory.empty()) {
-    path = options.cache_directory / (cache_key(rows, labels, tokenizer, options) + ".tokens");
-    if (auto cached = read_cache(path, log)) return TokenDataset(std::move(cached));
+    path = options.cache_directory / (cache_key(rows, tokenizer, options) + ".tokens");
+    if (auto cached = read_cache(path, log)) return {std::move(cached), std::move(targets)};
   }
-  auto storage = pack(tokenize_rows(rows.rows, rows.has_pairs, tokenizer, options), rows.rows, labels);
+  auto storage = pack(tokenize_rows(rows.rows, rows.has_pairs, tokenizer, options));
   if (!path.empty()) {
     try {
       ensure_directory(options.cache_directory);
       AtomicFile file(path);
       file.write(storage->memory.data(), storage->memory.size());
       file.commit();
-      if (auto mapped = read_cache(path, log)) return TokenDataset(std::move(mapped));
+      if (auto mapped = read_cache(path, log)) return {std::move(mapped), std::move(targets)};
     } catch (const Error& error) {
       log.warning(fmt::format("no token cache: {}", error.what()));
     }
   }
-  return TokenDataset(std::move(storage));
+  return {std::move(storage), std::move(targets)};
 }
 
 }  // namespace dtrain::data

@@ -8,40 +8,40 @@
 #include <vector>
 
 #include "base/log.h"
-#include "data/label_map.h"
 #include "data/readers/labelled_text.h"
+#include "data/targets.h"
 #include "data/tokenizers/tokenizer.h"
 
 namespace dtrain::data {
 
-/// Tokenized examples, in memory or mapped from the cache. Cheap to copy; immutable.
+/// Tokenized examples, in memory or mapped from the cache, and their targets. Cheap to copy; immutable.
 class TokenDataset {
  public:
   /// One example: a view that lives as long as any copy of the data set.
   struct Example {
     std::span<const std::int32_t> ids;
     std::int32_t second_segment;
-    /// The class, or -1 without a label.
-    std::int32_t label;
   };
 
   TokenDataset() = default;
   std::int64_t size() const;
   Example example(std::int64_t index) const;
   std::int32_t length(std::int64_t index) const { return static_cast<std::int32_t>(example(index).ids.size()); }
+  const Targets& targets() const { return *targets_; }
   /// How many examples lost tokens to `max_length`.
   std::int64_t truncated() const;
-  /// XXH3-128 of the content (ids, segments, labels), in hexadecimal: what a checkpoint compares.
+  /// XXH3-128 of the content (ids, segments, targets), in hexadecimal: what a checkpoint compares.
   std::string digest() const;
 
   /// The examples with these indices, in this order (a view: nothing is copied).
   TokenDataset subset(std::vector<std::int64_t> indices) const;
 
   struct Storage;
-  explicit TokenDataset(std::shared_ptr<const Storage> storage);
+  TokenDataset(std::shared_ptr<const Storage> storage, Targets targets);
 
  private:
   std::shared_ptr<const Storage> storage_;
+  std::shared_ptr<const Targets> targets_ = std::make_shared<const Targets>();
   std::shared_ptr<const std::vector<std::int64_t>> indices_;  // null: all of storage
 };
 
@@ -49,14 +49,14 @@ class TokenDataset {
 struct TokenizeOptions {
   std::int32_t max_length = 128;
   int threads = 1;
-  /// Folder of the token cache; empty: none. A file of it is named by the digest of tokenizer, options and rows, and is
-  /// written atomically, so that the ranks of a node share one mapping. A cache that cannot be written or is damaged is
-  /// a warning, never an error, and the data is tokenized anew.
+  /// Folder of the token cache; empty: none. A file of it is named by the digest of tokenizer, options and texts, and
+  /// is written atomically, so that the ranks of a node share one mapping. A cache that cannot be written or is damaged
+  /// is a warning, never an error, and the data is tokenized anew.
   std::filesystem::path cache_directory;
 };
 
-/// Tokenizes `rows`; labels by `labels` (an unknown one becomes -1).
-TokenDataset tokenize(const LabelledTexts& rows, const LabelMap& labels, const Tokenizer& tokenizer,
+/// Tokenizes the texts of `rows`, of which `targets` has as many.
+TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenizer& tokenizer,
                       const TokenizeOptions& options, const Log& log);
 
 }  // namespace dtrain::data

@@ -4,8 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-
-#include "base/error.h"
+#include <stdexcept>
 
 namespace dtrain::dist {
 
@@ -22,7 +21,7 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
     : communicator_(communicator), flat_gradients_(std::move(flat_gradients)), overlap_(overlap) {
   if (flat_gradients_.dim() != 1 || !flat_gradients_.is_contiguous() || offsets.empty() || offsets.front() != 0 ||
       offsets.back() != flat_gradients_.numel()) {
-    throw TrainingError(
+    throw std::logic_error(
         fmt::format("gradient reducer: expected flat gradients and offsets from 0 to their length, "
                     "found {} elements and {} offsets that end at {}",
                     flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
@@ -49,7 +48,7 @@ void GradientReducer::ready(std::size_t index) {
   Bucket& bucket = buckets_.at(bucket_of_.at(index));
   char& is_ready = bucket.is_ready[index - bucket.first_parameter];
   if (is_ready)
-    throw TrainingError(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
+    throw std::logic_error(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
   is_ready = 1;
   --bucket.missing;
   if (!overlap_ || communicator_.size() == 1) return;
@@ -67,6 +66,7 @@ void GradientReducer::finish() {
   for (Bucket& bucket : buckets_) bucket.missing = 0;
   if (communicator_.size() > 1) start_in_order();
   for (Bucket& bucket : buckets_) {
+    // Not join_stream: the host reads the norm of these gradients next, and no timeout would end that for a lost rank.
     if (bucket.work) bucket.work->wait();
     bucket.work.reset();
     bucket.missing = bucket.is_ready.size();

@@ -17,13 +17,14 @@ class GradientReducer {
  public:
   /// `flat_gradients`: one-dimensional, contiguous. `offsets`: where each parameter begins in it, ascending, then its
   /// length. Every element belongs to one parameter. `bucket_bytes`: a bucket closes once it holds as many.
-  /// `overlap` false waits for `finish` to start the buckets.
+  /// `overlap` false waits for `finish` to start the buckets. Throws std::logic_error for offsets that are not so.
   GradientReducer(Communicator& communicator, at::Tensor flat_gradients, std::vector<std::int64_t> offsets,
                   std::int64_t bucket_bytes, bool overlap);
   ~GradientReducer();
 
-  /// The gradient of parameter `index` is complete for this step. Each at most once a step; those never ready are
-  /// reduced by `finish`. Buckets start in one order on every rank, whatever order gradients arrive in.
+  /// The gradient of parameter `index` is complete for this step. Each at most once a step (else std::logic_error);
+  /// those never ready are reduced by `finish`. Buckets start in one order on every rank, whatever order gradients
+  /// arrive in.
   void ready(std::size_t index);
 
   /// Starts what has not been started, waits for all, and is ready for the next step.

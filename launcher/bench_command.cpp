@@ -12,6 +12,7 @@
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
+#include "train/attach_context.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
@@ -45,7 +46,7 @@ Timing time_of(const Session& session, const std::function<void()>& action) {
 }
 
 void bench_gemm(const Options& options, const Session& session) {
-  Table table{{"product [m, k] x [k, n]", "GFLOP/s min", "median", "max"}, {}};
+  Table table{{"matmul [m, k] x [k, n]", "GFLOP/s min", "median", "max"}, {}};
   const auto context = session.context();
   const auto type = context.matmul_type;
   const auto config = model::read_encoder_config(model_directory(options));
@@ -79,12 +80,14 @@ void bench_step(const Options& options, const Session& session) {
                                             .pooling = pooling_option(options),
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
+                                            .problem_type = task.problem_type,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
+  const train::TrainOptions training = training_options(options, task);
+  peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
-  train::TrainingStep step(*classifier, parameters, options.training, examples, context, features);
-  train::AdamW optimizer(parameters, options.training);
+  train::TrainingStep step(*classifier, parameters, training, examples, context, features);
+  train::AdamW optimizer(parameters, training);
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
@@ -99,25 +102,33 @@ void bench_step(const Options& options, const Session& session) {
       {{"step of " + options.training.method.text(), "min", "median", "max"},
        {{"seconds", fmt::format("{:.4f}", timing.least), fmt::format("{:.4f}", timing.median),
          fmt::format("{:.4f}", timing.most)},
-        {"samples/s", fmt::format("{:.0f}", per_step / timing.most), fmt::format("{:.0f}", per_step / timing.median),
-         fmt::format("{:.0f}", per_step / timing.least)}}}));
+        {"samples/s", fmt::format("{:.4g}", per_step / timing.most), fmt::format("{:.4g}", per_step / timing.median),
+         fmt::format("{:.4g}", per_step / timing.least)}}}));
   session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step",
                                  static_cast<double>(tokens) / static_cast<double>(samples),
                                  bytes_text(static_cast<double>(step.allreduce_bytes()))));
 }
 
+// All-reduce, and what a sharded optimiser has in its place: reduce-scatter and all-gather, both in place.
 void bench_allreduce(const Session& session) {
-  Table table{{"all-reduce over " + std::to_string(session.control().size()) + " ranks (" +
-                   std::string(session.context().gradients.name()) + ")",
-               "min", "median", "max", "GB/s"},
-              {}};
-  const auto context = session.context();
-  for (const std::int64_t bytes : {4L << 10, 64L << 10, 1L << 20, 16L << 20, 64L << 20}) {
-    const auto tensor = at::zeros({bytes / 4}, at::TensorOptions().device(context.device));
-    const Timing timing = time_of(session, [&] { context.gradients.all_reduce(tensor); });
-    table.rows.push_back({bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
-                          duration_text(timing.median), duration_text(timing.most),
-                          fmt::format("{:.2f}", static_cast<double>(bytes) / timing.median / 1e9)});
+  auto& gradients = session.context().gradients;
+  Table table{
+      {fmt::format("over {} ranks ({})", gradients.size(), gradients.name()), "bytes", "min", "median", "max", "GB/s"},
+      {}};
+  const std::vector<std::pair<const char*, std::function<void(const at::Tensor&)>>> collectives = {
+      {"all-reduce", [&](const at::Tensor& tensor) { gradients.all_reduce(tensor); }},
+      {"reduce-scatter", [&](const at::Tensor& tensor) { gradients.reduce_scatter(tensor); }},
+      {"all-gather", [&](const at::Tensor& tensor) { gradients.start_all_gather(tensor)->wait(); }}};
+  for (const auto& [name, collective] : collectives) {
+    for (const std::int64_t bytes : {4L << 10, 64L << 10, 1L << 20, 16L << 20, 64L << 20}) {
+      // Equal shares for any number of ranks.
+      const std::int64_t elements = bytes / 4 / gradients.size() * gradients.size();
+      const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device));
+      const Timing timing = time_of(session, [&, &run = collective] { run(tensor); });
+      table.rows.push_back({name, bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
+                            duration_text(timing.median), duration_text(timing.most),
+                            fmt::format("{:.2f}", static_cast<double>(bytes) / timing.median / 1e9)});
+    }
   }
   session.log().line(terminal_table(table));
 }

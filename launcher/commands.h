@@ -1,7 +1,7 @@
 #pragma once
 
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/session.h"
 
 /// One function a command; each throws an Error where it cannot do what was asked.
 namespace dtrain::launcher {

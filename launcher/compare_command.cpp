@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,30 +14,41 @@
 #include "model/formats/classifier_files.h"
 #include "study/identity.h"
 #include "study/journal.h"
-#include "study/lock.h"
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
 #include "study/words.h"
+#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
 
 namespace fs = std::filesystem;
 
-// The share of the most frequent class.
-double majority_share(const data::TokenDataset& examples, std::int64_t classes) {
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(classes), 0);
-  for (std::int64_t i = 0; i < examples.size(); ++i)
-    ++counts[static_cast<std::size_t>(std::max(0, examples.example(i).label))];
-  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) /
-         static_cast<double>(std::max<std::int64_t>(1, examples.size()));
+// Knowing nothing, by the metric that methods are compared by.
+double untrained_score(const data::TokenDataset& texts) {
+  const train::Objective& objective = train::objective_of(texts.targets().type());
+  const auto examples = train::text_examples(texts);
+  return objective.untrained(examples.all_targets(), examples.targets().outputs()).value(objective.score_metric());
 }
 
-std::vector<std::int32_t> labels_of(const data::TokenDataset& examples) {
-  std::vector<std::int32_t> labels;
-  for (std::int64_t i = 0; i < examples.size(); ++i) labels.push_back(examples.example(i).label);
-  return labels;
+// Of each example; empty where they have none.
+std::vector<std::int32_t> classes_of(const data::Targets& targets) {
+  std::vector<std::int32_t> classes;
+  if (targets.type() != ProblemType::single_label_classification) return classes;
+  for (std::int64_t i = 0; i < targets.size(); ++i) classes.push_back(targets.class_of(i));
+  return classes;
+}
+
+// --metric, or the objective's own.
+std::string comparison_metric(const Options& options, ProblemType type) {
+  if (options.metric == "auto") return train::objective_of(type).score_metric();
+  const auto& known = study::comparable_metrics(type);
+  if (std::find(known.begin(), known.end(), options.metric) == known.end()) {
+    throw UsageError(fmt::format("--metric: {} cannot be compared by {}; expected one of {}", problem_type_name(type),
+                                 options.metric, fmt::join(known, ", ")));
+  }
+  return options.metric;
 }
 
 study::StudyPlan make_plan(const Options& options, const data::Task& task, int ranks) {
@@ -50,14 +62,15 @@ study::StudyPlan make_plan(const Options& options, const data::Task& task, int r
     plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
   plan.subset_seed = options.subset_seed;
   plan.select_metric = options.training.select_metric;
-  plan.metric = options.metric;
+  plan.problem_type = task.problem_type;
+  plan.metric = comparison_metric(options, task.problem_type);
   plan.margin = options.margin / 100;
   plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
   plan.task = task.name;
   plan.classes = task.labels.size();
-  plan.dev_majority_share = majority_share(task.dev, plan.classes);
+  plan.dev_majority_share = untrained_score(task.dev);
   const auto add = [&](const std::string& name, const data::TokenDataset& set) {
-    plan.sets.push_back({name, set.size(), majority_share(set, plan.classes), labels_of(set)});
+    plan.sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
   };
   add("test", task.test);
   for (const auto& [name, set] : task.ood) add("ood." + name, set);
@@ -72,16 +85,17 @@ study::Material make_material(const Options& options, const Session& session, co
                                    .pooling = pooling_option(options),
                                    .classes = task.labels.size(),
                                    .head_seed = head_seed,
+                                   .problem_type = task.problem_type,
                                    .device = session.context().device});
   };
   material.train = [&task](std::int64_t samples, std::uint64_t subset_seed) {
     return training_examples(task, samples, subset_seed);
   };
   material.dev = [&task](std::int64_t samples) {
-    return capped(task.dev, task.labels.size(), study::dev_examples(samples, task.dev.size()), 0);
+    return train::text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
   };
-  material.sets.emplace_back("test", task.test);
-  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, set);
+  material.sets.emplace_back("test", train::text_examples(task.test));
+  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
   material.labels = task.labels.names();
   material.training = options.training;
   material.training.cache_memory = cache_memory(options, session);
@@ -91,7 +105,7 @@ study::Material make_material(const Options& options, const Session& session, co
 // The first rank's alone.
 struct Files {
   fs::path output;
-  std::unique_ptr<study::DirectoryLock> lock;
+  std::unique_ptr<DirectoryLock> lock;
   std::optional<study::Journal> journal;
 };
 
@@ -111,16 +125,17 @@ void run_compare(const Options& given, const Session& session) {
     options.output = study_output(options, log);
     files.output = options.output;
     // Nothing is left in a directory that is refused; one with a lock belongs to a study, which may be running.
-    if (!fs::exists(files.output / "study.lock")) check_output(options);
-    files.lock = std::make_unique<study::DirectoryLock>(files.output);
+    if (!fs::exists(files.output / DirectoryLock::kFile)) check_output(options);
+    files.lock = lock_directory(files.output, options.command, log);
     check_output(options);  // of an earlier study: before the forecast, which takes a while
   });
   log.line(session.description());
 
   data::Task task = load_task(options, session, start_of(options));
   if (task.test.size() == 0) throw UsageError("compare: no test examples; name a file of them with --test");
-  task.test = capped(task.test, task.labels.size(), options.test_samples, 0);
-  for (auto& [name, set] : task.ood) set = capped(set, task.labels.size(), options.ood_samples, 0);
+  task.test = capped(task.test, options.test_samples, 0);
+  for (auto& [name, set] : task.ood) set = capped(set, options.ood_samples, 0);
+  options.training = training_options(options, task);
   study::StudyPlan plan = make_plan(options, task, control.size());
   for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
   const study::Material material = make_material(options, session, task);
@@ -147,12 +162,15 @@ void run_compare(const Options& given, const Session& session) {
       study::shared_trials(files.journal ? files.journal->finished() : study::FinishedTrials(), control);
   const auto sizes = study::trial_sizes(plan, material, task.dev.size());
   log.line(fmt::format(
-      "{} on {}: {} classes, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+      "{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+      plan.problem_type == ProblemType::single_label_classification ? "classes" : "outputs",
       count_text(study::dev_examples(plan.samples.back(), task.dev.size())), count_text(task.test.size()),
       plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
       files.output.string()));
   log.line(terminal_table(study::plan_table(plan, forecasts, sizes)));
-  for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
+  if (plan.problem_type == ProblemType::single_label_classification) {
+    for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
+  }
 
   auto trials =
       study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, forecasts, sizes, context);

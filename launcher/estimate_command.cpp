@@ -6,6 +6,7 @@
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
+#include "train/attach_context.h"
 #include "train/estimate.h"
 
 namespace dtrain::launcher {
@@ -21,9 +22,10 @@ void run_estimate(const Options& options, const Session& session) {
                                             .pooling = pooling_option(options),
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
+                                            .problem_type = task.problem_type,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, options.training.seed);
-  train::TrainOptions training = options.training;
+  peft::make_method(options.training.method)->attach(*classifier, train::attach_context(options.training.seed));
+  train::TrainOptions training = training_options(options, task);
   training.cache_memory = cache_memory(options, session);
   const train::Estimate estimate = train::estimate(*classifier, examples, task.dev.size(), training, context);
   const auto bytes = [](double count) { return bytes_text(count); };

@@ -10,11 +10,12 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/extraction.h"
 #include "peft/formats/trained_model.h"
 #include "train/evaluation.h"
-#include "train/results.h"
+#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -36,8 +37,9 @@ void run_extract(const Options& options, const Session& session) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
   if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
   check_output(options);
-  const auto tuned =
-      peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log());
+  auto tuned = peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log(),
+                                  label_names(options), problem_type_option(options));
+  take_labels_of_input(options, session, tuned);
   if (tuned.method.name != "full") {
     throw UsageError(fmt::format("--run: {} is of method {}; expected a whole model that was fine-tuned", options.run,
                                  tuned.method.text()));
@@ -46,6 +48,7 @@ void run_extract(const Options& options, const Session& session) {
   const auto base = model::load_classifier({.directory = base_directory,
                                             .pooling = tuned.classifier->pooling(),
                                             .classes = tuned.classifier->classes(),
+                                            .problem_type = tuned.classifier->problem_type,
                                             .device = session.context().device});
   // What is wrong with it is known before anything is written.
   const auto set = scoring_set(options, session, tuned);
@@ -71,10 +74,12 @@ void run_extract(const Options& options, const Session& session) {
                                    bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
   });
 
+  const auto examples = train::text_examples(set.examples);
+  const auto& objective = train::objective_of(tuned.classifier->problem_type);
   std::vector<std::pair<std::string, train::Metrics>> metrics;
   for (const auto& [name, classifier] :
        {std::pair("fine-tuned", tuned.classifier.get()), std::pair("extracted", base.get())}) {
-    metrics.emplace_back(name, train::evaluate(*classifier, set.examples, session.context()));
+    metrics.emplace_back(name, train::evaluate(*classifier, examples, objective, session.context()).metrics);
   }
   session.log().line("\n" + train::metrics_table(metrics));
   on_first_rank(session, [&] {
@@ -84,7 +89,7 @@ void run_extract(const Options& options, const Session& session) {
     }
     nlohmann::json results = {{"schema", 1}, {"method", lora.text()}, {"run", options.run}, {"linear_layers", linears}};
     for (const auto& [name, values] : metrics) {
-      results["metrics"][name] = train::metrics_json(values, tuned.labels, false);
+      results["metrics"][name] = train::metrics_json(values);
     }
     write_file_atomically(fs::path(options.output) / "results.json", results.dump(2) + "\n");
   });

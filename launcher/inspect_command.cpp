@@ -3,13 +3,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/table.h"
 #include "data/label_map.h"
+#include "data/readers/label_column.h"
 #include "data/readers/labelled_text.h"
 #include "launcher/commands.h"
 #include "model/formats/safetensors.h"
@@ -75,23 +76,69 @@ void inspect_directory(const fs::path& directory, const Log& log) {
                                  directory.string()));
 }
 
-void inspect_data(const fs::path& path, const Options& options, const Log& log) {
-  const auto texts =
-      data::read_labelled_texts(path, {options.text_column, options.pair_column, options.label_column, false});
-  for (const auto& note : texts.notes) log.warning(note);
-  log.line(fmt::format("{}: {} rows, {}, {}", path.string(), count_text(static_cast<long long>(texts.rows.size())),
-                       texts.has_pairs ? "text pairs" : "single texts",
-                       texts.has_labels ? "labelled" : "without labels"));
-  if (!texts.has_labels) return;
-  std::map<std::string, std::int64_t> counts;
-  for (const auto& row : texts.rows) ++counts[row.label];
-  Table table{{"label", "rows", "share"}, {}};
-  for (const auto& [label, count] : counts) {
-    table.rows.push_back(
-        {label, count_text(count),
-         fmt::format("{:.2f} %", 100.0 * static_cast<double>(count) / static_cast<double>(texts.rows.size()))});
+// The first rows as a model would get them.
+std::string first_rows(const data::LabelledTexts& texts) {
+  constexpr std::size_t kRows = 3;
+  Table table{{"line"}, {}};
+  if (texts.has_labels) table.header.emplace_back(texts.has_label_lists ? "labels" : "label");
+  table.header.emplace_back("text");
+  if (texts.has_pairs) table.header.emplace_back("pair");
+  for (std::size_t i = 0; i < std::min(kRows, texts.rows.size()); ++i) {
+    const data::LabelledText& row = texts.rows[i];
+    table.rows.push_back({std::to_string(row.line)});
+    auto& cells = table.rows.back();
+    if (texts.has_labels) cells.push_back(texts.has_label_lists ? capped_list(row.labels) : shown_text(row.label));
+    cells.push_back(shown_text(row.text));
+    if (texts.has_pairs) cells.push_back(shown_text(row.pair));
   }
-  log.line(terminal_table(table));
+  return terminal_table(table);
+}
+
+// The labels and how many rows have each, in the order of their ids.
+std::string label_counts(const data::LabelledTexts& texts) {
+  constexpr std::size_t kShown = 50;
+  const auto labels = data::LabelMap::from_rows(texts.rows);
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(labels.size()), 0);
+  std::int64_t without = 0;
+  for (const auto& row : texts.rows) {
+    if (!texts.has_label_lists) ++counts[static_cast<std::size_t>(labels.id_of(row.label))];
+    for (const auto& label : row.labels) ++counts[static_cast<std::size_t>(labels.id_of(label))];
+    if (texts.has_label_lists && row.labels.empty()) ++without;
+  }
+  const auto rows = static_cast<double>(texts.rows.size());
+  Table table{{"label", "rows", "share"}, {}};
+  const auto add = [&](const std::string& label, std::int64_t count) {
+    table.rows.push_back(
+        {label, count_text(count), fmt::format("{:.2f} %", 100.0 * static_cast<double>(count) / rows)});
+  };
+  for (std::size_t id = 0; id < std::min(kShown, counts.size()); ++id) {
+    if (texts.has_label_lists && counts[id] == 0) continue;  // where every list is empty
+    add(labels.names()[id].empty() ? "(empty)" : shown_text(labels.names()[id]), counts[id]);
+  }
+  if (texts.has_label_lists) add("(none of them)", without);
+  std::string text = terminal_table(table);
+  if (counts.size() > kShown)
+    text += fmt::format("and {} more labels\n", count_text(static_cast<long long>(counts.size() - kShown)));
+  return text;
+}
+
+void inspect_data(const fs::path& path, const Options& options, const Log& log) {
+  const auto texts = data::read_labelled_texts(path, columns_of(options, false));
+  for (const auto& note : texts.notes) log.warning(note);
+  try {
+    data::check_label_column(texts, path.string());
+  } catch (const InputError& doubt) {
+    log.warning(doubt.what());
+  }
+  log.line(fmt::format("{}: {} rows, {}, {}, {}", path.string(), count_text(static_cast<long long>(texts.rows.size())),
+                       texts.has_pairs ? "text pairs" : "single texts",
+                       texts.has_label_lists ? "lists of labels"
+                       : texts.has_labels    ? "labelled"
+                                             : "without labels",
+                       texts.format));
+  log.line(fmt::format("columns: {}\n", texts.columns));
+  log.line(first_rows(texts));
+  if (texts.has_labels) log.line(label_counts(texts));
 }
 
 }  // namespace

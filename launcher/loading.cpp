@@ -2,21 +2,58 @@
 
 #include <c10/core/CachingDeviceAllocator.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/subset.h"
+#include "base/nearest_name.h"
+#include "base/random.h"
 #include "launcher/node_memory.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
+#include "train/text_examples.h"
 
 namespace dtrain::launcher {
+namespace {
+
+// A JSON object with a number for each label, in the labels' order.
+std::vector<double> read_class_weights(const std::string& path, const data::LabelMap& labels) {
+  const auto document = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (!document.is_object()) {
+    throw InputError(
+        fmt::format("{}: expected a JSON object of labels and weights, such as {{\"{}\": 2.5}} (--class-weights)", path,
+                    labels.names().front()));
+  }
+  std::vector<double> weights;
+  for (const std::string& label : labels.names()) {
+    const auto found = document.find(label);
+    if (found == document.end() || !found->is_number())
+      throw InputError(fmt::format("{}: expected a number for '{}', found {} (--class-weights)", path, label,
+                                   found == document.end() ? "none" : found->dump()));
+    weights.push_back(found->get<double>());
+  }
+  for (const auto& [label, weight] : document.items()) {
+    if (labels.id_of(label) < 0)
+      throw InputError(fmt::format("{}: '{}' is no label of the training data{} (--class-weights)", path, label,
+                                   did_you_mean(label, labels.names())));
+  }
+  return weights;
+}
+
+}  // namespace
 
 std::optional<model::Pooling> pooling_option(const Options& options) {
   if (options.pooling == "auto") return std::nullopt;
   return model::pooling_from_name(options.pooling);
+}
+
+std::optional<ProblemType> problem_type_option(const Options& options) {
+  if (options.problem_type == "auto") return std::nullopt;
+  return problem_type(options.problem_type, "--problem-type");
 }
 
 data::TokenizeOptions tokenize_options(const Options& options, const Session& session) {
@@ -62,31 +99,55 @@ Start start_of(const Options& options) {
 
 data::Task load_task(const Options& options, const Session& session, const Start& start) {
   const auto config = model::read_encoder_config(start.model);
+  for (const auto& note : config.notes) session.log().warning(note);
   check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
-  const auto tokenizer = data::load_tokenizer(start.tokenizer);
-  if (tokenizer->vocabulary_size() > config.vocabulary_size) {
+  const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
+  const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
+  if (tokenizer->vocabulary_size() > embeddings) {
     throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
-                                 start.tokenizer.string(), tokenizer->vocabulary_size(), config.vocabulary_size));
+                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
   }
   auto files = task_files(options);
   files.labels = start.labels;
   files.labels_have_names = start.labels_have_names;
+  files.problem_type = start.problem_type ? start.problem_type : problem_type_option(options);
   files.hold_out_dev = true;
   data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
+  session.log().line(fmt::format("columns: {}", task.columns));
   for (const auto& note : task.notes) session.log().warning(note);
   return task;
 }
 
+train::TrainOptions training_options(const Options& options, const data::Task& task) {
+  const train::Objective& objective = train::objective_of(task.problem_type);
+  train::TrainOptions training = options.training;
+  training.problem_type = task.problem_type;
+  training.loss.balanced = options.class_weights == "balanced";
+  if (!options.class_weights.empty() && !training.loss.balanced)
+    training.loss.class_weights = read_class_weights(options.class_weights, task.labels);
+  objective.make_loss(training.loss, task.train.targets(), at::kCPU);
+  training.select_metric = options.select_metric == "auto" ? objective.select_metric() : options.select_metric;
+  const auto& kinds = objective.metric_kinds();
+  if (std::none_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return kind.name == training.select_metric; })) {
+    std::vector<std::string> names;
+    for (const auto& kind : kinds) names.push_back(kind.name);
+    throw UsageError(fmt::format("--select-metric: {} has no {}; expected one of {}",
+                                 problem_type_name(task.problem_type), training.select_metric, fmt::join(names, ", ")));
+  }
+  return training;
+}
+
 data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                               bool labels_required) {
+  for (const auto& note : trained.classifier->config().notes) session.log().warning(note);
   check_length(options, trained.classifier->config().max_tokens(), peft::make_method(trained.method)->virtual_tokens(),
                trained.base_model);
-  const auto tokenizer = data::load_tokenizer(trained.tokenizer);
+  const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
   const data::LabelMap labels(trained.labels);
-  const data::Columns columns{options.text_column, options.pair_column, options.label_column, labels_required};
+  const data::Columns columns = columns_of(options, labels_required);
   const auto read = [&](const std::filesystem::path& path) {
-    return data::load_split(path, columns, labels, options.drop_unknown_labels, *tokenizer,
-                            tokenize_options(options, session), session.log());
+    return data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
+                            *tokenizer, tokenize_options(options, session), session.log());
   };
   data::LabelledSet set;
   if (!options.input.empty()) {
@@ -101,29 +162,28 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
           options.run, error.what()));
     }
   }
+  session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
   return set;
 }
 
-data::TokenDataset training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
-  return samples == 0 ? task.train
-                      : task.train.subset(data::stratified_subset(data::classes_of(task.train), task.labels.size(),
-                                                                  samples, subset_seed));
+train::Examples training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
+  if (samples == 0) return train::text_examples(task.train);
+  return train::text_examples(task.train.subset(data::stratified_draw(task.train.targets(), samples, subset_seed)));
 }
 
 void note_classes(data::Task& task, std::int64_t samples, const Log& log) {
   if (samples == 0 || samples == task.train.size()) return;  // load_task has noted those of the whole
-  for (auto& note :
-       data::class_notes(training_examples(task, samples, 0), task.labels, fmt::format("--samples {}", samples))) {
+  for (auto& note : data::target_notes(training_examples(task, samples, 0).targets(), task.labels,
+                                       fmt::format("--samples {}", samples))) {
     log.warning(note);
     task.notes.push_back(std::move(note));
   }
 }
 
-data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t classes, std::int64_t count,
-                          std::uint64_t seed) {
+data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t count, std::uint64_t seed) {
   if (count == 0 || count >= examples.size()) return examples;
-  return examples.subset(data::stratified_subset(data::classes_of(examples), classes, count, seed));
+  return examples.subset(data::stratified_draw(examples.targets(), count, seed, Purpose::evaluation_subset));
 }
 
 std::int64_t cache_memory(const Options& options, const Session& session) {

@@ -8,12 +8,16 @@
 #include <functional>
 #include <map>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/output_directory.h"
+#include "launcher/session/launch_variables.h"
+#include "launcher/session/mpi_environment.h"
+#include "launcher/session/session.h"
 
 namespace {
 
@@ -36,6 +40,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     const launcher::Options options = launcher::parse_options(argc, argv);
     const launcher::Session session(environment, options);
     for (const auto& note : options.notes) session.log().warning(note);
+    const auto lock = launcher::lock_output(options, session);
     kCommands.at(options.command)(options, session);
     return {};
   } catch (const Error& error) {
@@ -47,6 +52,8 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
                            error.what_without_backtrace())};
   } catch (const c10::Error& error) {
     return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
+  } catch (const std::logic_error& error) {
+    return {4, fmt::format("a fault of dtrain itself, please report it: {}", error.what())};
   } catch (const std::exception& error) {
     return {4, error.what()};
   }
@@ -67,7 +74,7 @@ int main(int argc, char** argv) {
   // Help needs no ranks.
   const std::string help = launcher::help_text(argc, argv);
   if (!help.empty()) {
-    if (launcher::launched_rank().value_or("0") == "0") std::fputs(help.c_str(), stdout);
+    if (launcher::launched_rank(launcher::process_environment()).value_or("0") == "0") std::fputs(help.c_str(), stdout);
     return 0;
   }
   const launcher::MpiEnvironment environment(&argc, &argv);

@@ -5,8 +5,8 @@
 
 #include "base/error.h"
 #include "launcher/commands.h"
-#include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "peft/formats/combination.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
@@ -14,16 +14,9 @@
 namespace dtrain::launcher {
 namespace {
 
-namespace fs = std::filesystem;
-
-peft::TrainedModel load(const std::string& directory, const Options& options, const Session& session) {
-  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
-  return peft::load_trained(directory, base, pooling_option(options), at::kCPU, session.log());
-}
-
 // A base model and an adapter become a plain model.
 peft::TrainedModel merge_into_base(const Options& options, const Session& session) {
-  auto trained = load(options.run, options, session);
+  auto trained = load_trained(options, session, options.run, at::kCPU);
   const auto method = peft::make_method(trained.method);
   if (method->changes_whole_model()) {
     throw UsageError(fmt::format("--run: {} is a whole model already; expected an adapter", options.run));
@@ -46,7 +39,7 @@ peft::TrainedModel merge_adapters(const Options& options, const Session& session
   combination.seed = options.training.seed;
   combination.weights = adapter_weights(options, directories.size());
   std::vector<peft::TrainedModel> adapters;
-  for (const auto& directory : directories) adapters.push_back(load(directory, options, session));
+  for (const auto& directory : directories) adapters.push_back(load_trained(options, session, directory, at::kCPU));
   auto one = peft::combine_adapters(std::move(adapters), combination);
   session.log().line(fmt::format("{} adapters combined by {} with weights {}; the head is their mean by the weights",
                                  directories.size(), combination.how, fmt::join(combination.weights, ", ")));

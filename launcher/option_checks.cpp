@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <cmath>
+#include <map>
 #include <sstream>
 
 #include "base/error.h"
@@ -14,7 +16,7 @@
 #include "peft/formats/combination.h"
 #include "peft/registry.h"
 #include "study/plan.h"
-#include "train/metrics.h"
+#include "train/objective.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -46,6 +48,23 @@ std::int64_t byte_count(const std::string& text) {
 
 void require(bool holds, const std::string& option, const std::string& expected, const std::string& found) {
   if (!holds) throw UsageError(fmt::format("--{}: expected {}, found {}", option, expected, found));
+}
+
+// The separator that a value of an option means. White space has words: a line of a --config file would lose it.
+std::string separator_of(const std::string& value, const std::string& option) {
+  static const std::map<std::string, std::string> kWords = {{"comma", ","}, {"semicolon", ";"}, {"tab", "\t"},
+                                                            {"\\t", "\t"},  {"bar", "|"},       {"space", " "}};
+  const auto word = kWords.find(value);
+  if (word != kWords.end()) return word->second;
+  const bool printable = std::all_of(value.begin(), value.end(), [](char byte) { return byte > ' ' && byte <= '~'; });
+  const bool is_word = std::any_of(value.begin(), value.end(), [](char byte) { return std::isalnum(byte) != 0; });
+  require(printable && !is_word && value.find_first_of("\"#") == std::string::npos, option,
+          "punctuation, such as ;, or one of tab, comma, semicolon, bar, space", fmt::format("'{}'", value));
+  return value;
+}
+
+data::Header header_of(const std::string& value) {
+  return value == "yes" ? data::Header::yes : value == "no" ? data::Header::no : data::Header::automatic;
 }
 
 // Nobody needs more, and no product of two of them overflows.
@@ -112,8 +131,26 @@ void check_options(Options& o) {
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
-  one_of(t.select_metric, "select-metric", train::metric_names());
-  one_of(o.metric, "metric", study::comparable_metrics());
+  one_of(o.header, "header", {"auto", "yes", "no"});
+  const std::string separator = separator_of(o.separator, "separator");
+  require(separator.size() <= 1, "separator", "one character", fmt::format("'{}'", o.separator));
+  separator_of(o.label_separator, "label-separator");
+  for (const auto& label : o.ignored_labels) {
+    require(label.find('#') == std::string::npos, "ignore-label",
+            "a label without #, which begins a comment in a --config file", fmt::format("'{}'", label));
+  }
+  auto metrics = train::metric_names();
+  metrics.insert(metrics.begin(), "auto");
+  one_of(o.select_metric, "select-metric", metrics);
+  if (o.problem_type != "auto") problem_type(o.problem_type, "--problem-type");
+  require(t.loss.label_smoothing >= 0 && t.loss.label_smoothing < 1, "label-smoothing", "from 0 to below 1",
+          fmt::format("{}", t.loss.label_smoothing));
+  std::vector<std::string> comparable = {"auto"};
+  for (const ProblemType type : kProblemTypes) {
+    const auto& of_type = study::comparable_metrics(type);
+    comparable.insert(comparable.end(), of_type.begin(), of_type.end());
+  }
+  one_of(o.metric, "metric", comparable);
   require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
@@ -127,6 +164,18 @@ void check_options(Options& o) {
   if (o.command == "compare") study::method_plans(split_list(o.methods), {});
   check_upper_bounds(o);
   if (!o.cache_memory.empty()) t.cache_memory = byte_count(o.cache_memory);
+}
+
+data::Columns columns_of(const Options& options, bool label_required) {
+  const std::string separator = separator_of(options.separator, "separator");
+  return {.text = options.text_column,
+          .pair = options.pair_column,
+          .label = options.label_column,
+          .label_required = label_required,
+          .header = header_of(options.header),
+          .separator = separator.empty() ? '\0' : separator[0],
+          .label_separator = separator_of(options.label_separator, "label-separator"),
+          .ignored_labels = options.ignored_labels};
 }
 
 std::vector<std::int64_t> sample_counts(const Options& options) {

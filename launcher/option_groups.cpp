@@ -28,7 +28,7 @@ using Adder = po::options_description_easy_init;
 
 void add_data(Adder add, Options& o) {
   add("task", bound(o.task, "NAME"), "embedded task, where --train is not given");
-  add("train", open(o.train_file, "FILE"), "training file (TSV, CSV or JSONL)");
+  add("train", open(o.train_file, "FILE"), "training file (TSV, CSV, JSON or JSONL)");
   add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
   add("samples", open(o.samples, "N"),
       o.command == "compare" ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
@@ -44,13 +44,37 @@ void add_tests(Adder add, Options& o) {
 }
 
 void add_columns(Adder add, Options& o) {
-  add("text-column", open(o.text_column, "NAME"), "column of the text (default: text, sentence or sentence1)");
-  add("pair-column", open(o.pair_column, "NAME"), "column of the second text (default: pair or sentence2)");
-  add("label-column", open(o.label_column, "NAME"), "column of the label (default: label)");
+  add("text-column", open(o.text_column, "NAME"),
+      "column of the text, by name or number from 1 (default: text, sentence, the first of a known pair)");
+  add("pair-column", open(o.pair_column, "NAME"),
+      "column of the second text; none: no pair (default: pair, or the second of a known pair, such as sentence2)");
+  add("label-column", open(o.label_column, "NAME"), "column of the label (default: label, labels or gold_label)");
+  add("header", bound(o.header, "NAME"), "whether the first line names the columns: auto, yes or no");
+  add("separator", open(o.separator, "C"),
+      "what separates fields: a character, or tab, comma, semicolon, bar, space (default: by the file)");
+  add("label-separator", open(o.label_separator, "C"),
+      "what separates the labels of a row that has several (default: a row has one)");
+}
+
+void add_ignored(Adder add, Options& o) {
+  add("ignore-label", po::value(&o.ignored_labels)->value_name("LABEL"),
+      "leave out rows with this label, which stands for none, such as - or -1 (repeatable)");
 }
 
 void add_unknown(Adder add, Options& o) {
   add("drop-unknown-labels", po::bool_switch(&o.drop_unknown_labels), "drop rows whose label training did not see");
+}
+
+void add_problem(Adder add, Options& o) {
+  add("problem-type", bound(o.problem_type, "NAME"),
+      "auto (as the labels, or the trained model, say), single_label_classification, multi_label_classification or "
+      "regression");
+}
+
+void add_loss(Adder add, Options& o) {
+  add("class-weights", open(o.class_weights, "balanced|FILE"),
+      "weights of classes or labels in the loss: balanced, or a JSON object of names and numbers");
+  add("label-smoothing", bound(o.training.loss.label_smoothing), "share of each class that goes to all alike");
 }
 
 void add_tokens(Adder add, Options& o) {
@@ -90,8 +114,10 @@ void add_study(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
   add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
   add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
-  add("metric", bound(o.metric, "NAME"), "compare the methods by accuracy or balanced_accuracy");
-  add("margin", bound(o.margin), "points of that metric that do not matter: the cheapest method within them is advised");
+  add("metric", bound(o.metric, "NAME"),
+      "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
+  add("margin", bound(o.margin),
+      "points of that metric that do not matter: the cheapest method within them is advised");
 }
 
 void add_length(Adder add, Options& o) {
@@ -116,7 +142,8 @@ void add_step(Adder add, Options& o) {
 
 void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
-  add("select-metric", bound(o.training.select_metric, "NAME"), "metric on dev that chooses steps and learning rates");
+  add("select-metric", bound(o.select_metric, "NAME"),
+      "metric on dev that chooses steps and learning rates; auto: the loss's own (log_loss, mse)");
 }
 
 void add_files(Adder add, Options& o) {
@@ -128,7 +155,8 @@ void add_machine(Adder add, Options& o) {
   add("precision", bound(o.precision, "NAME"), "fp32, bf16 or auto: bf16 where it is measured faster");
   add("device", bound(o.device, "NAME"), "auto, cpu or cuda");
   add("backend", bound(o.backend, "NAME"), "auto, single, mpi or nccl");
-  add("threads", bound(o.threads), "threads of a rank; 0: the node's cores over its ranks");
+  add("threads", bound(o.threads),
+      "threads of a rank; 0: the node's cores over its ranks, or one with --virtual-ranks");
   add("comm-timeout", bound(o.comm_timeout, "SECONDS"), "until a collective counts as failed");
 }
 
@@ -165,14 +193,20 @@ struct Group {
 // Groups of one title form one paragraph of --help.
 constexpr Group kGroups[] = {
     {"run", "Input",
-     [](Adder add, Options& o) { add("run", open(o.run, "DIR"), "output of a run, a model or an adapter"); }},
+     [](Adder add, Options& o) {
+       add("run", open(o.run, "DIR"), "output of a run, a model or an adapter");
+       add("labels", open(o.labels, "A,B|FILE"),
+           "names of its classes in order, where its files do not say them (a file: one a line)");
+     }},
     {"merge", "Input", add_merge},
     {"input", "Input",
-     [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV or JSONL)"); }},
+     [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV, JSON or JSONL)"); }},
     {"data", "Data", add_data},
     {"tests", "Data", add_tests},
     {"columns", "Data", add_columns},
+    {"ignored", "Data", add_ignored},
     {"unknown", "Data", add_unknown},
+    {"problem", "Data", add_problem},
     {"tokens", "Data", add_tokens},
     {"model", "Model", add_model},
     {"pooling", "Model", add_pooling},
@@ -185,6 +219,7 @@ constexpr Group kGroups[] = {
     {"batch", "Training", add_batch},
     {"step", "Training", add_step},
     {"training", "Training", add_training},
+    {"loss", "Training", add_loss},
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},

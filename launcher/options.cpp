@@ -59,12 +59,14 @@ const std::vector<Rivals> kRivals = {{"epochs", "max-steps", ""}, {"min-steps", 
                                      {"run", "adapters", ""},     {"resume", "overwrite", ""}};
 
 // What says more about the file that --train names.
-const std::vector<std::string> kOfTrainingFile = {"dev", "test", "ood", "text-column", "pair-column", "label-column"};
+const std::vector<std::string> kOfTrainingFile = {
+    "dev",          "test",   "ood",       "text-column",     "pair-column",
+    "label-column", "header", "separator", "label-separator", "ignore-label"};
 
 // The groups of options that each kind of bench uses.
 const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
-    {"step", "data,columns,unknown,tokens,model,pooling,method,batch,step,machine,reduction"},
+    {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction"},
     {"allreduce", "machine"}};
 
 // A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
@@ -314,21 +316,25 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,tests,columns,unknown,tokens,model,pooling,study,length,batch,step,training,machine,reduction,output,"
+       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,study,length,batch,step,training,loss,machine,"
+       "reduction,output,"
        "resume"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,tests,columns,unknown,tokens,model,pooling,method,rate,start,length,batch,step,training,files,machine,"
+       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,method,rate,start,length,batch,step,training,"
+       "loss,"
+       "files,machine,"
        "reduction,output,resume"},
       {"evaluate", "metrics of a trained model or adapter on a file",
-       "run,input,columns,unknown,tokens,model,pooling,machine,output"},
+       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",
-       "run,input,columns,tokens,model,pooling,machine,output"},
-      {"merge", "an adapter into its base model, or several adapters into one", "run,merge,model,pooling,output"},
+       "run,input,columns,problem,tokens,model,pooling,machine,output"},
+      {"merge", "an adapter into its base model, or several adapters into one",
+       "run,merge,problem,model,pooling,output"},
       {"extract", "the LoRA that is closest to what full fine-tuning changed",
-       "run,input,columns,unknown,tokens,model,pooling,lora,machine,output"},
+       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,lora,machine,output"},
       {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
-       "data,columns,unknown,tokens,model,pooling,method,length,batch,step,machine,reduction"},
-      {"inspect", "what is in a model, an adapter, a run or a data file", "columns,targets"},
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,length,batch,step,machine,reduction"},
+      {"inspect", "what is in a model, an adapter, a run or a data file", "columns,ignored,targets"},
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
       {"bench", "times gemm, step or allreduce on this machine", kBenchGroups.at("step") + ",targets"},
@@ -401,7 +407,7 @@ data::TaskFiles task_files(const Options& o) {
   if (!o.test_file.empty()) files.test = o.test_file;
   if (!o.ood.empty()) files.ood.clear();
   for (const std::string& named : o.ood) files.ood.push_back(named_file(named));
-  files.columns = {o.text_column, o.pair_column, o.label_column, true};
+  files.columns = columns_of(o, true);
   files.drop_unknown_labels = o.drop_unknown_labels;
   return files;
 }

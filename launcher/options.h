@@ -20,7 +20,12 @@ struct Options {
   std::string train_file, dev_file, test_file;
   std::vector<std::string> ood;
   std::string text_column, pair_column, label_column;
+  std::string header = "auto";
+  std::string separator, label_separator;
+  std::vector<std::string> ignored_labels;
   bool drop_unknown_labels = false;
+  std::string problem_type = "auto";
+  std::string class_weights;
   std::int64_t max_length = 128;
   std::string samples;
   std::uint64_t subset_seed = 0;
@@ -38,10 +43,11 @@ struct Options {
 
   // Training
   train::TrainOptions training;
+  std::string select_metric = "auto";
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 3;
-  std::string metric = "accuracy";
+  std::string metric = "auto";
   double margin = 1;
 
   // Machine
@@ -58,6 +64,7 @@ struct Options {
   bool overwrite = false;
   std::string run;
   std::string input;
+  std::string labels;
   std::string adapters;
   std::string weights;
   std::string how = "linear";
@@ -92,6 +99,8 @@ std::string help_text(int argc, const char* const* argv);
 std::filesystem::path model_directory(const Options& options);
 /// The files of the task: --train and its companions, or the embedded one.
 data::TaskFiles task_files(const Options& options);
+/// How to read data files: --text-column and its companions.
+data::Columns columns_of(const Options& options, bool label_required);
 /// --samples as numbers; empty: all.
 std::vector<std::int64_t> sample_counts(const Options& options);
 /// One --ood: "NAME=FILE" -> {"NAME", "FILE"}.

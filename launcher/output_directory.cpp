@@ -21,22 +21,13 @@ namespace fs = std::filesystem;
 constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",   "predictions",
                                   "checkpoint", "config.ini", "journal.jsonl", "report.html", "report.md"};
 
-// Whether there is nothing in it; the lock of a study that begins is nothing.
+// Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().filename() != "study.lock") return false;
+    if (entry.path().filename() != DirectoryLock::kFile) return false;
   }
   return true;
-}
-
-// The options with what was chosen in place of "auto", so that the file gives the same run on any day.
-std::string resolved(const Options& options, const Session& session) {
-  const std::string automatic = "precision = auto\n";
-  std::string text = options.resolved;
-  const std::size_t found = text.find(automatic);
-  if (found != std::string::npos) text.replace(found, automatic.size(), "precision = " + session.precision() + "\n");
-  return text;
 }
 
 // What a run that was killed left under temporary names.
@@ -61,10 +52,18 @@ void prepare(const Options& options, const Session& session) {
   // A run that is resumed with other options must not lose its own: the checkpoint tells whether they fit.
   const bool has_checkpoint = fs::directory_iterator(output / "checkpoint", error) != fs::directory_iterator();
   if (options.command == "train" && options.resume && has_checkpoint) return;
-  write_file_atomically(output / "config.ini", resolved(options, session));
+  write_file_atomically(output / "config.ini", resolved_options(options, session));
 }
 
 }  // namespace
+
+std::string resolved_options(const Options& options, const Session& session) {
+  const std::string automatic = "precision = auto\n";
+  std::string text = options.resolved;
+  const std::size_t found = text.find(automatic);
+  if (found != std::string::npos) text.replace(found, automatic.size(), "precision = " + session.precision() + "\n");
+  return text;
+}
 
 fs::path study_output(const Options& options, const Log& log) {
   if (!options.output.empty()) return options.output;
@@ -72,7 +71,7 @@ fs::path study_output(const Options& options, const Log& log) {
     return fs::path(number == 1 ? "dtrain-compare" : fmt::format("dtrain-compare-{}", number));
   };
   int next = 1;
-  while (!is_vacant(numbered(next)) || fs::exists(numbered(next) / "study.lock")) ++next;
+  while (!is_vacant(numbered(next)) || fs::exists(numbered(next) / DirectoryLock::kFile)) ++next;
   if (next == 1) return numbered(1);
   if (options.resume || options.overwrite) return numbered(next - 1);
   log.line(
@@ -96,6 +95,26 @@ void check_output(const Options& options) {
   while (!fs::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
   if (access(existing.c_str(), W_OK) != 0)
     throw UsageError(fmt::format("--output {}: {} is not writable", output.string(), existing.string()));
+}
+
+std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const std::string& command, const Log& log) {
+  auto lock = std::make_unique<DirectoryLock>(directory, command);
+  if (!lock->is_held()) {
+    log.warning(
+        fmt::format("{}: its file system has no locks, so that nothing keeps a second dtrain from writing there",
+                    directory.string()));
+  }
+  return lock;
+}
+
+std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
+  if (options.output.empty() || options.command == "compare") return nullptr;
+  std::unique_ptr<DirectoryLock> lock;
+  on_first_rank(session, [&] {
+    check_output(options);  // nothing is touched in a directory that is refused
+    lock = lock_directory(options.output, options.command, session.log());
+  });
+  return lock;
 }
 
 void on_first_rank(const Session& session, const std::function<void()>& action) {

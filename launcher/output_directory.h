@@ -2,12 +2,19 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <string>
 
+#include "base/directory_lock.h"
 #include "base/log.h"
 #include "launcher/options.h"
-#include "launcher/session.h"
+#include "launcher/session/session.h"
 
 namespace dtrain::launcher {
+
+/// The options as config.ini keeps them: with what was chosen in place of "auto", so that it gives the same run on any
+/// day.
+std::string resolved_options(const Options& options, const Session& session);
 
 /// The directory of a study: --output, or one that is named by the command in the working folder, so that hours of
 /// results are never lost for want of an option. Where that exists: the newest with --resume or --overwrite, else the
@@ -18,6 +25,15 @@ std::filesystem::path study_output(const Options& options, const Log& log);
 /// --overwrite is given. Changes nothing: for the time before data and model are known to be good, so that a command
 /// that failed on them can be given again.
 void check_output(const Options& options);
+
+/// check_output, and from then on no other dtrain works in --output while the result lives, which is on rank 0 alone;
+/// null where nothing is written. Collective: a failure is an error on every rank. Not for compare, which locks the
+/// directory that it chooses.
+std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session);
+
+/// Of `directory`, on one rank; warns where its file system has no locks.
+std::unique_ptr<DirectoryLock> lock_directory(const std::filesystem::path& directory, const std::string& command,
+                                              const Log& log);
 
 /// Makes --output ready on rank 0 and writes config.ini into it. A non-empty directory is refused without --resume or
 /// --overwrite; --overwrite removes only what dtrain writes. Collective: a failure is an error on every rank.

@@ -1,21 +1,24 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "launcher/commands.h"
+#include "launcher/finished_run.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/plan.h"
-#include "train/collate.h"
+#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/results.h"
+#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -24,9 +27,9 @@ namespace fs = std::filesystem;
 
 // What a run trains on, chooses its steps by, and is tested on.
 struct Sets {
-  data::TokenDataset train;
-  data::TokenDataset dev;
-  std::vector<std::pair<std::string, data::TokenDataset>> tests;
+  train::Examples train;
+  train::Examples dev;
+  std::vector<std::pair<std::string, train::Examples>> tests;
 };
 
 Sets choose_sets(const Options& options, const Session& session, const data::Task& task) {
@@ -37,17 +40,17 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
         fmt::format("{} ranks, but only {} training examples: some ranks would never have work. Start fewer ranks.",
                     session.control().size(), sets.train.size()));
   }
-  sets.dev = capped(task.dev, task.labels.size(), study::dev_examples(sets.train.size(), task.dev.size()), 0);
-  if (task.test.size() > 0)
-    sets.tests.emplace_back("test", capped(task.test, task.labels.size(), options.test_samples, 0));
-  for (const auto& [name, set] : task.ood)
-    sets.tests.emplace_back("ood." + name, capped(set, task.labels.size(), options.ood_samples, 0));
+  const auto part = [](const data::TokenDataset& set, std::int64_t count) {
+    return train::text_examples(capped(set, count, 0));
+  };
+  sets.dev = part(task.dev, study::dev_examples(sets.train.size(), task.dev.size()));
+  if (task.test.size() > 0) sets.tests.emplace_back("test", part(task.test, options.test_samples));
+  for (const auto& [name, set] : task.ood) sets.tests.emplace_back("ood." + name, part(set, options.ood_samples));
   return sets;
 }
 
 // What --run names, ready to train on.
 peft::TrainedModel load_start(const Options& options, const Session& session) {
-  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
   const fs::path run = fs::weakly_canonical(options.run);
   const fs::path output = fs::weakly_canonical(options.output);
   const bool inside = std::mismatch(output.begin(), output.end(), run.begin(), run.end()).first == output.end();
@@ -55,12 +58,11 @@ peft::TrainedModel load_start(const Options& options, const Session& session) {
     throw UsageError(
         fmt::format("--overwrite: --output {} holds what --run starts from; name another directory", options.output));
   }
-  auto trained =
-      peft::load_trained(options.run, base, pooling_option(options), session.context().device, session.log());
+  auto trained = load_trained(options, session, options.run, session.context().device);
   session.log().line(fmt::format("start: {}, goes on as {}", options.run, trained.method.text()));
   // A whole model is read as one that only scores.
   if (peft::make_method(trained.method)->changes_whole_model()) {
-    peft::make_method(trained.method)->attach(*trained.classifier, options.training.seed);
+    peft::make_method(trained.method)->attach(*trained.classifier, train::attach_context(options.training.seed));
   }
   return trained;
 }
@@ -71,16 +73,30 @@ void check_classes(const model::Classifier& classifier, const data::Task& task, 
   if (names == start.labels.names()) return;
   if (classifier.classes() != task.labels.size()) {
     throw InputError(fmt::format("--run: the classifier has {} classes, the training data {} ({})",
-                                 classifier.classes(), names.size(), fmt::join(names, ", ")));
+                                 classifier.classes(), names.size(), capped_list(names)));
   }
   log.warning(fmt::format("--run: its classes are taken for those of the training data, in this order: {}",
-                          fmt::join(names, ", ")));
+                          capped_list(names)));
 }
 
 bool is_finished(const fs::path& output, const Session& session) {
   const auto finished = at::tensor({fs::exists(output / "results.json") ? 1 : 0}, at::kInt);
   session.control().broadcast(finished, 0);
   return finished.item<int>() == 1;
+}
+
+// "3 classes", "12 labels (multi_label_classification)", "1 number (regression)".
+std::string outputs_text(const data::Task& task) {
+  const auto count = task.labels.size();
+  switch (task.problem_type) {
+    case ProblemType::single_label_classification:
+      return fmt::format("{} classes", count);
+    case ProblemType::multi_label_classification:
+      return fmt::format("{} label{} (multi_label_classification)", count, count == 1 ? "" : "s");
+    case ProblemType::regression:
+      return fmt::format("{} number{} (regression)", count, count == 1 ? "" : "s");
+  }
+  return "";
 }
 
 // The first lines: what is trained, on what, and what each step sends.
@@ -92,11 +108,11 @@ void describe(model::Classifier& classifier, const train::TrainOptions& training
     all += parameter->value().numel();
     if (parameter->trainable()) trainable += parameter->value().numel();
   }
-  const auto part = [](const data::TokenDataset& used, const data::TokenDataset& given) {
+  const auto part = [](const train::Examples& used, const data::TokenDataset& given) {
     return used.size() == given.size() ? count_text(used.size())
                                        : fmt::format("{} of {}", count_text(used.size()), count_text(given.size()));
   };
-  std::string data = fmt::format("data: {}, {} classes, {} training and {} dev examples", task.name, task.labels.size(),
+  std::string data = fmt::format("data: {}, {}, {} training and {} dev examples", task.name, outputs_text(task),
                                  part(sets.train, task.train), part(sets.dev, task.dev));
   for (const auto& [name, set] : sets.tests) data += fmt::format(", {} {}", name, count_text(set.size()));
   const std::size_t phases = peft::make_method(training.method)->phases(classifier).size();
@@ -120,6 +136,9 @@ void run_train(const Options& options, const Session& session) {
   if ((options.resume || options.overwrite) && output.empty())
     throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
   if (options.resume && is_finished(output, session)) {
+    on_first_rank(session, [&] {
+      check_finished_run(output, resolved_options(options, session), data_digests(task_files(options)));
+    });
     log.line(fmt::format("{}: this run is finished, there is nothing to resume; --overwrite starts it anew",
                          (output / "results.json").string()));
     return;
@@ -127,21 +146,30 @@ void run_train(const Options& options, const Session& session) {
   if (!output.empty()) on_first_rank(session, [&] { check_output(options); });
   log.line(session.description());
   const train::RunContext context = session.context();
-  train::TrainOptions training = options.training;
-  training.cache_memory = cache_memory(options, session);
+  peft::MethodSpec method = options.training.method;
   Start start;
   std::unique_ptr<model::Classifier> classifier;
   if (options.run.empty()) {
     start = start_of(options);
   } else {
     auto trained = load_start(options, session);
-    start = {trained.base_model, trained.tokenizer, peft::make_method(trained.method)->virtual_tokens(),
-             data::LabelMap(trained.labels), trained.labels_have_names};
-    training.method = trained.method;
+    start = {trained.base_model,
+             trained.tokenizer,
+             peft::make_method(trained.method)->virtual_tokens(),
+             data::LabelMap(trained.labels),
+             trained.labels_have_names,
+             trained.classifier->config().vocabulary_size,
+             trained.classifier->problem_type};
+    method = trained.method;
     classifier = std::move(trained.classifier);
   }
+  // Of what is read now: the files may change while it trains.
+  const auto digests = data_digests(task_files(options));
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
+  train::TrainOptions training = training_options(options, task);
+  training.method = method;
+  training.cache_memory = cache_memory(options, session);
   const Sets sets = choose_sets(options, session, task);
   note_classes(task, sets.train.size(), log);
   if (!classifier) {
@@ -149,8 +177,9 @@ void run_train(const Options& options, const Session& session) {
                                          .pooling = pooling_option(options),
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
+                                         .problem_type = task.problem_type,
                                          .device = context.device});
-    peft::make_method(training.method)->attach(*classifier, training.seed);
+    peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
@@ -165,6 +194,7 @@ void run_train(const Options& options, const Session& session) {
   result.model = directory.string();
   result.start = options.run;
   result.task = task.name;
+  result.columns = task.columns;
   result.samples = sets.train.size();
   result.ranks = session.control().size();
   result.machine = session.description();
@@ -178,11 +208,18 @@ void run_train(const Options& options, const Session& session) {
     });
   }
 
-  if (result.report.dev) result.metrics.emplace_back("dev", *result.report.dev);
+  const auto& objective = train::objective_of(task.problem_type);
+  const auto& labels = task.labels.names();
+  std::vector<std::pair<std::string, train::Metrics>> metrics;
+  const auto keep = [&](const std::string& name, const train::Examples& set, const train::Evaluation& evaluation) {
+    metrics.emplace_back(name, evaluation.metrics);
+    result.sets.emplace_back(name, train::set_json(objective, evaluation, set, labels));
+  };
+  if (result.report.dev) keep("dev", sets.dev, *result.report.dev);
   for (const auto& [name, set] : sets.tests) {
-    at::Tensor logits;
+    train::Evaluation evaluation;
     try {
-      logits = train::score(*classifier, set, context, &features);
+      evaluation = train::evaluate(*classifier, set, objective, context, &features);
     } catch (const Stopped&) {
       throw Stopped(
           output.empty()
@@ -190,24 +227,26 @@ void run_train(const Options& options, const Session& session) {
               : fmt::format("stopped by a signal while scoring {}; what was trained is in {}, go on with --resume",
                             name, saved.string()));
     }
-    std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
-    for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-    result.metrics.emplace_back(name, train::compute_metrics(logits, train::collate_labels(set, all, at::kCPU)));
+    keep(name, set, evaluation);
     if (output.empty()) continue;
     on_first_rank(session, [&, name = name, set = set] {
       ensure_directory(output / "predictions");
-      train::write_predictions(output / "predictions" / (name + ".tsv"), logits, set, task.labels.names());
+      train::write_predictions(output / "predictions" / (name + ".tsv"),
+                               {train::id_column(set.size()), objective.answers(set.targets(), labels)},
+                               objective.predictions(evaluation.logits, labels, false));
     });
   }
   if (!output.empty()) {
     on_first_rank(session, [&] {
-      write_file_atomically(output / "results.json", train::run_json(result, task.labels.names()).dump(2) + "\n");
+      auto json = train::run_json(result);
+      json["data"] = digests;
+      write_file_atomically(output / "results.json", json.dump(2) + "\n");
       // Not asked for, and of no use any more.
       std::error_code ignored;
       if (training.save_steps == 0) fs::remove_all(output / "checkpoint", ignored);
     });
   }
-  log.line("\n" + train::metrics_table(result.metrics));
+  log.line("\n" + train::metrics_table(metrics));
   log.line(fmt::format("{:.0f} samples/s, {} of training in all, best at step {} of {}, peak memory {}",
                        result.report.samples_per_second, duration_text(result.report.train_seconds),
                        result.report.best_step, result.report.steps,

@@ -7,6 +7,7 @@
 
 #include "model/dropout.h"
 #include "model/registry.h"
+#include "model/stage_observer.h"
 
 namespace dtrain::model {
 
@@ -47,6 +48,7 @@ at::Tensor Classifier::run_stages(int first, int last, at::Tensor hidden, const 
   for (int stage = first; stage < last; ++stage) {
     context.enter_stage(stage);
     hidden = stage == 0 ? encoder_.embed(seen, context) : encoder_.layer(stage - 1).forward(hidden, seen, context);
+    if (context.observer != nullptr) context.observer->after_stage(stage, hidden, seen);
   }
   context.batch = nullptr;
   return last == head_stage() ? select(hidden, seen) : hidden;
@@ -69,6 +71,13 @@ at::Tensor Classifier::head(const at::Tensor& selected, ForwardContext& context)
   }
   const auto logits = classifier.forward(dropped(pooled), context);
   return logits.scalar_type() == at::kBFloat16 ? logits.to(at::kFloat) : logits;
+}
+
+void Classifier::replace_word_embeddings(const at::Tensor& values) {
+  encoder_.replace_words(values);
+  config_.vocabulary_size = values.size(0);
+  config_.json["vocab_size"] = values.size(0);
+  has_own_word_embeddings_ = true;
 }
 
 int Classifier::first_trainable_stage() {

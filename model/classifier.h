@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/problem_type.h"
 #include "model/encoder.h"
 #include "model/encoder_config.h"
 #include "model/registry.h"
@@ -16,7 +17,7 @@ namespace dtrain::model {
 ///
 /// It runs in stages: 0 the embeddings, 1..L the layers, L + 1 the head (after selecting or averaging the tokens, which
 /// has no parameters and belongs to what is before it). What is below the first stage that trains can run once and be
-/// kept.
+/// kept. ForwardContext::observer is shown the states in between.
 class Classifier {
  public:
   /// With undefined values; load_classifier fills them.
@@ -39,6 +40,11 @@ class Classifier {
   Pooling pooling() const { return pooling_; }
   std::int64_t classes() const { return classes_; }
   Encoder& encoder() { return encoder_; }
+  /// Puts other word embeddings [tokens, hidden] in the place of the checkpoint's, with as many tokens as they have:
+  /// those of an adapter whose vocabulary was resized.
+  void replace_word_embeddings(const at::Tensor& values);
+  /// Whether that was done: they are no part of the checkpoint, and go where what was trained goes.
+  bool has_own_word_embeddings() const { return has_own_word_embeddings_; }
 
   /// All that the forward pass uses, slots included, in the order of the Hugging Face model.
   std::vector<Parameter*> parameters();
@@ -60,6 +66,9 @@ class Classifier {
   bool dense_is_head = false;
   Linear classifier;
 
+  /// What the logits are; config.json of what is saved says it.
+  ProblemType problem_type = ProblemType::single_label_classification;
+
  private:
   at::Tensor select(const at::Tensor& hidden, const TokenBatch& batch) const;
   at::Tensor run_stages(int first, int last, at::Tensor hidden, const TokenBatch& batch, ForwardContext& context);
@@ -70,6 +79,7 @@ class Classifier {
   Pooling pooling_;
   std::int64_t classes_;
   Encoder encoder_;
+  bool has_own_word_embeddings_ = false;
 };
 
 }  // namespace dtrain::model

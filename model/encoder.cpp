@@ -31,7 +31,7 @@ Encoder::Encoder(const EncoderConfig& config, const EncoderModules& modules)
     types_.emplace(modules.token_type_embeddings + ".weight",
                    std::vector<std::int64_t>{config.token_types, config.hidden_size});
   }
-  words_.set_padding_row(config.padding_token);
+  if (config.padding_token >= 0) words_.set_padding_row(config.padding_token);
   if (config.first_position > 0) positions_.set_padding_row(config.padding_token);
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {
     layers_.push_back(
@@ -62,6 +62,11 @@ at::Tensor Encoder::embed(const TokenBatch& batch, ForwardContext& context) {
   const auto sum = embed_tokens(batch, words_, positions_, types_ ? &*types_ : nullptr, virtual_words);
   // BERT drops after this norm, not before it.
   return dropout(norm_.forward(sum, {}, {}), context.next_dropout(config_.hidden_dropout));
+}
+
+void Encoder::replace_words(const at::Tensor& values) {
+  words_.set_value(values);
+  config_.vocabulary_size = values.size(0);
 }
 
 std::vector<Parameter*> Encoder::embedding_parameters() {

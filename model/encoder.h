@@ -47,6 +47,9 @@ class Encoder {
   std::vector<Parameter*> embedding_parameters();
   LayerNorm& embedding_norm() { return norm_; }
 
+  /// Puts other word embeddings [tokens, hidden] in the place of the model's own.
+  void replace_words(const at::Tensor& values);
+
   std::unique_ptr<EmbeddingSlot> embedding_slot;
   /// Added to every position: what keys of a method's own (prefix tuning) stand before the text take up.
   std::int64_t position_shift = 0;

@@ -4,23 +4,19 @@
 
 #include <mutex>
 
+#include "base/random.h"
+
 namespace dtrain::model {
 namespace {
 
-// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
-std::uint64_t mixed(std::uint64_t x) {
-  x += 0x9E3779B97F4A7C15ULL;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
-  return x ^ (x >> 31);
-}
+std::uint64_t mixed(std::uint64_t value) { return SplitMix64(value).next(); }
 
 }  // namespace
 
 ForwardContext::ForwardContext(const DropoutStream& stream, int first_trainable_stage)
     : training_(true),
       first_trainable_stage_(first_trainable_stage),
-      key_(mixed(mixed(mixed(stream.seed) ^ stream.step) ^ stream.shard)) {}
+      key_(mixed(stream_seed(stream.seed, Purpose::dropout, stream.step) ^ stream.shard)) {}
 
 void ForwardContext::begin_pass(at::Device device) const {
   if (!training_ || device.is_cpu()) return;
@@ -29,13 +25,13 @@ void ForwardContext::begin_pass(at::Device device) const {
   generator.set_current_seed(mixed(key_ ^ site_) >> 32);  // of a size that users' seeds have, too
 }
 
-at::Tensor ForwardContext::product_input(const at::Tensor& input) {
+at::Tensor ForwardContext::matmul_input(const at::Tensor& input) {
   if (matmul_type != at::kBFloat16 || input.scalar_type() == matmul_type) return input.detach();
   if (!last_input_.is_same(input)) {
-    last_product_input_ = input.detach().to(matmul_type);
+    last_matmul_input_ = input.detach().to(matmul_type);
     last_input_ = input;
   }
-  return last_product_input_;
+  return last_matmul_input_;
 }
 
 kernels::Dropout ForwardContext::next_dropout(double probability) {

@@ -10,6 +10,7 @@
 
 namespace dtrain::model {
 
+class StageObserver;
 struct TokenBatch;
 
 /// Names the random numbers of one forward pass: the same three numbers give the same masks on any number of ranks.
@@ -39,13 +40,15 @@ class ForwardContext {
 
   /// `input`, without its history, as a matmul takes it. Query, key and value, and the linear layers that methods lay
   /// beside them, ask for the same one after the other: it is rounded once.
-  at::Tensor product_input(const at::Tensor& input);
+  at::Tensor matmul_input(const at::Tensor& input);
 
-  /// The type of matmuls: bfloat16 (accumulated in float; activations between a product and the next norm stay
+  /// The type of matmuls: bfloat16 (accumulated in float; activations between a matmul and the next norm stay
   /// so), or float for the type that the parameters have.
   at::ScalarType matmul_type = at::kFloat;
   /// The examples that the tokens of a stage belong to; null in the head, which has a row for each.
   const TokenBatch* batch = nullptr;
+  /// Is shown what each stage below the head returns; null: nobody looks.
+  StageObserver* observer = nullptr;
 
  private:
   bool training_ = false;
@@ -54,7 +57,7 @@ class ForwardContext {
   std::uint64_t key_ = 0;
   std::uint32_t site_ = 0;
   at::Tensor last_input_;
-  at::Tensor last_product_input_;
+  at::Tensor last_matmul_input_;
 };
 
 }  // namespace dtrain::model

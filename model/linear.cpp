@@ -8,7 +8,7 @@ namespace dtrain::model {
 namespace {
 
 // left @ right of the given type. A GPU writes float from bfloat16 at once.
-at::Tensor product(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
+at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
   return left.is_cpu() || left.scalar_type() == type ? at::mm(left, right) : at::mm(left, right, type);
 }
 
@@ -21,10 +21,10 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      input_gradient = product(gradient, weight.matmul_value(matmul_type), input_type);
+      input_gradient = matmul(gradient, weight.matmul_value(matmul_type), input_type);
       if (scale != 1) input_gradient.mul_(scale);
     }
-    if (weight.trainable()) weight.add_product(gradient, input, scale);
+    if (weight.trainable()) weight.add_matmul(gradient, input, scale);
     if (bias != nullptr && bias->trainable()) bias->add_row_sum(gradient);
     return {input_gradient, task_should_compute_output(1) ? gradient : at::Tensor()};
   }
@@ -33,7 +33,7 @@ struct LinearNode : torch::autograd::Node {
 
   Parameter& weight;
   Parameter* bias;
-  at::Tensor input;  // as the product took it; kept only for the weight's gradient
+  at::Tensor input;  // as the matmul took it; kept only for the weight's gradient
   at::ScalarType matmul_type = at::kFloat;
   at::ScalarType input_type = at::kFloat;
   double scale = 1;
@@ -48,7 +48,7 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, F
   at::Tensor factor;
   {
     const at::NoGradGuard no_grad;
-    factor = context.product_input(input);
+    factor = context.matmul_input(input);
     const auto matrix = weight.matmul_value(matmul_type).t();
     if (addend.defined()) {
       output = at::addmm(addend, factor, matrix, 1, scale);

@@ -12,7 +12,7 @@
 namespace dtrain::model {
 
 /// input [n, in] @ weight.t() [in, out] * scale, plus `bias` [out] and `addend` [n, out] where given. The result, and
-/// in backward its gradient, is bfloat16 where the context's products are (as under torch.autocast), else of the
+/// in backward its gradient, is bfloat16 where the context's matmuls are (as under torch.autocast), else of the
 /// input's type. Backward computes only what is asked for: no weight gradient of a frozen weight, no input gradient
 /// where nothing below trains.
 at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, ForwardContext& context,

@@ -22,6 +22,9 @@ Real* mutable_data_or_null(const at::Tensor& tensor) {
   return tensor.defined() ? tensor.mutable_data_ptr<Real>() : nullptr;
 }
 
+// Summed by themselves for the gradients of weight and bias: few enough for a float to hold their sum exactly to 1e-6.
+constexpr std::int64_t kSummedRows = 32;
+
 struct NormNode : torch::autograd::Node {
   NormNode(Parameter& used_weight, Parameter& used_bias) : weight(used_weight), bias(used_bias) {}
 
@@ -38,8 +41,8 @@ struct NormNode : torch::autograd::Node {
       const bool same = dropout.probability == 0 && residual_gradient.defined() && input_type == upstream.scalar_type();
       input_gradient = same ? residual_gradient : at::empty_like(upstream, upstream.options().dtype(input_type));
     }
-    // Each thread sums its rows apart; the sums are added in their order, so the result does not depend on timing.
-    const std::int64_t chunks = std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), rows));
+    // A few rows at a time are summed in float, and their sums in double: the same for any number of threads.
+    const std::int64_t chunks = (rows + kSummedRows - 1) / kSummedRows;
     at::Tensor weight_sums;
     at::Tensor bias_sums;
     if (weight.trainable()) weight_sums = at::zeros({chunks, columns}, upstream.options());
@@ -62,7 +65,8 @@ struct NormNode : torch::autograd::Node {
           auto part = norm;
           if (weight_sums.defined()) part.weight_gradient = weight_sums.mutable_data_ptr<Real>() + chunk * columns;
           if (bias_sums.defined()) part.bias_gradient = bias_sums.mutable_data_ptr<Real>() + chunk * columns;
-          kernels::loops<Real, Stored>().norm_backward(part, rows * chunk / chunks, rows * (chunk + 1) / chunks);
+          kernels::loops<Real, Stored>().norm_backward(part, chunk * kSummedRows,
+                                                       std::min((chunk + 1) * kSummedRows, rows));
         }
       });
     });

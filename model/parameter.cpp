@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "model/autograd.h"
+#include "model/sums.h"
 
 namespace dtrain::model {
 namespace {
@@ -20,32 +21,33 @@ struct UseNode : torch::autograd::Node {
 
 void Parameter::set_value(at::Tensor value) {
   value_ = std::move(value);
-  product_value_.reset();
+  if (value_.defined()) shape_ = value_.sizes().vec();
+  matmul_value_.reset();
   value_changed();
 }
 
 const at::Tensor& Parameter::matmul_value(at::ScalarType matmul_type) {
   if (matmul_type != at::kBFloat16) return value_;
-  if (!product_value_is_current_) {
+  if (!matmul_value_is_current_) {
     const at::NoGradGuard no_grad;
-    if (!product_value_.defined()) product_value_ = at::empty_like(value_, value_.options().dtype(matmul_type));
-    product_value_.copy_(value_);
-    product_value_is_current_ = true;
+    if (!matmul_value_.defined()) matmul_value_ = at::empty_like(value_, value_.options().dtype(matmul_type));
+    matmul_value_.copy_(value_);
+    matmul_value_is_current_ = true;
   }
-  return product_value_;
+  return matmul_value_;
 }
 
 void Parameter::values_changed(const std::vector<Parameter*>& parameters) {
   const at::NoGradGuard no_grad;
   std::vector<at::Tensor> values;
-  std::vector<at::Tensor> product_values;
+  std::vector<at::Tensor> matmul_values;
   for (Parameter* parameter : parameters) {
-    parameter->product_value_is_current_ = parameter->product_value_.defined();
-    if (!parameter->product_value_is_current_) continue;
+    parameter->matmul_value_is_current_ = parameter->matmul_value_.defined();
+    if (!parameter->matmul_value_is_current_) continue;
     values.push_back(parameter->value_);
-    product_values.push_back(parameter->product_value_);
+    matmul_values.push_back(parameter->matmul_value_);
   }
-  if (!values.empty()) at::_foreach_copy_(product_values, values);
+  if (!values.empty()) at::_foreach_copy_(matmul_values, values);
 }
 
 void Parameter::bind(const at::Tensor& value, const at::Tensor& gradient) {
@@ -69,7 +71,7 @@ at::Tensor Parameter::use() {
   return alias;
 }
 
-void Parameter::add_product(const at::Tensor& left, const at::Tensor& right, double scale) {
+void Parameter::add_matmul(const at::Tensor& left, const at::Tensor& right, double scale) {
   if (const auto type = gradient_.scalar_type(); !left.is_cpu() && !written_ && left.scalar_type() != type) {
     at::mm_out(gradient_, left.t(), right, type);
     if (scale != 1) gradient_.mul_(scale);
@@ -91,7 +93,9 @@ void Parameter::add_product(const at::Tensor& left, const at::Tensor& right, dou
 }
 
 void Parameter::add_row_sum(const at::Tensor& rows) {
-  if (written_) {
+  if (rows.is_cpu()) {
+    sum_rows(rows, written_, gradient_);
+  } else if (written_) {
     gradient_.add_(rows.sum({0}, false, gradient_.scalar_type()));
   } else {
     at::sum_out(gradient_, rows, {0}, false, gradient_.scalar_type());
@@ -120,7 +124,7 @@ void Parameter::add_rows(const at::Tensor& index, const at::Tensor& rows) {
     return;
   }
   if (!written_) gradient_.zero_();
-  gradient_.index_add_(0, index, rows);
+  add_rows_at(index, rows, gradient_);
   if (padding_row_) gradient_.select(0, *padding_row_).zero_();
   contributed();
 }

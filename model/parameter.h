@@ -14,7 +14,7 @@ namespace dtrain::model {
 /// A named tensor of the model, frozen until something makes it trainable.
 ///
 /// A trainable one is bound to a view of the run's flat values and a view of its flat gradients. Backward writes its
-/// gradient straight into that view: the first product of a step overwrites (nothing is zeroed before), later ones add.
+/// gradient straight into that view: the first matmul of a step overwrites (nothing is zeroed before), later ones add.
 /// That is why parameters are no leaves of LibTorch's autograd, which would zero, allocate and add.
 class Parameter {
  public:
@@ -40,8 +40,8 @@ class Parameter {
 
   void set_value(at::Tensor value);
   /// To be called when somebody wrote into the value (the optimiser).
-  void value_changed() { product_value_is_current_ = false; }
-  /// The same for many: what products take of them is made anew here, on a GPU in a few launches.
+  void value_changed() { matmul_value_is_current_ = false; }
+  /// The same for many: what matmuls take of them is made anew here, on a GPU in a few launches.
   static void values_changed(const std::vector<Parameter*>& parameters);
   void set_trainable(bool trainable) { trainable_ = trainable; }
   /// On the run's learning rate.
@@ -66,7 +66,7 @@ class Parameter {
   /// For operations that write the gradient themselves: one call in forward for each call below in backward.
   void expect_gradient() { ++expected_; }
   /// gradient += scale * left.t() @ right, for left [n, rows] and right [n, columns], both float or both bfloat16.
-  void add_product(const at::Tensor& left, const at::Tensor& right, double scale);
+  void add_matmul(const at::Tensor& left, const at::Tensor& right, double scale);
   /// gradient += sum of rows, for [n, columns].
   void add_row_sum(const at::Tensor& rows);
   /// gradient += value.
@@ -84,8 +84,8 @@ class Parameter {
   std::vector<std::int64_t> shape_;
   at::Tensor value_;
   at::Tensor gradient_;
-  at::Tensor product_value_;
-  bool product_value_is_current_ = false;
+  at::Tensor matmul_value_;
+  bool matmul_value_is_current_ = false;
   bool trainable_ = false;
   double learning_rate_factor_ = 1;
   std::optional<std::int64_t> padding_row_;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
+#include "base/file_keys.h"
 #include "model/encoder.h"
 #include "model/encoder_config.h"
 #include "model/formats/config_reader.h"
@@ -36,6 +38,8 @@ struct Family {
   HeadModules head;
   /// The sizes, rates and names that config.json holds under this family's keys.
   void (*read_config)(const ConfigReader& reader, EncoderConfig& config);
+  /// Those keys, and the others of this family's config.json (kCommonConfigKeys has those of every family).
+  std::span<const FileKey> config_keys;
 };
 
 /// Every family there is. Adding one: its file pair, a line here, a line in CMakeLists.txt.

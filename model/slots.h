@@ -24,7 +24,7 @@ class Slot {
   virtual std::vector<Parameter*> parameters() = 0;
 };
 
-/// On a linear layer: computes it in place of the plain product.
+/// On a linear layer: computes it in place of the plain matmul.
 class LinearSlot : public Slot {
  public:
   /// [tokens, in] -> [tokens, out].

@@ -14,7 +14,7 @@ struct DeviceSequences {
 };
 
 /// Tokenized examples, the tokens of all one after the other. Only the end of the whole may hold tokens that belong to
-/// no example: they make the number of rows one of few, for oneDNN compiles a product for each shape that it meets.
+/// no example: they make the number of rows one of few, for oneDNN compiles a matmul for each shape that it meets.
 /// Nothing reads what is computed from them, and their gradients are zero.
 struct TokenBatch {
   at::Tensor ids;        // [tokens] int64

@@ -2,22 +2,15 @@
 
 #include <fmt/format.h>
 
-#include "base/atomic_file.h"
+#include <stdexcept>
+
 #include "base/error.h"
+#include "base/json_file.h"
 
 namespace dtrain::peft {
 namespace {
 
 using nlohmann::json;
-
-// Keys of PEFT that say where an adapter comes from or how it was trained, not what it computes.
-const std::set<std::string>& keys_without_effect() {
-  static const std::set<std::string> keys = {
-      "auto_mapping",   "base_model_name_or_path", "ensure_weight_tying", "inference_mode", "init_weights",
-      "layers_pattern", "megatron_core",           "peft_type",           "peft_version",   "qalora_group_size",
-      "revision",       "runtime_config"};
-  return keys;
-}
 
 bool is_empty(const json& value) {
   return value.is_null() || ((value.is_structured() || value.is_string()) && value.empty());
@@ -26,12 +19,6 @@ bool is_empty(const json& value) {
 bool is_off(const json& value) { return value == false || value == 0; }
 
 }  // namespace
-
-json read_json_object(const std::filesystem::path& path) {
-  json document = json::parse(read_file(path), nullptr, false);
-  if (!document.is_object()) throw InputError(fmt::format("{}: expected a JSON object", path.string()));
-  return document;
-}
 
 AdapterConfig::AdapterConfig(const std::filesystem::path& path) : path_(path), json_(read_json_object(path)) {}
 
@@ -48,21 +35,40 @@ void AdapterConfig::refuse(const std::string& key, const std::string& reason) co
       fmt::format("{}: {} = {}: {}", path_.string(), key, json_.value(key, nlohmann::json()).dump(), reason));
 }
 
-void AdapterConfig::ignore(const std::string& key, const std::string& reason) const {
-  read_.insert(key);
-  const nlohmann::json value = json_.value(key, nlohmann::json());
-  if (!is_empty(value) && !is_off(value))
-    notices_.push_back(fmt::format("{}: {} = {} is ignored: {}", path_.string(), key, value.dump(), reason));
+void AdapterConfig::expect(const std::vector<std::pair<std::string, nlohmann::json>>& values) const {
+  for (const auto& [key, expected] : values) {
+    if (value(key, expected) != expected) refuse(key, fmt::format("not supported; expected {}", expected.dump()));
+  }
 }
 
-void AdapterConfig::refuse_unread() const {
-  for (const auto& [key, value] : json_.items()) {
-    if (read_.count(key) > 0 || keys_without_effect().count(key) > 0 || is_empty(value)) continue;
-    if (!is_off(value)) {
-      refuse(key, "this version of dtrain does not know that key, and it may change what the adapter computes");
+void AdapterConfig::refuse_others(const ConfigKeys& known) const {
+  for (const auto& [name, value] : json_.items()) {
+    if (is_empty(value)) continue;
+    const ConfigKey* key = find_key(known, name);
+    if (key == nullptr && !is_off(value)) {
+      refuse(name, "this version of dtrain does not know that key, and it may change what the adapter computes");
     }
-    notices_.push_back(fmt::format("{}: {} = {} is not known to this version of dtrain and is taken for switched off",
-                                   path_.string(), key, value.dump()));
+    if (key == nullptr) {
+      notices_.push_back(fmt::format("{}: {} = {} is not known to this version of dtrain and is taken for switched off",
+                                     path_.string(), name, value.dump()));
+    } else if (key->use == KeyUse::refused && !is_off(value)) {
+      refuse(name, key->reason);
+    } else if (key->use == KeyUse::noted && !is_off(value)) {
+      notices_.push_back(fmt::format("{}: {} = {} is ignored: {}", path_.string(), name, value.dump(), key->reason));
+    }
+  }
+}
+
+void AdapterConfig::check_reads(const ConfigKeys& known, const ConfigKeys& own) const {
+  for (const std::string& name : read_) {
+    const ConfigKey* key = find_key(known, name);
+    if (key != nullptr && key->use == KeyUse::heeded) continue;
+    throw std::logic_error(fmt::format("{} is read, and not listed as heeded", name));
+  }
+  for (const ConfigKey& key : own) {
+    if (key.use != KeyUse::heeded || read_.count(key.name) > 0 || json_.value(key.name, nlohmann::json()).is_null())
+      continue;
+    throw std::logic_error(fmt::format("{} is listed as heeded, and not read", key.name));
   }
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "peft/config_keys.h"
+
 namespace dtrain::peft {
 
 /// An adapter_config.json that somebody else may have written. Everything throws InputError naming file and key, what
@@ -34,14 +36,18 @@ class AdapterConfig {
   const nlohmann::json& json() const { return json_; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Reads keys of which one value alone is supported, and refuses others.
+  void expect(const std::vector<std::pair<std::string, nlohmann::json>>& values) const;
   /// Refuses a key that changes what the adapter computes in a way that dtrain does not.
   [[noreturn]] void refuse(const std::string& key, const std::string& reason) const;
-  /// Reads a key that has no effect here; where it says anything, notices() gives the reason.
-  void ignore(const std::string& key, const std::string& reason) const;
+  /// Refuses the first key that `known` says is refused, or does not know, and that says anything. Null and what is
+  /// empty say nothing; an unknown key that is false or zero is taken for switched off, with a notice.
+  void refuse_others(const ConfigKeys& known) const;
+  /// What refuse_others has let pass and a person should know, a sentence each.
   const std::vector<std::string>& notices() const { return notices_; }
-  /// To be called when a method has read what it knows: refuses the first key that nobody read and that says anything.
-  /// Null and what is empty say nothing; false and zero are taken for switched off, with a notice.
-  void refuse_unread() const;
+  /// Holds the list `known` to what was read: throws std::logic_error for a key that was read and that the list does
+  /// not have as heeded, and for one of `own`, a part of the list, that is heeded there and that nobody has read.
+  void check_reads(const ConfigKeys& known, const ConfigKeys& own) const;
 
  private:
   [[noreturn]] void refuse_type(const std::string& key) const;
@@ -51,8 +57,5 @@ class AdapterConfig {
   mutable std::set<std::string> read_;
   mutable std::vector<std::string> notices_;
 };
-
-/// Reads a file that must hold a JSON object.
-nlohmann::json read_json_object(const std::filesystem::path& path);
 
 }  // namespace dtrain::peft

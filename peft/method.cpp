@@ -85,9 +85,9 @@ nlohmann::json peft_config(model::Classifier& classifier, const std::string& pef
 void train_head(model::Classifier& classifier) {
   std::vector<model::Linear*> linears = {&classifier.classifier};
   if (classifier.uses_dense() && classifier.dense_is_head) linears.push_back(&classifier.dense);
-  for (model::Linear* map : linears) {
-    map->weight.set_trainable(true);
-    map->bias.set_trainable(true);
+  for (model::Linear* linear : linears) {
+    linear->weight.set_trainable(true);
+    linear->bias.set_trainable(true);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/classifier.h"
+#include "peft/attach_context.h"
 #include "peft/training_hooks.h"
 
 namespace dtrain::peft {
@@ -50,7 +51,7 @@ class Method {
 
   /// Fills slots with freshly drawn tensors (the same from the same seed) and marks what trains. Throws UsageError
   /// where the settings do not fit the model, naming what it has.
-  virtual void attach(model::Classifier& classifier, std::uint64_t seed) const = 0;
+  virtual void attach(model::Classifier& classifier, const AttachContext& context) const = 0;
 
   /// True where the whole model changes: what is saved is a Hugging Face model directory, not an adapter.
   virtual bool changes_whole_model() const { return false; }

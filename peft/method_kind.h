@@ -6,7 +6,7 @@
 
 #include "peft/adapter_config.h"
 #include "peft/method.h"
-#include "peft/settings.h"
+#include "peft/method_settings.h"
 
 namespace dtrain::peft {
 
@@ -21,15 +21,19 @@ struct MethodKind {
   std::string paper;
   /// The grid that a comparison searches; the middle one is the default.
   std::vector<double> learning_rates;
-  std::vector<Setting> settings;
-  std::unique_ptr<Method> (*make)(const Settings&);
+  std::vector<MethodSetting> settings;
+  std::unique_ptr<Method> (*make)(const MethodSettings&);
   /// PEFT's peft_type, where PEFT has the method.
   std::string peft_type = {};
   /// The spec that makes here what PEFT's configuration file describes. Throws InputError for what is not supported.
   MethodSpec (*read_peft)(const AdapterConfig&, model::Classifier&) = nullptr;
+  /// What it does with the keys of that file besides common_peft_keys.
+  ConfigKeys peft_keys = {};
   /// adapter-hub's `architecture`, where it has the method. Of several methods with one, the first reads all.
   std::string adapter_hub_architecture = {};
   MethodSpec (*read_adapter_hub)(const AdapterConfig&) = nullptr;
+  /// What it does with the keys of that configuration.
+  ConfigKeys adapter_hub_keys = {};
 };
 
 }  // namespace dtrain::peft

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
-#include "peft/methods/ia3.h"
 #include "peft/methods/kinds.h"
 
 namespace dtrain::peft {
@@ -49,7 +48,7 @@ const MethodKind& peft_method_kind(const AdapterConfig& config) {
 
 std::unique_ptr<Method> make_method(const MethodSpec& spec) {
   const MethodKind& kind = method_kind(spec.name);
-  return kind.make(Settings(kind.name, kind.settings, spec.settings));
+  return kind.make(MethodSettings(kind.name, kind.settings, spec.settings));
 }
 
 }  // namespace dtrain::peft

@@ -18,7 +18,7 @@ struct Phase {
   std::optional<double> learning_rate = {};
 };
 
-/// What a method does in the course of a run besides giving its parameters to the optimiser. It belongs to one run, and
+/// What a method does during a run besides giving its parameters to the optimiser. It belongs to one run, and
 /// its state to the run's checkpoints. The same on every rank.
 class TrainingHooks {
  public:

@@ -52,11 +52,10 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
   const auto open = names_of(count, decision.open);
   const std::string margin = points(plan.margin);
   const std::string what =
-      decision.advised
-          ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
-                        count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
-          : fmt::format("which method is best within {} points: {} {} still possible", margin, listed(open),
-                        open.size() == 1 ? "is" : "are");
+      decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
+                                     count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
+                       : fmt::format("which method is best within {} points: {} {} still possible", margin,
+                                     listed(open), open.size() == 1 ? "is" : "are");
   return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, *count.remedy) : "");
 }
 
@@ -74,8 +73,9 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
   }
   const Candidate& best = count.candidate(*decision.best);
   if (taken == *decision.best) {
-    return fmt::format("Take {}: it has the highest mean, and is shown to lose no more than {} points to any other ({}).",
-                       method.method, margin, cost);
+    return fmt::format(
+        "Take {}: it has the highest mean, and is shown to lose no more than {} points to any other ({}).",
+        method.method, margin, cost);
   }
   const bool ties = method.mean == best.mean;
   return fmt::format("Take {}: it is the cheapest of those shown to be as good as the best within {} points, {} ({}).",
@@ -102,12 +102,12 @@ std::string cheaper_text(const Findings& findings, const CountDecision& count) {
     const auto& loss = count.contest.difference(taken, other);
     if (!loss) continue;
     const Candidate& method = count.candidate(other);
-    text += fmt::format(" Else {}, which gives up {} points ({}; no more than {} with probability {}) and takes {} "
-                        "instead of {} to train ({}).",
-                        method.method, points(loss->mean), interval_points(*loss), points(count.contest.margin()),
-                        probability_text(loss->probability_below(count.contest.margin())),
-                        duration_text(method.train_seconds), duration_text(seconds),
-                        cost_text(findings.cell(method.method, count.samples)->cost));
+    text += fmt::format(
+        " Else {}, which gives up {} points ({}; no more than {} with probability {}) and takes {} "
+        "instead of {} to train ({}).",
+        method.method, points(loss->mean), interval_points(*loss), points(count.contest.margin()),
+        probability_text(loss->probability_below(count.contest.margin())), duration_text(method.train_seconds),
+        duration_text(seconds), cost_text(findings.cell(method.method, count.samples)->cost));
   }
   return text;
 }
@@ -141,9 +141,10 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
       const double theirs = mean_of(*other, set.name, "balanced_accuracy");
       if (theirs < ours) {
         // The classes are mixed otherwise there, which favours whoever leans to those that are frequent.
-        text += fmt::format(" Where inputs are like {} the metrics disagree: {} is {} better there than {}, but its "
-                            "balanced accuracy is lower, {} % instead of {} %.",
-                            where, other->method, size, taken, points(theirs), points(ours));
+        text += fmt::format(
+            " Where inputs are like {} the metrics disagree: {} is {} better there than {}, but its "
+            "balanced accuracy is lower, {} % instead of {} %.",
+            where, other->method, size, taken, points(theirs), points(ours));
         continue;
       }
       text += fmt::format(" Where inputs are like {}, take {}: {} better there than {}.", where, other->method, size,
@@ -155,9 +156,8 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
 }
 
 std::string change_text(const StudyPlan& plan, const AdviceChange& change, std::size_t counts) {
-  const std::string between =
-      fmt::format("from {} to {} between {} and {} samples", change.before, change.after,
-                  count_text(change.samples_before), count_text(change.samples_after));
+  const std::string between = fmt::format("from {} to {} between {} and {} samples", change.before, change.after,
+                                          count_text(change.samples_before), count_text(change.samples_after));
   if (counts < 3) return fmt::format("{}; where exactly takes at least three counts to say", between);
   if (!change.crossover || !change.crossover->interval) {
     return fmt::format("{}; that their difference depends on the size of the data is not shown", between);
@@ -168,17 +168,18 @@ std::string change_text(const StudyPlan& plan, const AdviceChange& change, std::
     return samples >= 1e12 ? std::string("more than a million million")
                            : count_text(static_cast<long long>(std::round(samples / unit) * unit));
   };
-  return fmt::format("{}: by a line through their difference over log N, {} points are reached at about {} samples (95 % "
-                     "interval {} to {})",
-                     between, points(plan.margin), count(change.crossover->samples),
-                     count(std::max(1.0, change.crossover->interval->low)), count(change.crossover->interval->high));
+  return fmt::format(
+      "{}: by a line through their difference over log N, {} points are reached at about {} samples (95 % "
+      "interval {} to {})",
+      between, points(plan.margin), count(change.crossover->samples),
+      count(std::max(1.0, change.crossover->interval->low)), count(change.crossover->interval->high));
 }
 
 }  // namespace
 
 std::string advice_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
   if (!count.decision.best) {
-    return "No advice: every seed of every method collapsed; none learned more than the class frequencies.";
+    return "No advice: every seed of every method collapsed; none did better than always giving one answer.";
   }
   return undecided_text(plan, count) + taken_text(plan, findings, count) + cheaper_text(findings, count) +
          out_of_domain_text(plan, findings, count);
@@ -204,9 +205,8 @@ std::string trend_text(const StudyPlan& plan, const Findings& findings) {
     if (count.decision.taken()) taken.push_back(&count);
   }
   if (taken.size() < plan.samples.size()) return "The sample counts do not all lead to advice: no trend is claimed.";
-  const bool all_advised = std::all_of(taken.begin(), taken.end(), [](const CountDecision* count) {
-    return count->decision.advised.has_value();
-  });
+  const bool all_advised = std::all_of(taken.begin(), taken.end(),
+                                       [](const CountDecision* count) { return count->decision.advised.has_value(); });
   const std::string what = all_advised ? "The advice" : "The advice, or the best guess where it is undecided,";
   if (findings.changes.empty()) {
     return fmt::format("{} is {} at every count from {} to {} samples.", what,

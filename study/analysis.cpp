@@ -5,26 +5,29 @@
 #include <stdexcept>
 #include <utility>
 
+#include "train/objective.h"
+
 namespace dtrain::study {
 namespace {
 
-constexpr double kChanceAccuracy = 0.01;  // above the most frequent class's share
+constexpr double kChanceScore = 0.01;  // above what the best constant answer has
 constexpr double kChanceMatthews = 0.05;
 
-// Whether a run does no better on a set than always answering one class; nothing where it was not measured.
-std::optional<bool> is_at_chance(const TrialOutcome& outcome, const std::string& set, double majority_share) {
-  const double accuracy = outcome.metric(set, "accuracy");
-  if (std::isnan(accuracy)) return std::nullopt;
+// Whether a run does no better on a set than always giving one answer; nothing where it was not measured.
+std::optional<bool> is_at_chance(const StudyPlan& plan, const TrialOutcome& outcome, const std::string& set,
+                                 double untrained) {
+  const double score = outcome.metric(set, train::objective_of(plan.problem_type).score_metric());
+  if (std::isnan(score)) return std::nullopt;
   // Where one class is most of the data, a useful model is hardly more accurate: it must be uncorrelated, too.
   const double matthews = outcome.metric(set, "matthews");
-  return accuracy <= majority_share + kChanceAccuracy && !(matthews > kChanceMatthews);
+  return score <= untrained + kChanceScore && !(matthews > kChanceMatthews);
 }
 
 bool has_collapsed(const StudyPlan& plan, const TrialOutcome& outcome) {
-  auto at_chance = is_at_chance(outcome, "dev", plan.dev_majority_share);
+  auto at_chance = is_at_chance(plan, outcome, "dev", plan.dev_majority_share);
   for (const EvaluationSet& set : plan.sets) {
     if (set.name != "test") continue;
-    const auto on_test = is_at_chance(outcome, set.name, set.majority_share);
+    const auto on_test = is_at_chance(plan, outcome, set.name, set.majority_share);
     if (on_test) at_chance = *on_test && at_chance.value_or(true);
   }
   return at_chance.value_or(false);
@@ -85,10 +88,10 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   return cell;
 }
 
-// What a right answer to each example of a set adds to n times the plan's metric.
+// What the score of each example of a set counts in n times the plan's metric.
 std::vector<double> weights_of(const StudyPlan& plan, const EvaluationSet& set, std::size_t examples) {
   std::vector<double> weights(examples, 1);
-  if (plan.metric == "accuracy") return weights;
+  if (plan.metric != "balanced_accuracy") return weights;
   if (set.labels.size() != examples) throw std::invalid_argument("an evaluation set without a label for each example");
   // Balanced accuracy: each class that occurs counts the same.
   std::map<std::int32_t, double> counts;
@@ -105,25 +108,29 @@ std::optional<PairedDifference> difference(const StudyPlan& plan, const Finished
   std::vector<std::vector<double>> rows;
   std::vector<double> weights;
   for (const std::uint64_t seed : plan.result_seeds) {
-    const auto outcome = [&](const Cell& cell) -> const std::vector<bool>* {
+    const auto outcome = [&](const Cell& cell) -> const std::vector<double>* {
       const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
       const auto found = finished.find(trial.key());
       if (found == finished.end()) return nullptr;
-      const auto& correct = found->second.second.correct;
-      const auto bits = correct.find(set.name);
-      return bits == correct.end() ? nullptr : &bits->second;
+      const auto& scores = found->second.second.scores;
+      const auto of_set = scores.find(set.name);
+      return of_set == scores.end() ? nullptr : &of_set->second;
     };
-    const std::vector<bool>* left = outcome(first);
-    const std::vector<bool>* right = outcome(second);
+    const std::vector<double>* left = outcome(first);
+    const std::vector<double>* right = outcome(second);
     if (left == nullptr || right == nullptr || left->size() != right->size()) continue;
     if (weights.empty()) weights = weights_of(plan, set, left->size());
     std::vector<double> row(left->size());
-    for (std::size_t i = 0; i < row.size(); ++i)
-      row[i] = weights[i] * (static_cast<double>((*left)[i]) - static_cast<double>((*right)[i]));
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = weights[i] * ((*left)[i] - (*right)[i]);
     rows.push_back(std::move(row));
   }
   if (rows.empty() || rows[0].size() < 2) return std::nullopt;
-  return paired_difference(rows, *std::max_element(weights.begin(), weights.end()));
+  // Scores without a lower bound make differences of more than their weight.
+  double unit = *std::max_element(weights.begin(), weights.end());
+  for (const auto& row : rows) {
+    for (const double value : row) unit = std::max(unit, std::abs(value));
+  }
+  return paired_difference(rows, unit);
 }
 
 void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const EvaluationSet& set,
@@ -158,9 +165,9 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
         {cell.method, metrics->second.at(plan.metric).mean, cell.cost.train_seconds, cell.all_collapsed()});
   }
   if (candidates.size() < 2) return std::nullopt;
-  const auto family = static_cast<std::size_t>(
-      std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
-                    [](const Comparison& comparison) { return comparison.set == "test"; }));
+  const auto family =
+      static_cast<std::size_t>(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
+                                             [](const Comparison& comparison) { return comparison.set == "test"; }));
   CountDecision result{samples, Contest(candidates, plan.margin, family), {}, {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     for (std::size_t j = i + 1; j < candidates.size(); ++j) {
@@ -191,8 +198,7 @@ std::vector<AdviceChange> advice_changes(const StudyPlan& plan, const Findings& 
           const auto comparison = findings.compare("test", samples, dear, cheap);
           if (comparison) points.push_back({samples, comparison->difference});
         }
-        changes.push_back(
-            {last->samples, now.samples, before.method, after.method, crossover(points, plan.margin)});
+        changes.push_back({last->samples, now.samples, before.method, after.method, crossover(points, plan.margin)});
       }
     }
     last = &now;

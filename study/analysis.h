@@ -30,8 +30,8 @@ struct Cell {
   std::map<std::string, std::map<std::string, SeedMean>> metrics;
   /// Seeds whose training failed (a loss that is not finite), which are in no mean.
   std::vector<std::uint64_t> failed;
-  /// Seeds that learned nothing, which are in the means: on dev and on test no more accurate than the most frequent
-  /// class is frequent (within a point), and uncorrelated with the labels (Matthews below 0.05).
+  /// Seeds that learned nothing, which are in the means: on dev and on test no better than the best answer that is
+  /// always the same (within a point), and of classes uncorrelated with the labels (Matthews below 0.05).
   std::vector<std::uint64_t> collapsed;
   /// How many seeds ended, the collapsed ones among them.
   std::int64_t ended = 0;
@@ -74,8 +74,8 @@ struct AdviceChange {
   std::int64_t samples_after = 0;
   std::string before;
   std::string after;
-  /// Where the cheaper of both begins, or ceases, to lose more than the margin; nothing with fewer than three counts, or
-  /// where the fit has no such place.
+  /// Where the cheaper of both begins, or ceases, to lose more than the margin; nothing with fewer than three counts,
+  /// or where the fit has no such place.
   std::optional<Crossover> crossover;
 };
 

@@ -132,9 +132,7 @@ Remedy remedy(const Contest& contest) {
     }
     return std::nullopt;
   };
-  const auto in_all = [&](double more) {
-    return std::llround(static_cast<double>(examples_of(contest)) * more);
-  };
+  const auto in_all = [&](double more) { return std::llround(static_cast<double>(examples_of(contest)) * more); };
   if (const auto seeds = fewest_seeds(1)) return {seeds, std::nullopt};
   const std::vector<double> multiples = {1.5, 2, 3, 5, 10, 20, 50, 100};
   for (const double more : multiples) {

@@ -43,9 +43,7 @@ class Contest {
     std::optional<PairedDifference> difference;
     double adjusted_p = 1;
   };
-  const Pair& pair(std::size_t first, std::size_t second) const {
-    return pairs_[first * candidates_.size() + second];
-  }
+  const Pair& pair(std::size_t first, std::size_t second) const { return pairs_[first * candidates_.size() + second]; }
 
   std::vector<Candidate> candidates_;
   std::vector<Pair> pairs_;
@@ -75,8 +73,8 @@ struct Decision {
   std::vector<Judgement> methods;
   /// The highest mean of those that have not collapsed, the cheaper one of equals.
   std::optional<std::size_t> best;
-  /// The cheapest of those as good; of those that cost the same within 5 %, the one with the highest mean. Names a method
-  /// that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md).
+  /// The cheapest of those as good; of those that cost the same within 5 %, the one with the highest mean. Names a
+  /// method that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md).
   std::optional<std::size_t> advised;
   /// Contenders whose standing could still change the advice: those that are undecided and cheaper than the advised
   /// one; all that are undecided where none is advised.

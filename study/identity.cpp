@@ -56,6 +56,8 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["test data"] = task.test.digest();
   for (const auto& [name, set] : task.ood) identity["ood data " + name] = set.digest();
 
+  identity["problem type"] = problem_type_name(training.problem_type);
+  identity["loss"] = train::loss_text(training.loss);
   identity["steps"] = training.max_steps ? std::to_string(*training.max_steps)
                                          : fmt::format("{} epochs, at least {}", training.epochs, training.min_steps);
   identity["batch size"] = std::to_string(training.batch_size);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "peft/registry.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -19,9 +20,14 @@ void sort_once(std::vector<Value>& values) {
 
 }  // namespace
 
-const std::vector<std::string>& comparable_metrics() {
-  static const std::vector<std::string> names = {"accuracy", "balanced_accuracy"};
-  return names;
+const std::vector<std::string>& comparable_metrics(ProblemType type) {
+  static const std::map<ProblemType, std::vector<std::string>> names = [] {
+    std::map<ProblemType, std::vector<std::string>> all;
+    for (const train::Objective* objective : train::objectives()) all[objective->type()] = {objective->score_metric()};
+    all[ProblemType::single_label_classification].push_back("balanced_accuracy");
+    return all;
+  }();
+  return names.at(type);
 }
 
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
@@ -82,6 +88,7 @@ nlohmann::json plan_json(const StudyPlan& plan) {
           {"result_seeds", plan.result_seeds},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
+          {"problem_type", problem_type_name(plan.problem_type)},
           {"metric", plan.metric},
           {"margin", plan.margin},
           {"identity", plan.identity}};
@@ -107,6 +114,8 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   json.at("select_metric").get_to(plan.select_metric);
   // Journals of earlier versions have neither.
   plan.metric = json.value("metric", plan.metric);
+  if (json.contains("problem_type"))
+    plan.problem_type = problem_type(json.at("problem_type").get<std::string>(), "'problem_type' of the plan");
   plan.margin = json.value("margin", plan.margin);
   json.at("identity").get_to(plan.identity);
   return plan;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/problem_type.h"
 #include "peft/method.h"
 
 namespace dtrain::study {
@@ -22,14 +23,16 @@ struct EvaluationSet {
   /// "test", "ood.NAME".
   std::string name;
   std::int64_t examples = 0;
-  /// The share of its most frequent class: the accuracy of knowing nothing.
+  /// The score of the best answer that is always the same (Objective::untrained): of classes the share of the most
+  /// frequent one.
   double majority_share = 0;
   /// The class of each example, for metrics that weigh classes.
   std::vector<std::int32_t> labels;
 };
 
-/// Metrics that methods can be compared by: those that are a mean over examples, given how often each class occurs.
-const std::vector<std::string>& comparable_metrics();
+/// Metrics that methods can be compared by, the usual one first: those that are a mean over examples, given how often
+/// each class occurs.
+const std::vector<std::string>& comparable_metrics(ProblemType type);
 
 /// What a study tries. For each method and sample count: every learning rate once, with the search seed; then the one
 /// that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
@@ -53,6 +56,8 @@ struct StudyPlan {
 
   std::string model;
   std::string task;
+  ProblemType problem_type = ProblemType::single_label_classification;
+  /// Outputs of the model.
   std::int64_t classes = 0;
   double dev_majority_share = 0;
   std::vector<EvaluationSet> sets;

@@ -11,6 +11,7 @@
 #include "study/advice.h"
 #include "study/tables.h"
 #include "study/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -18,15 +19,6 @@ namespace {
 using nlohmann::json;
 
 json number(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
-
-json cost_json(const Cost& cost) {
-  return {{"train_seconds", cost.train_seconds},
-          {"samples_per_second", cost.samples_per_second},
-          {"peak_memory_bytes", cost.peak_memory_bytes},
-          {"trainable_parameters", cost.trainable_parameters},
-          {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
-          {"stored_bytes", cost.stored_bytes}};
-}
 
 json cell_json(const Cell& cell) {
   json metrics = json::object();
@@ -58,7 +50,7 @@ json cell_json(const Cell& cell) {
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
-          {"cost", cost_json(cell.cost)}};
+          {"cost", train::cost_json(cell.cost)}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -89,18 +81,19 @@ std::vector<std::string> reading_notes(const Report& report) {
                   plan.select_metric, plan.search_seed, fmt::join(plan.result_seeds, ", ")),
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
       "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
-      "Behrens-Fisher distribution). A method beats another where Holm's p over all pairs and sample counts of a set is "
+      "Behrens-Fisher distribution). A method beats another where Holm's p over all pairs and sample counts of a set "
+      "is "
       "below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %).",
       fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at 5 % over the "
                   "methods. The cheapest of those is advised (docs/statistics.md).",
                   points(plan.margin), metric_words(plan.metric))};
   for (const EvaluationSet& set : plan.sets) {
-    if (set.examples > 0) {
-      notes.push_back(
-          fmt::format("{} (methods that disagree on 6 % of them). Always answering the most frequent class "
-                      "has {:.1f} % accuracy.",
-                      resolution_text(set), 100 * set.majority_share));
-    }
+    if (set.examples == 0) continue;
+    const auto& objective = train::objective_of(plan.problem_type);
+    if (plan.problem_type == ProblemType::single_label_classification)
+      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).", resolution_text(set)));
+    notes.push_back(fmt::format("{}: always giving the same answer has {:.1f} % {} at best.", set.name,
+                                100 * set.majority_share, metric_words(objective.score_metric())));
   }
   for (const EvaluationSet& set : plan.sets) {
     if (set.majority_share > 0.5 && plan.metric == "accuracy") {
@@ -135,7 +128,7 @@ json results_json(const Report& report) {
   json trials = json::array();
   for (const auto& [key, trial] : report.finished) {
     json line = trial_json(trial.first, trial.second);
-    line.erase("correct");
+    line.erase("scores");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
     line["subset_seed"] = report.plan.subset_seed_of(trial.first.seed);

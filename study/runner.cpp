@@ -14,9 +14,10 @@
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/words.h"
-#include "train/collate.h"
+#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
+#include "train/results.h"
 #include "train/trainer.h"
 
 namespace dtrain::study {
@@ -26,23 +27,9 @@ using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
-// The scalars of metrics, by name.
+// By name.
 std::map<std::string, double> scalars(const train::Metrics& metrics) {
-  std::map<std::string, double> values;
-  for (const std::string& name : train::metric_names()) values[name] = metrics.value(name);
-  return values;
-}
-
-void score_set(const std::string& name, const data::TokenDataset& set, model::Classifier& classifier,
-               const train::RunContext& context, train::FeatureStore& features, TrialOutcome& outcome) {
-  const auto logits = train::score(classifier, set, context, &features);
-  std::vector<std::int64_t> all(static_cast<std::size_t>(set.size()));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-  const auto labels = train::collate_labels(set, all, at::kCPU);
-  outcome.metrics[name] = scalars(train::compute_metrics(logits, labels));
-  const auto right = (logits.argmax(1) == labels).contiguous();
-  const bool* bits = right.const_data_ptr<bool>();
-  outcome.correct[name].assign(bits, bits + right.numel());
+  return {metrics.values.begin(), metrics.values.end()};
 }
 
 // A folder that is gone afterwards, whatever happens.
@@ -58,12 +45,13 @@ struct Scratch {
 class StudyRun {
  public:
   StudyRun(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
-      const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
+           const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const train::RunContext& context)
       : plan_(plan),
         material_(material),
         finished_(std::move(finished)),
         journal_(journal),
         left_(forecasts, sizes),
+        objective_(train::objective_of(material.training.problem_type)),
         context_(context) {
     for (const MethodForecast& forecast : forecasts) stored_bytes_[forecast.method] = forecast.stored_bytes;
     for (const std::int64_t samples : plan.samples) {
@@ -119,17 +107,18 @@ class StudyRun {
                     outcome.failed() ? "failed, " + outcome.failure
                     : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
                         ? fmt::format("dev {} {:.4f}", plan_.select_metric, outcome.metric("dev", plan_.select_metric))
-                        : fmt::format("test accuracy {:.4f}", outcome.metric("test", "accuracy")),
+                        : fmt::format("test {} {:.4f}", plan_.metric, outcome.metric("test", plan_.metric)),
                     duration_text(outcome.seconds)));
     finished_.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
   }
 
-  TrialOutcome run(const Trial& trial, const MethodPlan& method, const std::string& title, train::FeatureStore& features) {
+  TrialOutcome run(const Trial& trial, const MethodPlan& method, const std::string& title,
+                   train::FeatureStore& features) {
     // The peak of a trial must not hold what earlier ones have freed.
     malloc_trim(0);
     const auto begin = Clock::now();
     auto classifier = material_.classifier(trial.seed);
-    peft::make_method(method.method)->attach(*classifier, trial.seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(trial.seed));
     train::TrainOptions options = material_.training;
     options.method = method.method;
     options.learning_rate = trial.learning_rate;
@@ -152,15 +141,18 @@ class StudyRun {
       const auto report = train::train(*classifier, examples, dev, options, {}, context, features);
       outcome.steps = report.steps;
       outcome.best_step = report.best_step;
-      if (report.dev) outcome.metrics["dev"] = scalars(*report.dev);
-      outcome.cost = {report.train_seconds,        report.samples_per_second,       report.peak_memory_bytes,
-                      report.trainable_parameters, report.allreduce_bytes_per_step, stored_bytes_.at(trial.method)};
+      if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
+      outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
     } catch (const train::NotFiniteError& error) {
       // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
       outcome.failure = error.what();
     }
     if (!outcome.failed() && trial.phase == Trial::Phase::result) {
-      for (const auto& [name, set] : material_.sets) score_set(name, set, *classifier, context, features, outcome);
+      for (const auto& [name, set] : material_.sets) {
+        auto evaluation = train::evaluate(*classifier, set, objective_, context, &features);
+        outcome.metrics[name] = scalars(evaluation.metrics);
+        outcome.scores[name] = std::move(evaluation.scores);
+      }
     }
     outcome.seconds = seconds_since(begin);
     return outcome;
@@ -196,6 +188,7 @@ class StudyRun {
   FinishedTrials finished_;
   Journal* journal_;
   TimeLeft left_;
+  const train::Objective& objective_;
   const train::RunContext& context_;
   std::map<std::string, std::int64_t> stored_bytes_;
   std::size_t total_ = 0;
@@ -212,7 +205,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
   for (const MethodPlan& method : plan.methods) {
     context.log.progress(fmt::format("measuring {}", method.method.text()));
     auto classifier = material.classifier(plan.search_seed);
-    peft::make_method(method.method)->attach(*classifier, plan.search_seed);
+    peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
     MethodForecast forecast{method.method.text(), {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
     dist::on_first_rank(context.control, [&] {

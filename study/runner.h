@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
 #include "study/forecast.h"
 #include "study/journal.h"
 #include "study/plan.h"
 #include "study/trial.h"
+#include "train/examples.h"
 #include "train/options.h"
 #include "train/run_context.h"
 
@@ -25,11 +25,11 @@ struct Material {
   /// cache, in a twentieth of a second.
   std::function<std::unique_ptr<model::Classifier>(std::uint64_t head_seed)> classifier;
   /// The training examples of a sample count.
-  std::function<data::TokenDataset(std::int64_t samples, std::uint64_t subset_seed)> train;
+  std::function<train::Examples(std::int64_t samples, std::uint64_t subset_seed)> train;
   /// The dev examples of a sample count (dev_examples of them).
-  std::function<data::TokenDataset(std::int64_t samples)> dev;
+  std::function<train::Examples(std::int64_t samples)> dev;
   /// "test" and "ood.NAME".
-  std::vector<std::pair<std::string, data::TokenDataset>> sets;
+  std::vector<std::pair<std::string, train::Examples>> sets;
   std::vector<std::string> labels;
   std::filesystem::path model_directory;
   train::TrainOptions training;

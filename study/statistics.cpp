@@ -196,7 +196,8 @@ Interval proportion_interval(std::int64_t successes, std::int64_t trials, double
   using Binomial = boost::math::binomial_distribution<>;
   const auto n = static_cast<double>(trials);
   const auto k = static_cast<double>(successes);
-  return {Binomial::find_lower_bound_on_p(n, k, (1 - level) / 2), Binomial::find_upper_bound_on_p(n, k, (1 - level) / 2)};
+  return {Binomial::find_lower_bound_on_p(n, k, (1 - level) / 2),
+          Binomial::find_upper_bound_on_p(n, k, (1 - level) / 2)};
 }
 
 double resolution(std::int64_t examples, double disagreement) {

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "study/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -22,12 +23,15 @@ std::string metric_text(const Cell& cell, const std::string& set, const std::str
   return percent(found->second.at(metric));
 }
 
-std::string short_name(const std::string& metric) {
-  if (metric == "macro_f1") return "macro-F1";
-  return metric == "balanced_accuracy" ? "balanced" : metric;
+// "test macro-F1 %"; what is no share is shown in hundredths, too.
+std::string column_title(const std::string& set, const std::string& metric) {
+  const auto& kind = train::metric_kind(metric);
+  return fmt::format("{} {} {}", set, kind.title, kind.is_share ? "%" : "x 100");
 }
 
 std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
+  if (plan.problem_type != ProblemType::single_label_classification)
+    return train::objective_of(plan.problem_type).headline_metrics().at(1);
   if (plan.metric == "balanced_accuracy") return "accuracy";
   return set.name == "test" ? "macro_f1" : "balanced_accuracy";
 }
@@ -72,8 +76,8 @@ Table quality_table(const StudyPlan& plan, const Findings& findings) {
   Table table{{"method", "samples", "learning rate"}, {}};
   for (const EvaluationSet& set : plan.sets) {
     const std::string name = set.name == "test" ? "test" : set.name.substr(set.name.find('.') + 1);
-    table.header.push_back(fmt::format("{} {} %", name, short_name(plan.metric)));
-    table.header.push_back(fmt::format("{} {} %", name, short_name(second_metric(plan, set))));
+    table.header.push_back(column_title(name, plan.metric));
+    table.header.push_back(column_title(name, second_metric(plan, set)));
   }
   for (const Cell& cell : findings.cells) {
     std::vector<std::string> row = {cell.method, count_text(cell.samples),

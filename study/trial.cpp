@@ -7,7 +7,7 @@
 #include <limits>
 #include <stdexcept>
 
-#include "train/metrics.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -16,29 +16,38 @@ using nlohmann::json;
 
 constexpr const char* kDigits = "0123456789abcdef";
 
-// Four examples a digit, the first in the highest bit.
-std::string hexadecimal(const std::vector<bool>& bits) {
-  std::string text((bits.size() + 3) / 4, '0');
+// Scores that are all 0 or 1 are kept as bits, four examples a digit, the first in the highest bit; others as numbers.
+json scores_json(const std::vector<double>& scores) {
+  if (std::any_of(scores.begin(), scores.end(), [](double score) { return score != 0 && score != 1; }))
+    return {{"examples", scores.size()}, {"numbers", scores}};
+  std::string text((scores.size() + 3) / 4, '0');
   for (std::size_t digit = 0; digit < text.size(); ++digit) {
     unsigned value = 0;
     for (std::size_t bit = 0; bit < 4; ++bit) {
       const std::size_t i = 4 * digit + bit;
-      value = 2 * value + (i < bits.size() && bits[i] ? 1 : 0);
+      value = 2 * value + (i < scores.size() && scores[i] == 1 ? 1 : 0);
     }
     text[digit] = kDigits[value];
   }
-  return text;
+  return {{"examples", scores.size()}, {"hex", text}};
 }
 
-std::vector<bool> bits_of(const std::string& text, std::size_t count) {
-  if (text.size() != (count + 3) / 4) throw std::invalid_argument("correctness of another length");
-  std::vector<bool> bits(count);
+std::vector<double> scores_of(const json& kept) {
+  const auto count = kept.at("examples").get<std::size_t>();
+  if (kept.contains("numbers")) {
+    auto scores = kept.at("numbers").get<std::vector<double>>();
+    if (scores.size() != count) throw std::invalid_argument("scores of another length");
+    return scores;
+  }
+  const auto text = kept.at("hex").get<std::string>();
+  if (text.size() != (count + 3) / 4) throw std::invalid_argument("scores of another length");
+  std::vector<double> scores(count);
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t value = std::string(kDigits).find(text[i / 4]);
-    if (value == std::string::npos) throw std::invalid_argument("correctness that is not hexadecimal");
-    bits[i] = ((value >> (3 - i % 4)) & 1U) != 0;
+    if (value == std::string::npos) throw std::invalid_argument("scores that are not hexadecimal");
+    scores[i] = ((value >> (3 - i % 4)) & 1U) != 0 ? 1 : 0;
   }
-  return bits;
+  return scores;
 }
 
 double number_or_nan(const json& value) {
@@ -94,9 +103,8 @@ std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPl
 }
 
 json trial_json(const Trial& trial, const TrialOutcome& outcome) {
-  json correct = json::object();
-  for (const auto& [set, bits] : outcome.correct)
-    correct[set] = {{"examples", bits.size()}, {"hex", hexadecimal(bits)}};
+  json scores = json::object();
+  for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
   return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
           {"method", trial.method},
           {"samples", trial.samples},
@@ -107,15 +115,9 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"best_step", outcome.best_step},
           {"ranks", outcome.ranks},
           {"metrics", outcome.metrics},
-          {"cost",
-           {{"train_seconds", outcome.cost.train_seconds},
-            {"samples_per_second", outcome.cost.samples_per_second},
-            {"peak_memory_bytes", outcome.cost.peak_memory_bytes},
-            {"trainable_parameters", outcome.cost.trainable_parameters},
-            {"allreduce_bytes_per_step", outcome.cost.allreduce_bytes_per_step},
-            {"stored_bytes", outcome.cost.stored_bytes}}},
+          {"cost", train::cost_json(outcome.cost)},
           {"seconds", outcome.seconds},
-          {"correct", correct}};
+          {"scores", scores}};
 }
 
 std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
@@ -130,16 +132,9 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   for (const auto& [set, values] : json.at("metrics").items()) {
     for (const auto& [name, value] : values.items()) outcome.metrics[set][name] = number_or_nan(value);
   }
-  const auto& cost = json.at("cost");
-  cost.at("train_seconds").get_to(outcome.cost.train_seconds);
-  cost.at("samples_per_second").get_to(outcome.cost.samples_per_second);
-  cost.at("peak_memory_bytes").get_to(outcome.cost.peak_memory_bytes);
-  cost.at("trainable_parameters").get_to(outcome.cost.trainable_parameters);
-  cost.at("allreduce_bytes_per_step").get_to(outcome.cost.allreduce_bytes_per_step);
-  cost.at("stored_bytes").get_to(outcome.cost.stored_bytes);
+  outcome.cost = train::cost_from_json(json.at("cost"));
   json.at("seconds").get_to(outcome.seconds);
-  for (const auto& [set, bits] : json.at("correct").items())
-    outcome.correct[set] = bits_of(bits.at("hex").get<std::string>(), bits.at("examples").get<std::size_t>());
+  for (const auto& [set, scores] : json.at("scores").items()) outcome.scores[set] = scores_of(scores);
   return {trial, outcome};
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "study/plan.h"
+#include "train/cost.h"
 
 namespace dtrain::study {
 
@@ -25,17 +26,9 @@ struct Trial {
   std::string key() const;
 };
 
-/// What a run costs, as results.json says it.
-struct Cost {
-  double train_seconds = 0;
-  double samples_per_second = 0;
-  std::int64_t peak_memory_bytes = 0;
-  std::int64_t trainable_parameters = 0;
-  std::int64_t allreduce_bytes_per_step = 0;
-  std::int64_t stored_bytes = 0;
-};
+using train::Cost;
 
-/// What a trial gave. Metrics and correctness are the same on every rank; costs are the first rank's.
+/// What a trial gave. Metrics and scores are the same on every rank; costs are the first rank's.
 struct TrialOutcome {
   /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
   std::string failure;
@@ -44,8 +37,9 @@ struct TrialOutcome {
   int ranks = 1;
   /// By set ("dev", "test", "ood.NAME") and name ("accuracy", "log_loss", ...).
   std::map<std::string, std::map<std::string, double>> metrics;
-  /// By set, whether each example was classified rightly: what paired differences need. Empty for the search.
-  std::map<std::string, std::vector<bool>> correct;
+  /// By set, the score of each example (Objective::example_scores; of classes 1 where it was right, else 0): what
+  /// paired differences need. Empty for the search.
+  std::map<std::string, std::vector<double>> scores;
   Cost cost;
   /// With loading and all evaluations.
   double seconds = 0;

@@ -53,17 +53,16 @@ std::string indistinct(const Comparison& comparison) {
   }
   const bool same = difference.mean == 0 && difference.seed_variance == 0 && difference.example_variance == 0 &&
                     difference.rest_variance == 0;
-  const std::string measured =
-      same ? fmt::format("{} (right on the same examples)", comparison.second)
-           : fmt::format("{} ({:+.1f} points, {})", comparison.second, 100 * difference.mean,
-                         interval_points(difference));
+  const std::string measured = same ? fmt::format("{} (the same score on every example)", comparison.second)
+                                    : fmt::format("{} ({:+.1f} points, {})", comparison.second, 100 * difference.mean,
+                                                  interval_points(difference));
   return bound < 0.01 ? fmt::format("{}: they are equal within {} points", measured, points(bound))
                       : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
 // Where the classes are mixed otherwise than in training, accuracy favours whoever leans to those that are frequent.
 std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
-  if (set == "test" || metric == "balanced_accuracy") return "";
+  if (set == "test" || metric != "accuracy") return "";
   const auto mean = [&](const Cell* cell) { return mean_of(*cell, set, "balanced_accuracy").mean; };
   const Cell* best = *std::max_element(cells.begin(), cells.end(),
                                        [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
@@ -93,7 +92,8 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
                                            : fmt::format("{} %", points(mean.mean));
   if (cells.size() == 1)
     return fmt::format("{}: {} has {} {}; nothing to compare it with.", head, top.method, share, metric);
-  const std::string leading = fmt::format("{} the highest {}, {}.", leaders(cells, set.name, plan.metric), metric, share);
+  const std::string leading =
+      fmt::format("{} the highest {}, {}.", leaders(cells, set.name, plan.metric), metric, share);
   if (plan.result_seeds.size() < 2) {
     return fmt::format(
         "{}: {} One seed only: how far seeds scatter is not known, so no method is called better (--seeds 3).", head,
@@ -128,7 +128,8 @@ std::string collapse_text(const Cell& cell) {
   const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());
   const Interval share = proportion_interval(collapsed, cell.ended, 0.95);
   return fmt::format(
-      "{}: {} of {} seeds collapsed (seed {}): they learned no more than the class frequencies. They are in the means. "
+      "{}: {} of {} seeds collapsed (seed {}): they did no better than always giving one answer. They are in the "
+      "means. "
       "The share of runs that collapse lies between {:.0f} and {:.0f} % (exact 95 % interval).",
       cell.method, collapsed, cell.ended, fmt::join(cell.collapsed, ", "), 100 * share.low, 100 * share.high);
 }
@@ -184,8 +185,11 @@ json decision_json(const CountDecision& count) {
     const auto number = [](const std::optional<std::int64_t>& value) { return value ? json(*value) : json(nullptr); };
     remedy = {{"more_seeds", number(count.remedy->more_seeds)}, {"examples", number(count.remedy->examples)}};
   }
-  return {{"best", name(count.decision.best)}, {"advised", name(count.decision.advised)}, {"open", open},
-          {"methods", methods},                {"would_decide", remedy}};
+  return {{"best", name(count.decision.best)},
+          {"advised", name(count.decision.advised)},
+          {"open", open},
+          {"methods", methods},
+          {"would_decide", remedy}};
 }
 
 json change_json(const AdviceChange& change) {

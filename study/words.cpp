@@ -4,8 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/log.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 
@@ -16,6 +18,7 @@ std::string points(double share) {
 
 std::string interval_points(const PairedDifference& difference) {
   const Interval interval = difference.interval(0.95);
+  if (std::abs(difference.mean) > 1) return fmt::format("{} to {}", points(interval.low), points(interval.high));
   return fmt::format("{} to {}", points(std::max(-1.0, interval.low)), points(std::min(1.0, interval.high)));
 }
 
@@ -25,9 +28,7 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 std::string metric_words(const std::string& metric) {
-  std::string words = metric;
-  std::replace(words.begin(), words.end(), '_', ' ');
-  return words;
+  return metric == "balanced_accuracy" ? "balanced accuracy" : train::metric_kind(metric).title;
 }
 
 std::string probability_text(double probability) {

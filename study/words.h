@@ -12,13 +12,14 @@ namespace dtrain::study {
 /// A share in points with one digit: 0.1234 -> "12.3".
 std::string points(double share);
 
-/// "2.1 to 4.0", in points; no end lies beyond what a metric between 0 and 1 can differ by.
+/// "2.1 to 4.0", in points; no end lies beyond 100, where the mean does not: what a metric between 0 and 1 can
+/// differ by.
 std::string interval_points(const PairedDifference& difference);
 
 /// "a", "a and b", "a, b and c".
 std::string listed(const std::vector<std::string>& names);
 
-/// "balanced_accuracy" -> "balanced accuracy".
+/// "balanced_accuracy" -> "balanced accuracy", "r2" -> "R²".
 std::string metric_words(const std::string& metric);
 
 /// A probability as a whole percentage, never rounded to certainty: "< 1 %", "97 %", "> 99 %".

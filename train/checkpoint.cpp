@@ -17,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kHooksPrefix = "hooks.";
+// 2: streams of random numbers for each purpose, without which a run would not go on in the same order.
+constexpr int kSchema = 2;
 
 // Complete checkpoints, the newest first.
 std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& directory) {
@@ -35,12 +37,18 @@ std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& direc
 Checkpoint read_one(const fs::path& directory) {
   const auto state = nlohmann::json::parse(read_file(directory / "state.json"), nullptr, false);
   if (!state.is_object()) throw InputError(fmt::format("{}: not a JSON object", (directory / "state.json").string()));
+  // Of another version, and not damaged: nothing to fall back from.
+  if (const auto schema = state.find("schema"); schema != state.end() && *schema != kSchema) {
+    throw UsageError(
+        fmt::format("cannot resume from {}: expected schema {}, found {}: another version of dtrain wrote it. Resume "
+                    "with that version, or start anew with --overwrite.",
+                    directory.string(), kSchema, schema->dump()));
+  }
   const model::SafetensorsFile file(directory / "state.safetensors");
   Checkpoint checkpoint;
   try {
     checkpoint.step = state.at("step").get<std::int64_t>();
     checkpoint.best_step = state.at("best_step").get<std::int64_t>();
-    checkpoint.best_metric = state.at("best_metric").get<double>();
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
     checkpoint.identity = state.at("identity").get<std::map<std::string, std::string>>();
   } catch (const nlohmann::json::exception& error) {
@@ -50,6 +58,11 @@ Checkpoint read_one(const fs::path& directory) {
   checkpoint.first_moments = file.tensor("first_moments");
   checkpoint.second_moments = file.tensor("second_moments");
   if (file.contains("best_values")) checkpoint.best_values = file.tensor("best_values");
+  const auto best_metric = file.tensor("best_metric");
+  if (best_metric.scalar_type() != at::kDouble || best_metric.numel() != 1) {
+    throw InputError(fmt::format("{}: 'best_metric' is not one F64", (directory / "state.safetensors").string()));
+  }
+  checkpoint.best_metric = best_metric.item<double>();
   for (const std::string& name : file.names()) {
     if (name.starts_with(kHooksPrefix)) {
       checkpoint.hooks.emplace_back(name.substr(kHooksPrefix.size()), file.tensor(name));
@@ -66,15 +79,17 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   std::error_code ignored;
   fs::remove_all(temporary, ignored);
   ensure_directory(temporary);
-  std::vector<std::pair<std::string, at::Tensor>> tensors = {{"values", checkpoint.values},
-                                                             {"first_moments", checkpoint.first_moments},
-                                                             {"second_moments", checkpoint.second_moments}};
+  std::vector<std::pair<std::string, at::Tensor>> tensors = {
+      {"values", checkpoint.values},
+      {"first_moments", checkpoint.first_moments},
+      {"second_moments", checkpoint.second_moments},
+      // JSON has no infinity
+      {"best_metric", at::tensor({checkpoint.best_metric}, at::kDouble)}};
   if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
   for (const auto& [name, tensor] : checkpoint.hooks) tensors.emplace_back(kHooksPrefix + name, tensor);
-  const nlohmann::json state = {{"schema", 1},
+  const nlohmann::json state = {{"schema", kSchema},
                                 {"step", checkpoint.step},
                                 {"best_step", checkpoint.best_step},
-                                {"best_metric", checkpoint.best_metric},
                                 {"train_seconds", checkpoint.train_seconds},
                                 {"identity", checkpoint.identity}};
   try {

@@ -21,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // Examples spread evenly over the data set.
-data::TokenDataset spread(const data::TokenDataset& examples, std::int64_t count) {
+Examples spread(const Examples& examples, std::int64_t count) {
   std::vector<std::int64_t> ids;
   count = std::min(count, examples.size());
   for (std::int64_t i = 0; i < count; ++i) ids.push_back(i * examples.size() / count);
@@ -39,7 +39,7 @@ struct PhaseCost {
   std::int64_t allreduce_bytes = 0;
 };
 
-PhaseCost measure_phase(model::Classifier& classifier, const data::TokenDataset& sample, const TrainOptions& options,
+PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, const TrainOptions& options,
                         const RunContext& context) {
   PhaseCost cost;
   FlatParameters parameters = flatten(classifier);
@@ -65,11 +65,11 @@ PhaseCost measure_phase(model::Classifier& classifier, const data::TokenDataset&
 
 }  // namespace
 
-Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
+Estimate estimate(model::Classifier& classifier, const Examples& examples, std::int64_t dev_examples,
                   const TrainOptions& options, const RunContext& context) {
   Estimate result;
   for (const model::Parameter* parameter : classifier.parameters()) result.parameters += parameter->value().numel();
-  reset_peak_memory(context.device);
+  const PeakMemory peak(classifier, context.device);
   const auto sample = spread(examples, (kSteps + 1) * options.batch_size);
 
   const auto begin_evaluation = Clock::now();
@@ -101,7 +101,7 @@ Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examp
   }
   if (phases.size() > 1) result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
   result.state_bytes = (result.parameters + 3 * result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float));
-  result.peak_memory_bytes = peak_memory_bytes(context.device);
+  result.peak_memory_bytes = peak.bytes();
   result.evaluation_seconds = scored * static_cast<double>(dev_examples) * result.score_example_seconds;
   return result;
 }

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
+#include "train/examples.h"
 #include "train/options.h"
 #include "train/run_context.h"
 
@@ -31,7 +31,7 @@ struct Estimate {
 
 /// Collective. Takes three steps of each phase on `classifier` (after one to warm up), which is of no use afterwards.
 /// With a frozen prefix, the time of the first pass is measured on the examples of those steps.
-Estimate estimate(model::Classifier& classifier, const data::TokenDataset& examples, std::int64_t dev_examples,
+Estimate estimate(model::Classifier& classifier, const Examples& examples, std::int64_t dev_examples,
                   const TrainOptions& options, const RunContext& context);
 
 }  // namespace dtrain::train

@@ -5,14 +5,13 @@
 #include <fmt/format.h>
 
 #include "data/batch_plan.h"
-#include "train/collate.h"
 
 namespace dtrain::train {
 
-at::Tensor score(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
+at::Tensor score(model::Classifier& classifier, const Examples& examples, const RunContext& context,
                  FeatureStore* features) {
   const at::NoGradGuard no_grad;
-  const auto batches = data::evaluation_batches(lengths_of(examples), evaluation_tokens(context.device));
+  const auto batches = data::evaluation_batches(examples.lengths(), evaluation_tokens(context.device));
   std::vector<std::int64_t> mine;
   Batches my_batches;
   for (std::size_t i = 0; i < batches.size(); ++i) {
@@ -27,7 +26,7 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
   std::int64_t next = 0;
   for (const auto& ids : my_batches) {
     context.end_if_stopped();
-    const auto batch = collate(examples, ids, context.device);
+    const auto batch = examples.collate(ids, context.device);
     model::ForwardContext forward;
     forward.matmul_type = context.matmul_type;
     const auto logits = cache == nullptr
@@ -44,12 +43,16 @@ at::Tensor score(model::Classifier& classifier, const data::TokenDataset& exampl
   return at::empty_like(all_rows).index_copy_(0, all_ids, all_rows);
 }
 
-Metrics evaluate(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
-                 FeatureStore* features) {
-  const auto logits = score(classifier, examples, context, features);
-  std::vector<std::int64_t> all(static_cast<std::size_t>(examples.size()));
-  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int64_t>(i);
-  return compute_metrics(logits, collate_labels(examples, all, at::kCPU));
+Evaluation evaluate(model::Classifier& classifier, const Examples& examples, const Objective& objective,
+                    const RunContext& context, FeatureStore* features) {
+  Evaluation evaluation;
+  evaluation.logits = score(classifier, examples, context, features);
+  const auto targets = examples.all_targets();
+  evaluation.metrics = objective.metrics(evaluation.logits, targets);
+  const auto scores = objective.example_scores(evaluation.logits, targets).contiguous();
+  const auto* values = scores.const_data_ptr<double>();
+  evaluation.scores.assign(values, values + scores.numel());
+  return evaluation;
 }
 
 }  // namespace dtrain::train

@@ -3,10 +3,12 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
-#include "data/token_dataset.h"
+#include <vector>
+
 #include "model/classifier.h"
+#include "train/examples.h"
 #include "train/feature_cache.h"
-#include "train/metrics.h"
+#include "train/objective.h"
 #include "train/run_context.h"
 
 namespace dtrain::train {
@@ -14,13 +16,22 @@ namespace dtrain::train {
 /// Tokens of an evaluation batch: enough to fill the matmuls, and on the CPU few enough for the cache.
 inline std::int64_t evaluation_tokens(at::Device device) { return device.is_cpu() ? 2048 : 16384; }
 
-/// The logits [n, classes] float of every example, on the CPU of every rank. The batches are fixed by the lengths and
+/// The logits [n, outputs] float of every example, on the CPU of every rank. The batches are fixed by the lengths and
 /// dealt whole to the ranks; the rows are gathered, each example exactly once.
-at::Tensor score(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
+at::Tensor score(model::Classifier& classifier, const Examples& examples, const RunContext& context,
                  FeatureStore* features = nullptr);
 
-/// score and compute_metrics.
-Metrics evaluate(model::Classifier& classifier, const data::TokenDataset& examples, const RunContext& context,
-                 FeatureStore* features = nullptr);
+/// What a model makes of examples, each of them scored once.
+struct Evaluation {
+  /// [n, outputs] float.
+  at::Tensor logits;
+  Metrics metrics;
+  /// One an example (Objective::example_scores), for what compares answers in pairs.
+  std::vector<double> scores;
+};
+
+/// score, and what the objective says of it. The examples have targets.
+Evaluation evaluate(model::Classifier& classifier, const Examples& examples, const Objective& objective,
+                    const RunContext& context, FeatureStore* features = nullptr);
 
 }  // namespace dtrain::train

@@ -6,12 +6,10 @@
 
 #include <chrono>
 
-#include "train/collate.h"
-
 namespace dtrain::train {
 
-FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples,
-                           const Batches& batches, std::int64_t memory_limit, const RunContext& context)
+FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const Examples& examples, const Batches& batches,
+                           std::int64_t memory_limit, const RunContext& context)
     : stage_(stage), pooled_(stage == classifier.head_stage()) {
   const auto begin = std::chrono::steady_clock::now();
   const at::NoGradGuard no_grad;
@@ -36,7 +34,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data:
   std::int64_t next = 0;
   for (const auto* ids : kept) {
     context.end_if_stopped();
-    const auto computed = compute(classifier, collate(examples, *ids, context.device), context);
+    const auto computed = compute(classifier, examples.collate(*ids, context.device), context);
     rows_.slice(0, next, next + computed.size(0)).copy_(computed);
     for (const std::int64_t id : *ids) {
       const std::int64_t count = row_count(examples, id);
@@ -49,7 +47,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const data:
   seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-std::int64_t FeatureCache::row_count(const data::TokenDataset& examples, std::int64_t id) const {
+std::int64_t FeatureCache::row_count(const Examples& examples, std::int64_t id) const {
   return pooled_ ? 1 : examples.length(id);
 }
 
@@ -59,7 +57,7 @@ at::Tensor FeatureCache::compute(model::Classifier& classifier, const model::Tok
   return pooled_ ? features : features.slice(0, 0, batch.used_tokens());
 }
 
-at::Tensor FeatureCache::features(model::Classifier& classifier, const data::TokenDataset& examples,
+at::Tensor FeatureCache::features(model::Classifier& classifier, const Examples& examples,
                                   const std::vector<std::int64_t>& ids, const model::TokenBatch& batch,
                                   const RunContext& context) const {
   const at::NoGradGuard no_grad;
@@ -84,14 +82,14 @@ at::Tensor FeatureCache::features(model::Classifier& classifier, const data::Tok
   if (!places.empty()) rows.index_copy_(0, on_device(places), rows_.index_select(0, on_device(index)));
   if (!missing.empty()) {
     rows.index_copy_(0, on_device(missing_places),
-                     compute(classifier, collate(examples, missing, context.device), context));
+                     compute(classifier, examples.collate(missing, context.device), context));
   }
   return rows;
 }
 
 std::int64_t FeatureCache::bytes() const { return rows_.numel() * static_cast<std::int64_t>(rows_.element_size()); }
 
-const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
+const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const Examples& examples,
                                             const Batches& batches, const RunContext& context) {
   const int stage = classifier.first_trainable_stage();
   if (stage <= 1) return nullptr;

@@ -9,8 +9,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
+#include "train/examples.h"
 #include "train/run_context.h"
 
 namespace dtrain::train {
@@ -24,14 +24,13 @@ class FeatureCache {
  public:
   /// Runs the stages below `stage` on `batches` (this rank's share of the examples), each computed as a whole, so that
   /// the bytes follow from the batches alone and not from the number of ranks. A batch that does not fit is left out.
-  FeatureCache(model::Classifier& classifier, int stage, const data::TokenDataset& examples, const Batches& batches,
+  FeatureCache(model::Classifier& classifier, int stage, const Examples& examples, const Batches& batches,
                std::int64_t memory_limit, const RunContext& context);
 
   /// The input of `stage` for these examples, of which `batch` has the tokens: rows of tokens, or of examples before
   /// the head.
-  at::Tensor features(model::Classifier& classifier, const data::TokenDataset& examples,
-                      const std::vector<std::int64_t>& ids, const model::TokenBatch& batch,
-                      const RunContext& context) const;
+  at::Tensor features(model::Classifier& classifier, const Examples& examples, const std::vector<std::int64_t>& ids,
+                      const model::TokenBatch& batch, const RunContext& context) const;
 
   std::int64_t bytes() const;
   /// How many examples did not fit.
@@ -45,7 +44,7 @@ class FeatureCache {
     std::int64_t count;
   };
 
-  std::int64_t row_count(const data::TokenDataset& examples, std::int64_t id) const;
+  std::int64_t row_count(const Examples& examples, std::int64_t id) const;
   at::Tensor compute(model::Classifier& classifier, const model::TokenBatch& batch, const RunContext& context) const;
 
   int stage_;
@@ -64,8 +63,8 @@ class FeatureStore {
   /// The cache for this rank's share of these examples, made when it is asked for the first time; null for an empty
   /// share, and where nothing but the embeddings lies below the first trainable stage, which costs less to compute than
   /// to keep. Collective: what does not fit on any rank is said once.
-  const FeatureCache* cache_for(model::Classifier& classifier, const data::TokenDataset& examples,
-                                const Batches& batches, const RunContext& context);
+  const FeatureCache* cache_for(model::Classifier& classifier, const Examples& examples, const Batches& batches,
+                                const RunContext& context);
   /// How many caches there are.
   std::size_t size() const { return caches_.size(); }
 

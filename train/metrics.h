@@ -1,51 +1,52 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace dtrain::train {
 
-/// The metrics of one evaluation, as scikit-learn defines them.
+/// A metric and how it is read.
+struct MetricKind {
+  /// In results.json and for --select-metric: "macro_f1".
+  std::string name;
+  /// In tables: "macro-F1".
+  std::string title;
+  bool larger_is_better = true;
+  /// From 0 to 1, and shown in percent where room is short.
+  bool is_share = true;
+};
+
+/// The metrics of one evaluation: all that its objective has, in its order (Objective::metric_kinds).
 struct Metrics {
   std::int64_t examples = 0;
-  double accuracy = 0;
-  /// Mean recall over the classes that occur in the data.
-  double balanced_accuracy = 0;
-  /// Means over the classes that occur in the data or in the predictions.
-  double macro_f1 = 0;
-  double weighted_f1 = 0;
-  double matthews = 0;
-  double log_loss = 0;
-  /// Expected calibration error over 15 bins of equal width (Guo et al., 2017).
-  double calibration_error = 0;
+  /// By name; NaN where one is not defined (the correlation with what is constant).
+  std::vector<std::pair<std::string, double>> values;
 
-  struct PerClass {
-    double precision = 0;
-    double recall = 0;
-    double f1 = 0;
-    std::int64_t support = 0;
-  };
-  std::vector<PerClass> classes;
-  /// confusion[true class][predicted class].
-  std::vector<std::vector<std::int64_t>> confusion;
-
-  /// By its name in results.json ("accuracy", "log_loss", ...). Throws UsageError listing the names for another.
+  /// Throws UsageError listing the names for another.
   double value(const std::string& name) const;
 };
 
-/// Names that Metrics::value takes, and which may choose the best step.
-const std::vector<std::string>& metric_names();
-/// Whether a larger value of that metric is better.
-bool larger_is_better(const std::string& metric);
+/// The number of examples and every metric by its name; null for what is not defined.
+nlohmann::json metrics_json(const Metrics& metrics);
 
-/// From logits [n, classes] (any floating type, on the CPU) and labels [n] int64. Arithmetic in double.
-Metrics compute_metrics(const at::Tensor& logits, const at::Tensor& labels);
+/// A table for a terminal, a row for each of the sets, which are of one objective.
+std::string metrics_table(const std::vector<std::pair<std::string, Metrics>>& metrics);
 
-/// The scalars; with `details` also the classes (by name) and the confusion matrix.
-nlohmann::json metrics_json(const Metrics& metrics, const std::vector<std::string>& labels, bool details);
+/// Of one class or label, from how often it is right, predicted, and true.
+struct LabelMetrics {
+  double precision = 0;
+  double recall = 0;
+  double f1 = 0;
+  std::int64_t support = 0;
+};
+LabelMetrics label_metrics(double hits, double predicted, double truth);
+/// By name: `labels` and `metrics` are in one order.
+nlohmann::json label_metrics_json(const std::vector<LabelMetrics>& metrics, const std::vector<std::string>& labels);
+
+/// part / whole, and 0 where there is no whole.
+double ratio(double part, double whole);
 
 }  // namespace dtrain::train

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/sums.h"
 #include "peft/registry.h"
 
 namespace dtrain::train {
@@ -32,7 +33,9 @@ AdamW::AdamW(const FlatParameters& parameters, const TrainOptions& options)
 double AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++steps_;
-  const double norm = at::linalg_vector_norm(parameters_.gradients).item<double>();
+  // A GPU sums as a tree; on the CPU LibTorch's norm keeps one float for millions of squares.
+  const double norm = parameters_.gradients.is_cpu() ? model::euclidean_norm(parameters_.gradients)
+                                                     : at::linalg_vector_norm(parameters_.gradients).item<double>();
   // The kernel divides gradients by this scale as it reads them: clipping costs no pass of its own. It knows float
   // scales only, which would cost doubles their precision.
   std::optional<at::Tensor> grad_scale;

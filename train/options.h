@@ -8,12 +8,16 @@
 
 #include "model/pooling.h"
 #include "peft/method.h"
+#include "train/objective.h"
 
 namespace dtrain::train {
 
 /// How one model is trained. The defaults are dtrain's (docs/architecture.md says why).
 struct TrainOptions {
   peft::MethodSpec method{"full", {}};
+  /// What the targets are, and what the loss is besides its plain form.
+  ProblemType problem_type = ProblemType::single_label_classification;
+  LossOptions loss;
   /// Unset: the middle of the method's grid.
   std::optional<double> learning_rate;
   double epochs = 3;
@@ -36,8 +40,7 @@ struct TrainOptions {
   double warmup_ratio = 0.06;
   double max_gradient_norm = 1.0;
 
-  /// What the best step is chosen by on dev: log_loss (lower is better), accuracy, balanced_accuracy, macro_f1
-  /// (higher).
+  /// What the best step is chosen by on dev: one of the objective's metrics.
   std::string select_metric = "log_loss";
   /// Bytes of frozen features kept in memory.
   std::int64_t cache_memory = 0;

@@ -1,31 +1,52 @@
 #include "train/peak_memory.h"
 
 #include <c10/core/CachingDeviceAllocator.h>
+#include <malloc.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
 namespace dtrain::train {
+namespace {
 
-std::int64_t peak_memory_bytes(at::Device device) {
-  if (!device.is_cpu()) {
-    const auto statistics = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
-    return statistics.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
-  }
+// Of a process, proc(5): VmRSS now, VmHWM at its peak, RssFile of VmRSS. 0 where there is none.
+std::int64_t status_bytes(const std::string& name) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+    if (line.starts_with(name)) return std::stoll(line.substr(name.size())) * 1024;
   }
   return 0;
 }
 
-void reset_peak_memory(at::Device device) {
+c10::CachingAllocator::Stat allocated_bytes(at::Device device) {
+  const auto statistics = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
+  return statistics.allocated_bytes[static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+}
+
+}  // namespace
+
+PeakMemory::PeakMemory(model::Classifier& classifier, at::Device device) : device_(device) {
+  for (const model::Parameter* parameter : classifier.parameters()) {
+    weights_ += static_cast<std::int64_t>(parameter->value().nbytes());
+  }
   if (!device.is_cpu()) {
     at::getDeviceAllocator(device.type())->resetPeakStats(device.index());
+    before_ = allocated_bytes(device).current;
     return;
   }
-  // proc(5): 5 sets the high-water mark back to the present resident set.
+  // What earlier runs have freed is still resident, and this one would take it again unnoticed.
+  malloc_trim(0);
+  // 5 sets the high-water mark back to the present resident set.
   std::ofstream("/proc/self/clear_refs") << "5";
+  before_ = status_bytes("VmRSS:");
+  files_ = status_bytes("RssFile:");
+}
+
+std::int64_t PeakMemory::bytes() const {
+  if (!device_.is_cpu()) return weights_ + std::max<std::int64_t>(0, allocated_bytes(device_).peak - before_);
+  const std::int64_t files = status_bytes("RssFile:") - files_;
+  return weights_ + std::max<std::int64_t>(0, status_bytes("VmHWM:") - files - before_);
 }
 
 }  // namespace dtrain::train

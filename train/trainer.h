@@ -2,18 +2,15 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
 #include <optional>
-#include <string>
-#include <vector>
 
-#include "data/token_dataset.h"
 #include "model/classifier.h"
-#include "peft/training_hooks.h"
+#include "train/evaluation.h"
+#include "train/examples.h"
 #include "train/feature_cache.h"
-#include "train/metrics.h"
 #include "train/options.h"
 #include "train/run_context.h"
+#include "train/run_length.h"
 
 namespace dtrain::train {
 
@@ -30,27 +27,23 @@ struct RunFiles {
 struct TrainReport {
   double learning_rate = 0;
   std::int64_t steps = 0;
-  /// The step whose weights the classifier has now: the best on dev, or the last without dev.
+  /// The step whose weights the classifier has now: the best on dev, or the last without dev and where no evaluation
+  /// gave a number.
   std::int64_t best_step = 0;
-  std::optional<Metrics> dev;
+  std::optional<Evaluation> dev;
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes_per_step = 0;
+  /// Of this rank (PeakMemory).
   std::int64_t peak_memory_bytes = 0;
 };
-
-/// The steps of a run: `max_steps`, or `epochs` of them and at least `min_steps`.
-std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch);
-
-/// The step before which each phase of a run of `steps` steps ends.
-std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps);
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over
 /// the context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not
 /// finite, and Stopped after a signal, with a checkpoint written where `files` has a place for one.
-TrainReport train(model::Classifier& classifier, const data::TokenDataset& examples, const data::TokenDataset& dev,
+TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features);
 

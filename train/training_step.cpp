@@ -1,6 +1,7 @@
 #include "train/training_step.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -10,22 +11,41 @@
 
 #include "base/error.h"
 #include "dist/tree_reduction.h"
-#include "train/collate.h"
+#include "model/stage_observer.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
 
 namespace dtrain::train {
+namespace {
+
+// The lowest stage that returned what is not finite for any example; `head`: none below the head.
+class FirstNotFinite final : public model::StageObserver {
+ public:
+  explicit FirstNotFinite(int head) : stage_(head) {}
+  void after_stage(int stage, const at::Tensor& hidden, const model::TokenBatch& batch) override {
+    // Rows of no example hold anything.
+    if (stage < stage_ && !hidden.slice(0, 0, batch.used_tokens()).isfinite().all().item<bool>()) stage_ = stage;
+  }
+  int stage() const { return stage_; }
+
+ private:
+  int stage_;
+};
+
+}  // namespace
 
 TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
-                           const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
+                           const Examples& examples, const RunContext& context, FeatureStore& features,
                            peft::TrainingHooks* hooks)
     : classifier_(classifier),
       parameters_(parameters),
       options_(options),
       examples_(examples),
       context_(context),
+      objective_(objective_of(options.problem_type)),
+      loss_(objective_.make_loss(options.loss, examples.targets(), context.device)),
       hooks_(hooks),
-      plan_(lengths_of(examples), options.batch_size, options.seed),
+      plan_(examples.lengths(), options.batch_size, options.seed),
       first_trainable_stage_(classifier.first_trainable_stage()) {
   const int ranks = context.control.size();
   const int rank = context.control.rank();
@@ -93,12 +113,13 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   StepOutcome outcome;
   outcome.examples = static_cast<std::int64_t>(batch.size());
   for (const std::int64_t id : batch) outcome.tokens += examples_.length(id);
+  const double divisor = objective_.loss_divisor(examples_.targets(), batch, loss_);
   double loss = 0;
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
     if (shard == 0 && hooks_ != nullptr) loss += run_loss_term();
-    loss += run_shard(share(batch, shard), step, shard, outcome.examples);
+    loss += run_shard(share(batch, shard), step, shard, divisor);
     // An empty share, or a parameter that no example reached.
     for (model::Parameter* parameter : parameters_.parameters) {
       if (!parameter->written()) parameter->gradient().zero_();
@@ -117,8 +138,8 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   if (!std::isfinite(outcome.loss)) {
     throw NotFiniteError(
         fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
-                    "usually helps",
-                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_)));
+                    "usually helps.{}",
+                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_), not_finite_text(step)));
   }
   return outcome;
 }
@@ -130,6 +151,27 @@ std::string TrainingStep::batch_text(std::int64_t step) const {
                      batch.size() > 8 ? ", ..." : "");
 }
 
+std::string TrainingStep::not_finite_text(std::int64_t step) {
+  const at::NoGradGuard no_grad;
+  const int head = classifier_.head_stage();
+  FirstNotFinite found(head);
+  const auto batch = plan_.batch(step);
+  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
+    for (const std::int64_t id : share(batch, shard)) {
+      model::ForwardContext forward;
+      forward.matmul_type = context_.matmul_type;
+      forward.observer = &found;
+      classifier_.forward(examples_.collate({id}, context_.device), forward);
+    }
+  }
+  const auto stages = context_.control.all_gather(at::tensor({static_cast<std::int64_t>(found.stage())}, at::kLong));
+  const auto stage = static_cast<int>(stages.min().item<std::int64_t>());
+  const std::string what = stage == 0     ? std::string("the embeddings")
+                           : stage < head ? fmt::format("layer {} of {}", stage, head - 1)
+                                          : std::string("the head or the loss");
+  return fmt::format(" The first numbers that are not finite are those of {}.", what);
+}
+
 double TrainingStep::run_loss_term() {
   const auto term = hooks_->loss_term();
   if (!term.defined()) return 0;
@@ -138,8 +180,7 @@ double TrainingStep::run_loss_term() {
   return term.item<double>();
 }
 
-double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard,
-                               std::int64_t global_count) {
+double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor) {
   const auto count = static_cast<std::int64_t>(ids.size());
   const std::int64_t micro =
       options_.micro_batch_size > 0 ? options_.micro_batch_size : std::max<std::int64_t>(1, count);
@@ -151,15 +192,14 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
   for (std::int64_t begin = 0; begin < count; begin += micro) {
     const std::int64_t end = std::min(begin + micro, count);
     const std::vector<std::int64_t> part(ids.begin() + begin, ids.begin() + end);
-    const auto tokens = collate(examples_, part, context_.device);
-    const auto labels = collate_labels(examples_, part, context_.device);
+    const auto tokens = examples_.collate(part, context_.device);
+    const auto targets = examples_.collate_targets(part, context_.device);
     const auto logits = cache_ == nullptr
                             ? classifier_.forward(tokens, forward)
                             : classifier_.forward_from(first_trainable_stage_,
                                                        cache_->features(classifier_, examples_, part, tokens, context_),
                                                        tokens, forward);
-    const auto loss =
-        at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum) / static_cast<double>(global_count);
+    const auto loss = objective_.loss_sum(logits, targets, loss_) / divisor;
     last_backward_ = end == count;
     torch::autograd::backward({loss}, {});
     sum += loss.item<double>();

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "data/batch_plan.h"
-#include "data/token_dataset.h"
 #include "dist/gradient_reducer.h"
 #include "model/classifier.h"
 #include "peft/training_hooks.h"
+#include "train/examples.h"
 #include "train/feature_cache.h"
 #include "train/flat_parameters.h"
 #include "train/options.h"
@@ -31,13 +31,13 @@ struct StepOutcome {
 
 /// One global batch, from example ids to the summed gradient in the flat buffer.
 ///
-/// Loss: cross-entropy summed over the rank's examples, divided by the global count, so that the sum over the ranks is
-/// the gradient of the global mean, whatever the shares.
+/// Loss: the objective's, summed over the rank's examples and divided by the global count (Objective::loss_divisor), so
+/// that the sum over the ranks is the gradient of the global mean, whatever the shares.
 class TrainingStep {
  public:
   /// `hooks` may be null.
   TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
-               const data::TokenDataset& examples, const RunContext& context, FeatureStore& features,
+               const Examples& examples, const RunContext& context, FeatureStore& features,
                peft::TrainingHooks* hooks = nullptr);
   ~TrainingStep();
   TrainingStep(const TrainingStep&) = delete;
@@ -58,16 +58,21 @@ class TrainingStep {
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
+  /// " The first numbers that are not finite are those of layer 2 of 12.", of any rank's share of a step's examples:
+  /// what the weights make of them without dropout. Collective.
+  std::string not_finite_text(std::int64_t step);
   /// Backward of what the method adds to the loss; returns it.
   double run_loss_term();
-  /// Forward and backward over a shard's examples; returns the summed loss over the global count.
-  double run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, std::int64_t global_count);
+  /// Forward and backward over a shard's examples; returns the summed loss over the global divisor.
+  double run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor);
 
   model::Classifier& classifier_;
   FlatParameters& parameters_;
   TrainOptions options_;
-  const data::TokenDataset& examples_;
+  const Examples& examples_;
   const RunContext& context_;
+  const Objective& objective_;
+  Loss loss_;
   peft::TrainingHooks* hooks_;
   data::BatchPlan plan_;
   int first_trainable_stage_;

@@ -10,7 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "data/random.h"
+#include "base/random.h"
 
 namespace dtrain::data {
 namespace {

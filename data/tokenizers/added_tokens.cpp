@@ -1,5 +1,6 @@
 #include "data/tokenizers/added_tokens.h"
 
+#include <fmt/format.h>
 #include <utf8cpp/utf8/unchecked.h>
 
 #include <algorithm>
@@ -62,6 +63,11 @@ void split_off(std::string_view text, const std::vector<AddedToken>& tokens, std
 }
 
 }  // namespace
+
+std::string digest_text(const AddedToken& token) {
+  return fmt::format("{} {} {} {} {} {}\n", token.id, token.lstrip, token.rstrip, token.normalized,
+                     token.content.size(), token.content);
+}
 
 AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens) {
   for (const AddedToken& token : tokens) {

@@ -18,6 +18,9 @@ struct AddedToken {
   bool normalized = false;
 };
 
+/// What of a token decides ids, for the digest of a tokenizer.
+std::string digest_text(const AddedToken& token);
+
 /// A part of a text: an added token, or what is between two of them.
 struct TextPart {
   std::string_view text;

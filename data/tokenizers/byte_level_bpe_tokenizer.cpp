@@ -9,9 +9,7 @@
 #include <iterator>
 #include <unordered_map>
 
-#include "base/error.h"
 #include "data/tokenizers/byte_level_words.h"
-#include "data/tokenizers/truncation.h"
 
 namespace dtrain::data {
 namespace {
@@ -34,47 +32,26 @@ class ByteLevelBpeTokenizer final : public Tokenizer {
   }
 
   TokenizedText tokenize(std::string_view text, const std::string_view* pair, std::int32_t max_length) const override {
-    const std::size_t special = pair == nullptr ? 2 : 4;
-    if (max_length < static_cast<std::int32_t>(special))
-      throw UsageError(fmt::format("--max-length {} cannot hold the {} special tokens", max_length, special));
     std::vector<std::int32_t> left;
     std::vector<std::int32_t> right;
     BytePairMerges::Workspace workspace;
     append_ids(text, left, workspace);
     if (pair != nullptr) append_ids(*pair, right, workspace);
-    TokenizedText result;
-    result.truncated = truncate_longest_first(left, right, static_cast<std::size_t>(max_length) - special);
-    result.ids.reserve(left.size() + right.size() + special);
-    result.ids.push_back(config_.first);
-    result.ids.insert(result.ids.end(), left.begin(), left.end());
-    result.ids.push_back(config_.separator);
-    if (pair != nullptr) {
-      result.ids.push_back(config_.separator);
-      result.ids.insert(result.ids.end(), right.begin(), right.end());
-      result.ids.push_back(config_.separator);
-    }
-    result.second_segment = static_cast<std::int32_t>(result.ids.size());
-    return result;
+    return arrange(config_.layout, std::move(left), pair == nullptr ? nullptr : &right, max_length);
   }
 
   std::int64_t vocabulary_size() const override { return size_; }
 
   std::string digest() const override {
-    std::string content =
-        fmt::format("byte-level bpe 1 {} {} {} {} {}\n", config_.add_prefix_space, config_.unknown.value_or(kNoToken),
-                    config_.fuse_unknown, config_.first, config_.separator);
-    for (const AddedToken& token : config_.added) {
-      content += fmt::format("{} {} {} {} {} {}\n", token.id, token.lstrip, token.rstrip, token.normalized,
-                             token.content.size(), token.content);
-    }
+    std::string content = fmt::format("byte-level bpe 2 {} {} {} {}\n", config_.add_prefix_space,
+                                      config_.unknown.value_or(kNoToken), config_.fuse_unknown, config_.layout.text());
+    for (const AddedToken& token : config_.added) content += digest_text(token);
     for (const std::string& token : config_.vocabulary) content += fmt::format("{} {}\n", token.size(), token);
     for (const BytePairMerge& merge : config_.merges)
       content += fmt::format("{} {} {}\n", merge.left, merge.right, merge.merged);
     const auto hash = XXH3_128bits(content.data(), content.size());
     return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
   }
-
-  std::vector<std::filesystem::path> files() const override { return config_.files; }
 
  private:
   void append_ids(std::string_view text, std::vector<std::int32_t>& out, BytePairMerges::Workspace& workspace) const {

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "data/tokenizers/added_tokens.h"
 #include "data/tokenizers/byte_pair_merges.h"
+#include "data/tokenizers/sequence_layout.h"
 #include "data/tokenizers/tokenizer.h"
 
 namespace dtrain::data {
@@ -24,13 +24,10 @@ struct ByteLevelBpeConfig {
   /// What becomes of a byte that has no token (with `fuse_unknown`: of several in a row). Unset: it is left out.
   std::optional<std::int32_t> unknown;
   bool fuse_unknown = false;
-  std::int32_t first = 0;
-  std::int32_t separator = 0;
   std::vector<AddedToken> added;
-  std::vector<std::filesystem::path> files;
+  SequenceLayout layout = {.separators_between = 2};
 };
 
-/// `<s> A </s>`, or `<s> A </s></s> B </s>` with all token types 0.
 std::unique_ptr<Tokenizer> make_byte_level_bpe_tokenizer(ByteLevelBpeConfig config);
 
 /// The printable character, in UTF-8, by which GPT-2's vocabulary writes a byte (its bytes_to_unicode).

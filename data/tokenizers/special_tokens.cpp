@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <map>
-#include <optional>
+
+#include "data/tokenizers/tokenizer_keys.h"
 
 namespace dtrain::data {
 namespace {
@@ -11,29 +13,31 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// In the order in which transformers adds them, with the names that RobertaTokenizer gives them.
+// In the order in which transformers adds them, with what the class of an architecture calls them; null: it has none.
 struct Named {
   const char* key;
-  const char* content;
+  const char* of_bert;
+  const char* of_roberta;
 };
-constexpr Named kNamed[] = {{"bos_token", "<s>"},    {"eos_token", "</s>"},  {"unk_token", "<unk>"},
-                            {"sep_token", "</s>"},   {"pad_token", "<pad>"}, {"cls_token", "<s>"},
-                            {"mask_token", "<mask>"}};
+constexpr Named kNamed[] = {{"bos_token", nullptr, "<s>"},     {"eos_token", nullptr, "</s>"},
+                            {"unk_token", "[UNK]", "<unk>"},   {"sep_token", "[SEP]", "</s>"},
+                            {"pad_token", "[PAD]", "<pad>"},   {"cls_token", "[CLS]", "<s>"},
+                            {"mask_token", "[MASK]", "<mask>"}};
+
+bool is_named(std::string_view key) {
+  return std::any_of(std::begin(kNamed), std::end(kNamed), [&](const Named& named) { return key == named.key; });
+}
 
 // A token as its text, or as an object of that and its flags. A special one is not normalized unless it says so.
 AddedToken token_of(const json& value, const std::string& key, bool special, const fs::path& path) {
   if (value.is_string()) return {.content = value.get<std::string>(), .normalized = !special};
   if (!value.is_object() || !member(value, "content").is_string())
-    throw InputError(fmt::format("{}: '{}': expected a token, found {}", path.string(), key, shown(value)));
-  AddedToken token{.content = value["content"].get<std::string>(),
-                   .lstrip = value_or(value, "lstrip", false, path),
-                   .rstrip = value_or(value, "rstrip", false, path),
-                   .normalized = value_or(value, "normalized", !value_or(value, "special", special, path), path)};
-  if (value_or(value, "single_word", false, path)) {
-    throw InputError(
-        fmt::format("{}: '{}': token '{}': 'single_word' is not supported", path.string(), key, token.content));
-  }
-  return token;
+    throw InputError(fmt::format("{}: '{}': expected a token, found {}", path.string(), key, shown_json(value)));
+  check_keys(value, added_token_keys(), path);
+  return {.content = value["content"].get<std::string>(),
+          .lstrip = value_or(value, "lstrip", false, path),
+          .rstrip = value_or(value, "rstrip", false, path),
+          .normalized = value_or(value, "normalized", !value_or(value, "special", special, path), path)};
 }
 
 bool contains(const std::vector<AddedToken>& tokens, const std::string& content) {
@@ -43,25 +47,60 @@ bool contains(const std::vector<AddedToken>& tokens, const std::string& content)
 // The special tokens without an id: by their keys, and beyond those.
 struct NamedTokens {
   std::map<std::string, AddedToken, std::less<>> by_key;
+  std::map<std::string, AddedToken, std::less<>> specific;
   std::vector<AddedToken> extra;
 
+  // Those of tokenizer_config.json, or of special_tokens_map.json after it.
   void read(const json& document, const fs::path& path) {
+    for (const auto& [key, value] : document.items()) {
+      if (is_named(key)) {
+        by_key.erase(key);
+        if (!value.is_null()) by_key[key] = token_of(value, key, true, path);
+      } else if (key.ends_with("_token") && (value.is_string() || value.is_object())) {
+        specific[key] = token_of(value, key, true, path);  // a model's own, "image_token"
+      }
+    }
+    read_specific(member(document, "model_specific_special_tokens"), "model_specific_special_tokens", path);
+    if (const json& more = member(document, "extra_special_tokens"); more.is_object()) {
+      read_specific(more, "extra_special_tokens", path);
+    } else {
+      read_extra(more, "extra_special_tokens", path);
+    }
+    // The older name of the same list, which transformers reads where the newer one is not there.
+    if (extra.empty()) read_extra(member(document, "additional_special_tokens"), "additional_special_tokens", path);
+  }
+
+  // Named ones in their order, then a model's own.
+  std::vector<AddedToken> in_order() const {
+    std::vector<AddedToken> tokens;
     for (const Named& named : kNamed) {
-      if (!document.contains(named.key)) continue;
-      by_key.erase(named.key);
-      if (!document[named.key].is_null()) by_key[named.key] = token_of(document[named.key], named.key, true, path);
+      if (const auto found = by_key.find(named.key); found != by_key.end()) tokens.push_back(found->second);
     }
-    for (const char* key : {"additional_special_tokens", "extra_special_tokens"}) {
-      const json& tokens = member(document, key);
-      if (!tokens.is_null() && !tokens.is_array())
-        throw InputError(fmt::format("{}: '{}': expected a list, found {}", path.string(), key, shown(tokens)));
-      for (const json& token : tokens) extra.push_back(token_of(token, key, true, path));
-    }
+    for (const auto& [key, token] : specific) tokens.push_back(token);
+    tokens.insert(tokens.end(), extra.begin(), extra.end());
+    return tokens;
   }
 
   bool has(const std::string& content) const {
     return contains(extra, content) || std::any_of(by_key.begin(), by_key.end(),
                                                    [&](const auto& named) { return named.second.content == content; });
+  }
+
+ private:
+  void read_specific(const json& tokens, const char* key, const fs::path& path) {
+    if (!tokens.is_null() && !tokens.is_object())
+      throw InputError(
+          fmt::format("{}: '{}': expected tokens by their names, found {}", path.string(), key, shown_json(tokens)));
+    for (const auto& [name, token] : tokens.items()) specific[name] = token_of(token, name, true, path);
+  }
+
+  void read_extra(const json& tokens, const char* key, const fs::path& path) {
+    if (!tokens.is_null() && !tokens.is_array())
+      throw InputError(fmt::format("{}: '{}': expected a list, found {}", path.string(), key, shown_json(tokens)));
+    for (const json& token : tokens) {
+      AddedToken next = token_of(token, key, true, path);
+      if (!contains(extra, next.content)) extra.push_back(std::move(next));
+    }
   }
 };
 
@@ -83,7 +122,7 @@ std::vector<Listed> listed_in_pipeline(const TokenizerFiles& files) {
   const fs::path path = files.path("tokenizer.json");
   const json& tokens = member(files.pipeline, "added_tokens");
   if (!tokens.is_null() && !tokens.is_array())
-    throw InputError(fmt::format("{}: 'added_tokens': expected a list, found {}", path.string(), shown(tokens)));
+    throw InputError(fmt::format("{}: 'added_tokens': expected a list, found {}", path.string(), shown_json(tokens)));
   std::vector<Listed> listed;
   for (const json& value : tokens) {
     listed.push_back({token_of(value, "added_tokens", false, path), path});
@@ -110,7 +149,7 @@ std::vector<Listed> listed_in_options(const TokenizerFiles& files) {
   const json& decoder = files.options["added_tokens_decoder"];
   if (!decoder.is_object())
     throw InputError(
-        fmt::format("{}: 'added_tokens_decoder': expected an object, found {}", path.string(), shown(decoder)));
+        fmt::format("{}: 'added_tokens_decoder': expected an object, found {}", path.string(), shown_json(decoder)));
   std::vector<Listed> listed;
   for (const auto& [id, value] : decoder.items()) {
     listed.push_back({token_of(value, fmt::format("added_tokens_decoder.{}", id), false, path), path});
@@ -128,13 +167,11 @@ class AddedTokenList {
   void add(AddedToken token) {
     token.id = id_of(token.content);
     next_ = std::max(next_, token.id + 1);
-    for (AddedToken& other : tokens_) {
-      if (other.content == token.content) {
-        other = std::move(token);
-        return;
-      }
-    }
-    tokens_.push_back(std::move(token));
+    const auto [place, is_new] = places_.emplace(token.content, tokens_.size());
+    if (is_new)
+      tokens_.push_back(std::move(token));
+    else
+      tokens_[place->second] = std::move(token);
   }
   void add(const Listed& listed) {
     const std::int32_t id = id_of(listed.token.content);
@@ -146,28 +183,30 @@ class AddedTokenList {
     }
     add(listed.token);
   }
+  bool contains(const std::string& content) const { return places_.contains(content); }
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 
  private:
   std::int32_t id_of(const std::string& content) const {
     if (const auto found = vocabulary_.find(content); found != vocabulary_.end()) return found->second;
-    for (const AddedToken& token : tokens_) {
-      if (token.content == content) return token.id;
-    }
-    return next_;
+    const auto place = places_.find(content);
+    return place == places_.end() ? next_ : tokens_[place->second].id;
   }
 
   const TokenIds& vocabulary_;
   std::int32_t next_ = static_cast<std::int32_t>(vocabulary_.size());
   std::vector<AddedToken> tokens_;
+  std::unordered_map<std::string, std::size_t> places_;
 };
 
 }  // namespace
 
 SpecialTokens read_special_tokens(const TokenizerFiles& files, const TokenIds& vocabulary) {
   NamedTokens named;
-  if (!files.is_generic()) {
-    for (const Named& token : kNamed) named.by_key[token.key] = {.content = token.content};
+  for (const Named& token : kNamed) {
+    if (files.is_generic()) break;
+    const char* content = files.tokenizer_class == TokenizerClass::roberta ? token.of_roberta : token.of_bert;
+    if (content != nullptr) named.by_key[token.key] = {.content = content};
   }
   named.read(files.options, files.path("tokenizer_config.json"));
   AddedTokenList list(vocabulary);
@@ -178,8 +217,11 @@ SpecialTokens read_special_tokens(const TokenizerFiles& files, const TokenIds& v
   if (files.options.contains("added_tokens_decoder")) {
     listed = listed_in_options(files);
   } else {
-    if (files.has("special_tokens_map.json"))
-      named.read(read_json_object(files.path("special_tokens_map.json")), files.path("special_tokens_map.json"));
+    if (const fs::path map = files.path("special_tokens_map.json"); fs::exists(map)) {
+      const json document = read_json_object(map);
+      check_keys(document, special_tokens_map_keys(), map);
+      named.read(document, map);
+    }
     listed = listed_beside_vocabulary(files, named);
     for (Listed& token : listed_in_pipeline(files)) listed.push_back(std::move(token));
   }
@@ -192,13 +234,10 @@ SpecialTokens read_special_tokens(const TokenizerFiles& files, const TokenIds& v
     const std::string place = files.directory.string();
     result.first = special_id(named.by_key["cls_token"].content, vocabulary, list.tokens(), place);
     result.separator = special_id(named.by_key["sep_token"].content, vocabulary, list.tokens(), place);
+    result.unknown = named.by_key["unk_token"].content;
   }
-  for (const Named& token : kNamed) {
-    const auto found = named.by_key.find(token.key);
-    if (found != named.by_key.end() && !contains(list.tokens(), found->second.content)) list.add(found->second);
-  }
-  for (const AddedToken& token : named.extra) {
-    if (!contains(list.tokens(), token.content)) list.add(token);
+  for (const AddedToken& token : named.in_order()) {
+    if (!token.content.empty() && !list.contains(token.content)) list.add(token);
   }
   result.added = list.tokens();
   return result;

@@ -57,6 +57,7 @@ void apply(std::span<const unicode::CodePointMapping> mappings, char32_t point, 
   }
 }
 
+// Where a normalized text goes: into words, or into one text that is cut into words later.
 class WordBuilder {
  public:
   explicit WordBuilder(std::vector<std::string>& words) : words_(words) {}
@@ -80,6 +81,19 @@ class WordBuilder {
   std::string word_;
 };
 
+class TextBuilder {
+ public:
+  explicit TextBuilder(std::string& text) : text_(text) {}
+
+  void add(char32_t point) { utf8::unchecked::append(point, std::back_inserter(text_)); }
+  void add_ascii(char byte) { text_ += byte; }
+  void add_alone(char32_t point) { add(point); }
+  void end_word() { text_ += ' '; }
+
+ private:
+  std::string& text_;
+};
+
 enum class AsciiKind : std::uint8_t { dropped, space, punctuation, letter };
 
 constexpr std::array<AsciiKind, 128> kAscii = [] {
@@ -95,10 +109,12 @@ constexpr std::array<AsciiKind, 128> kAscii = [] {
   return kinds;
 }();
 
-// One text on its way to words, a code point at a time.
+// One text on its way, a code point at a time.
+template <typename Builder>
 class Normalization {
  public:
-  Normalization(const NormalizerOptions& options, std::vector<std::string>& words) : options_(options), words_(words) {}
+  template <typename Output>
+  Normalization(const NormalizerOptions& options, Output& output) : options_(options), words_(output) {}
 
   void take_ascii(unsigned char byte) {
     if (kAscii[byte] == AsciiKind::dropped) return;
@@ -189,16 +205,15 @@ class Normalization {
   }
 
   const NormalizerOptions& options_;
-  WordBuilder words_;
+  Builder words_;
   std::vector<Mark> marks_;
   std::u32string decomposed_;
   std::u32string folded_;
 };
 
-}  // namespace
-
-void append_words(std::string_view text, const NormalizerOptions& options, std::vector<std::string>& words) {
-  Normalization normalization(options, words);
+template <typename Builder, typename Output>
+void normalize(std::string_view text, const NormalizerOptions& options, Output& output) {
+  Normalization<Builder> normalization(options, output);
   const auto* position = text.data();
   const auto* end = text.data() + text.size();
   while (position < end) {
@@ -211,6 +226,18 @@ void append_words(std::string_view text, const NormalizerOptions& options, std::
     }
   }
   normalization.finish();
+}
+
+}  // namespace
+
+void append_words(std::string_view text, const NormalizerOptions& options, std::vector<std::string>& words) {
+  normalize<WordBuilder>(text, options, words);
+}
+
+std::string normalized_text(std::string_view text, const NormalizerOptions& options) {
+  std::string normalized;
+  normalize<TextBuilder>(text, options, normalized);
+  return normalized;
 }
 
 std::size_t code_points(std::string_view text) {

@@ -17,6 +17,9 @@ struct NormalizerOptions {
 /// `words`.
 void append_words(std::string_view text, const NormalizerOptions& options, std::vector<std::string>& words);
 
+/// The normalized text as a whole: BertNormalizer alone.
+std::string normalized_text(std::string_view text, const NormalizerOptions& options);
+
 /// The number of code points of a UTF-8 text.
 std::size_t code_points(std::string_view text);
 

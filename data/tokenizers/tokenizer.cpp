@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "data/tokenizers/byte_level_bpe_loader.h"
 #include "data/tokenizers/tokenizer_files.h"
-#include "data/tokenizers/wordpiece_tokenizer.h"
+#include "data/tokenizers/wordpiece_loader.h"
 
 namespace dtrain::data {
 namespace {
@@ -23,8 +23,9 @@ constexpr Kind kKinds[] = {
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory) {
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory, const Log& log) {
   const TokenizerFiles files = read_tokenizer_files(model_directory);
+  for (const std::string& note : files.notes) log.warning(note);
   std::string supported;
   for (const Kind& kind : kKinds) {
     if (auto tokenizer = kind.load(files)) return tokenizer;

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/log.h"
+
 namespace dtrain::data {
 
 /// The token ids of one text or pair with its special tokens, as a Hugging Face tokenizer returns them.
@@ -29,13 +31,12 @@ class Tokenizer {
   virtual std::int64_t vocabulary_size() const = 0;
   /// A digest of all that decides the ids (vocabulary, options), for the key of the token cache.
   virtual std::string digest() const = 0;
-  /// The names of the files that a model directory needs for this tokenizer, to copy beside a saved model.
-  virtual std::vector<std::filesystem::path> files() const = 0;
 };
 
-/// The tokenizer of a model directory, of the kind that its files are: BERT's WordPiece (wordpiece_tokenizer.h) or
-/// RoBERTa's byte-level BPE (byte_level_bpe_loader.h). Throws InputError naming what is missing or not supported, with
-/// the kinds that are.
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory);
+/// The tokenizer of a model directory, of the kind that its files are: BERT's WordPiece (wordpiece_loader.h) or
+/// RoBERTa's byte-level BPE (byte_level_bpe_loader.h); docs/model-files.md lists what its files may hold. Throws
+/// InputError naming what is missing or not supported, with the kinds that are. Keys of the files that nothing is known
+/// of are said to `log`.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& model_directory, const Log& log = {});
 
 }  // namespace dtrain::data

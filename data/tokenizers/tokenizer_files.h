@@ -8,8 +8,14 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_file.h"
 
 namespace dtrain::data {
+
+/// transformers' tokenizer classes, as far as they differ here. The class of one architecture takes vocabulary, merges,
+/// added tokens and the side of truncation from tokenizer.json and its options from tokenizer_config.json; the generic
+/// class takes all from tokenizer.json.
+enum class TokenizerClass { bert, distilbert, roberta, generic };
 
 /// What a model directory says of its tokenizer, read once for the loaders of every kind.
 struct TokenizerFiles {
@@ -17,29 +23,30 @@ struct TokenizerFiles {
   /// tokenizer.json and tokenizer_config.json; empty objects where there is no such file.
   nlohmann::json pipeline = nlohmann::json::object();
   nlohmann::json options = nlohmann::json::object();
+  /// The class that transformers' AutoTokenizer would take: tokenizer_config.json's `tokenizer_class`, config.json's
+  /// where that has none, else that of the model in tokenizer.json or of the vocabulary's file.
+  TokenizerClass tokenizer_class = TokenizerClass::bert;
+  /// Keys that nothing is known of, for a person to read.
+  std::vector<std::string> notes;
 
   std::filesystem::path path(const char* name) const { return directory / name; }
   bool has(const char* name) const { return std::filesystem::exists(directory / name); }
   /// The model of tokenizer.json ("WordPiece", "BPE", ...), for an older one without a type what it must be; empty
   /// without that file.
   std::string model() const;
-  /// transformers' name of the tokenizer's class, `fallback` where nothing says it.
-  std::string tokenizer_class(const std::string& fallback) const;
-  /// Whether that class is the generic one, which takes the whole of tokenizer.json. The class of one architecture
-  /// takes the vocabulary alone from it.
-  bool is_generic() const;
-  /// Those of a tokenizer's files that are there, to copy beside a saved model.
-  std::vector<std::filesystem::path> present() const;
+  bool is_generic() const { return tokenizer_class == TokenizerClass::generic; }
+  /// tokenizer_config.json's `truncation_side`, else that of tokenizer.json; "right" or "left".
+  std::string truncation_side() const;
+  /// Whether transformers gives the model token types: `model_input_names`, or the class's own.
+  bool has_token_types() const;
 };
 
-/// Throws InputError naming the file that is not a JSON object.
+/// Throws InputError naming the file that is not a JSON object, and file and key of what is not supported.
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& directory);
 
-/// Throws InputError naming a file that is not a JSON object.
-nlohmann::json read_json_object(const std::filesystem::path& path);
-
-/// A JSON value as a message shows it: its first characters.
-std::string shown(const nlohmann::json& value);
+/// Throws InputError: the value of a key is not supported, and what is.
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& key, const nlohmann::json& found,
+                         const std::string& expected);
 
 /// `object[key]`, null where it is missing.
 const nlohmann::json& member(const nlohmann::json& object, const char* key);
@@ -54,7 +61,7 @@ Value value_or(const nlohmann::json& object, const char* key, Value fallback, co
     return value.get<Value>();
   } catch (const nlohmann::json::exception&) {
     throw InputError(
-        fmt::format("{}: '{}': {} is not the kind of value that belongs there", path.string(), key, shown(value)));
+        fmt::format("{}: '{}': {} is not the kind of value that belongs there", path.string(), key, shown_json(value)));
   }
 }
 

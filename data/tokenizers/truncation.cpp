@@ -4,8 +4,20 @@
 #include <utility>
 
 namespace dtrain::data {
+namespace {
 
-bool truncate_longest_first(std::vector<std::int32_t>& left, std::vector<std::int32_t>& right, std::size_t room) {
+void cut(std::vector<std::int32_t>& ids, std::size_t size, TruncationSide side) {
+  if (ids.size() <= size) return;
+  if (side == TruncationSide::left)
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(size));
+  else
+    ids.resize(size);
+}
+
+}  // namespace
+
+bool truncate_longest_first(std::vector<std::int32_t>& left, std::vector<std::int32_t>& right, std::size_t room,
+                            TruncationSide side) {
   if (left.size() + right.size() <= room) return false;
   auto* shorter = &left;
   auto* longer = &right;
@@ -16,8 +28,8 @@ bool truncate_longest_first(std::vector<std::int32_t>& left, std::vector<std::in
     short_size = room / 2;
     long_size = short_size + room % 2;
   }
-  shorter->resize(std::min(shorter->size(), short_size));
-  longer->resize(std::min(longer->size(), long_size));
+  cut(*shorter, short_size, side);
+  cut(*longer, long_size, side);
   return true;
 }
 

@@ -1,13 +1,15 @@
 #pragma once
 
-#include <filesystem>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "data/tokenizers/added_tokens.h"
+#include "data/tokenizers/sequence_layout.h"
 #include "data/tokenizers/tokenizer.h"
-#include "data/tokenizers/tokenizer_files.h"
 
 namespace dtrain::data {
 
@@ -19,18 +21,15 @@ struct WordPieceConfig {
   /// Unset: as lower_case.
   std::optional<bool> strip_accents;
   bool split_chinese = true;
-  std::string unknown = "[UNK]";
-  std::string first = "[CLS]";
-  std::string separator = "[SEP]";
-  /// Split off the raw text before anything else; those above, [PAD] and [MASK] as a rule.
-  std::vector<std::string> special;
-  std::vector<std::filesystem::path> files;
+  /// In code points; a longer word is unknown.
+  std::size_t longest_word = 100;
+  /// Of what the vocabulary cannot spell.
+  std::int32_t unknown = 0;
+  /// Split off the text, before it is normalized or (AddedToken::normalized) after.
+  std::vector<AddedToken> added;
+  SequenceLayout layout;
 };
 
-/// Throws InputError where a special token is not in the vocabulary.
 std::unique_ptr<Tokenizer> make_wordpiece_tokenizer(WordPieceConfig config);
-
-/// From a model directory with vocab.txt, or tokenizer.json of the WordPiece model; null where it has neither.
-std::unique_ptr<Tokenizer> load_wordpiece_tokenizer(const TokenizerFiles& files);
 
 }  // namespace dtrain::data

@@ -89,6 +89,8 @@ class MpiCommunicator final : public Communicator {
   std::string_view name() const override { return "mpi"; }
   int rank() const override { return rank_; }
   int size() const override { return size_; }
+  std::chrono::milliseconds timeout() const override { return state_.timeout; }
+  void set_timeout(std::chrono::milliseconds timeout) override { state_.timeout = timeout; }
 
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor) override {
     check_tensor(tensor, at::kCPU, "all_reduce", name());
@@ -98,6 +100,41 @@ class MpiCommunicator final : public Communicator {
         return MPI_Iallreduce(MPI_IN_PLACE, address(tensor, piece.begin), piece.count, mpi_type(tensor), MPI_SUM,
                               communicator_, request);
       });
+    }
+    return work;
+  }
+
+  std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& rows) override {
+    check_divisible_rows(rows, size_, at::kCPU, "reduce_scatter", name());
+    const at::Tensor shares = rows.view({size_, rows.numel() / size_});
+    // MPI may not write where it reads, and its own form in place leaves the sum in the first rows.
+    const at::Tensor share = at::empty({shares.size(1)}, rows.options());
+    auto work = collective("reduce_scatter", {rows, share});
+    for (const Piece piece : pieces(share.numel(), std::max<std::int64_t>(piece_elements_ / size_, 1))) {
+      const at::Tensor from = shares.narrow(1, piece.begin, piece.count).contiguous();
+      work->keep(from);
+      work->start([&](MPI_Request* request) {
+        return MPI_Ireduce_scatter_block(address(from), address(share, piece.begin), piece.count, mpi_type(rows),
+                                         MPI_SUM, communicator_, request);
+      });
+    }
+    work->at_end([mine = shares[rank_], share] { mine.copy_(share); });
+    return work;
+  }
+
+  std::unique_ptr<Work> start_all_gather(const at::Tensor& rows) override {
+    check_divisible_rows(rows, size_, at::kCPU, "all_gather", name());
+    const at::Tensor shares = rows.view({size_, rows.numel() / size_});
+    auto work = collective("all_gather", {rows});
+    if (rows.numel() <= piece_elements_) {
+      const int count = static_cast<int>(shares.size(1));
+      work->start([&](MPI_Request* request) {
+        return MPI_Iallgather(MPI_IN_PLACE, 0, mpi_type(rows), address(rows), count, mpi_type(rows), communicator_,
+                              request);
+      });
+    } else {
+      // A piece of every share is no contiguous part of the tensor.
+      for (int root = 0; root < size_; ++root) start_broadcast(*work, shares[root], root);
     }
     return work;
   }
@@ -141,26 +178,6 @@ class MpiCommunicator final : public Communicator {
     }
     work->wait();
     return gathered;
-  }
-
-  at::Tensor reduce_scatter(const at::Tensor& rows) override {
-    check_divisible_rows(rows, size_, at::kCPU, "reduce_scatter", name());
-    std::vector<std::int64_t> shape = rows.sizes().vec();
-    shape[0] /= size_;
-    const at::Tensor share = at::empty(shape, rows.options());
-    const std::int64_t elements = share.numel();
-    const at::Tensor shares = rows.view({size_, elements});
-    auto work = collective("reduce_scatter", {share});
-    for (const Piece piece : pieces(elements, std::max<std::int64_t>(piece_elements_ / size_, 1))) {
-      const at::Tensor from = shares.narrow(1, piece.begin, piece.count).contiguous();
-      work->keep(from);
-      work->start([&](MPI_Request* request) {
-        return MPI_Ireduce_scatter_block(address(from), address(share, piece.begin), piece.count, mpi_type(rows),
-                                         MPI_SUM, communicator_, request);
-      });
-    }
-    work->wait();
-    return share;
   }
 
   void send(const at::Tensor& tensor, int to) override {

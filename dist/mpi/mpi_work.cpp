@@ -26,7 +26,11 @@ void MpiState::check() const {
 
 MpiWork::MpiWork(MpiState& state, std::string what, std::function<std::string()> absent,
                  std::vector<at::Tensor> tensors)
-    : state_(state), what_(std::move(what)), absent_(std::move(absent)), tensors_(std::move(tensors)) {}
+    : state_(state),
+      timeout_(state.timeout),
+      what_(std::move(what)),
+      absent_(std::move(absent)),
+      tensors_(std::move(tensors)) {}
 
 MpiWork::~MpiWork() {
   if (ended_) return;
@@ -72,12 +76,13 @@ bool MpiWork::test() {
   }
   check_call(code);
   ended_ = flag != 0;
+  if (ended_ && finish_) finish_();
   return ended_;
 }
 
 void MpiWork::wait() {
-  if (ends_within(state_.timeout, [this] { return test(); })) return;
-  const double seconds = std::chrono::duration<double>(state_.timeout).count();
+  if (ends_within(timeout_, [this] { return test(); })) return;
+  const double seconds = std::chrono::duration<double>(timeout_).count();
   const std::string failure =
       fmt::format("{} did not end within {}: {}. See why on those ranks, or raise --comm-timeout.", what_,
                   duration_text(seconds), absent_());

@@ -20,7 +20,7 @@ void check_mpi(int code, const std::string& what);
 
 /// What the works of one MPI communicator share with it.
 struct MpiState {
-  std::chrono::milliseconds timeout;
+  std::chrono::milliseconds timeout;  // of the works that are made from now on
   RankCounters* counters = nullptr;
   std::string failure;  // empty while all is well; then nothing is waited for or freed any more
 
@@ -45,6 +45,9 @@ class MpiWork final : public Work {
   /// Keeps one more tensor until the end.
   void keep(const at::Tensor& tensor) { tensors_.push_back(tensor); }
 
+  /// Calls `finish` once, when the requests have ended and before anybody is told.
+  void at_end(std::function<void()> finish) { finish_ = std::move(finish); }
+
   bool test() override;
   void wait() override;
 
@@ -56,8 +59,10 @@ class MpiWork final : public Work {
   void abandon(const std::string& why);
 
   MpiState& state_;
+  std::chrono::milliseconds timeout_;
   std::string what_;
   std::function<std::string()> absent_;
+  std::function<void()> finish_;
   std::vector<at::Tensor> tensors_;
   std::vector<MPI_Request> requests_;
   std::vector<MPI_Status> statuses_;

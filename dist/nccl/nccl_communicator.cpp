@@ -42,6 +42,7 @@ ncclDataType_t nccl_type(const at::Tensor& tensor) {
 struct Operation {
   std::string what;                     // "all_reduce #17"
   std::function<std::string()> absent;  // which ranks it lacks
+  std::chrono::milliseconds timeout;
 };
 
 // The NCCL communicator and what became of it. A failure aborts it, at once and without asking the other ranks.
@@ -68,6 +69,7 @@ class NcclHandle {
   ncclComm_t get() const { return handle_; }
   ncclComm_t* address() { return &handle_; }
   std::chrono::milliseconds timeout() const { return timeout_; }
+  void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
   bool has_failed() const { return !failure_.empty(); }
 
   void check() const {
@@ -79,7 +81,7 @@ class NcclHandle {
   // NCCL calls return before they are done: the next may come, and the stream be waited for, once this has returned.
   void settle(ncclResult_t result, const Operation& operation) {
     if (result == ncclSuccess || result == ncclInProgress) {
-      const bool ended = ends_within(timeout_, [&] { return (result = state()) != ncclInProgress; });
+      const bool ended = ends_within(operation.timeout, [&] { return (result = state()) != ncclInProgress; });
       if (!ended) fail_late(operation);
     }
     check_result(result, operation);
@@ -92,7 +94,7 @@ class NcclHandle {
   }
 
   [[noreturn]] void fail_late(const Operation& operation) {
-    const double seconds = std::chrono::duration<double>(timeout_).count();
+    const double seconds = std::chrono::duration<double>(operation.timeout).count();
     fail(fmt::format("{} did not end within {}: {}. See why on those ranks, or raise --comm-timeout.", operation.what,
                      duration_text(seconds), operation.absent()));
   }
@@ -150,11 +152,18 @@ class NcclWork final : public Work {
   }
 
   void wait() override {
-    if (!ends_within(handle_.timeout(), [this] { return test(); })) handle_.fail_late(operation_);
-    done_.block(c10::cuda::getCurrentCUDAStream(done_.device_index()));
+    if (!ends_within(operation_.timeout, [this] { return test(); })) handle_.fail_late(operation_);
+    order_stream();
+  }
+
+  void join_stream() override {
+    if (!ended_) handle_.check_under_way(operation_);
+    order_stream();
   }
 
  private:
+  void order_stream() { done_.block(c10::cuda::getCurrentCUDAStream(done_.device_index())); }
+
   NcclHandle& handle_;
   Operation operation_;
   std::vector<at::Tensor> tensors_;  // on the stream of the caller: they must stay until the end on NCCL's
@@ -184,12 +193,30 @@ class NcclCommunicator final : public Communicator {
   std::string_view name() const override { return "nccl"; }
   int rank() const override { return control_.rank(); }
   int size() const override { return control_.size(); }
+  std::chrono::milliseconds timeout() const override { return handle_.timeout(); }
+  void set_timeout(std::chrono::milliseconds timeout) override { handle_.set_timeout(timeout); }
 
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor) override {
     check_tensor(tensor, device_, "all_reduce", name());
     return launch("all_reduce", {tensor}, [&] {
       return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), tensor.numel(), nccl_type(tensor), ncclSum,
                            handle_.get(), stream_);
+    });
+  }
+
+  std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& rows) override {
+    check_divisible_rows(rows, size(), device_, "reduce_scatter", name());
+    return launch("reduce_scatter", {rows}, [&] {
+      return ncclReduceScatter(rows.data_ptr(), share_of(rows), rows.numel() / size(), nccl_type(rows), ncclSum,
+                               handle_.get(), stream_);
+    });
+  }
+
+  std::unique_ptr<Work> start_all_gather(const at::Tensor& rows) override {
+    check_divisible_rows(rows, size(), device_, "all_gather", name());
+    return launch("all_gather", {rows}, [&] {
+      return ncclAllGather(share_of(rows), rows.data_ptr(), rows.numel() / size(), nccl_type(rows), handle_.get(),
+                           stream_);
     });
   }
 
@@ -204,6 +231,7 @@ class NcclCommunicator final : public Communicator {
 
   at::Tensor all_gather(const at::Tensor& rows) override {
     check_rows(rows, device_, "all_gather", name());
+    const TimeoutScope scope(control_, timeout());
     const std::vector<std::int64_t> row_counts = agreed_row_counts(control_.all_gather(describe_rows(rows)));
     std::vector<std::int64_t> shape = rows.sizes().vec();
     shape[0] = std::accumulate(row_counts.begin(), row_counts.end(), std::int64_t{0});
@@ -222,18 +250,6 @@ class NcclCommunicator final : public Communicator {
       return is_well(result) ? end : result;
     })->wait();
     return gathered;
-  }
-
-  at::Tensor reduce_scatter(const at::Tensor& rows) override {
-    check_divisible_rows(rows, size(), device_, "reduce_scatter", name());
-    std::vector<std::int64_t> shape = rows.sizes().vec();
-    shape[0] /= size();
-    const at::Tensor share = at::empty(shape, rows.options());
-    launch("reduce_scatter", {rows, share}, [&] {
-      return ncclReduceScatter(rows.data_ptr(), share.data_ptr(), share.numel(), nccl_type(rows), ncclSum,
-                               handle_.get(), stream_);
-    })->wait();
-    return share;
   }
 
   void send(const at::Tensor& tensor, int to) override {
@@ -264,6 +280,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<Communicator> split(int colour) override {
     handle_.check();
     const c10::cuda::CUDAGuard guard(device_);
+    const TimeoutScope scope(control_, timeout());
     std::unique_ptr<Communicator> part = control_.split(colour);
     Communicator& control = *part;
     return std::make_unique<NcclCommunicator>(control, std::move(part), handle_.timeout());
@@ -272,6 +289,11 @@ class NcclCommunicator final : public Communicator {
   RankCounters& counters_beside() override { return control_.counters_beside(); }
 
  private:
+  // NCCL works in place where a rank's own share is where it has to be in the whole.
+  void* share_of(const at::Tensor& rows) const {
+    return static_cast<char*>(rows.data_ptr()) + rows.nbytes() / size() * rank();
+  }
+
   static bool is_well(ncclResult_t result) { return result == ncclSuccess || result == ncclInProgress; }
 
   // Rank 0 makes the id. Its last byte says whether that went well, for the others must not wait for it in vain.
@@ -295,13 +317,13 @@ class NcclCommunicator final : public Communicator {
   Operation collective(std::string_view name) {
     const std::int64_t number = counters_.start();
     return {fmt::format("{} #{} over NCCL", name, number),
-            [this, number] { return counters_.who_did_not_come(number); }};
+            [this, number] { return counters_.who_did_not_come(number); }, timeout()};
   }
 
   Operation exchange_with(std::string what, int peer) {
-    return {std::move(what) + " over NCCL", [this, peer] {
-              return fmt::format("this rank is at #{}, {}", counters_.last(), counters_.where_is(peer));
-            }};
+    return {std::move(what) + " over NCCL",
+            [this, peer] { return fmt::format("this rank is at #{}, {}", counters_.last(), counters_.where_is(peer)); },
+            timeout()};
   }
 
   template <class Call>

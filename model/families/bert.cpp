@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+
 #include "base/error.h"
 
 namespace dtrain::model {
@@ -17,16 +19,23 @@ LayerModules bert_layer_modules() {
           .output_norm = ".output.LayerNorm"};
 }
 
+void require_whole_heads(const ConfigReader& reader, const EncoderConfig& config, const char* width_key,
+                         const char* heads_key) {
+  if (config.hidden_size % config.heads == 0) return;
+  throw InputError(fmt::format("{}: {} {} is not a multiple of {} {}", reader.path().string(), width_key,
+                               config.hidden_size, heads_key, config.heads));
+}
+
 void read_bert_config(const ConfigReader& reader, EncoderConfig& config) {
-  config.hidden_size = reader.positive("hidden_size");
-  config.layers = reader.positive("num_hidden_layers");
-  config.heads = reader.positive("num_attention_heads");
-  reader.require_multiple("hidden_size", "num_attention_heads");
-  config.intermediate_size = reader.positive("intermediate_size");
-  config.vocabulary_size = reader.positive("vocab_size");
-  config.max_positions = reader.positive("max_position_embeddings");
-  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size);
-  config.token_types = reader.positive("type_vocab_size");
+  config.hidden_size = reader.size("hidden_size", 768, kWidest);
+  config.layers = reader.size("num_hidden_layers", 12, kMostLayers);
+  config.heads = reader.size("num_attention_heads", 12, kWidest);
+  require_whole_heads(reader, config, "hidden_size", "num_attention_heads");
+  config.intermediate_size = reader.size("intermediate_size", 3072, kWidest);
+  config.vocabulary_size = reader.size("vocab_size", 30522, kMostTokens);
+  config.max_positions = reader.size("max_position_embeddings", 512, kMostTokens);
+  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size, -1);
+  config.token_types = reader.size("type_vocab_size", 2, kMostTokens);
   config.hidden_dropout = reader.number("hidden_dropout_prob", 0.1, 0, 1);
   config.attention_output_dropout = config.hidden_dropout;
   config.attention_dropout = reader.number("attention_probs_dropout_prob", 0.1, 0, 1);
@@ -34,11 +43,26 @@ void read_bert_config(const ConfigReader& reader, EncoderConfig& config) {
   config.layer_norm_epsilon = reader.number("layer_norm_eps", 1e-12, 0, 1);
   config.initializer_range = reader.number("initializer_range", 0.02, 0, 1e3);
   config.activation = reader.choice("hidden_act", "gelu", kActivations);
-  const std::string positions = reader.text("position_embedding_type", "absolute");
-  if (positions != "absolute") {
-    throw InputError(fmt::format("{}: position_embedding_type '{}' is not supported; expected 'absolute'",
-                                 reader.path().string(), positions));
-  }
+}
+
+std::span<const FileKey> bert_config_keys() {
+  constexpr KeyUse heeded = KeyUse::heeded;
+  static constexpr std::array kKeys = {
+      FileKey{"hidden_size", heeded, "the shape of every layer"},
+      FileKey{"num_hidden_layers", heeded, "the layers"},
+      FileKey{"num_attention_heads", heeded, "the heads of the self-attention"},
+      FileKey{"intermediate_size", heeded, "the shape of the feed-forward part"},
+      FileKey{"type_vocab_size", heeded, "the shape of the token types"},
+      FileKey{"hidden_act", heeded, "the activation function: gelu, gelu_new or relu; another is refused"},
+      FileKey{"hidden_dropout_prob", heeded, "dropout in training"},
+      FileKey{"attention_probs_dropout_prob", heeded, "dropout in training"},
+      FileKey{"classifier_dropout", heeded, "dropout before the head in training; hidden_dropout_prob where null"},
+      FileKey{"layer_norm_eps", heeded, "the norms' epsilon"},
+      FileKey{"position_embedding_type", KeyUse::refused, "relative positions", R"(["absolute"])"},
+      FileKey{"is_decoder", KeyUse::refused, "a causal mask", "[false]"},
+      FileKey{"add_cross_attention", KeyUse::refused, "a decoder's layers", "[false]"},
+  };
+  return kKeys;
 }
 
 Family bert_family() {
@@ -56,7 +80,8 @@ Family bert_family() {
                    .activation = "tanh",
                    .classifier = "classifier",
                    .dense_is_pretrained = true},
-          .read_config = read_bert_config};
+          .read_config = read_bert_config,
+          .config_keys = bert_config_keys()};
 }
 
 }  // namespace dtrain::model

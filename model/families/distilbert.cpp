@@ -1,17 +1,25 @@
 #include "model/families/distilbert.h"
 
+#include <array>
+
+#include "model/families/bert.h"
+
 namespace dtrain::model {
 namespace {
 
 void read_config(const ConfigReader& reader, EncoderConfig& config) {
-  config.hidden_size = reader.positive("dim");
-  config.layers = reader.positive("n_layers");
-  config.heads = reader.positive("n_heads");
-  reader.require_multiple("dim", "n_heads");
-  config.intermediate_size = reader.positive("hidden_dim");
-  config.vocabulary_size = reader.positive("vocab_size");
-  config.max_positions = reader.positive("max_position_embeddings");
-  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size);
+  // transformers takes BERT's names of three keys, too, and over its own.
+  const auto either = [&](const char* of_bert, const char* own) { return reader.has(of_bert) ? of_bert : own; };
+  const char* width = either("hidden_size", "dim");
+  const char* heads = either("num_attention_heads", "n_heads");
+  config.hidden_size = reader.size(width, 768, kWidest);
+  config.layers = reader.size(either("num_hidden_layers", "n_layers"), 6, kMostLayers);
+  config.heads = reader.size(heads, 12, kWidest);
+  require_whole_heads(reader, config, width, heads);
+  config.intermediate_size = reader.size("hidden_dim", 3072, kWidest);
+  config.vocabulary_size = reader.size("vocab_size", 30522, kMostTokens);
+  config.max_positions = reader.size("max_position_embeddings", 512, kMostTokens);
+  config.padding_token = reader.index("pad_token_id", 0, config.vocabulary_size, -1);
   config.token_types = 0;
   config.hidden_dropout = reader.number("dropout", 0.1, 0, 1);
   config.attention_output_dropout = 0;
@@ -20,6 +28,30 @@ void read_config(const ConfigReader& reader, EncoderConfig& config) {
   config.layer_norm_epsilon = 1e-12;
   config.initializer_range = reader.number("initializer_range", 0.02, 0, 1e3);
   config.activation = reader.choice("activation", "gelu", kActivations);
+}
+
+std::span<const FileKey> config_keys() {
+  constexpr KeyUse heeded = KeyUse::heeded;
+  constexpr KeyUse no_effect = KeyUse::no_effect;
+  static constexpr std::array kKeys = {
+      FileKey{"dim", heeded, "the shape of every layer"},
+      FileKey{"hidden_size", heeded, "the same, where it is there"},
+      FileKey{"n_layers", heeded, "the layers"},
+      FileKey{"num_hidden_layers", heeded, "the same, where it is there"},
+      FileKey{"n_heads", heeded, "the heads of the self-attention"},
+      FileKey{"num_attention_heads", heeded, "the same, where it is there"},
+      FileKey{"hidden_dim", heeded, "the shape of the feed-forward part"},
+      FileKey{"activation", heeded, "the activation function: gelu, gelu_new or relu; another is refused"},
+      FileKey{"dropout", heeded, "dropout in training"},
+      FileKey{"attention_dropout", heeded, "dropout in training"},
+      FileKey{"seq_classif_dropout", heeded, "dropout before the head in training"},
+      FileKey{"qa_dropout", no_effect, "for question answering"},
+      FileKey{"sinusoidal_pos_embds", no_effect, "how positions began; the file has them"},
+      FileKey{"tie_weights_", no_effect, "for language modelling"},
+      FileKey{"is_decoder", KeyUse::refused, "a causal mask", "[false]"},
+      FileKey{"add_cross_attention", KeyUse::refused, "a decoder's layers", "[false]"},
+  };
+  return kKeys;
 }
 
 }  // namespace
@@ -45,7 +77,8 @@ Family distilbert_family() {
                    .dense_module = "pre_classifier",
                    .activation = "relu",
                    .classifier = "classifier"},
-          .read_config = read_config};
+          .read_config = read_config,
+          .config_keys = config_keys()};
 }
 
 }  // namespace dtrain::model

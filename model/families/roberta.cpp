@@ -9,6 +9,7 @@ namespace {
 
 void read_config(const ConfigReader& reader, EncoderConfig& config) {
   read_bert_config(reader, config);
+  if (!reader.has("vocab_size")) config.vocabulary_size = 50265;
   config.padding_token = reader.index("pad_token_id", 1, std::min(config.vocabulary_size, config.max_positions));
   config.first_position = config.padding_token + 1;
 }
@@ -30,7 +31,8 @@ Family roberta_family() {
                    .activation = "tanh",
                    .classifier = "classifier.out_proj",
                    .dropout_before_dense = true},
-          .read_config = read_config};
+          .read_config = read_config,
+          .config_keys = bert_config_keys()};
 }
 
 }  // namespace dtrain::model

@@ -6,6 +6,8 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/random.h"
+#include "model/formats/model_weights.h"
 #include "model/formats/safetensors.h"
 #include "model/registry.h"
 
@@ -20,7 +22,7 @@ void draw(Linear& linear, double deviation, at::Generator& generator) {
 
 // The name under which a checkpoint holds a tensor: a bare encoder's lack the prefix, and BERT's oldest call a norm's
 // weight and bias gamma and beta. The first of these that is there, else the name.
-std::string find_name(const SafetensorsModel& file, const std::string& name, const std::string& prefix) {
+std::string find_name(const ModelWeights& file, const std::string& name, const std::string& prefix) {
   for (const auto& [now, before] : {std::pair("", ""), std::pair(".weight", ".gamma"), std::pair(".bias", ".beta")}) {
     if (!name.ends_with(now)) continue;
     std::string known = name.substr(0, name.size() - std::string(now).size()) + before;
@@ -32,6 +34,10 @@ std::string find_name(const SafetensorsModel& file, const std::string& name, con
 
 }  // namespace
 
+ProblemType problem_type_of_outputs(std::optional<ProblemType> named, std::int64_t outputs) {
+  return named.value_or(outputs == 1 ? ProblemType::regression : ProblemType::single_label_classification);
+}
+
 std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   const EncoderConfig config = read_encoder_config(options.directory);
   const Family& kind = family(config.model_type);
@@ -40,9 +46,18 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
     throw UsageError(fmt::format("{}: a {} model has no pooler; expected --pooling cls or mean",
                                  options.directory.string(), config.model_type));
   }
+  if (!options.pooling && !config.unsupported_pooling.empty()) throw InputError(config.unsupported_pooling);
+  if (options.trained_head && !config.other_head.empty()) {
+    throw InputError(fmt::format(
+        "{}: 'architectures': expected a trained {}, found {}, whose head is for another task; train one on it with "
+        "dtrain train --model",
+        (options.directory / "config.json").string(), kind.classifier_architecture, config.other_head));
+  }
   const std::int64_t classes = options.trained_head ? static_cast<std::int64_t>(config.labels.size()) : options.classes;
   auto model = std::make_unique<Classifier>(config, pooling, classes);
-  const SafetensorsModel file(options.directory);
+  model->problem_type = options.problem_type.value_or(
+      options.trained_head ? problem_type_of_outputs(config.problem_type, classes) : model->problem_type);
+  const ModelWeights file(options.directory);
   const auto name_in_file = [&](const Parameter& parameter) { return find_name(file, parameter.name(), kind.prefix); };
   const auto read = [&](Parameter& parameter) {
     parameter.set_value(file.float_tensor(name_in_file(parameter), parameter.shape()));
@@ -55,7 +70,7 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   for (int layer = 0; layer < model->encoder().layers(); ++layer) {
     for (Parameter* parameter : model->encoder().layer(layer).own_parameters()) read(*parameter);
   }
-  auto generator = at::detail::createCPUGenerator(options.head_seed);
+  auto generator = at::detail::createCPUGenerator(stream_seed(options.head_seed, Purpose::head));
   const bool dense_is_there = file.contains(name_in_file(model->dense.weight));
   if (dense_is_there && (options.trained_head || !model->dense_is_head)) {
     read_linear(model->dense);
@@ -87,7 +102,7 @@ void save_classifier(Classifier& classifier, const std::vector<std::string>& lab
   nlohmann::json config = classifier.config().json;
   config["architectures"] = {family(classifier.config().model_type).classifier_architecture};
   config["dtrain_pooling"] = pooling_name(classifier.pooling());
-  config["problem_type"] = "single_label_classification";
+  config["problem_type"] = problem_type_name(classifier.problem_type);
   config["id2label"] = nlohmann::json::object();
   config["label2id"] = nlohmann::json::object();
   for (std::size_t id = 0; id < labels.size(); ++id) {

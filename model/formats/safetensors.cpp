@@ -9,10 +9,10 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/nearest_name.h"
 
 namespace dtrain::model {
@@ -43,11 +43,11 @@ const char* type_name(at::ScalarType type) {
   return found->name;
 }
 
+}  // namespace
+
 std::string shape_text(at::IntArrayRef shape) {
   return fmt::format("[{}]", fmt::join(shape.begin(), shape.end(), ", "));
 }
-
-}  // namespace
 
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file) {
   // One that is not finite makes the sum so, too; of large numbers the sum alone may be.
@@ -70,7 +70,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
   data_begin_ = 8 + header_size;
   const std::size_t data_size = bytes.size() - data_begin_;
   const auto* text = reinterpret_cast<const char*>(bytes.data()) + 8;
-  const json header = json::parse(text, text + header_size, nullptr, false);
+  json header;
+  try {
+    header = parse_json({text, header_size}, "the header");
+  } catch (const InputError& error) {
+    fail(fmt::format("the header is not a JSON object ({})", error.what()));
+  }
   if (!header.is_object()) fail("the header is not a JSON object");
 
   std::vector<std::pair<std::size_t, std::size_t>> extents;
@@ -182,52 +187,6 @@ at::Tensor SafetensorsFile::float_tensor(const std::string& name, at::IntArrayRe
   auto values = tensor(name).to(at::kFloat);
   require_finite(values, name, path_);
   return values;
-}
-
-SafetensorsModel::SafetensorsModel(const std::filesystem::path& directory) : directory_(directory) {
-  const auto single = directory / "model.safetensors";
-  const auto index = directory / "model.safetensors.index.json";
-  if (std::filesystem::exists(single)) {
-    files_.emplace_back(single);
-  } else if (std::filesystem::exists(index)) {
-    const json document = json::parse(read_file(index), nullptr, false);
-    if (!document.is_object() || !document.contains("weight_map") || !document["weight_map"].is_object()) {
-      throw InputError(fmt::format("{}: expected a JSON object with a 'weight_map'", index.string()));
-    }
-    std::set<std::string> names;
-    for (const auto& [tensor, file] : document["weight_map"].items()) {
-      if (!file.is_string()) {
-        throw InputError(fmt::format("{}: weight_map: tensor '{}': expected a file name, found {}", index.string(),
-                                     tensor, file.dump()));
-      }
-      names.insert(file.get<std::string>());
-    }
-    for (const auto& name : names) files_.emplace_back(directory / name);
-  } else {
-    const bool has_pickle = std::filesystem::exists(directory / "pytorch_model.bin");
-    throw InputError(fmt::format("{}: no model.safetensors there{}", directory.string(),
-                                 has_pickle ? "; pytorch_model.bin is not read: save the model again with "
-                                              "model.save_pretrained(DIR, safe_serialization=True)"
-                                            : ""));
-  }
-  for (std::size_t file = 0; file < files_.size(); ++file) {
-    for (const auto& name : files_[file].names()) file_of_.emplace(name, file);
-  }
-}
-
-std::vector<std::string> SafetensorsModel::names() const {
-  std::vector<std::string> names;
-  for (const auto& [name, file] : file_of_) names.push_back(name);
-  return names;
-}
-
-at::Tensor SafetensorsModel::float_tensor(const std::string& name, at::IntArrayRef shape) const {
-  const auto found = file_of_.find(name);
-  if (found == file_of_.end()) {
-    throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}", directory_.string(), name,
-                                 shape_text(shape), did_you_mean(name, names())));
-  }
-  return files_[found->second].float_tensor(name, shape);
 }
 
 void write_safetensors(const std::filesystem::path& path,

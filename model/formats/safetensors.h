@@ -49,20 +49,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// The tensors of a model directory: model.safetensors, or the files that model.safetensors.index.json lists.
-class SafetensorsModel {
- public:
-  explicit SafetensorsModel(const std::filesystem::path& directory);
-  std::vector<std::string> names() const;
-  bool contains(const std::string& name) const { return file_of_.count(name) > 0; }
-  at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
-  const std::filesystem::path& directory() const { return directory_; }
-
- private:
-  std::filesystem::path directory_;
-  std::vector<SafetensorsFile> files_;
-  std::map<std::string, std::size_t> file_of_;
-};
+/// "[2, 384]", as messages show a shape.
+std::string shape_text(at::IntArrayRef shape);
 
 /// Throws InputError naming file and tensor where one of the numbers is infinite or none.
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file);

@@ -6,6 +6,7 @@
 #include "model/kernels/attention_loops.h"
 #include "model/kernels/norm_loops.h"
 #include "model/kernels/random_loops.h"
+#include "model/kernels/reduction_loops.h"
 #include "model/kernels/stored_loops.h"
 
 namespace dtrain::model::kernels::DTRAIN_ISA {
@@ -24,8 +25,13 @@ void dropout(const Dropout& dropout, const Stored* input, Stored* output, std::i
 
 template <typename Real, typename Stored = Real>
 constexpr Loops<Real, Stored> table() {
-  return {attention_forward<Real, Stored>, attention_backward<Real, Stored>, norm_forward<Real, Stored>,
-          norm_backward<Real, Stored>, dropout<Real, Stored>};
+  return {attention_forward<Real, Stored>,
+          attention_backward<Real, Stored>,
+          norm_forward<Real, Stored>,
+          norm_backward<Real, Stored>,
+          dropout<Real, Stored>,
+          sum_rows<Real, Stored>,
+          sum_of_squares<Real>};
 }
 
 }  // namespace

@@ -69,6 +69,18 @@ struct Norm {
   Real* bias_gradient;      // likewise
 };
 
+/// sums[c] = the sum over the rows of rows[r][c], each column from the first row to the last in double: exact to the
+/// last bit of `Real` but for its one rounding, and the same whoever computes which columns.
+template <typename Real, typename Stored = Real>
+struct RowSum {
+  const Stored* rows;  // [.., columns]
+  std::int64_t columns;
+  const std::int64_t* places;  // [count]: of the rows; null: the first `count`
+  std::int64_t count;
+  bool adds;   // to what `sums` holds
+  Real* sums;  // [columns]
+};
+
 template <typename Real, typename Stored = Real>
 struct Loops {
   void (*attention_forward)(const Attention<Real, Stored>&, std::int64_t first_item, std::int64_t last_item);
@@ -77,6 +89,9 @@ struct Loops {
   void (*norm_backward)(const Norm<Real, Stored>&, std::int64_t first_row, std::int64_t last_row);
   /// output[i] = dropout(input)[i] for i in [first, last), `first` a multiple of 128; may be in place.
   void (*dropout)(const Dropout&, const Stored* input, Stored* output, std::int64_t first, std::int64_t last);
+  void (*sum_rows)(const RowSum<Real, Stored>&, std::int64_t first_column, std::int64_t last_column);
+  /// In double, always in the same order. Of floats: the same bits with every instruction set.
+  double (*sum_of_squares)(const Real* values, std::int64_t count);
 };
 
 /// The loops as compiled for one instruction set.

@@ -35,7 +35,9 @@ class AdapterFiles {
   virtual std::map<std::string, at::Tensor> tensors(const model::Family& family) const = 0;
   /// Which method it is of, with which settings.
   virtual MethodSpec method(model::Classifier& classifier) const = 0;
-  /// What `method` has read and ignored, a sentence each.
+  /// Whether it leaves the base model its own head, and has none.
+  virtual bool keeps_head() const { return false; }
+  /// What `tensors` and `method` have read and ignored or taken for something else, a sentence each.
   virtual std::vector<std::string> notices() const { return {}; }
 };
 

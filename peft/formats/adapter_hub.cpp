@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "model/formats/safetensors.h"
 #include "peft/adapter_config.h"
 #include "peft/parts/adapter_hub_config.h"
@@ -90,6 +91,7 @@ class AdapterHubFiles final : public AdapterFiles {
   }
 
   MethodSpec method(model::Classifier&) const override {
+    outer_.refuse_others(adapter_hub_file_keys());
     json inner = outer_.value("config", json::object());
     if (!outer_.json().contains("version")) update_activation(inner);
     const AdapterConfig config(directory_ / kConfig, inner);
@@ -99,8 +101,9 @@ class AdapterHubFiles final : public AdapterFiles {
       if (kind.read_adapter_hub == nullptr) continue;
       known.insert(kind.adapter_hub_architecture);
       if (kind.adapter_hub_architecture != architecture) continue;
+      config.refuse_others(kind.adapter_hub_keys);
       const MethodSpec spec = kind.read_adapter_hub(config);
-      config.refuse_unread();
+      config.check_reads(kind.adapter_hub_keys, kind.adapter_hub_keys);
       return spec;
     }
     config.refuse("architecture",
@@ -119,8 +122,8 @@ bool is_in(const fs::path& directory) {
 void write(const TrainedAdapter& adapter, const fs::path& directory) {
   auto& classifier = adapter.classifier;
   std::set<std::string> head_names;
-  for (const model::Linear* map : {&classifier.classifier, &classifier.dense}) {
-    head_names.insert({map->weight.name(), map->bias.name()});
+  for (const model::Linear* linear : {&classifier.classifier, &classifier.dense}) {
+    head_names.insert({linear->weight.name(), linear->bias.name()});
   }
   NamedTensors body;
   NamedTensors head;

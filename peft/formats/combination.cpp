@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/random.h"
 #include "peft/parts/lora_slot.h"
 #include "peft/registry.h"
 
@@ -78,7 +79,15 @@ constexpr std::array kTrainedBeside = {"bias", "modules_to_save"};
 
 std::string setting(const TrainedModel& adapter, const std::string& key) {
   const MethodKind& kind = method_kind(adapter.method.name);
-  return Settings(kind.name, kind.settings, adapter.method.settings).text(key);
+  return MethodSettings(kind.name, kind.settings, adapter.method.settings).text(key);
+}
+
+bool same_word_embeddings(const TrainedModel& left, const TrainedModel& right) {
+  if (!left.classifier->has_own_word_embeddings() && !right.classifier->has_own_word_embeddings()) return true;
+  const auto words = [](const TrainedModel& adapter) {
+    return adapter.classifier->encoder().embedding_parameters().front()->value();
+  };
+  return at::equal(words(left), words(right));
 }
 
 void check(const std::vector<TrainedModel>& adapters, const Combination& combination) {
@@ -113,6 +122,9 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
       if (setting(adapter, key) == setting(first, key)) continue;
       throw UsageError(fmt::format("--adapters: {} differs: '{}' and '{}'; what one has not trained has no mean", key,
                                    setting(first, key), setting(adapter, key)));
+    }
+    if (!same_word_embeddings(adapter, first)) {
+      throw UsageError("--adapters: their word embeddings differ: one of them has its own, of a resized vocabulary");
     }
     for (model::Linear* linear : adapter.classifier->linears()) {
       const LoraSlot* slot = slot_of(*linear);
@@ -248,8 +260,8 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
       spec.settings[key] = fmt::format("{}", fmt::join(others, "+"));
     }
   }
-  make_method(spec)->attach(*first.classifier, 0);
-  auto generator = at::detail::createCPUGenerator(combination.seed);
+  make_method(spec)->attach(*first.classifier, {});
+  auto generator = at::detail::createCPUGenerator(stream_seed(combination.seed, Purpose::combination));
   for (model::Linear* linear : first.classifier->linears()) {
     LoraSlot* slot = slot_of(*linear);
     if (slot == nullptr) continue;

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/sums.h"
 #include "peft/parts/lora_slot.h"
 #include "peft/registry.h"
 
@@ -22,7 +23,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
   }
   std::map<std::string, const model::Parameter*> found;
   for (const model::Parameter* parameter : tuned.parameters()) found[parameter->name()] = parameter;
-  make_method(lora)->attach(base, 0);
+  make_method(lora)->attach(base, {});
   Extraction extraction;
   const auto change_of = [&](const model::Parameter& parameter) {
     const auto after = found.find(parameter.name());
@@ -58,7 +59,7 @@ Extraction extract_lora(model::Classifier& tuned, model::Classifier& base, const
     const auto change = change_of(*parameter);
     if (parameter->trainable()) {
       parameter->set_value(found.at(parameter->name())->value().clone());
-    } else if (const double norm = change.norm().item<double>(); norm > 0) {
+    } else if (const double norm = model::euclidean_norm(change.cpu().contiguous()); norm > 0) {
       extraction.left_out.emplace_back(parameter->name(), norm);
     }
   }

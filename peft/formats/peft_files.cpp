@@ -6,6 +6,7 @@
 #include "base/atomic_file.h"
 #include "model/formats/safetensors.h"
 #include "peft/adapter_config.h"
+#include "peft/formats/peft_names.h"
 #include "peft/registry.h"
 
 namespace dtrain::peft {
@@ -24,35 +25,56 @@ class PeftFiles final : public AdapterFiles {
   fs::path tensor_file() const override { return kTensors.in(directory_); }
 
   std::map<std::string, at::Tensor> tensors(const model::Family&) const override {
-    auto tensors = float_tensors(tensor_file());
-    // With bias = all PEFT writes the biases of the head under these names, too.
-    std::erase_if(tensors, [](const auto& tensor) {
-      const std::string& name = tensor.first;
-      return name.ends_with(".bias") && (name.find(".modules_to_save.") != std::string::npos ||
-                                         name.find(".original_module.") != std::string::npos);
-    });
-    return tensors;
+    name_notices_.clear();
+    return under_peft_names(float_tensors(tensor_file()), tensor_file(), name_notices_);
   }
 
   MethodSpec method(model::Classifier& classifier) const override {
     if (config_.value<std::string>("task_type", "SEQ_CLS") != "SEQ_CLS") {
       config_.refuse("task_type", "expected SEQ_CLS, the classification of whole texts, which is all that dtrain does");
     }
-    const MethodSpec spec = peft_method_kind(config_).read_peft(config_, classifier);
-    config_.refuse_unread();
+    const MethodKind& kind = peft_method_kind(config_);
+    const ConfigKeys known = joined({common_peft_keys(), kind.peft_keys});
+    config_.refuse_others(known);
+    const MethodSpec spec = kind.read_peft(config_, classifier);
+    config_.check_reads(known, kind.peft_keys);
     return spec;
   }
 
-  std::vector<std::string> notices() const override { return config_.notices(); }
+  std::vector<std::string> notices() const override {
+    auto all = name_notices_;
+    all.insert(all.end(), config_.notices().begin(), config_.notices().end());
+    return all;
+  }
+  /// PEFT wraps a model for a task with a copy of its head; without one the base model's own stays.
+  bool keeps_head() const override {
+    return config_.value<std::string>("task_type", "").empty() && config_.strings("modules_to_save").empty();
+  }
 
  private:
   fs::path directory_;
   AdapterConfig config_;
+  mutable std::vector<std::string> name_notices_;
 };
 
+// Word embeddings of the adapter's own, under the prefix that the head has; PEFT saves them where it sees that the
+// vocabulary was resized.
+void add_word_embeddings(model::Classifier& classifier, NamedTensors& tensors) {
+  if (!classifier.has_own_word_embeddings()) return;
+  const model::Parameter& words = *classifier.encoder().embedding_parameters().front();
+  const std::string& head = classifier.classifier.weight.name();
+  std::string name = words.name();
+  for (const auto& [saved, tensor] : tensors) {
+    if (saved.ends_with(words.name())) return;
+    if (saved.ends_with(head)) name.insert(0, saved.substr(0, saved.size() - head.size()));
+  }
+  tensors.emplace_back(name, words.value());
+}
+
 void write(const TrainedAdapter& adapter, const fs::path& directory) {
-  model::write_safetensors(directory / kTensors.safetensors, adapter.method.saved_tensors(adapter.classifier),
-                           {{"format", "pt"}});
+  auto tensors = adapter.method.saved_tensors(adapter.classifier);
+  add_word_embeddings(adapter.classifier, tensors);
+  model::write_safetensors(directory / kTensors.safetensors, tensors, {{"format", "pt"}});
   const nlohmann::json config = adapter.method.adapter_config(adapter.classifier, adapter.base_model);
   write_file_atomically(directory / kConfig, config.dump(2) + "\n");
 }

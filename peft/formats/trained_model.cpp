@@ -3,15 +3,17 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
+#include <set>
 #include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/tokenizer_file_names.h"
 #include "model/formats/classifier_files.h"
 #include "model/registry.h"
 #include "peft/adapter_config.h"
@@ -26,21 +28,22 @@ using nlohmann::json;
 
 using Tensors = std::map<std::string, at::Tensor>;
 
-constexpr std::array kTokenizerFiles = {"vocab.txt",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json"};
-
-// Of these, the ones without which there is no tokenizer.
-constexpr std::array kVocabularyFiles = {"vocab.txt", "vocab.json", "tokenizer.json"};
-
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
     if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name));
   }
+}
+
+// For a message about a tensor that is not there: one that nobody has asked for.
+std::string first_of(const Tensors& tensors) {
+  if (tensors.empty()) return "";
+  return fmt::format("; the file's tensors are such as '{}'", tensors.begin()->first);
+}
+
+bool have_names(const std::vector<std::string>& labels) {
+  // transformers' names for classes without one.
+  return std::any_of(labels.begin(), labels.end(),
+                     [](const std::string& label) { return !label.starts_with("LABEL_"); });
 }
 
 model::Pooling described_pooling(const AdapterConfig& description) {
@@ -52,15 +55,36 @@ model::Pooling described_pooling(const AdapterConfig& description) {
       fmt::format("{}: 'pooling' must be pooler, cls or mean, found '{}'", description.path().string(), name));
 }
 
-void load_tensors(model::Classifier& classifier, const Method& method, Tensors tensors, const fs::path& file,
-                  const fs::path& base_model) {
+// Before there were several, all adapters were of the first.
+ProblemType described_problem_type(const AdapterConfig& description) {
+  const auto name = description.value<std::string>(
+      "problem_type", std::string(problem_type_name(ProblemType::single_label_classification)));
+  try {
+    return problem_type(name, fmt::format("{}: 'problem_type'", description.path().string()));
+  } catch (const UsageError& error) {
+    throw InputError(error.what());
+  }
+}
+
+// The parameters of the head that its family of models has.
+std::set<const model::Parameter*> head_parameters(const model::Classifier& classifier) {
+  std::set<const model::Parameter*> head = {&classifier.classifier.weight, &classifier.classifier.bias};
+  if (classifier.dense_is_head) head.insert({&classifier.dense.weight, &classifier.dense.bias});
+  return head;
+}
+
+// `keeps_head`: the file may lack the head, which stays the base model's.
+void load_tensors(model::Classifier& classifier, const Method& method, Tensors tensors, bool keeps_head,
+                  const fs::path& file, const fs::path& base_model) {
+  const auto head = head_parameters(classifier);
   std::vector<std::string> known;
   for (const auto& [name, parameter] : method.file_parameters(classifier)) {
     known.push_back(name);
     const auto found = tensors.find(name);
+    if (found == tensors.end() && keeps_head && head.count(parameter) > 0) continue;
     if (found == tensors.end()) {
-      throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing. Is the adapter for another model?",
-                                   file.string(), name, fmt::streamed(parameter->value().sizes())));
+      throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}. Is the adapter for another model?",
+                                   file.string(), name, fmt::streamed(parameter->value().sizes()), first_of(tensors)));
     }
     if (found->second.sizes() != parameter->value().sizes()) {
       throw InputError(
@@ -95,7 +119,8 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
                             {"method", spec.text()},
                             {"base_model", base_model.string()},
                             {"pooling", model::pooling_name(classifier.pooling())},
-                            {"labels", labels}};
+                            {"labels", labels},
+                            {"problem_type", problem_type_name(classifier.problem_type)}};
   write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
 }
 
@@ -111,22 +136,46 @@ void warn_of_other_base(const AdapterFiles& files, const fs::path& base, const f
                   directory.string(), trained_for.string(), base.string()));
 }
 
-// The classes that the head in an adapter's file has. A method that wraps modules and one that does not write it under
-// different prefixes.
-std::int64_t count_classes(const Tensors& tensors, const model::Family& family, const fs::path& file) {
-  const std::string head = family.head.classifier + ".weight";
+// The tensor of the base model's `name`; a method that wraps modules and one that does not write it under different
+// prefixes.
+Tensors::const_iterator find_tensor(const Tensors& tensors, const std::string& name) {
   for (const char* prefix : {"base_model.model.", "base_model.", ""}) {
-    const auto found = tensors.find(prefix + head);
-    if (found == tensors.end()) continue;
-    if (found->second.dim() != 2) {
-      throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.string(),
-                                   found->first, fmt::streamed(found->second.sizes())));
-    }
-    return found->second.size(0);
+    if (const auto found = tensors.find(prefix + name); found != tensors.end()) return found;
   }
-  throw InputError(
-      fmt::format("{}: tensor '{}' is missing; an adapter without its trained classifier would score at random",
-                  file.string(), head));
+  return tensors.end();
+}
+
+// The classes that the head in an adapter's file has; unset where there is no head.
+std::optional<std::int64_t> count_classes(const Tensors& tensors, const model::Family& family, const fs::path& file) {
+  const auto found = find_tensor(tensors, family.head.classifier + ".weight");
+  if (found == tensors.end()) return std::nullopt;
+  if (found->second.dim() != 2) {
+    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.string(),
+                                 found->first, fmt::streamed(found->second.sizes())));
+  }
+  return found->second.size(0);
+}
+
+// Word embeddings of the adapter's own, of any number of tokens, take the place of the base model's, as where PEFT
+// loads an adapter into a model whose vocabulary was resized.
+void take_word_embeddings(model::Classifier& classifier, const Tensors& tensors, const fs::path& file) {
+  const model::Parameter& words = *classifier.encoder().embedding_parameters().front();
+  const auto found = find_tensor(tensors, words.name());
+  if (found == tensors.end()) return;
+  if (found->second.dim() != 2 || found->second.size(1) != words.value().size(1)) {
+    throw InputError(
+        fmt::format("{}: tensor '{}': expected shape [tokens, {}], found {}. Is the adapter for another model?",
+                    file.string(), found->first, words.value().size(1), fmt::streamed(found->second.sizes())));
+  }
+  classifier.replace_word_embeddings(found->second.to(words.value().device()));
+}
+
+// They are where they belong; of `tensors` stays what a method trains.
+void drop_word_embeddings(model::Classifier& classifier, const Method& method, Tensors& tensors) {
+  const model::Parameter* words = classifier.encoder().embedding_parameters().front();
+  const auto named = method.file_parameters(classifier);
+  const bool trains = std::any_of(named.begin(), named.end(), [&](const auto& each) { return each.second == words; });
+  if (!trains) tensors.erase(find_tensor(tensors, words->name()));
 }
 
 // What is wrong with the settings alone is wrong for any model.
@@ -136,6 +185,131 @@ std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const fs::path&
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", directory.string(), error.what()));
   }
+}
+
+TrainedModel load_whole_model(const fs::path& directory, const std::optional<model::Pooling>& pooling,
+                              std::optional<ProblemType> problem_type, at::Device device) {
+  TrainedModel trained;
+  trained.classifier = model::load_classifier({.directory = directory,
+                                               .pooling = pooling,
+                                               .trained_head = true,
+                                               .problem_type = problem_type,
+                                               .device = device});
+  trained.labels = trained.classifier->config().labels;
+  trained.labels_have_names = have_names(trained.labels);
+  trained.tokenizer = trained.base_model = directory;
+  trained.method = {"full", {}};
+  return trained;
+}
+
+// The base model of an adapter, which `given` overrides.
+fs::path find_base_model(const AdapterFiles& files, const std::optional<AdapterConfig>& description,
+                         const fs::path& directory, const std::optional<fs::path>& given) {
+  const fs::path base =
+      given.value_or(description ? fs::path(description->value<std::string>("base_model", "")) : files.base_model());
+  if (base.empty()) {
+    throw InputError(
+        fmt::format("{}: it does not say what its base model is; name that with --model", directory.string()));
+  }
+  if (!fs::is_directory(base)) {
+    throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
+                                 directory.string(), base.string()));
+  }
+  return base;
+}
+
+std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const Tensors& tensors,
+                                                   const std::optional<AdapterConfig>& description,
+                                                   const fs::path& base, const std::optional<model::Pooling>& pooling,
+                                                   std::optional<ProblemType> problem_type, at::Device device) {
+  const model::EncoderConfig config = model::read_encoder_config(base);
+  const model::Family& family = model::family(config.model_type);
+  const auto classes = count_classes(tensors, family, files.tensor_file());
+  if (!classes && !files.keeps_head()) {
+    throw InputError(fmt::format(
+        "{}: tensor '{}.weight' is missing{}; an adapter without its trained classifier would score at random",
+        files.tensor_file().string(), family.head.classifier, first_of(tensors)));
+  }
+  model::LoadOptions load{.directory = base,
+                          .pooling = pooling,
+                          .classes = classes.value_or(0),
+                          .trained_head = !classes,
+                          .problem_type = problem_type,
+                          .device = device};
+  if (!problem_type && description) {
+    load.problem_type = described_problem_type(*description);
+  } else if (!problem_type && classes) {
+    load.problem_type = model::problem_type_of_outputs(config.problem_type, *classes);
+  }
+  if (!pooling && description) {
+    load.pooling = described_pooling(*description);
+  } else if (!pooling) {
+    // PEFT's own adapters are for transformers' ...ForSequenceClassification, whatever the base model's directory says.
+    load.pooling = family.head.dense_is_pretrained ? model::Pooling::pooler : model::Pooling::cls;
+  }
+  try {
+    return model::load_classifier(load);
+  } catch (const InputError& error) {
+    if (classes) throw;
+    throw InputError(
+        fmt::format("{}: the adapter has no classifier of its own, and its base model's cannot be taken: {}",
+                    files.tensor_file().string(), error.what()));
+  }
+}
+
+TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
+                          const std::optional<fs::path>& base_model, const std::optional<model::Pooling>& pooling,
+                          std::optional<ProblemType> problem_type, at::Device device, const Log& log) {
+  std::optional<AdapterConfig> description;
+  if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
+  const fs::path base = find_base_model(files, description, directory, base_model);
+  if (base_model) warn_of_other_base(files, base, directory, log);
+  Tensors tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
+  TrainedModel trained;
+  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device);
+  take_word_embeddings(*trained.classifier, tensors, files.tensor_file());
+  std::unique_ptr<Method> method;
+  try {
+    trained.method = files.method(*trained.classifier);
+    for (const std::string& notice : files.notices()) log.warning(notice);
+    method = make_read_method(trained.method, directory);
+    method->attach(*trained.classifier, {});
+  } catch (const UsageError& error) {
+    throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),
+                                 error.what(), base.string()));
+  }
+  if (trained.classifier->has_own_word_embeddings()) drop_word_embeddings(*trained.classifier, *method, tensors);
+  const bool has_head = find_tensor(tensors, trained.classifier->classifier.weight.name()) != tensors.end();
+  load_tensors(*trained.classifier, *method, tensors, !has_head, files.tensor_file(), base);
+  trained.labels = description ? description->value("labels", std::vector<std::string>{}) : files.labels();
+  const bool own_tokenizer = std::any_of(kVocabularyFiles.begin(), kVocabularyFiles.end(),
+                                         [&](const char* name) { return fs::exists(directory / name); });
+  trained.tokenizer = own_tokenizer ? directory : base;
+  trained.base_model = base;
+  return trained;
+}
+
+// The names of the classes of an adapter whose files do not say them: its base model's, where it has as many, else
+// numbers. Either is said.
+void take_labels(TrainedModel& trained, const fs::path& directory, const Log& log) {
+  const std::int64_t classes = trained.classifier->classes();
+  const auto& of_base = trained.classifier->config().labels;
+  if (static_cast<std::int64_t>(of_base.size()) == classes && have_names(of_base)) {
+    trained.labels = of_base;
+    log.warning(
+        fmt::format("{}: no label names there; the classes are called as in its base model, in this order: {} "
+                    "(--labels gives others)",
+                    directory.string(), fmt::join(of_base, ", ")));
+    return;
+  }
+  trained.labels_have_names = false;
+  if (trained.classifier->problem_type == ProblemType::regression) {
+    for (std::int64_t id = 0; id < classes; ++id) trained.labels.push_back(fmt::format("LABEL_{}", id));
+    return;
+  }
+  for (std::int64_t id = 0; id < classes; ++id) trained.labels.push_back(std::to_string(id));
+  log.warning(fmt::format("{}: no label names there; the classes are called 0 to {} (--labels names them)",
+                          directory.string(), classes - 1));
 }
 
 }  // namespace
@@ -160,85 +334,41 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
 }
 
 TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& base_model,
-                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log) {
+                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
+                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type) {
   fs::path directory = given;
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
   }
   const auto files = open_adapter(directory);
   TrainedModel trained;
-  if (!files) {
-    if (!fs::exists(directory / "config.json")) {
-      throw InputError(
-          fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "
-                      "(adapter_config.json or dtrain.json), found none of them",
-                      given.string()));
-    }
-    trained.classifier =
-        model::load_classifier({.directory = directory, .pooling = pooling, .trained_head = true, .device = device});
-    trained.labels = trained.classifier->config().labels;
-    // transformers' names for classes without one.
-    trained.labels_have_names = std::any_of(trained.labels.begin(), trained.labels.end(),
-                                            [](const std::string& label) { return !label.starts_with("LABEL_"); });
-    trained.tokenizer = trained.base_model = directory;
-    trained.method = {"full", {}};
-    return trained;
-  }
-
-  std::optional<AdapterConfig> description;
-  if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
-  const fs::path base = base_model.value_or(description ? fs::path(description->value<std::string>("base_model", ""))
-                                                        : files->base_model());
-  if (base.empty()) {
+  if (files) {
+    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log);
+  } else if (fs::exists(directory / "config.json")) {
+    trained = load_whole_model(directory, pooling, problem_type, device);
+  } else {
     throw InputError(
-        fmt::format("{}: it does not say what its base model is; name that with --model", directory.string()));
+        fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "
+                    "(adapter_config.json or dtrain.json), found none of them",
+                    given.string()));
   }
-  if (!fs::is_directory(base)) {
-    throw InputError(fmt::format("{}: its base model '{}' is not a directory here; name it with --model",
-                                 directory.string(), base.string()));
+  if (!labels.empty()) {
+    trained.labels = labels;
+    trained.labels_have_names = true;
+  } else if (trained.labels.empty()) {
+    take_labels(trained, directory, log);
   }
-  if (base_model) warn_of_other_base(*files, base, directory, log);
-  const model::Family& family = model::family(model::read_encoder_config(base).model_type);
-  const Tensors tensors = files->tensors(family);
-  model::LoadOptions load{.directory = base,
-                          .pooling = pooling,
-                          .classes = count_classes(tensors, family, files->tensor_file()),
-                          .device = device};
-  if (!pooling && description) {
-    load.pooling = described_pooling(*description);
-  } else if (!pooling && family.head.dense_is_pretrained) {
-    // PEFT's own adapters are for transformers' ...ForSequenceClassification, whatever the base model's directory says.
-    load.pooling = model::Pooling::pooler;
-  } else if (!pooling) {
-    load.pooling = model::Pooling::cls;
+  const auto classes = static_cast<std::size_t>(trained.classifier->classes());
+  if (trained.labels.size() != classes && !labels.empty()) {
+    throw UsageError(fmt::format("--labels: {} names, but the classifier of {} has {} classes", labels.size(),
+                                 given.string(), classes));
   }
-  trained.classifier = model::load_classifier(load);
-  std::unique_ptr<Method> method;
-  try {
-    trained.method = files->method(*trained.classifier);
-    for (const std::string& notice : files->notices()) log.warning(notice);
-    method = make_read_method(trained.method, directory);
-    method->attach(*trained.classifier, 0);
-  } catch (const UsageError& error) {
-    throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),
-                                 error.what(), base.string()));
-  }
-  load_tensors(*trained.classifier, *method, tensors, files->tensor_file(), base);
-  trained.labels = description ? description->value("labels", std::vector<std::string>{}) : files->labels();
-  if (trained.labels.empty()) {
-    trained.labels_have_names = false;
-    for (std::int64_t id = 0; id < load.classes; ++id) trained.labels.push_back(std::to_string(id));
-    log.warning(
-        fmt::format("{}: no label names there; the classes are called 0 to {}", directory.string(), load.classes - 1));
-  }
-  if (static_cast<std::int64_t>(trained.labels.size()) != load.classes) {
+  if (trained.labels.size() != classes) {
+    const fs::path description = directory / kDescriptionFile;
     throw InputError(fmt::format("{}: {} labels, but the classifier has {} classes",
-                                 (directory / kDescriptionFile).string(), trained.labels.size(), load.classes));
+                                 (fs::exists(description) ? description : directory).string(), trained.labels.size(),
+                                 classes));
   }
-  const bool own_tokenizer = std::any_of(kVocabularyFiles.begin(), kVocabularyFiles.end(),
-                                         [&](const char* name) { return fs::exists(directory / name); });
-  trained.tokenizer = own_tokenizer ? directory : base;
-  trained.base_model = base;
   return trained;
 }
 

@@ -20,8 +20,8 @@ namespace dtrain::peft {
 /// - `adapter/` in PEFT's format (adapter_config.json, adapter_model.safetensors, classifier included) for one PEFT
 /// has;
 /// - else `adapter/` with weights.safetensors under the Hugging Face model's names (model.load_state_dict(...,
-/// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels; and the tokenizer's files
-/// where `tokenizer` is another directory than the base model's. Returns the directory.
+/// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels, problem type; and the
+/// tokenizer's files where `tokenizer` is another directory than the base model's. Returns the directory.
 std::filesystem::path save_trained(model::Classifier& classifier, const MethodSpec& spec,
                                    const std::vector<std::string>& labels, const std::filesystem::path& base_model,
                                    const std::filesystem::path& output, const std::filesystem::path& tokenizer = {});
@@ -39,12 +39,17 @@ struct TrainedModel {
   MethodSpec method;
 };
 
-/// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's or PEFT's).
-/// `base_model` overrides the path in the adapter. Throws InputError: an adapter for another model (tensor, expected
-/// and found shape), without the head, with tensors that have no place.
+/// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's, PEFT's or
+/// adapter-hub's). `base_model` overrides the path in the adapter, `labels` the names of the classes; without them an
+/// adapter that does not name its classes has those of its base model, where they fit. `problem_type` overrides what
+/// the files say of the outputs, or where they say nothing what transformers takes them for. Throws InputError: an
+/// adapter for another model (tensor, expected and found shape), without a head where its base model has none either,
+/// with tensors that have no place; UsageError where there are not as many `labels` as classes.
 TrainedModel load_trained(const std::filesystem::path& directory,
                           const std::optional<std::filesystem::path>& base_model,
-                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log);
+                          const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
+                          const std::vector<std::string>& labels = {},
+                          std::optional<ProblemType> problem_type = std::nullopt);
 
 /// Whether two directories hold the same tokenizer's vocabulary, by content.
 bool same_tokenizer(const std::filesystem::path& left, const std::filesystem::path& right);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/adalora_slot.h"
+#include "peft/parts/lora_slot.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/rank_allocator.h"
 
@@ -88,15 +89,6 @@ class AdaLora final : public LinearMethod {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  for (const char* key : {"use_dora", "use_qalora", "lora_bias", "fan_in_fan_out"}) {
-    if (config.value(key, false)) config.refuse(key, "not supported");
-  }
-  // PEFT does not use them either, or only before the weights are read.
-  for (const char* key : {"r", "use_rslora", "alpha_pattern", "init_lora_weights"}) {
-    static_cast<void>(config.value(key, json()));
-  }
-  // A run that goes on from it has steps of its own.
-  static_cast<void>(config.value("total_step", json()));
   MethodSpec spec{kName, {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config,
@@ -118,7 +110,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-AdaLoraConfig read_config(const Settings& settings) {
+AdaLoraConfig read_config(const MethodSettings& settings) {
   AdaLoraConfig config{.init_r = settings.integer("init_r", 1),
                        .target_r = settings.integer("target_r", 1),
                        .lora_alpha = settings.number("lora_alpha", 0, 1e6),
@@ -140,6 +132,18 @@ AdaLoraConfig read_config(const Settings& settings) {
                                  config.target_r, config.init_r));
   }
   return config;
+}
+
+ConfigKeys peft_keys() {
+  return joined(
+      {wrapping_keys(true),
+       heeded_keys({"init_r", "target_r", "lora_alpha", "lora_dropout", "tinit", "tfinal", "deltaT", "beta1", "beta2",
+                    "orth_reg_weight", "rank_pattern"}),
+       keys_of(KeyUse::without_effect, "PEFT does not use it here either", {"r", "use_rslora", "alpha_pattern"}),
+       {{"init_lora_weights", KeyUse::without_effect, "the file holds the weights"}},
+       {{"total_step", KeyUse::without_effect, "a run that goes on from it has steps of its own"}},
+       keys_of(KeyUse::refused, "not supported", {"use_dora", "lora_bias", "fan_in_fan_out"}),
+       other_lora_keys()});
 }
 
 }  // namespace
@@ -164,11 +168,12 @@ MethodKind adalora_kind() {
                                  {"total_step", "auto", "steps of the run; auto: as many as it has"},
                                  {"rank_pattern", "", "ranks that a trained adapter has, as PATH~RANK joined by +"}},
                                 "lora_only", "query and value, and in RoBERTa every linear layer"),
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<AdaLora>(read_config(settings), read_wrapping(settings, "lora_only"));
       },
       .peft_type = "ADALORA",
-      .read_peft = read_peft};
+      .read_peft = read_peft,
+      .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -1,8 +1,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "base/error.h"
 #include "base/nearest_name.h"
 #include "peft/methods/kinds.h"
@@ -17,7 +15,7 @@ class BitFit final : public Method {
  public:
   explicit BitFit(std::vector<std::string> terms) : terms_(std::move(terms)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override {
+  void attach(model::Classifier& classifier, const AttachContext&) const override {
     if (terms_.empty()) {
       throw UsageError("method 'bitfit': bias_terms is empty; expected names of modules with a bias, or all");
     }
@@ -32,17 +30,16 @@ class BitFit final : public Method {
  private:
   static void train_term(model::Classifier& classifier, const std::string& term) {
     bool found = false;
-    std::vector<std::string> names;
+    std::vector<std::string> modules;
     for (model::Parameter* parameter : classifier.parameters()) {
       if (!parameter->name().ends_with(kBias)) continue;
-      const std::string module = parameter->name().substr(0, parameter->name().size() - std::string(kBias).size());
-      const std::string name = module.substr(module.rfind('.') + 1);
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-      if (!matches_path(module, term)) continue;
+      modules.push_back(parameter->name().substr(0, parameter->name().size() - std::string(kBias).size()));
+      if (!matches_path(modules.back(), term)) continue;
       parameter->set_trainable(true);
       found = true;
     }
     if (!found) {
+      const auto names = last_parts(modules);
       throw UsageError(fmt::format("method 'bitfit': no module with a bias ends with bias_terms '{}'{}; there are: {}",
                                    term, did_you_mean(term, names), fmt::join(names, ", ")));
     }
@@ -61,7 +58,7 @@ MethodKind bitfit_kind() {
       .paper = "Ben Zaken et al., 2022, ACL",
       .learning_rates = {1e-3, 3e-3, 1e-2},
       .settings = {{"bias_terms", "all", "modules whose biases train, joined by +, such as query+intermediate.dense"}},
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<BitFit>(settings.list("bias_terms"));
       }};
 }

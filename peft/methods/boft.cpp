@@ -81,10 +81,10 @@ class BoftSlot final : public WeightSlot {
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // Rotations and scales are near one, where bfloat16 has steps of .004.
     const auto rotated = rotate(input.to(scales_.value().scalar_type()), rotations(context.next_dropout(dropout_)));
-    const auto product = model::linear(rotated, base.weight, nullptr, context);
-    auto output = product * scales_.use().view({-1});
+    const auto rotated_output = model::linear(rotated, base.weight, nullptr, context);
+    auto output = rotated_output * scales_.use().view({-1});
     if (base.bias.value().defined()) output = output + base.bias.use();
-    return output.to(product.scalar_type());
+    return output.to(rotated_output.scalar_type());
   }
 
   void merge_into(Linear& base) override {
@@ -184,11 +184,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   MethodSpec spec{"boft", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"}, spec);
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
 }
 
-std::unique_ptr<Method> make(const Settings& settings) {
+std::unique_ptr<Method> make(const MethodSettings& settings) {
   BoftConfig config{.boft_block_size = settings.integer("boft_block_size", 0),
                     .boft_block_num = settings.integer("boft_block_num", 0),
                     .boft_n_butterfly_factor = settings.integer("boft_n_butterfly_factor", 1),
@@ -205,6 +204,13 @@ std::unique_ptr<Method> make(const Settings& settings) {
     throw UsageError("method 'boft': boft_n_butterfly_factor is at most 32");
   }
   return std::make_unique<Boft>(std::move(config));
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -224,7 +230,8 @@ MethodKind boft_kind() {
               "boft_only"),
           .make = make,
           .peft_type = "BOFT",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

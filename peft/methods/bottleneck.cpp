@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/bottleneck_settings.h"
@@ -18,18 +19,18 @@ using nlohmann::json;
 
 // adapter-hub puts an adapter into the module that ends the sub-layer with a linear layer and a norm. Where a family's
 // layer has these apart (DistilBERT), it adds a module to the layer.
-std::string adapter_path(const model::Linear& map, const model::LayerNorm& norm, const char* added) {
+std::string adapter_path(const model::Linear& linear, const model::LayerNorm& norm, const char* added) {
   const auto parent = [](const std::string& path) { return path.substr(0, path.rfind('.')); };
   const std::string module = parent(norm.path());
-  return (module == parent(map.path()) ? module : module + added) + ".adapters." + kAdapterName;
+  return (module == parent(linear.path()) ? module : module + added) + ".adapters." + kAdapterName;
 }
 
 class Bottleneck final : public Method {
  public:
   explicit Bottleneck(BottleneckConfig config) : config_(std::move(config)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     add_bottlenecks(classifier, config_, generator);
     train_head(classifier);
   }
@@ -89,9 +90,9 @@ void add_bottlenecks(model::Classifier& classifier, const BottleneckConfig& conf
   for (int index = 0; index < encoder.layers(); ++index) {
     if (std::find(config.leave_out.begin(), config.leave_out.end(), index) != config.leave_out.end()) continue;
     auto& layer = encoder.layer(index);
-    const auto make_slot = [&](const model::Linear& map, const model::LayerNorm& norm, const char* added) {
-      auto slot = make_bottleneck_slot(adapter_path(map, norm, added), config, index, norm.weight.value(), rule, first,
-                                       generator);
+    const auto make_slot = [&](const model::Linear& linear, const model::LayerNorm& norm, const char* added) {
+      auto slot = make_bottleneck_slot(adapter_path(linear, norm, added), config, index, norm.weight.value(), rule,
+                                       first, generator);
       first = false;
       return slot;
     };
@@ -123,35 +124,43 @@ MethodKind houlsby_kind() {
       .paper = "Houlsby et al., 2019, ICML",
       .learning_rates = {1e-3, 3e-3, 1e-2},
       .settings = bottleneck_settings(houlsby()),
-      .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, houlsby())); },
+      .make =
+          [](const MethodSettings& settings) { return make_bottleneck_method(bottleneck_config(settings, houlsby())); },
       .adapter_hub_architecture = kBottleneckArchitecture,
-      .read_adapter_hub = read_bottleneck_method};
+      .read_adapter_hub = read_bottleneck_method,
+      .adapter_hub_keys = bottleneck_keys()};
 }
 
 MethodKind pfeiffer_kind() {
-  return {
-      .name = "pfeiffer",
-      .family = "added modules",
-      .summary = "a bottleneck adapter a layer, after the feed-forward network, trains",
-      .paper = "Pfeiffer et al., 2021, EACL",
-      .learning_rates = {3e-4, 1e-3, 3e-3},
-      .settings = bottleneck_settings(pfeiffer()),
-      .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, pfeiffer())); },
-      .adapter_hub_architecture = kBottleneckArchitecture,
-      .read_adapter_hub = read_bottleneck_method};
+  return {.name = "pfeiffer",
+          .family = "added modules",
+          .summary = "a bottleneck adapter a layer, after the feed-forward network, trains",
+          .paper = "Pfeiffer et al., 2021, EACL",
+          .learning_rates = {3e-4, 1e-3, 3e-3},
+          .settings = bottleneck_settings(pfeiffer()),
+          .make =
+              [](const MethodSettings& settings) {
+                return make_bottleneck_method(bottleneck_config(settings, pfeiffer()));
+              },
+          .adapter_hub_architecture = kBottleneckArchitecture,
+          .read_adapter_hub = read_bottleneck_method,
+          .adapter_hub_keys = bottleneck_keys()};
 }
 
 MethodKind parallel_kind() {
-  return {
-      .name = "parallel",
-      .family = "added modules",
-      .summary = "a bottleneck adapter a layer, beside the feed-forward network, trains",
-      .paper = "He et al., 2022, ICLR",
-      .learning_rates = {5e-4, 1.5e-3, 5e-3},
-      .settings = bottleneck_settings(parallel()),
-      .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, parallel())); },
-      .adapter_hub_architecture = kBottleneckArchitecture,
-      .read_adapter_hub = read_bottleneck_method};
+  return {.name = "parallel",
+          .family = "added modules",
+          .summary = "a bottleneck adapter a layer, beside the feed-forward network, trains",
+          .paper = "He et al., 2022, ICLR",
+          .learning_rates = {5e-4, 1.5e-3, 5e-3},
+          .settings = bottleneck_settings(parallel()),
+          .make =
+              [](const MethodSettings& settings) {
+                return make_bottleneck_method(bottleneck_config(settings, parallel()));
+              },
+          .adapter_hub_architecture = kBottleneckArchitecture,
+          .read_adapter_hub = read_bottleneck_method,
+          .adapter_hub_keys = bottleneck_keys()};
 }
 
 }  // namespace dtrain::peft

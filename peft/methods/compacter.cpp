@@ -13,16 +13,19 @@ BottleneckConfig compacter() {
 }  // namespace
 
 MethodKind compacter_kind() {
-  return {
-      .name = "compacter",
-      .family = "added modules",
-      .summary = "two bottleneck adapters a layer, of hypercomplex linear layers that share their rule, train",
-      .paper = "Karimi Mahabadi et al., 2021, NeurIPS",
-      .learning_rates = {3e-3, 1e-2, 3e-2},
-      .settings = bottleneck_settings(compacter()),
-      .make = [](const Settings& settings) { return make_bottleneck_method(bottleneck_config(settings, compacter())); },
-      .adapter_hub_architecture = kBottleneckArchitecture,
-      .read_adapter_hub = read_bottleneck_method};
+  return {.name = "compacter",
+          .family = "added modules",
+          .summary = "two bottleneck adapters a layer, of hypercomplex linear layers that share their rule, train",
+          .paper = "Karimi Mahabadi et al., 2021, NeurIPS",
+          .learning_rates = {3e-3, 1e-2, 3e-2},
+          .settings = bottleneck_settings(compacter()),
+          .make =
+              [](const MethodSettings& settings) {
+                return make_bottleneck_method(bottleneck_config(settings, compacter()));
+              },
+          .adapter_hub_architecture = kBottleneckArchitecture,
+          .read_adapter_hub = read_bottleneck_method,
+          .adapter_hub_keys = bottleneck_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -101,8 +101,14 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   const auto paths = read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"n_frequency", "scaling", "random_loc_seed"}, spec);
   read_peft_pattern(config, "n_frequency_pattern", paths, config.value("n_frequency", 1000.0), spec);
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"n_frequency", "n_frequency_pattern", "scaling", "random_loc_seed"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -120,7 +126,7 @@ MethodKind fourierft_kind() {
                                  {"random_loc_seed", "777", "which coefficients train"},
                                  {"init_weights", "false", "start from no change; false: from random coefficients"}},
                                 "fourier_only"),
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<FourierFt>(
             FourierFtConfig{.n_frequency = settings.integer("n_frequency", 1),
                             .scaling = settings.number("scaling", 0, 1e6),
@@ -130,7 +136,8 @@ MethodKind fourierft_kind() {
                             .wrapping = read_wrapping(settings, "fourier_only")});
       },
       .peft_type = "FOURIERFT",
-      .read_peft = read_peft};
+      .read_peft = read_peft,
+      .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -10,20 +10,20 @@ namespace {
 
 class Full final : public Method {
  public:
-  void attach(model::Classifier& classifier, std::uint64_t) const override { train_stages_from(classifier, 0); }
+  void attach(model::Classifier& classifier, const AttachContext&) const override { train_stages_from(classifier, 0); }
   bool changes_whole_model() const override { return true; }
 };
 
 class Head final : public Method {
  public:
-  void attach(model::Classifier& classifier, std::uint64_t) const override { train_head(classifier); }
+  void attach(model::Classifier& classifier, const AttachContext&) const override { train_head(classifier); }
 };
 
 class Layers final : public Method {
  public:
   explicit Layers(std::int64_t count) : count_(count) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override {
+  void attach(model::Classifier& classifier, const AttachContext&) const override {
     const int layers = classifier.encoder().layers();
     if (count_ > layers) {
       throw UsageError(fmt::format("method 'layers': k is {}, but the model has {} layers", count_, layers));
@@ -50,7 +50,7 @@ MethodKind full_kind() {
           "Devlin et al., 2019, NAACL",
           {5e-5, 1.5e-4, 5e-4},
           {},
-          [](const Settings&) -> std::unique_ptr<Method> { return std::make_unique<Full>(); }};
+          [](const MethodSettings&) -> std::unique_ptr<Method> { return std::make_unique<Full>(); }};
 }
 
 MethodKind head_kind() {
@@ -60,7 +60,7 @@ MethodKind head_kind() {
           "Peters et al., 2019, RepL4NLP",
           {3e-3, 1e-2, 3e-2},
           {},
-          [](const Settings&) -> std::unique_ptr<Method> { return std::make_unique<Head>(); }};
+          [](const MethodSettings&) -> std::unique_ptr<Method> { return std::make_unique<Head>(); }};
 }
 
 MethodKind layers_kind() {
@@ -70,7 +70,7 @@ MethodKind layers_kind() {
           "Lee et al., 2019, arXiv:1911.03090",
           {5e-5, 1.5e-4, 5e-4},
           {{"k", "2", "how many layers from the top train"}},
-          [](const Settings& settings) -> std::unique_ptr<Method> {
+          [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Layers>(settings.integer("k", 1));
           }};
 }

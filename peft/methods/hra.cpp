@@ -105,6 +105,12 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"r", "apply_GS"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}}});
+}
+
 }  // namespace
 
 MethodKind hra_kind() {
@@ -118,14 +124,15 @@ MethodKind hra_kind() {
                {"apply_GS", "false", "make their vectors orthogonal"},
                {"init_weights", "true", "start from no change, without apply_GS; false: from random vectors"}},
               "hra_only"),
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Hra>(HraConfig{.r = settings.integer("r", 1),
                                                    .apply_gs = settings.boolean("apply_GS"),
                                                    .init_weights = settings.boolean("init_weights"),
                                                    .wrapping = read_wrapping(settings, "hra_only")});
           },
           .peft_type = "HRA",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

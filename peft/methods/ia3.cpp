@@ -1,5 +1,3 @@
-#include "peft/methods/ia3.h"
-
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
@@ -7,14 +5,28 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/modules_to_save.h"
+#include "peft/parts/targets.h"
 
 namespace dtrain::peft {
 namespace {
+
+/// PEFT's IA3Config.
+struct Ia3Config {
+  TargetModules targets;
+  /// Of the targets, those whose input is scaled; {"auto"}: the linear layers that end a sub-layer.
+  std::vector<std::string> feedforward_modules = {"auto"};
+  /// Ones, so that nothing changes at first; else normal.
+  bool init_ia3_weights = true;
+  std::vector<std::string> modules_to_save = {};
+};
 
 class Ia3Slot final : public model::LinearSlot {
  public:
@@ -67,8 +79,8 @@ class Ia3 final : public Method {
  public:
   explicit Ia3(Ia3Config config) : config_(std::move(config)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     const auto linears = wrapped(classifier);
     check_feedforward(linears);
     for (model::Linear* linear : linears) {
@@ -125,11 +137,7 @@ class Ia3 final : public Method {
     for (const char* word : {"auto", "none"}) {
       if (config_.feedforward_modules == std::vector<std::string>{word}) return;
     }
-    std::vector<std::string> names;
-    for (const model::Linear* linear : linears) {
-      const std::string name = linear->path().substr(linear->path().rfind('.') + 1);
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-    }
+    const auto names = last_parts(paths_of(linears));
     for (const std::string& name : config_.feedforward_modules) {
       if (is_end_of_any(name, paths_of(linears))) continue;
       throw UsageError(fmt::format(
@@ -168,15 +176,12 @@ class Ia3 final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  // Without effect on nn.Linear, once the weights are read, and as dtrain always does.
-  static_cast<void>(config.value("fan_in_fan_out", false));
-  static_cast<void>(config.value("init_ia3_weights", true));
   const auto paths = paths_of(classifier.linears());
   MethodSpec spec{"ia3", {{"target_modules", read_targets(config, paths)}}};
   if (!config.json().value("feedforward_modules", nlohmann::json()).is_null()) {
     auto feedforward = read_names(config, "feedforward_modules", paths);
     // An expression of PEFT's may match more than the targets, and a list may name what another model has.
-    const Settings targets(spec.name, {{"target_modules", "", ""}}, spec.settings);
+    const MethodSettings targets(spec.name, {{"target_modules", "", ""}}, spec.settings);
     const auto wrapped = paths_of(find_targets(classifier, {.names = targets.list("target_modules")}, {}, spec.name));
     std::erase_if(feedforward, [&](const std::string& name) { return !is_end_of_any(name, wrapped); });
     spec.settings["feedforward_modules"] =
@@ -184,6 +189,13 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   }
   read_modules_to_save(config, classifier, spec);
   return spec;
+}
+
+ConfigKeys peft_keys() {
+  return joined({target_keys(),
+                 heeded_keys({"feedforward_modules"}),
+                 {{"init_ia3_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::without_effect, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -203,7 +215,7 @@ MethodKind ia3_kind() {
             "of those, the ones whose input is scaled, or none, or auto: those that end a sub-layer"},
            {"init_ia3_weights", "true", "start from ones, which change nothing; false: from normal numbers"},
            modules_to_save_setting()},
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<Ia3>(Ia3Config{
             .targets = {.names = settings.list("target_modules"), .exclude = settings.list("exclude_modules")},
             .feedforward_modules = settings.list("feedforward_modules"),
@@ -211,7 +223,8 @@ MethodKind ia3_kind() {
             .modules_to_save = settings.list("modules_to_save")});
       },
       .peft_type = "IA3",
-      .read_peft = read_peft};
+      .read_peft = read_peft,
+      .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -31,7 +31,7 @@ MethodKind gradual_kind();
 /// LoRA (Hu et al., 2022, ICLR): W x + (lora_alpha / r) B A dropout(x), with A [r, in] and B [out, r], B zero at first.
 MethodKind lora_kind();
 
-/// AdaLoRA (Zhang et al., 2023, ICLR): the update of a linear layer is B diag(E) A, and in the course of the run the
+/// AdaLoRA (Zhang et al., 2023, ICLR): the update of a linear layer is B diag(E) A, and during the run the
 /// parts of all linear layers that matter least are cut, so that the others get the rank.
 MethodKind adalora_kind();
 
@@ -40,7 +40,7 @@ MethodKind adalora_kind();
 MethodKind vera_kind();
 
 /// LoHa (Hyeon-Woo et al., 2022, ICLR; as in LyCORIS): W x + (alpha / r) ((A1 B1) * (A2 B2)) x, with A1, A2 [out, r],
-/// B1, B2 [r, in] and the product of the two matrices taken element by element, so that its rank is up to r squared.
+/// B1, B2 [r, in] and the two matrices multiplied element by element, so that its rank is up to r squared.
 MethodKind loha_kind();
 
 /// LoKr (Yeh et al., 2024, ICLR; Edalati et al., 2022, as KronA): W x + (alpha / r) (W1 kron W2) x, where the two

@@ -74,8 +74,15 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   MethodSpec spec{"loha", {}};
   read_peft_ranks(config, "alpha", read_peft_wrapping(config, classifier, false, spec), spec);
   read_peft_settings(config, {"rank_dropout", "module_dropout"}, spec);
-  config.ignore("use_effective_conv2d", "the model has no convolutions");
   return spec;
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(false),
+                 rank_keys("alpha"),
+                 heeded_keys({"rank_dropout", "module_dropout"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"use_effective_conv2d", KeyUse::noted, "the model has no convolutions"}}});
 }
 
 }  // namespace
@@ -91,14 +98,15 @@ MethodKind loha_kind() {
           with_ranks(with_change_dropout({{"init_weights", "true", "start from no change; false: from a random one"}}),
                      "alpha"),
           ""),
-      .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+      .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
         return std::make_unique<Loha>(LohaConfig{.ranks = read_ranks(settings, "alpha"),
                                                  .init_weights = settings.boolean("init_weights"),
                                                  .dropout = read_change_dropout(settings),
                                                  .wrapping = read_wrapping(settings, "")});
       },
       .peft_type = "LOHA",
-      .read_peft = read_peft};
+      .read_peft = read_peft,
+      .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -156,11 +156,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   read_peft_ranks(config, "alpha", read_peft_wrapping(config, classifier, false, spec), spec);
   read_peft_settings(
       config, {"rank_dropout", "module_dropout", "rank_dropout_scale", "decompose_both", "decompose_factor"}, spec);
-  config.ignore("use_effective_conv2d", "the model has no convolutions");
   return spec;
 }
 
-std::unique_ptr<Method> make(const Settings& settings) {
+std::unique_ptr<Method> make(const MethodSettings& settings) {
   LokrConfig config{.ranks = read_ranks(settings, "alpha"),
                     .decompose_both = settings.boolean("decompose_both"),
                     .decompose_factor = settings.integer("decompose_factor", -1),
@@ -169,6 +168,15 @@ std::unique_ptr<Method> make(const Settings& settings) {
                     .wrapping = read_wrapping(settings, "")};
   config.dropout.rescales = settings.boolean("rank_dropout_scale");
   return std::make_unique<Lokr>(std::move(config));
+}
+
+ConfigKeys peft_keys() {
+  return joined(
+      {wrapping_keys(false),
+       rank_keys("alpha"),
+       heeded_keys({"rank_dropout", "module_dropout", "rank_dropout_scale", "decompose_both", "decompose_factor"}),
+       {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+       {{"use_effective_conv2d", KeyUse::noted, "the model has no convolutions"}}});
 }
 
 }  // namespace
@@ -191,7 +199,8 @@ MethodKind lokr_kind() {
               ""),
           .make = make,
           .peft_type = "LOKR",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

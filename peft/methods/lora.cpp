@@ -1,5 +1,3 @@
-#include "peft/methods/lora.h"
-
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -8,12 +6,46 @@
 #include <cmath>
 #include <map>
 #include <memory>
+#include <string>
 
 #include "base/error.h"
 #include "peft/methods/kinds.h"
+#include "peft/parts/linear_method.h"
+#include "peft/parts/lora_slot.h"
+#include "peft/parts/patterns.h"
 
 namespace dtrain::peft {
 namespace {
+
+/// PEFT's LoraConfig: names and defaults as there, but for target_modules, which PEFT takes from a table by
+/// architecture.
+struct LoraConfig {
+  /// Whose alpha is lora_alpha.
+  Ranks ranks;
+  double lora_dropout = 0;
+  /// The update is scaled by lora_alpha / sqrt(r), not lora_alpha / r (Kalajdzievski, 2023, arXiv:2312.03732).
+  bool use_rslora = false;
+  bool use_dora = false;
+  /// LoraUpdate::init.
+  std::string init_lora_weights = "true";
+  bool lora_bias = false;
+  /// LoRA+ (Hayou et al., 2024, ICML): what B, biases and other vectors learn faster by. Not in PEFT's configuration
+  /// but a parameter of its create_loraplus_optimizer.
+  double loraplus_lr_ratio = 1;
+  Wrapping wrapping;
+};
+
+// What `config` adds to a linear layer of that path.
+LoraUpdate lora_update(const LoraConfig& config, const std::string& path) {
+  const std::int64_t r = config.ranks.rank_of(path);
+  const auto divisor = static_cast<double>(r);
+  return {.r = r,
+          .scale = config.ranks.alpha_of(path) / (config.use_rslora ? std::sqrt(divisor) : divisor),
+          .dropout = config.lora_dropout,
+          .init = config.init_lora_weights,
+          .dora = config.use_dora,
+          .bias = config.lora_bias};
+}
 
 // The words after which PEFT's file is a plain one, however its matrices started.
 const std::vector<std::string> kHarmlessInits = {"true", "false", "gaussian", "orthogonal", "eva"};
@@ -22,8 +54,8 @@ class Lora final : public LinearMethod {
  public:
   explicit Lora(LoraConfig config) : LinearMethod("lora", "LORA", config.wrapping), config_(std::move(config)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    LinearMethod::attach(classifier, seed);
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
+    LinearMethod::attach(classifier, context);
     if (config_.loraplus_lr_ratio == 1) return;
     for (model::Parameter* parameter : classifier.parameters()) {
       const bool faster = parameter->name().find("lora_B") != std::string::npos || parameter->value().dim() == 1;
@@ -98,8 +130,6 @@ std::string read_init(const AdapterConfig& config) {
   std::transform(word.begin(), word.end(), word.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   if (word == "pissa" || word == "olora") return word;
-  // How EVA chose its matrices, which are in the file.
-  if (word == "eva") static_cast<void>(config.value("eva_config", nlohmann::json()));
   if (std::find(kHarmlessInits.begin(), kHarmlessInits.end(), word) != kHarmlessInits.end()) return "true";
   config.refuse("init_lora_weights",
                 word.starts_with("pissa_niter")
@@ -114,12 +144,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   read_peft_ranks(config, "lora_alpha", paths, spec);
   read_peft_settings(config, {"lora_dropout", "use_rslora", "use_dora", "lora_bias"}, spec);
   if (const std::string init = read_init(config); init != "true") spec.settings["init_lora_weights"] = init;
-  if (config.value("use_qalora", false)) config.refuse("use_qalora", "not supported");
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
 }
 
-std::unique_ptr<Method> make(const Settings& settings) {
+std::unique_ptr<Method> make(const MethodSettings& settings) {
   LoraConfig config{.ranks = read_ranks(settings, "lora_alpha"),
                     .lora_dropout = settings.number("lora_dropout", 0, 0.999),
                     .use_rslora = settings.boolean("use_rslora"),
@@ -138,18 +166,15 @@ std::unique_ptr<Method> make(const Settings& settings) {
   return std::make_unique<Lora>(std::move(config));
 }
 
-}  // namespace
-
-LoraUpdate lora_update(const LoraConfig& config, const std::string& path) {
-  const std::int64_t r = config.ranks.rank_of(path);
-  const auto divisor = static_cast<double>(r);
-  return {.r = r,
-          .scale = config.ranks.alpha_of(path) / (config.use_rslora ? std::sqrt(divisor) : divisor),
-          .dropout = config.lora_dropout,
-          .init = config.init_lora_weights,
-          .dora = config.use_dora,
-          .bias = config.lora_bias};
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 rank_keys("lora_alpha"),
+                 heeded_keys({"lora_dropout", "use_rslora", "use_dora", "lora_bias", "init_lora_weights"}),
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}},
+                 other_lora_keys()});
 }
+
+}  // namespace
 
 MethodKind lora_kind() {
   return {.name = "lora",
@@ -170,7 +195,8 @@ MethodKind lora_kind() {
               "lora_only"),
           .make = make,
           .peft_type = "LORA",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

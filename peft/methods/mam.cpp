@@ -14,13 +14,13 @@ BottleneckConfig adapter() {
   return {.reduction_factor = 2, .init_weights = "mam_adapter", .is_parallel = true, .scaling = "4.0"};
 }
 
-std::vector<Setting> settings() {
+std::vector<MethodSetting> settings() {
   auto all = gated_prefix_settings(kPrefix);
-  for (const Setting& setting : bottleneck_settings(adapter())) all.push_back(setting);
+  for (const MethodSetting& setting : bottleneck_settings(adapter())) all.push_back(setting);
   return all;
 }
 
-std::unique_ptr<Method> make(const Settings& given) {
+std::unique_ptr<Method> make(const MethodSettings& given) {
   const auto prefix = gated_prefix_config(given, kPrefix);
   const auto bottleneck = bottleneck_config(given, adapter());
   return make_composition(
@@ -41,7 +41,8 @@ MethodKind mam_kind() {
           .settings = settings(),
           .make = make,
           .adapter_hub_architecture = kUnionArchitecture,
-          .read_adapter_hub = read_composition};
+          .read_adapter_hub = read_composition,
+          .adapter_hub_keys = composition_keys()};
 }
 
 }  // namespace dtrain::peft

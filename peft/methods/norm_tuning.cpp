@@ -25,22 +25,21 @@ std::vector<LayerNorm*> every_norm(model::Classifier& classifier) {
   return norms;
 }
 
-// The last parts of their paths, each once: what PEFT calls all of them.
-std::vector<std::string> norm_names(model::Classifier& classifier) {
-  std::vector<std::string> names;
-  for (const LayerNorm* norm : every_norm(classifier)) {
-    const std::string name = norm->path().substr(norm->path().rfind('.') + 1);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
-  return names;
+std::vector<std::string> norm_paths(model::Classifier& classifier) {
+  std::vector<std::string> paths;
+  for (const LayerNorm* norm : every_norm(classifier)) paths.push_back(norm->path());
+  return paths;
 }
+
+// What PEFT calls all of them.
+std::vector<std::string> norm_names(model::Classifier& classifier) { return last_parts(norm_paths(classifier)); }
 
 class NormTuning final : public Method {
  public:
   NormTuning(TargetModules targets, std::vector<std::string> modules_to_save)
       : targets_(std::move(targets)), modules_to_save_(std::move(modules_to_save)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override {
+  void attach(model::Classifier& classifier, const AttachContext&) const override {
     for (LayerNorm* norm : chosen(classifier)) {
       norm->weight.set_trainable(true);
       norm->bias.set_trainable(true);
@@ -111,9 +110,7 @@ class NormTuning final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  std::vector<std::string> paths;
-  for (const LayerNorm* norm : every_norm(classifier)) paths.push_back(norm->path());
-  MethodSpec spec{"norm", {{"target_modules", read_targets(config, paths)}}};
+  MethodSpec spec{"norm", {{"target_modules", read_targets(config, norm_paths(classifier))}}};
   read_modules_to_save(config, classifier, spec);
   return spec;
 }
@@ -129,13 +126,14 @@ MethodKind norm_kind() {
           .settings = {{"target_modules", "auto", "names of the norms, joined by +, or auto: all"},
                        {"exclude_modules", "", "of those, the ones that are left alone"},
                        modules_to_save_setting()},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<NormTuning>(
                 TargetModules{.names = settings.list("target_modules"), .exclude = settings.list("exclude_modules")},
                 settings.list("modules_to_save"));
           },
           .peft_type = "LN_TUNING",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = target_keys()};
 }
 
 }  // namespace dtrain::peft

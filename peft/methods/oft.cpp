@@ -215,12 +215,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
       config, {"r", "oft_block_size", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms", "coft", "eps"},
       spec);
   adjust_blocks(config, paths, classifier, spec);
-  config.ignore("module_dropout", "PEFT does not apply it to a torch.nn.Linear either");
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
 }
 
-std::unique_ptr<Method> make(const Settings& settings) {
+std::unique_ptr<Method> make(const MethodSettings& settings) {
   OftConfig config{.r = settings.integer("r", 0),
                    .oft_block_size = settings.integer("oft_block_size", 0),
                    .nearest_divisor = settings.boolean("nearest_divisor"),
@@ -238,6 +236,15 @@ std::unique_ptr<Method> make(const Settings& settings) {
                     config.r, config.oft_block_size));
   }
   return std::make_unique<Oft>(std::move(config));
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"r", "oft_block_size", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms",
+                              "coft", "eps"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"module_dropout", KeyUse::noted, "PEFT does not apply it to a torch.nn.Linear either"}},
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -261,7 +268,8 @@ MethodKind oft_kind() {
               "oft_only"),
           .make = make,
           .peft_type = "OFT",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

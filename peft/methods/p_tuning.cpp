@@ -1,19 +1,34 @@
-#include "peft/methods/p_tuning.h"
-
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include <cmath>
+#include <cstdint>
 #include <deque>
+#include <optional>
+#include <string>
 
+#include "base/random.h"
 #include "model/dropout.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
 
 namespace dtrain::peft {
 namespace {
+
+/// PEFT's PromptEncoderConfig; there num_virtual_tokens has no default.
+struct PTuningConfig {
+  std::int64_t num_virtual_tokens = 20;
+  /// "MLP" or "LSTM"; "none" for an adapter that was read, since PEFT's file holds the prompt that came out.
+  std::string encoder_reparameterization_type = "MLP";
+  /// Unset: the model's hidden size.
+  std::optional<std::int64_t> encoder_hidden_size;
+  /// Of the LSTM.
+  std::int64_t encoder_num_layers = 2;
+  /// Between the layers of the LSTM.
+  double encoder_dropout = 0;
+};
 
 /// A bidirectional LSTM of one layer, with the parameters of torch.nn.LSTM.
 class LstmLayer {
@@ -73,8 +88,8 @@ class PTuningSlot final : public model::EmbeddingSlot {
     }
     // Every other module of PEFT's is the activation.
     for (std::size_t i = 0; i + 1 < widths.size(); ++i) {
-      maps_.emplace_back(fmt::format("prompt_encoder.mlp_head.{}", 2 * i), widths[i + 1], widths[i], options,
-                         generator);
+      linears_.emplace_back(fmt::format("prompt_encoder.mlp_head.{}", 2 * i), widths[i + 1], widths[i], options,
+                            generator);
     }
   }
 
@@ -86,14 +101,14 @@ class PTuningSlot final : public model::EmbeddingSlot {
       if (i > 0) hidden = model::dropout(hidden, context.next_dropout(dropout_));
       hidden = lstm_[i].forward(hidden);
     }
-    for (std::size_t i = 0; i < maps_.size(); ++i) hidden = maps_[i].forward(i == 0 ? hidden : at::relu(hidden));
+    for (std::size_t i = 0; i < linears_.size(); ++i) hidden = linears_[i].forward(i == 0 ? hidden : at::relu(hidden));
     return hidden;
   }
 
   std::vector<model::Parameter*> parameters() override {
     std::vector<model::Parameter*> all = {&embedding_};
     for (LstmLayer& layer : lstm_) layer.add_parameters(all);
-    for (PromptMap& map : maps_) all.insert(all.end(), {&map.weight, &map.bias});
+    for (PromptLinear& linear : linears_) all.insert(all.end(), {&linear.weight, &linear.bias});
     return all;
   }
 
@@ -101,16 +116,16 @@ class PTuningSlot final : public model::EmbeddingSlot {
   double dropout_;
   model::Parameter embedding_;
   std::deque<LstmLayer> lstm_;
-  std::deque<PromptMap> maps_;
+  std::deque<PromptLinear> linears_;
 };
 
 class PTuning final : public Method {
  public:
   explicit PTuning(PTuningConfig config) : config_(std::move(config)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "p-tuning");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     classifier.encoder().embedding_slot = std::make_unique<PTuningSlot>(
         config_, classifier.config().hidden_size, classifier.classifier.weight.value().options(), generator);
     train_head(classifier);
@@ -150,11 +165,6 @@ class PTuning final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  // How the prompt in the file was computed.
-  for (const char* key :
-       {"encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout"}) {
-    static_cast<void>(config.value<nlohmann::json>(key, nullptr));
-  }
   return {"p-tuning",
           {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))},
            {"encoder_reparameterization_type", "none"}}};
@@ -174,7 +184,7 @@ MethodKind p_tuning_kind() {
                        {"encoder_hidden_size", "auto", "the network's width; auto: the model's"},
                        {"encoder_num_layers", "2", "layers of the LSTM; the MLP has three linear layers"},
                        {"encoder_dropout", "0", "dropout between the layers of the LSTM"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             PTuningConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
                                  .encoder_reparameterization_type =
                                      settings.choice("encoder_reparameterization_type", {"MLP", "LSTM", "none"}),
@@ -187,7 +197,9 @@ MethodKind p_tuning_kind() {
             return std::make_unique<PTuning>(std::move(config));
           },
           .peft_type = "P_TUNING",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = virtual_token_keys(
+              {"encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout"})};
 }
 
 }  // namespace dtrain::peft

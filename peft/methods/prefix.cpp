@@ -1,22 +1,32 @@
-#include "peft/methods/prefix.h"
-
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cstdint>
+#include <optional>
+
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prefix_encoder.h"
 
 namespace dtrain::peft {
 namespace {
 
+/// PEFT's PrefixTuningConfig; there num_virtual_tokens has no default.
+struct PrefixConfig {
+  std::int64_t num_virtual_tokens = 20;
+  bool prefix_projection = false;
+  /// Unset: the model's hidden size.
+  std::optional<std::int64_t> encoder_hidden_size;
+};
+
 class Prefix final : public Method {
  public:
   explicit Prefix(PrefixConfig config) : config_(config) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prefix");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     auto& encoder = classifier.encoder();
     const std::int64_t hidden = classifier.config().hidden_size;
     std::optional<std::int64_t> projection;
@@ -67,10 +77,6 @@ class Prefix final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  // How the keys and values in the file were computed.
-  for (const char* key : {"prefix_projection", "encoder_hidden_size", "init_weights"}) {
-    static_cast<void>(config.value<nlohmann::json>(key, nullptr));
-  }
   return {"prefix", {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))}}};
 }
 
@@ -86,7 +92,7 @@ MethodKind prefix_kind() {
                        {"prefix_projection", "false",
                         "compute them by two linear layers from an embedding; wants a tenth of the learning rate"},
                        {"encoder_hidden_size", "auto", "the width between these linear layers; auto: the model's"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             PrefixConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
                                 .prefix_projection = settings.boolean("prefix_projection"),
                                 .encoder_hidden_size = {}};
@@ -96,7 +102,8 @@ MethodKind prefix_kind() {
             return std::make_unique<Prefix>(config);
           },
           .peft_type = "PREFIX_TUNING",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = virtual_token_keys({"prefix_projection", "encoder_hidden_size", "init_weights"})};
 }
 
 }  // namespace dtrain::peft

@@ -1,18 +1,27 @@
-#include "peft/methods/prompt.h"
-
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
-#include <limits>
+#include <cstdint>
+#include <string>
 
 #include "base/error.h"
-#include "data/tokenizers/tokenizer.h"
+#include "base/random.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/prompt_learning.h"
 
 namespace dtrain::peft {
 namespace {
+
+/// PEFT's PromptTuningConfig; there num_virtual_tokens has no default.
+struct PromptConfig {
+  std::int64_t num_virtual_tokens = 20;
+  /// RANDOM: normal numbers; SAMPLE_VOCAB: words of the model's vocabulary; TEXT: those of a text.
+  std::string prompt_tuning_init = "RANDOM";
+  std::string prompt_tuning_init_text;
+  /// A directory with the tokenizer of that text.
+  std::string tokenizer_name_or_path;
+};
 
 class PromptSlot final : public model::EmbeddingSlot {
  public:
@@ -29,14 +38,15 @@ class PromptSlot final : public model::EmbeddingSlot {
 };
 
 // [count]: the tokens of the text, special ones included, from the start again where they are too few, as in PEFT.
-at::Tensor text_tokens(const PromptConfig& config, std::int64_t vocabulary_size) {
-  const auto tokenizer = data::load_tokenizer(config.tokenizer_name_or_path);
-  if (tokenizer->vocabulary_size() > vocabulary_size) {
-    throw UsageError(fmt::format("method 'prompt': the tokenizer in {} has {} tokens, but the model only {}",
-                                 config.tokenizer_name_or_path, tokenizer->vocabulary_size(), vocabulary_size));
+at::Tensor text_tokens(const PromptConfig& config, const AttachContext& context, std::int64_t vocabulary_size) {
+  if (!context.tokenize) {
+    throw UsageError("method 'prompt': prompt_tuning_init=TEXT needs a tokenizer, and there is none here");
   }
-  const auto ids =
-      tokenizer->tokenize(config.prompt_tuning_init_text, nullptr, std::numeric_limits<std::int32_t>::max()).ids;
+  const auto [ids, known] = context.tokenize(config.prompt_tuning_init_text, config.tokenizer_name_or_path);
+  if (known > vocabulary_size) {
+    throw UsageError(fmt::format("method 'prompt': the tokenizer in {} has {} tokens, but the model only {}",
+                                 config.tokenizer_name_or_path, known, vocabulary_size));
+  }
   const auto places = at::arange(config.num_virtual_tokens, at::kLong).remainder(static_cast<std::int64_t>(ids.size()));
   return at::tensor(ids, at::kLong).index_select(0, places);
 }
@@ -45,16 +55,16 @@ class Prompt final : public Method {
  public:
   explicit Prompt(PromptConfig config) : config_(std::move(config)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
     check_virtual_tokens(classifier, config_.num_virtual_tokens, "prompt");
-    auto generator = at::detail::createCPUGenerator(seed);
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     const at::Tensor& words = classifier.encoder().embedding_parameters().front()->value();
     at::Tensor start;
     if (config_.prompt_tuning_init == "RANDOM") {
       start = draw_embedding(config_.num_virtual_tokens, words.size(1), words.options(), generator);
     } else {
       const auto tokens = config_.prompt_tuning_init == "TEXT"
-                              ? text_tokens(config_, words.size(0))
+                              ? text_tokens(config_, context, words.size(0))
                               : at::randint(words.size(0), {config_.num_virtual_tokens}, generator, at::kLong);
       start = words.index_select(0, tokens.to(words.device()));
     }
@@ -89,15 +99,10 @@ class Prompt final : public Method {
 };
 
 MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
-  // Where the embeddings in the file began.
-  for (const char* key :
-       {"prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"}) {
-    static_cast<void>(config.value<nlohmann::json>(key, nullptr));
-  }
   return {"prompt", {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))}}};
 }
 
-std::unique_ptr<Method> make(const Settings& settings) {
+std::unique_ptr<Method> make(const MethodSettings& settings) {
   PromptConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
                       .prompt_tuning_init = settings.choice("prompt_tuning_init", {"RANDOM", "SAMPLE_VOCAB", "TEXT"}),
                       .prompt_tuning_init_text = settings.text("prompt_tuning_init_text"),
@@ -126,7 +131,9 @@ MethodKind prompt_kind() {
                        {"tokenizer_name_or_path", "", "of TEXT: a directory with the tokenizer, such as the model's"}},
           .make = make,
           .peft_type = "PROMPT_TUNING",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = virtual_token_keys(
+              {"prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"})};
 }
 
 }  // namespace dtrain::peft

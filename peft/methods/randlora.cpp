@@ -125,8 +125,8 @@ class RandLoraSlot final : public WeightChangeSlot {
     const auto& b = shared_->b().value();
     // PEFT joins the two by other orders of their rows and columns; both are random.
     const auto factor = b.slice(0, 0, large_).slice(1, 0, bases).reshape({large_, -1});
-    const auto product = at::mm(factor, scaled) * scale_;
-    return is_wide_ ? product.t() : product;
+    const auto change = at::mm(factor, scaled) * scale_;
+    return is_wide_ ? change.t() : change;
   }
 
  private:
@@ -195,8 +195,15 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
       config,
       {"r", "projection_prng_key", "save_projection", "sparse", "very_sparse", "randlora_dropout", "randlora_alpha"},
       spec);
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"r", "projection_prng_key", "save_projection", "sparse", "very_sparse",
+                              "randlora_dropout", "randlora_alpha"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -217,7 +224,7 @@ MethodKind randlora_kind() {
                {"very_sparse", "false", "the same with more of them 0"},
                {"init_weights", "true", "start from no change; false: from a random one"}},
               "randlora_only"),
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<RandLora>(
                 RandLoraConfig{.r = settings.integer("r", 1),
                                .projection_prng_key = settings.integer("projection_prng_key", 0),
@@ -230,7 +237,8 @@ MethodKind randlora_kind() {
                                .wrapping = read_wrapping(settings, "randlora_only")});
           },
           .peft_type = "RANDLORA",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -12,7 +12,7 @@ class LpFt final : public Method {
   LpFt(double head_share, double head_learning_rate)
       : head_share_(head_share), head_learning_rate_(head_learning_rate) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override { train_head(classifier); }
+  void attach(model::Classifier& classifier, const AttachContext&) const override { train_head(classifier); }
   bool changes_whole_model() const override { return true; }
 
   std::vector<Phase> phases(const model::Classifier&) const override {
@@ -30,7 +30,7 @@ class Gradual final : public Method {
   Gradual(double unfreezing_share, double head_learning_rate)
       : unfreezing_share_(unfreezing_share), head_learning_rate_(head_learning_rate) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t) const override { train_head(classifier); }
+  void attach(model::Classifier& classifier, const AttachContext&) const override { train_head(classifier); }
   bool changes_whole_model() const override { return true; }
 
   /// One of the head, one of each layer, and one of everything.
@@ -60,7 +60,7 @@ MethodKind lp_ft_kind() {
           .learning_rates = {5e-5, 1.5e-4, 5e-4},
           .settings = {{kHeadShare, "0.3", "share of the steps in which the classifier trains alone"},
                        {kHeadRate, "0.01", "learning rate of these steps"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<LpFt>(settings.number(kHeadShare, 0, 1), settings.number(kHeadRate, 0, 1));
           }};
 }
@@ -73,7 +73,7 @@ MethodKind gradual_kind() {
           .learning_rates = {5e-5, 1.5e-4, 5e-4},
           .settings = {{"unfreezing_share", "0.5", "share of the steps until everything trains"},
                        {kHeadRate, "0.01", "learning rate while the classifier trains alone"}},
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Gradual>(settings.number("unfreezing_share", 0, 1),
                                              settings.number(kHeadRate, 0, 1));
           }};

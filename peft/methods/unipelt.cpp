@@ -13,14 +13,14 @@ constexpr GatedPrefixConfig kPrefix = {.prefix_length = 10, .use_gating = true};
 
 BottleneckConfig adapter() { return {.original_ln_before = true, .use_gating = true}; }
 
-std::vector<Setting> settings() {
+std::vector<MethodSetting> settings() {
   auto all = gated_prefix_settings(kPrefix);
   all.push_back({"r", "8", "rank of the updates of query and value"});
-  for (const Setting& setting : bottleneck_settings(adapter())) all.push_back(setting);
+  for (const MethodSetting& setting : bottleneck_settings(adapter())) all.push_back(setting);
   return all;
 }
 
-std::unique_ptr<Method> make(const Settings& given) {
+std::unique_ptr<Method> make(const MethodSettings& given) {
   const auto prefix = gated_prefix_config(given, kPrefix);
   const auto bottleneck = bottleneck_config(given, adapter());
   const GatedLoraConfig lora{.r = given.integer("r", 1)};
@@ -44,7 +44,8 @@ MethodKind unipelt_kind() {
           .settings = settings(),
           .make = make,
           .adapter_hub_architecture = kUnionArchitecture,
-          .read_adapter_hub = read_composition};
+          .read_adapter_hub = read_composition,
+          .adapter_hub_keys = composition_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -167,8 +167,14 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   MethodSpec spec{"vera", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial"}, spec);
-  config.ignore("fan_in_fan_out", "PEFT does so, too, on a torch.nn.Linear");
   return spec;
+}
+
+ConfigKeys peft_keys() {
+  return joined({wrapping_keys(true),
+                 heeded_keys({"r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial"}),
+                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace
@@ -187,7 +193,7 @@ MethodKind vera_kind() {
                {"d_initial", "0.1", "where the vector between the matrices starts"},
                {"init_weights", "true", "start from no change; false: from a random one"}},
               "vera_only"),
-          .make = [](const Settings& settings) -> std::unique_ptr<Method> {
+          .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<Vera>(VeraConfig{.r = settings.integer("r", 1),
                                                      .projection_prng_key = settings.integer("projection_prng_key", 0),
                                                      .save_projection = settings.boolean("save_projection"),
@@ -197,7 +203,8 @@ MethodKind vera_kind() {
                                                      .wrapping = read_wrapping(settings, "vera_only")});
           },
           .peft_type = "VERA",
-          .read_peft = read_peft};
+          .read_peft = read_peft,
+          .peft_keys = peft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -21,6 +21,16 @@ json adapter_hub_model(model::Classifier& classifier, const std::string& base_mo
           {"version", kVersion}};
 }
 
+ConfigKeys adapter_hub_file_keys() {
+  return {{"config", KeyUse::heeded, "the adapter's configuration"},
+          {"name", KeyUse::heeded, "the adapter's name in those of its tensors"},
+          {"model_name", KeyUse::heeded, "the base model, where --model names none"},
+          {"version", KeyUse::heeded, "files without one are read as old ones"},
+          {"hidden_size", KeyUse::without_effect, "the tensors' shapes say it"},
+          {"model_class", KeyUse::without_effect, "the Python class of the base model"},
+          {"model_type", KeyUse::without_effect, "the tensors' names say it"}};
+}
+
 json adapter_hub_config(model::Classifier& classifier, const json& config, const std::string& base_model) {
   json outer = adapter_hub_model(classifier, base_model);
   outer["config"] = config;

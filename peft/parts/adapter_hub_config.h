@@ -4,6 +4,7 @@
 #include <string>
 
 #include "model/classifier.h"
+#include "peft/config_keys.h"
 
 /// adapter-hub's adapter_config.json, as far as methods write it.
 namespace dtrain::peft {
@@ -15,6 +16,9 @@ inline constexpr const char* kAdapterName = "dtrain";
 inline constexpr const char* kBottleneckArchitecture = "bottleneck";
 /// That of a composition of others, which are its `configs`.
 inline constexpr const char* kUnionArchitecture = "union";
+
+/// The keys of adapter_config.json around the configuration of an adapter.
+ConfigKeys adapter_hub_file_keys();
 
 /// adapter_config.json around the configuration of an adapter.
 nlohmann::json adapter_hub_config(model::Classifier& classifier, const nlohmann::json& config,

@@ -26,14 +26,14 @@ class PlainMap final : public AdapterProjection {
     if (scale == 1) return model::linear(input, weight_, &bias_, context, 1, addend);
     const auto scaled_bias = bias_.use() * scale;
     const auto shifted = addend.defined() ? addend + scaled_bias.to(addend.scalar_type())
-                                          : scaled_bias.to(as_product(context.matmul_type)).expand({input.size(0), -1});
+                                          : scaled_bias.to(as_matmul(context.matmul_type)).expand({input.size(0), -1});
     return model::linear(input, weight_, nullptr, context, scale, shifted);
   }
 
   std::vector<model::Parameter*> parameters() override { return {&weight_, &bias_}; }
 
  private:
-  at::ScalarType as_product(at::ScalarType matmul_type) const {
+  at::ScalarType as_matmul(at::ScalarType matmul_type) const {
     return matmul_type == at::kBFloat16 ? matmul_type : weight_.value().scalar_type();
   }
 
@@ -75,7 +75,7 @@ class PhmMap final : public AdapterProjection {
     const auto rule = rule_->matrices();
     const auto blocks = blocks_ == 2 ? at::bmm(own_[0]->use(), own_[1]->use()) : own_[0]->use();
     const std::int64_t n = rule.size(0);
-    // kron(rule_i, blocks_i) summed over i is one product.
+    // kron(rule_i, blocks_i) summed over i is one matmul.
     const auto matrix = at::mm(rule.reshape({n, n * n}).t(), blocks.reshape({n, -1}))
                             .view({n, n, in_ / n, out_ / n})
                             .permute({0, 2, 1, 3})

@@ -18,7 +18,7 @@ class AdapterProjection {
  public:
   virtual ~AdapterProjection() = default;
   /// [n, in] -> [n, out]: scale * (its own output) + `addend` [n, out], where that is given. bfloat16 where
-  /// the context's products are.
+  /// the context's matmuls are.
   virtual at::Tensor forward(const at::Tensor& input, model::ForwardContext& context, double scale = 1,
                              const at::Tensor& addend = {}) = 0;
   virtual std::vector<model::Parameter*> parameters() = 0;

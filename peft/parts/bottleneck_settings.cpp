@@ -26,7 +26,7 @@ std::string reduction_text(const BottleneckConfig& config) {
   return text + fmt::format("default~{}", config.reduction_factor);
 }
 
-void read_reduction(const Settings& settings, BottleneckConfig& config) {
+void read_reduction(const MethodSettings& settings, BottleneckConfig& config) {
   if (settings.text("reduction_factor").find('~') == std::string::npos) {
     config.reduction_factor = settings.number("reduction_factor", 1 / kLargestFactor, kLargestFactor);
     return;
@@ -53,8 +53,8 @@ bool is_number(const std::string& scaling) { return scaling != "learned" && scal
 
 }  // namespace
 
-std::vector<Setting> bottleneck_settings(const BottleneckConfig& d) {
-  std::vector<Setting> settings = {
+std::vector<MethodSetting> bottleneck_settings(const BottleneckConfig& d) {
+  std::vector<MethodSetting> settings = {
       {"mh_adapter", yes_or_no(d.mh_adapter), "an adapter after the self-attention"},
       {"output_adapter", yes_or_no(d.output_adapter), "an adapter after the feed-forward network"},
       {"reduction_factor", reduction_text(d), "the hidden size over the bottleneck's; by layer: 0~8+default~16"},
@@ -66,7 +66,9 @@ std::vector<Setting> bottleneck_settings(const BottleneckConfig& d) {
       {"use_gating", yes_or_no(d.use_gating), "a learned gate on what the adapter adds"},
       {"dropout", fmt::format("{}", d.dropout), "dropout on what the adapter adds"},
       {"leave_out", "", "layers without an adapter, joined by +"}};
-  const auto add = [&](const std::vector<Setting>& more) { settings.insert(settings.end(), more.begin(), more.end()); };
+  const auto add = [&](const std::vector<MethodSetting>& more) {
+    settings.insert(settings.end(), more.begin(), more.end());
+  };
   if (!d.is_parallel) {
     add({{"original_ln_before", yes_or_no(d.original_ln_before), "the model's norm, before the adapter"},
          {"residual_before_ln", d.residual_before_ln,
@@ -88,7 +90,7 @@ std::vector<Setting> bottleneck_settings(const BottleneckConfig& d) {
   return settings;
 }
 
-BottleneckConfig bottleneck_config(const Settings& settings, const BottleneckConfig& defaults) {
+BottleneckConfig bottleneck_config(const MethodSettings& settings, const BottleneckConfig& defaults) {
   BottleneckConfig config = defaults;
   config.mh_adapter = settings.boolean("mh_adapter");
   config.output_adapter = settings.boolean("output_adapter");
@@ -204,10 +206,6 @@ std::map<std::string, std::string> read_bottleneck(const AdapterConfig& config) 
     sequential[key] = yes_or_no(config.value(key, false));
   }
   if (!config.value("is_parallel", false)) settings.merge(sequential);
-  for (const char* key : {"inv_adapter", "stochastic_depth", "shared_W_phm"}) {
-    const auto value = config.value<json>(key, nullptr);
-    if (!value.is_null() && value != false && value != 0) config.refuse(key, "not supported");
-  }
   std::map<std::string, std::string> phm = {{"phm_dim", std::to_string(config.value<std::int64_t>("phm_dim", 4))},
                                             {"phm_rank", std::to_string(config.value<std::int64_t>("phm_rank", 1))}};
   for (const auto& [key, fallback] : {std::pair("phm_bias", true), std::pair("factorized_phm_W", true),
@@ -215,12 +213,26 @@ std::map<std::string, std::string> read_bottleneck(const AdapterConfig& config) 
     phm[key] = yes_or_no(config.value(key, fallback));
   }
   if (config.value("phm_layer", false)) settings.merge(phm);
-  // Without effect once the weights are read, or in a model that has no cross-attention.
-  for (const char* key : {"init_weights", "init_weights_seed", "inv_adapter_reduction_factor", "cross_adapter",
-                          "phm_c_init", "phm_init_range", "learn_phm", "hypercomplex_nonlinearity"}) {
-    static_cast<void>(config.value<json>(key, nullptr));
-  }
   return settings;
+}
+
+ConfigKeys bottleneck_keys() {
+  return joined(
+      {heeded_keys({"architecture",      "mh_adapter",         "output_adapter",
+                    "reduction_factor",  "non_linearity",      "original_ln_before",
+                    "original_ln_after", "residual_before_ln", "adapter_residual_before_ln",
+                    "ln_before",         "ln_after",           "is_parallel",
+                    "scaling",           "use_gating",         "dropout",
+                    "leave_out",         "phm_layer",          "phm_dim",
+                    "phm_rank",          "phm_bias",           "factorized_phm_W",
+                    "shared_phm_rule",   "factorized_phm_rule"}),
+       keys_of(KeyUse::without_effect, "the file holds the weights",
+               {"init_weights", "init_weights_seed", "phm_c_init", "phm_init_range", "hypercomplex_nonlinearity"}),
+       {{"learn_phm", KeyUse::without_effect, "whether the rule was trained"},
+        {"cross_adapter", KeyUse::without_effect, "an encoder has no cross-attention"},
+        {"inv_adapter_reduction_factor", KeyUse::without_effect, "of inv_adapter"}},
+       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes",
+               {"inv_adapter", "stochastic_depth", "shared_W_phm"})});
 }
 
 }  // namespace dtrain::peft

@@ -108,7 +108,7 @@ class BottleneckSlot final : public model::SublayerSlot {
                      const model::kernels::Dropout& own_dropout, model::ForwardContext& context) {
     const auto normalized = norm_before_ ? norm_before_->forward(input, {}, {}) : input;
     const auto low = activated(config_.non_linearity, down_->forward(normalized, context));
-    // The product itself can add what comes after it.
+    // The matmul itself can add what comes after it.
     if (!learned_scaling_ && !gate_ && !norm_after_ && own_dropout.probability == 0) {
       return up_->forward(low, context, scaling_, residual.to(low.scalar_type()));
     }

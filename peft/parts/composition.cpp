@@ -5,6 +5,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
+#include "base/random.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/bottleneck_settings.h"
 #include "peft/parts/gated_lora.h"
@@ -19,8 +22,8 @@ class Composition final : public Method {
  public:
   explicit Composition(std::vector<MethodPart> parts) : parts_(std::move(parts)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override {
-    auto generator = at::detail::createCPUGenerator(seed);
+  void attach(model::Classifier& classifier, const AttachContext& context) const override {
+    auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
     for (const MethodPart& part : parts_) part.add(classifier, generator);
     train_head(classifier);
   }
@@ -41,6 +44,15 @@ class Composition final : public Method {
 
 }  // namespace
 
+const std::vector<PartKind>& part_kinds() {
+  static const std::vector<PartKind> kinds = {{kPrefixArchitecture, gated_prefix_keys(), read_gated_prefix},
+                                              {kLoraArchitecture, gated_lora_keys(), read_gated_lora},
+                                              {kBottleneckArchitecture, bottleneck_keys(), read_bottleneck}};
+  return kinds;
+}
+
+ConfigKeys composition_keys() { return heeded_keys({"architecture", "configs"}); }
+
 std::unique_ptr<Method> make_composition(std::vector<MethodPart> parts) {
   return std::make_unique<Composition>(std::move(parts));
 }
@@ -52,16 +64,12 @@ MethodSpec read_composition(const AdapterConfig& config) {
     const AdapterConfig part(config.path(), inner);
     const auto architecture = part.value<std::string>("architecture", kBottleneckArchitecture);
     architectures.push_back(architecture);
-    if (architecture == kPrefixArchitecture) {
-      spec.settings.merge(read_gated_prefix(part));
-    } else if (architecture == kLoraArchitecture) {
-      spec.settings.merge(read_gated_lora(part));
-    } else if (architecture == kBottleneckArchitecture) {
-      spec.settings.merge(read_bottleneck(part));
-    } else {
-      part.refuse("architecture", "not supported as a part of a composition");
-    }
-    part.refuse_unread();
+    const auto kind = std::find_if(part_kinds().begin(), part_kinds().end(),
+                                   [&](const PartKind& each) { return each.architecture == architecture; });
+    if (kind == part_kinds().end()) part.refuse("architecture", "not supported as a part of a composition");
+    part.refuse_others(kind->keys);
+    spec.settings.merge(kind->read(part));
+    part.check_reads(kind->keys, kind->keys);
     const bool gated = architecture != kBottleneckArchitecture && part.value("use_gating", false);
     const bool parallel = part.value("is_parallel", false);
     if (gated) spec.name = "unipelt";

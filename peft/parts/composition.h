@@ -3,6 +3,7 @@
 #include <ATen/core/Generator.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +21,19 @@ struct MethodPart {
 
 /// A method that adds its parts to one model, where they plug in at different places. Saved as adapter-hub's union.
 std::unique_ptr<Method> make_composition(std::vector<MethodPart> parts);
+
+/// A kind of part in adapter-hub's unions, by its `architecture`.
+struct PartKind {
+  std::string architecture;
+  /// Those of its configuration.
+  ConfigKeys keys;
+  /// Its settings.
+  std::map<std::string, std::string> (*read)(const AdapterConfig& config);
+};
+const std::vector<PartKind>& part_kinds();
+
+/// The keys of a union's own configuration.
+ConfigKeys composition_keys();
 
 /// The method, of those that compose others, that one of adapter-hub's unions describes. Throws InputError for others.
 MethodSpec read_composition(const AdapterConfig& config);

@@ -45,6 +45,20 @@ class GatedLoraSlot final : public model::LinearSlot {
   Gate gate_;
 };
 
+// Of the keys of which one value alone is supported.
+const std::vector<std::pair<std::string, json>>& expected_values() {
+  static const std::vector<std::pair<std::string, json>> values = {{"dropout", 0.0},
+                                                                   {"use_gating", true},
+                                                                   {"use_dora", false},
+                                                                   {"composition_mode", "add"},
+                                                                   {"selfattn_lora", true},
+                                                                   {"intermediate_lora", false},
+                                                                   {"output_lora", false},
+                                                                   {"attn_matrices", {"q", "v"}},
+                                                                   {"leave_out", json::array()}};
+  return values;
+}
+
 }  // namespace
 
 json gated_lora_json(const GatedLoraConfig& config) {
@@ -68,28 +82,24 @@ json gated_lora_json(const GatedLoraConfig& config) {
 }
 
 std::map<std::string, std::string> read_gated_lora(const AdapterConfig& config) {
-  const auto expect = [&](const char* key, const json& expected) {
-    if (config.value(key, expected) != expected) config.refuse(key, "not supported; expected " + expected.dump());
-  };
-  expect("dropout", 0.0);
-  expect("use_gating", true);
-  expect("use_dora", false);
-  expect("composition_mode", "add");
-  expect("selfattn_lora", true);
-  expect("intermediate_lora", false);
-  expect("output_lora", false);
-  expect("attn_matrices", {"q", "v"});
-  expect("leave_out", json::array());
-  // Without effect under a gate, or once the weights are read.
-  for (const char* key : {"alpha", "init_weights", "init_weights_seed", "dtype"}) {
-    static_cast<void>(config.value(key, json()));
-  }
+  config.expect(expected_values());
   return {{"r", std::to_string(config.value<std::int64_t>("r", 8))}};
 }
 
+ConfigKeys gated_lora_keys() {
+  return joined(
+      {heeded_keys({"architecture", "r"}),
+       expected_keys(expected_values()),
+       {{"alpha", KeyUse::without_effect, "adapter-hub scales by the gate instead"},
+        {"dtype", KeyUse::without_effect, "weights are read as float"}},
+       keys_of(KeyUse::without_effect, "the file holds the weights", {"init_weights", "init_weights_seed"}),
+       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes", {"vera_d", "vera_b"})});
+}
+
 void add_gated_lora(model::Classifier& classifier, const GatedLoraConfig& config, at::Generator& generator) {
-  for (model::Linear* map : query_and_value(classifier)) {
-    map->slot = std::make_unique<GatedLoraSlot>(*map, map->path() + ".loras." + kAdapterName, config, generator);
+  for (model::Linear* linear : query_and_value(classifier)) {
+    linear->slot =
+        std::make_unique<GatedLoraSlot>(*linear, linear->path() + ".loras." + kAdapterName, config, generator);
   }
 }
 

@@ -40,15 +40,23 @@ std::string attention_module(model::EncoderLayer& layer) {
   return layer.query.path().substr(0, layer.query.path().rfind('.'));
 }
 
+// Of the keys of which one value alone is supported.
+const std::vector<std::pair<std::string, json>>& expected_values() {
+  static const std::vector<std::pair<std::string, json>> values = {
+      {"flat", false},  {"shared_gating", true},  {"non_linearity", "tanh"},
+      {"dropout", 0.0}, {"encoder_prefix", true}, {"leave_out", json::array()}};
+  return values;
+}
+
 }  // namespace
 
-std::vector<Setting> gated_prefix_settings(const GatedPrefixConfig& d) {
+std::vector<MethodSetting> gated_prefix_settings(const GatedPrefixConfig& d) {
   return {
       {"prefix_length", std::to_string(d.prefix_length), "how many keys and values a layer gets"},
       {"bottleneck_size", std::to_string(d.bottleneck_size), "width between the two linear layers that compute them"}};
 }
 
-GatedPrefixConfig gated_prefix_config(const Settings& settings, const GatedPrefixConfig& defaults) {
+GatedPrefixConfig gated_prefix_config(const MethodSettings& settings, const GatedPrefixConfig& defaults) {
   return {.prefix_length = settings.integer("prefix_length", 1),
           .bottleneck_size = settings.integer("bottleneck_size", 1),
           .use_gating = defaults.use_gating};
@@ -70,20 +78,18 @@ json gated_prefix_json(const GatedPrefixConfig& config) {
 }
 
 std::map<std::string, std::string> read_gated_prefix(const AdapterConfig& config) {
-  const auto expect = [&](const char* key, const json& expected) {
-    if (config.value(key, expected) != expected) config.refuse(key, "not supported; expected " + expected.dump());
-  };
-  expect("flat", false);
-  expect("shared_gating", true);
-  expect("non_linearity", "tanh");
-  expect("dropout", 0.0);
-  expect("leave_out", json::array());
-  // Without effect once the weights are read, or in an encoder; the gate is the composition's to check.
-  for (const char* key : {"encoder_prefix", "cross_prefix", "init_weights_seed", "use_gating"}) {
-    static_cast<void>(config.value(key, json()));
-  }
+  config.expect(expected_values());
+  // The composition tells its kinds apart by it.
+  static_cast<void>(config.value("use_gating", false));
   return {{"prefix_length", std::to_string(config.value<std::int64_t>("prefix_length", 30))},
           {"bottleneck_size", std::to_string(config.value<std::int64_t>("bottleneck_size", 512))}};
+}
+
+ConfigKeys gated_prefix_keys() {
+  return joined({heeded_keys({"architecture", "prefix_length", "bottleneck_size", "use_gating"}),
+                 expected_keys(expected_values()),
+                 {{"cross_prefix", KeyUse::without_effect, "an encoder has no cross-attention"},
+                  {"init_weights_seed", KeyUse::without_effect, "the file holds the weights"}}});
 }
 
 void add_gated_prefix(model::Classifier& classifier, const GatedPrefixConfig& config, at::Generator& generator) {

@@ -10,7 +10,7 @@
 
 #include "model/classifier.h"
 #include "peft/adapter_config.h"
-#include "peft/settings.h"
+#include "peft/method_settings.h"
 
 namespace dtrain::peft {
 
@@ -25,11 +25,12 @@ struct GatedPrefixConfig {
 
 inline constexpr const char* kPrefixArchitecture = "prefix_tuning";
 
-std::vector<Setting> gated_prefix_settings(const GatedPrefixConfig& defaults);
-GatedPrefixConfig gated_prefix_config(const Settings& settings, const GatedPrefixConfig& defaults);
+std::vector<MethodSetting> gated_prefix_settings(const GatedPrefixConfig& defaults);
+GatedPrefixConfig gated_prefix_config(const MethodSettings& settings, const GatedPrefixConfig& defaults);
 nlohmann::json gated_prefix_json(const GatedPrefixConfig& config);
 /// The settings that make what adapter-hub's configuration describes. Throws InputError for what is not supported.
 std::map<std::string, std::string> read_gated_prefix(const AdapterConfig& config);
+ConfigKeys gated_prefix_keys();
 
 /// Fills the attention's slots.
 void add_gated_prefix(model::Classifier& classifier, const GatedPrefixConfig& config, at::Generator& generator);

@@ -7,12 +7,13 @@
 
 #include <cmath>
 
+#include "base/random.h"
 #include "peft/parts/modules_to_save.h"
 
 namespace dtrain::peft {
 
-std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias,
-                                   const std::string& defaults) {
+std::vector<MethodSetting> with_wrapping(std::vector<MethodSetting> settings, const std::string& only_bias,
+                                         const std::string& defaults) {
   settings.push_back({"target_modules", "auto",
                       fmt::format("names of the linear layers, joined by +, all-linear, or auto: {}", defaults)});
   settings.push_back({"exclude_modules", "", "of those, the ones that are left alone"});
@@ -24,7 +25,7 @@ std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::str
   return settings;
 }
 
-Wrapping read_wrapping(const Settings& settings, const std::string& only_bias) {
+Wrapping read_wrapping(const MethodSettings& settings, const std::string& only_bias) {
   Wrapping wrapping;
   wrapping.targets = {settings.list("target_modules"), settings.list("exclude_modules"),
                       settings.integers("layers_to_transform", 0)};
@@ -38,8 +39,12 @@ std::vector<std::string> read_peft_wrapping(const AdapterConfig& config, model::
   spec.settings["target_modules"] = read_targets(config, paths_of(classifier.linears()));
   if (has_bias) spec.settings["bias"] = config.value<std::string>("bias", "none");
   read_modules_to_save(config, classifier, spec);
-  const Settings targets(spec.name, with_wrapping({}, ""), {{"target_modules", spec.settings["target_modules"]}});
+  const MethodSettings targets(spec.name, with_wrapping({}, ""), {{"target_modules", spec.settings["target_modules"]}});
   return paths_of(find_targets(classifier, read_wrapping(targets, "").targets, query_and_value(classifier), spec.name));
+}
+
+ConfigKeys wrapping_keys(bool has_bias) {
+  return joined({target_keys(), has_bias ? heeded_keys({"bias"}) : ConfigKeys()});
 }
 
 void read_peft_settings(const AdapterConfig& config, const std::vector<std::string>& keys, MethodSpec& spec) {
@@ -55,8 +60,8 @@ std::vector<model::Linear*> LinearMethod::wrapped(model::Classifier& classifier)
   return find_targets(classifier, wrapping_.targets, default_targets(classifier), name_);
 }
 
-void LinearMethod::attach(model::Classifier& classifier, std::uint64_t seed) const {
-  auto generator = at::detail::createCPUGenerator(seed);
+void LinearMethod::attach(model::Classifier& classifier, const AttachContext& context) const {
+  auto generator = at::detail::createCPUGenerator(stream_seed(context.seed, Purpose::method));
   const auto linears = wrapped(classifier);
   fill(linears, generator);
   train_biases(classifier, wrapping_.bias.value_or("none"), linears);

@@ -12,8 +12,8 @@
 
 #include "peft/adapter_config.h"
 #include "peft/method.h"
+#include "peft/method_settings.h"
 #include "peft/parts/targets.h"
-#include "peft/settings.h"
 
 namespace dtrain::peft {
 
@@ -30,14 +30,17 @@ struct Wrapping {
 /// `settings` and those that make a Wrapping. `only_bias` is what a method calls the biases of the wrapped linear
 /// layers
 /// ("lora_only"); empty: it has no setting `bias`. `defaults` says what it wraps by default.
-std::vector<Setting> with_wrapping(std::vector<Setting> settings, const std::string& only_bias,
-                                   const std::string& defaults = "query and value");
-Wrapping read_wrapping(const Settings& settings, const std::string& only_bias);
+std::vector<MethodSetting> with_wrapping(std::vector<MethodSetting> settings, const std::string& only_bias,
+                                         const std::string& defaults = "query and value");
+Wrapping read_wrapping(const MethodSettings& settings, const std::string& only_bias);
 
 /// The keys of PEFT's configuration that make a Wrapping, as settings of `spec`. Returns the paths of the wrapped
 /// linear layers.
 std::vector<std::string> read_peft_wrapping(const AdapterConfig& config, model::Classifier& classifier, bool has_bias,
                                             MethodSpec& spec);
+
+/// The keys that read_peft_wrapping reads.
+ConfigKeys wrapping_keys(bool has_bias);
 
 /// The same key as a setting, where it is there: a text, a number or true and false.
 void read_peft_settings(const AdapterConfig& config, const std::vector<std::string>& keys, MethodSpec& spec);
@@ -56,7 +59,7 @@ class LinearMethod : public Method {
   LinearMethod(std::string name, std::string peft_type, Wrapping wrapping)
       : name_(std::move(name)), peft_type_(std::move(peft_type)), wrapping_(std::move(wrapping)) {}
 
-  void attach(model::Classifier& classifier, std::uint64_t seed) const override;
+  void attach(model::Classifier& classifier, const AttachContext& context) const override;
   AdapterFormat format(const model::Classifier&) const override { return AdapterFormat::peft; }
   nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override;
   void merge(model::Classifier& classifier) const override;

@@ -98,6 +98,20 @@ LoraFactors draw(const Linear& base, const LoraUpdate& update, at::Generator& ge
 
 }  // namespace
 
+ConfigKeys other_lora_keys() {
+  const std::string start = "where the matrices started; a start that changed the base model is refused by its name";
+  return joined(
+      {keys_of(KeyUse::without_effect, start, {"eva_config", "corda_config", "loftq_config", "lora_ga_config"}),
+       {{"megatron_core", KeyUse::without_effect, "the module of megatron_config"},
+        {"qalora_group_size", KeyUse::without_effect, "of use_qalora"},
+        {"runtime_config", KeyUse::without_effect, "on which device parts are computed"},
+        {"ensure_weight_tying", KeyUse::without_effect, "an encoder's classifier has no tied weights"}},
+       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes",
+               {"use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
+                "alora_invocation_tokens", "layer_replication", "target_parameters", "trainable_token_indices",
+                "megatron_config"})});
+}
+
 void check_lora_init(const std::string& word) {
   for (const char* known : {"true", "false", "gaussian", "orthogonal"}) {
     if (word == known) return;
@@ -120,7 +134,7 @@ LoraSlot::LoraSlot(Linear& base, const LoraUpdate& update, const LoraFactors& st
   if (takes_from_base(update.init)) {
     start_a_ = a_.value().clone();
     start_b_ = b_.value().clone();
-    // On the CPU, as above: a GPU's product ends in other last digits.
+    // On the CPU, as above: a GPU's matmul ends in other last digits.
     const auto taken = at::mm(update.scale * start_b_.to(at::kCPU), start_a_.to(at::kCPU));
     base.weight.set_value(base.weight.value() - taken.to(base.weight.value().device()));
   }
@@ -148,15 +162,15 @@ at::Tensor LoraSlot::forward(Linear& base, const at::Tensor& input, model::Forwa
 at::Tensor LoraSlot::forward_dora(Linear& base, const at::Tensor& input, model::ForwardContext& context) {
   const auto dropout = context.next_dropout(update_.dropout);
   const auto dropped = model::dropout(input, dropout);
-  const auto product = model::linear(dropped, base.weight, nullptr, context);
+  const auto base_output = model::linear(dropped, base.weight, nullptr, context);
   const auto low = model::linear(dropped, a_, nullptr, context);
-  const auto updated = model::linear(low, b_, nullptr, context, update_.scale, product);
+  const auto updated = model::linear(low, b_, nullptr, context, update_.scale, base_output);
   // Near one, where bfloat16 has steps of .004: what it multiplies is brought to its type.
   const auto gain = magnitude_->use() / row_lengths(base);
   auto result = updated * gain;
   if (dropout.probability > 0) {
     // PEFT drops the input of the change, not that of the linear layer as it was.
-    result = base.base_forward(input, context) + (result - product);
+    result = base.base_forward(input, context) + (result - base_output);
   } else if (base.bias.value().defined()) {
     result = result + base.bias.use();
   }

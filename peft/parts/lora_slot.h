@@ -32,6 +32,9 @@ struct LoraUpdate {
 /// Throws UsageError unless the word is one of those in LoraUpdate::init.
 void check_lora_init(const std::string& word);
 
+/// Keys of PEFT's LoraConfig, which its AdaLoraConfig inherits, that no method here heeds.
+ConfigKeys other_lora_keys();
+
 /// Where the two matrices of an update start.
 struct LoraFactors {
   at::Tensor a;  // [r, in]

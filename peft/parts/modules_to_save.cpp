@@ -30,7 +30,7 @@ bool is_below(const model::Parameter& parameter, const std::string& name) {
 
 }  // namespace
 
-Setting modules_to_save_setting() {
+MethodSetting modules_to_save_setting() {
   return {"modules_to_save", "", "modules that train as a whole besides the head, such as pooler"};
 }
 

@@ -5,13 +5,13 @@
 
 #include "peft/adapter_config.h"
 #include "peft/method.h"
-#include "peft/settings.h"
+#include "peft/method_settings.h"
 
 namespace dtrain::peft {
 
 /// PEFT's modules_to_save: modules that train as a whole besides the head, by the ends of their paths, such as
 /// "pooler".
-Setting modules_to_save_setting();
+MethodSetting modules_to_save_setting();
 
 /// Marks as trainable all parameters of the modules whose paths end with one of `names`. Throws UsageError for one that
 /// no module ends with.

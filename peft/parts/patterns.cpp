@@ -86,7 +86,7 @@ void Ranks::check(const std::vector<std::string>& paths, const std::string& meth
   check_pattern(alpha_pattern, paths, "alpha_pattern", method);
 }
 
-std::vector<Setting> with_ranks(std::vector<Setting> settings, const std::string& alpha_key) {
+std::vector<MethodSetting> with_ranks(std::vector<MethodSetting> settings, const std::string& alpha_key) {
   settings.insert(settings.begin(), {{"r", "8", "rank of the update"},
                                      {alpha_key, "8", fmt::format("the update is scaled by {} / r", alpha_key)}});
   settings.push_back(
@@ -95,7 +95,7 @@ std::vector<Setting> with_ranks(std::vector<Setting> settings, const std::string
   return settings;
 }
 
-Ranks read_ranks(const Settings& settings, const std::string& alpha_key) {
+Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key) {
   return {.r = settings.integer("r", 1),
           .alpha = settings.number(alpha_key, 0, 1e6),
           .rank_pattern = settings.pattern("rank_pattern", 1),
@@ -110,6 +110,8 @@ void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, 
   read_peft_pattern(config, "rank_pattern", paths, static_cast<double>(common.r), spec);
   read_peft_pattern(config, "alpha_pattern", paths, common.alpha, spec);
 }
+
+ConfigKeys rank_keys(const char* alpha_key) { return heeded_keys({"r", alpha_key, "rank_pattern", "alpha_pattern"}); }
 
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,
                       const std::vector<std::string>& paths) {

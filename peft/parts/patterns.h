@@ -7,7 +7,7 @@
 
 #include "peft/adapter_config.h"
 #include "peft/method.h"
-#include "peft/settings.h"
+#include "peft/method_settings.h"
 
 namespace dtrain::peft {
 
@@ -49,12 +49,15 @@ struct Ranks {
 };
 
 /// `settings` and those that make Ranks; `alpha_key` is what the method calls its alpha.
-std::vector<Setting> with_ranks(std::vector<Setting> settings, const std::string& alpha_key);
-Ranks read_ranks(const Settings& settings, const std::string& alpha_key);
+std::vector<MethodSetting> with_ranks(std::vector<MethodSetting> settings, const std::string& alpha_key);
+Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key);
 
 /// The keys of PEFT's configuration that make Ranks, as settings of `spec`: patterns worked out on `paths`.
 void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, const std::vector<std::string>& paths,
                      MethodSpec& spec);
+
+/// The keys that read_peft_ranks reads.
+ConfigKeys rank_keys(const char* alpha_key);
 
 /// Those keys for linear layers of these paths.
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,

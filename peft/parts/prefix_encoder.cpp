@@ -14,14 +14,14 @@ PrefixEncoder::PrefixEncoder(std::int64_t virtual_tokens, std::int64_t layers, s
                                 generator)) {
   embedding_.set_trainable(true);
   if (!projection_size) return;
-  first_map_ = std::make_unique<PromptMap>(names.first_map, *projection_size, hidden_size, options, generator);
-  second_map_ =
-      std::make_unique<PromptMap>(names.second_map, 2 * layers * hidden_size, *projection_size, options, generator);
+  first_linear_ = std::make_unique<PromptLinear>(names.first_linear, *projection_size, hidden_size, options, generator);
+  second_linear_ = std::make_unique<PromptLinear>(names.second_linear, 2 * layers * hidden_size, *projection_size,
+                                                  options, generator);
 }
 
 at::Tensor PrefixEncoder::keys_and_values() {
   const auto embedded = embedding_.use();
-  return first_map_ ? second_map_->forward(at::tanh(first_map_->forward(embedded))) : embedded;
+  return first_linear_ ? second_linear_->forward(at::tanh(first_linear_->forward(embedded))) : embedded;
 }
 
 model::KeysAndValues PrefixEncoder::of_layer(std::int64_t index, std::int64_t examples) {
@@ -40,8 +40,8 @@ model::KeysAndValues PrefixEncoder::of_layer(std::int64_t index, std::int64_t ex
 }
 
 std::vector<model::Parameter*> PrefixEncoder::parameters() {
-  if (!first_map_) return {&embedding_};
-  return {&embedding_, &first_map_->weight, &first_map_->bias, &second_map_->weight, &second_map_->bias};
+  if (!first_linear_) return {&embedding_};
+  return {&embedding_, &first_linear_->weight, &first_linear_->bias, &second_linear_->weight, &second_linear_->bias};
 }
 
 model::KeysAndValues PrefixSlot::keys_and_values(const at::Tensor&, const model::TokenBatch& batch,

@@ -20,8 +20,8 @@ class PrefixEncoder {
   /// How its parameters are called.
   struct Names {
     std::string embedding = kPromptEmbedding;
-    std::string first_map = "prompt_encoder.transform.0";
-    std::string second_map = "prompt_encoder.transform.2";
+    std::string first_linear = "prompt_encoder.transform.0";
+    std::string second_linear = "prompt_encoder.transform.2";
   };
 
   /// `layers`: those with a prefix. `projection_size`: the width between the two linear layers; unset: no linear
@@ -41,8 +41,8 @@ class PrefixEncoder {
   std::int64_t layers_;
   std::int64_t hidden_size_;
   model::Parameter embedding_;
-  std::unique_ptr<PromptMap> first_map_;
-  std::unique_ptr<PromptMap> second_map_;
+  std::unique_ptr<PromptLinear> first_linear_;
+  std::unique_ptr<PromptLinear> second_linear_;
   std::vector<at::Tensor> current_;  // of the forward pass that is under way: [virtual tokens, hidden] each
 };
 

@@ -25,15 +25,15 @@ void check_virtual_tokens(const model::Classifier& classifier, std::int64_t virt
                   method, virtual_tokens, positions));
 }
 
-PromptMap::PromptMap(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
-                     at::Generator& generator)
+PromptLinear::PromptLinear(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
+                           at::Generator& generator)
     : weight(name + ".weight", draw_within({out, in}, 1 / std::sqrt(static_cast<double>(in)), options, generator)),
       bias(name + ".bias", draw_within({out}, 1 / std::sqrt(static_cast<double>(in)), options, generator)) {
   weight.set_trainable(true);
   bias.set_trainable(true);
 }
 
-at::Tensor PromptMap::forward(const at::Tensor& input) {
+at::Tensor PromptLinear::forward(const at::Tensor& input) {
   model::ForwardContext in_full_precision;
   return model::linear(input, weight, &bias, in_full_precision);
 }
@@ -94,6 +94,14 @@ std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Class
     config.refuse("modules_to_save", "beside a prompt the head alone can train");
   }
   return tokens;
+}
+
+ConfigKeys virtual_token_keys(std::initializer_list<const char*> computed) {
+  return joined({heeded_keys({"num_virtual_tokens"}),
+                 keys_of(KeyUse::heeded, "the base model's; others are refused",
+                         {"token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers"}),
+                 {{"modules_to_save", KeyUse::heeded, "the head; other modules are refused"}},
+                 keys_of(KeyUse::without_effect, "the file holds what was computed", computed)});
 }
 
 }  // namespace dtrain::peft

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -19,9 +20,9 @@ namespace dtrain::peft {
 void check_virtual_tokens(const model::Classifier& classifier, std::int64_t virtual_tokens, const std::string& method);
 
 /// A linear layer that a prompt is computed with, drawn as torch.nn.Linear draws: within 1 / sqrt(in).
-struct PromptMap {
-  PromptMap(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
-            at::Generator& generator);
+struct PromptLinear {
+  PromptLinear(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
+               at::Generator& generator);
 
   /// [n, in] -> [n, out].
   at::Tensor forward(const at::Tensor& input);
@@ -51,5 +52,9 @@ nlohmann::json prompt_config(model::Classifier& classifier, const std::string& p
 
 /// num_virtual_tokens of PEFT's configuration file, which all of them need; the other keys for all are checked.
 std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Classifier& classifier);
+
+/// The keys that read_virtual_tokens reads, and `computed`: those that say how the file's prompt was computed, which
+/// has no effect once it is there.
+ConfigKeys virtual_token_keys(std::initializer_list<const char*> computed);
 
 }  // namespace dtrain::peft

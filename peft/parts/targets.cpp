@@ -33,11 +33,7 @@ std::int64_t layer_of(model::Classifier& classifier, const Linear* linear) {
 
 [[noreturn]] void refuse_target(const std::string& target, const std::vector<Linear*>& linears,
                                 const std::string& method) {
-  std::vector<std::string> names;
-  for (const Linear* linear : linears) {
-    const std::string name = linear->path().substr(linear->path().rfind('.') + 1);
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  }
+  const auto names = last_parts(paths_of(linears));
   throw UsageError(fmt::format("method '{}': no module of the model ends with target_modules '{}'{}; it has: {}",
                                method, target, did_you_mean(target, names), fmt::join(names, ", ")));
 }
@@ -197,10 +193,23 @@ std::string read_targets(const AdapterConfig& config, const std::vector<std::str
   return fmt::format("{}", fmt::join(known.empty() ? names : known, "+"));
 }
 
+ConfigKeys target_keys() {
+  return heeded_keys({"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"});
+}
+
 std::vector<std::string> paths_of(const std::vector<Linear*>& linears) {
   std::vector<std::string> paths;
   for (const Linear* linear : linears) paths.push_back(linear->path());
   return paths;
+}
+
+std::vector<std::string> last_parts(const std::vector<std::string>& paths) {
+  std::vector<std::string> names;
+  for (const std::string& path : paths) {
+    const std::string name = path.substr(path.rfind('.') + 1);
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<Linear*> query_and_value(model::Classifier& classifier) {

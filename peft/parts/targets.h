@@ -43,8 +43,14 @@ std::vector<std::string> read_names(const AdapterConfig& config, const std::stri
 /// InputError where target_modules is missing.
 std::string read_targets(const AdapterConfig& config, const std::vector<std::string>& paths);
 
+/// The keys of PEFT's configuration that read_targets and read_modules_to_save read.
+ConfigKeys target_keys();
+
 /// The paths of linear layers.
 std::vector<std::string> paths_of(const std::vector<model::Linear*>& linears);
+
+/// The last parts of paths ("a.b.query" -> "query"), each once, in order: what there is to choose from, for a message.
+std::vector<std::string> last_parts(const std::vector<std::string>& paths);
 
 /// Whether PEFT's rule for lists matches a module: its path, or the path's end from a dot on.
 bool matches_path(const std::string& path, const std::string& target);

@@ -35,13 +35,13 @@ void write_change_dropout(nlohmann::json& config, const ChangeDropout& dropout) 
   config["module_dropout"] = dropout.module_dropout;
 }
 
-std::vector<Setting> with_change_dropout(std::vector<Setting> settings) {
+std::vector<MethodSetting> with_change_dropout(std::vector<MethodSetting> settings) {
   settings.push_back({"rank_dropout", "0", "dropout of rows of the change"});
   settings.push_back({"module_dropout", "0", "how often the change of a linear layer is left out"});
   return settings;
 }
 
-ChangeDropout read_change_dropout(const Settings& settings) {
+ChangeDropout read_change_dropout(const MethodSettings& settings) {
   return {.rank_dropout = settings.number("rank_dropout", 0, 0.999),
           .module_dropout = settings.number("module_dropout", 0, 0.999)};
 }

@@ -27,10 +27,10 @@ struct ChangeDropout {
 void write_change_dropout(nlohmann::json& config, const ChangeDropout& dropout);
 
 /// The settings of ChangeDropout without `rescales`, and their values.
-std::vector<Setting> with_change_dropout(std::vector<Setting> settings);
-ChangeDropout read_change_dropout(const Settings& settings);
+std::vector<MethodSetting> with_change_dropout(std::vector<MethodSetting> settings);
+ChangeDropout read_change_dropout(const MethodSettings& settings);
 
-/// A slot that computes a matrix of the weight's size and adds it: (W + change) x + b. One product of that size gives
+/// A slot that computes a matrix of the weight's size and adds it: (W + change) x + b. One matmul of that size gives
 /// the change its gradient; there is none more than a full fine-tuning has.
 class WeightChangeSlot : public WeightSlot {
  public:

@@ -21,6 +21,14 @@ TEST(NearestName, PrefersTheNameItself) { EXPECT_EQ(nearest_name("test", {"text"
 TEST(NearestName, DoesNotGuessWhereNothingIsNear) {
   EXPECT_EQ(nearest_name("virtual-ranks", kOptions), "");
   EXPECT_EQ(nearest_name("x", {}), "");
+  EXPECT_EQ(nearest_name("1.0", {"0", "1"}), "");
+  EXPECT_EQ(nearest_name("x", {"y"}), "");
+}
+
+TEST(NearestName, TakesNoTimeForATextInPlaceOfAName) {
+  const std::string text(10'000'000, 'x');
+  EXPECT_EQ(nearest_name(text, {text, "xxx"}), "");
+  EXPECT_EQ(nearest_name("xxxx", {text, "xxx"}), "xxx");
 }
 
 TEST(DidYouMean, IsTheEndOfAMessage) {

@@ -20,7 +20,39 @@ TEST(LabelMap, OrdersNamesByTheirBytes) {
 TEST(LabelMap, OrdersWholeNumbersByTheirValue) {
   EXPECT_THAT(map_of({"10", "9", "-1", "0", "9"}).names(), ElementsAre("-1", "0", "9", "10"));
   EXPECT_THAT(map_of({"10", "9", "a"}).names(), ElementsAre("10", "9", "a"));
-  EXPECT_THAT(map_of({"10", "9", "1.5"}).names(), ElementsAre("1.5", "10", "9"));
+  EXPECT_THAT(map_of({"10", "9", "1.5", "-2"}).names(), ElementsAre("-2", "1.5", "9", "10"));
+  // Codes, not numbers.
+  EXPECT_THAT(map_of({"10", "09", "9"}).names(), ElementsAre("09", "10", "9"));
+  EXPECT_THAT(map_of({"123456789012345678902", "123456789012345678901", "-123456789012345678901"}).names(),
+              ElementsAre("-123456789012345678901", "123456789012345678901", "123456789012345678902"));
+}
+
+TEST(LabelMap, TakesEqualNumbersForOneLabelWhereAllAreNumbers) {
+  const LabelMap numbers = map_of({"1.0", "0", "1", "0.00", "2.0"});
+  EXPECT_THAT(numbers.names(), ElementsAre("0", "1", "2.0"));
+  EXPECT_EQ(numbers.id_of("1.0"), 1);
+  EXPECT_EQ(numbers.id_of("+1"), 1);
+  EXPECT_EQ(numbers.id_of("-0"), 0);
+  EXPECT_EQ(numbers.id_of("2"), 2);
+  EXPECT_EQ(numbers.id_of("two"), -1);
+  EXPECT_EQ(numbers.id_of("01"), -1);
+  const LabelMap words = map_of({"1.0", "1", "one"});
+  EXPECT_THAT(words.names(), ElementsAre("1", "1.0", "one"));
+  EXPECT_EQ(words.id_of("1.00"), -1);
+}
+
+TEST(LabelMap, KeepsTheNamesOfAModelApart) {
+  const LabelMap labels({"1.0", "1", "0"});
+  EXPECT_EQ(labels.id_of("1.0"), 0);
+  EXPECT_EQ(labels.id_of("1"), 1);
+  EXPECT_EQ(LabelMap({"0", "1"}).id_of("1.0"), 1);
+}
+
+TEST(LabelMap, HasTheLabelsOfLists) {
+  std::vector<LabelledText> rows(3);
+  rows[0].labels = {"late", "rude"};
+  rows[2].labels = {"kind"};
+  EXPECT_THAT(LabelMap::from_rows(rows).names(), ElementsAre("kind", "late", "rude"));
 }
 
 TEST(LabelMap, DoesNotDependOnTheOrderOfTheRows) {

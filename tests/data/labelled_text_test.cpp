@@ -5,9 +5,7 @@
 
 #include <chrono>
 
-#include "base/error.h"
-#include "tests/base/failure_of.h"
-#include "tests/base/temporary_directory.h"
+#include "tests/data/data_file.h"
 
 namespace dtrain::data {
 namespace {
@@ -17,36 +15,6 @@ using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::IsEmpty;
-
-class DataFile : public testing::Test {
- protected:
-  LabelledTexts read(const std::string& name, std::string_view content, const Columns& columns = {}) {
-    return read_labelled_texts(directory.file(name, content), columns);
-  }
-  // The message of the error that reading gives, without the folder.
-  std::string failure(const std::string& name, std::string_view content, const Columns& columns = {}) {
-    return without_folder(failure_of<InputError>([&] { read(name, content, columns); }));
-  }
-  std::vector<std::string> notes(const std::string& name, std::string_view content, const Columns& columns = {}) {
-    auto found = read(name, content, columns).notes;
-    for (std::string& note : found) note = without_folder(note);
-    return found;
-  }
-  std::string without_folder(std::string text) {
-    const std::string folder = directory.path().string() + "/";
-    for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder)) text.erase(at, folder.size());
-    return text;
-  }
-
-  const TemporaryDirectory directory;
-};
-
-// "label|text|pair" of each row.
-std::vector<std::string> rows_of(const LabelledTexts& texts) {
-  std::vector<std::string> rows;
-  for (const LabelledText& row : texts.rows) rows.push_back(fmt::format("{}|{}|{}", row.label, row.text, row.pair));
-  return rows;
-}
 
 TEST_F(DataFile, WithAHeaderIsReadByHuggingFacesNames) {
   const auto texts = read("a.tsv", "idx\tsentence2\tlabel\tsentence1\n0\tpair\tyes\ttext\n");
@@ -90,6 +58,21 @@ TEST_F(DataFile, MayHaveCarriageReturnsAByteOrderMarkAndNoLastLineEnd) {
   EXPECT_THAT(rows_of(read("a.jsonl", "\xEF\xBB\xBF{\"label\":\"x\",\"text\":\"one\"}\r\n")), ElementsAre("x|one|"));
 }
 
+TEST_F(DataFile, MayEndItsLinesWithCarriageReturnsAlone) {
+  EXPECT_THAT(rows_of(read("a.tsv", "text\tlabel\rone\tx\rtwo\ty\r")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("a.csv", "text,label\rone,x\rtwo,y")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("a.jsonl", "{\"text\":\"one\",\"label\":1}\r{\"text\":\"two\",\"label\":2}\r")),
+              ElementsAre("1|one|", "2|two|"));
+  const auto mixed = read("b.tsv", "text\tlabel\rone\tx\r\n\r\ntwo\ty\nthree\tz\r");
+  EXPECT_THAT(rows_of(mixed), ElementsAre("x|one|", "y|two|", "z|three|"));
+  EXPECT_EQ(mixed.rows[1].line, 4);
+  EXPECT_EQ(mixed.rows[2].line, 5);
+  EXPECT_EQ(failure("c.csv", "label,text\rx,one\ry,\"two"),
+            "c.csv:3:3: this quote is never closed; is the file complete?");
+  EXPECT_THAT(notes("d.tsv", "label\ttext\rx\tcaf\xE9\ry\tth\xE9"),
+              ElementsAre("d.tsv:2:6: invalid UTF-8, replaced by U+FFFD (2 lines in all)"));
+}
+
 TEST_F(DataFile, ThatIsMissingIsNamed) {
   const auto path = directory.path() / "missing.tsv";
   EXPECT_EQ(failure_of<InputError>([&] { read_labelled_texts(path, {}); }),
@@ -97,8 +80,25 @@ TEST_F(DataFile, ThatIsMissingIsNamed) {
 }
 
 TEST_F(DataFile, OfAnUnknownKindIsRefusedWithTheKnownOnes) {
-  EXPECT_EQ(failure("a.xlsx", "x"),
-            "a.xlsx: unknown kind of data file; expected a name that ends in .tsv, .txt, .csv, .jsonl");
+  EXPECT_EQ(
+      failure("a.xlsx", "x"),
+      "a.xlsx: a spreadsheet or ZIP archive, which dtrain does not read; save the sheet as CSV in UTF-8, or unpack "
+      "the archive");
+  EXPECT_EQ(failure("a.data", "x"),
+            "a.data: unknown kind of data file; expected a name that ends in .tsv, .txt, .csv, .jsonl, .json");
+}
+
+TEST_F(DataFile, OfAKnownForeignKindIsRefusedByItsNameOrContentWithItsConversion) {
+  using namespace std::string_view_literals;
+  EXPECT_THAT(failure("a.parquet", "PAR1xxxxPAR1"),
+              AllOf(HasSubstr("a.parquet: a Parquet file"),
+                    HasSubstr("pandas.read_parquet('a.parquet').to_json('a.jsonl', orient='records', lines=True)")));
+  EXPECT_THAT(failure("b.csv", "PAR1xxxxPAR1"), HasSubstr("b.csv: a Parquet file"));
+  EXPECT_THAT(failure("c.arrow", "ARROW1\0\0"sv),
+              AllOf(HasSubstr("c.arrow: an Arrow file"), HasSubstr("Dataset.from_file")));
+  EXPECT_THAT(failure("d.csv", "PK\x03\x04\x14\0\x06\0"sv), HasSubstr("d.csv: a spreadsheet"));
+  EXPECT_THAT(failure("e.csv.gz", "\x1F\x8B\x08\0"sv), HasSubstr("gzip -dk 'e.csv.gz'"));
+  EXPECT_THAT(rows_of(read("f.tsv", "BZh\tis a text\n")), ElementsAre("BZh|is a text|"));
 }
 
 TEST_F(DataFile, ThatIsEmptyIsRefused) {
@@ -134,7 +134,7 @@ TEST_F(DataFile, WithBrokenJsonIsRefusedWhereItBreaks) {
       AllOf(HasSubstr("a.jsonl:2:19: not a JSON object; is the file complete? ("), HasSubstr("missing closing quote")));
   EXPECT_EQ(failure("a.jsonl", good + "[1, 2]\n"), "a.jsonl:2:1: expected a JSON object, found array");
   EXPECT_THAT(failure("a.jsonl", good + "{\"label\": 1e999, \"text\": \"\"}\n"),
-              HasSubstr("a.jsonl:2: number overflow"));
+              HasSubstr("a.jsonl:2:1: number overflow"));
   EXPECT_THAT(failure("a.jsonl", good + R"({"label": "x", "text": "\ud800"})"), HasSubstr("a.jsonl:2:"));
 }
 
@@ -151,7 +151,7 @@ TEST_F(DataFile, WithAJsonRowThatHoldsNoTextIsRefusedWithThatLine) {
   EXPECT_THAT(failure("a.jsonl", "{\"label\": \"x\"}\n" + good),
               AllOf(HasSubstr("a.jsonl:1: "), EndsWith("found missing")));
   EXPECT_THAT(failure("a.jsonl", good + R"({"text": ["a"], "label": "x"})"),
-              AllOf(HasSubstr("a.jsonl:2: expected a string in column"), EndsWith("(text), found array")));
+              EndsWith("a.jsonl:2: expected a string in 'text' (text), found array"));
   EXPECT_THAT(failure("a.jsonl", good + R"({"text": "a", "label": {}})"), EndsWith("(label), found object"));
 }
 
@@ -175,16 +175,29 @@ TEST_F(DataFile, WithoutTheColumnThatAnOptionNamesIsRefusedWithTheNearest) {
   columns.label = "lable";
   EXPECT_EQ(failure("a.csv", "label,text\nx,one\n", columns),
             "a.csv: there is no column 'lable' (--label-column); did you mean 'label'?; there are: label, text");
-  EXPECT_EQ(failure("a.csv", "a,b\nx,one\n"),
-            "a.csv: no column named text or sentence or sentence1; name it with --text-column. There are: a, b");
-  EXPECT_EQ(failure("a.csv", "kind,text\nx,one\n"),
-            "a.csv: no column named label; name it with --label-column. There are: kind, text");
+  EXPECT_EQ(
+      failure("a.csv", "a,b\nx,one\n"),
+      "a.csv: no column named text, sentence or sentence1; --text-column takes its name or number; --header no, where "
+      "the first line is a row. There are: a, b");
+  EXPECT_EQ(
+      failure("a.csv", "kind,text\nx,one\n"),
+      "a.csv: no column named label; --label-column takes its name or number; --header no, where the first line is a "
+      "row. There are: kind, text");
+  EXPECT_EQ(failure("a.jsonl", R"({"kind": "x", "text": "one"})"),
+            "a.jsonl: no column named label; --label-column takes its name. There are: kind, text");
+  // However many and long they are.
+  std::string header = "text";
+  for (int i = 0; i < 1000; ++i) header += fmt::format(",{}{}", std::string(1000, 'x'), i);
+  const std::string message = failure("b.csv", header + "\n" + header + "\n");
+  EXPECT_THAT(message, EndsWith("... and 991 more"));
+  EXPECT_LT(message.size(), 1000U);
 }
 
 TEST_F(DataFile, WithAnEmptyLabelIsRefusedWithThatLine) {
-  EXPECT_EQ(failure("a.tsv", "text\tlabel\none\tx\ntwo\t\n"), "a.tsv:3: the label (column 2) is empty");
-  EXPECT_EQ(failure("b.tsv", "x\tone\n\t\n"), "b.tsv:2: the label (column 1) is empty");
-  EXPECT_EQ(failure("c.jsonl", R"({"text": "one", "label": null})"), "c.jsonl:1: the label (column 1) is empty");
+  const std::string rest = " is empty; --ignore-label \"\" leaves such rows out";
+  EXPECT_EQ(failure("a.tsv", "text\tlabel\none\tx\ntwo\t\n"), "a.tsv:3: the label (column 2)" + rest);
+  EXPECT_EQ(failure("b.tsv", "x\tone\n\t\n"), "b.tsv:2: the label (column 1)" + rest);
+  EXPECT_EQ(failure("c.jsonl", R"({"text": "one", "label": null})"), "c.jsonl:1: the label ('label')" + rest);
 }
 
 TEST_F(DataFile, WithInvalidUtf8IsReadWithReplacementsThatAreCountedByLine) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <utf8cpp/utf8.h>
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 
@@ -26,7 +27,13 @@ const std::vector<Seed>& seeds() {
       {"a.csv", "label,text,pair\r\nx,\"a \"\"quoted\"\" word\",\"two\r\nlines\"\r\ny,,\r\n\"\",b,c\r\n"},
       {"a.jsonl",
        "{\"label\": 1, \"text\": \"\\u00e9 \\ud83d\\ude00\", \"pair\": null}\n"
-       "{\"text\": \"b\", \"label\": true, \"more\": [1, {\"a\": [\"b\"]}]}\n"}};
+       "{\"text\": \"b\", \"label\": true, \"more\": [1, {\"a\": [\"b\"]}]}\n"},
+      {"b.tsv", "\"label\"\t\"text\"\r\"x\"\t\"a \"\"quoted\"\"\tword\"\r\"y\"\t\"two\r\nlines\"\r"},
+      {"b.csv", "text;label\r\n\"a; b\";x \r\nc;X\r\n;-\r\n"},
+      {"a.json", "[{\"text\": \"a ]}\", \"label\": [\"x\", 1]},\n {\"text\": \"b\", \"label\": []}]\n"},
+      {"b.json",
+       "{\"n\": [2], \"data\": [{\"sentence1\": \"a\", \"sentence2\": \"\\u00e9\", \"label\": 1.0}, "
+       "{\"sentence1\": \"b\", \"sentence2\": \"\", \"label\": -1}]}"}};
   return kSeeds;
 }
 
@@ -95,18 +102,25 @@ TEST(Readers, GiveValidTextsOrAnErrorThatNamesTheFileForAnyBytes) {
     SCOPED_TRACE(testing::PrintToString(content));
     Columns columns;
     columns.label_required = random() % 2 == 0;
-    if (random() % 4 == 0) columns.text = "text";
+    if (random() % 4 == 0) columns.text = random() % 2 == 0 ? "text" : "2";
+    if (random() % 8 == 0) columns.label = "1";
+    if (random() % 8 == 0) columns.separator = ",;\t^"[random() % 4];
+    if (random() % 8 == 0) columns.label_separator = " ";
+    if (random() % 8 == 0) columns.header = random() % 2 == 0 ? Header::yes : Header::no;
+    if (random() % 8 == 0) columns.ignored_labels = {"x", "", "1"};
     try {
       const LabelledTexts texts = read_labelled_texts(path, columns);
       ++read;
       ASSERT_FALSE(texts.rows.empty());
       std::int64_t line = 0;
       for (const LabelledText& row : texts.rows) {
-        ASSERT_GT(row.line, line);
+        ASSERT_GE(row.line, std::max<std::int64_t>(line, 1));
         line = row.line;
         for (const std::string* text : {&row.text, &row.pair, &row.label})
           ASSERT_TRUE(utf8::is_valid(text->begin(), text->end()));
-        ASSERT_FALSE(columns.label_required && row.label.empty());
+        for (const std::string& label : row.labels) ASSERT_TRUE(utf8::is_valid(label.begin(), label.end()));
+        ASSERT_FALSE(columns.label_required && !texts.has_label_lists && row.label.empty());
+        ASSERT_TRUE(texts.has_label_lists || row.labels.empty());
         const std::string_view pair = row.pair;
         ASSERT_LE(tokenizer->tokenize(row.text, &pair, 16).ids.size(), 16U);
       }

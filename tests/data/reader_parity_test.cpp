@@ -1,4 +1,5 @@
-// CSV and JSONL as Python's csv and json modules read them; reader_reference.py has written both.
+// TSV, CSV and JSON as Python's csv and json modules read them;
+// reader_reference.py has written both.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -6,7 +7,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "data/readers/text_file.h"
+#include "base/atomic_file.h"
+#include "data/readers/delimited_file.h"
+#include "data/readers/json_file.h"
 #include "tests/data/reference_file.h"
 
 namespace dtrain::data {
@@ -28,19 +31,48 @@ Rows reference_rows(const std::string& name) {
   return rows;
 }
 
+Rows fields_of(Records records) {
+  Rows rows;
+  for (Record& record : records.rows) rows.push_back(std::move(record.fields));
+  return rows;
+}
+
 TEST(Csv, IsReadAsByPython) {
   for (int number = 0; number < kFiles; ++number) {
     const std::string name = fmt::format("{}.csv", number);
-    Rows rows;
-    for (const Record& record : read_csv(read_file(kReference / name), name).rows) rows.push_back(record.fields);
-    ASSERT_EQ(rows, reference_rows(name)) << name;
+    ASSERT_EQ(fields_of(read_csv(read_file(kReference / name), name)), reference_rows(name)) << name;
   }
 }
 
-TEST(Jsonl, IsReadAsByPython) {
+TEST(Tsv, IsReadAsByPythonWhereItIsQuoted) {
   for (int number = 0; number < kFiles; ++number) {
-    const std::string name = fmt::format("{}.jsonl", number);
-    const Records records = read_jsonl(read_file(kReference / name), name);
+    const std::string name = fmt::format("{}.tsv", number);
+    ASSERT_EQ(fields_of(read_tsv(read_file(kReference / name), name)), reference_rows(name)) << name;
+  }
+}
+
+TEST(Tsv, IsReadAsByPythonWithoutQuotingWhereItIsNot) {
+  for (int number = 0; number < kFiles; ++number) {
+    const std::string name = fmt::format("{}.txt", number);
+    ASSERT_EQ(fields_of(read_tsv(read_file(kReference / name), name)), reference_rows(name)) << name;
+  }
+}
+
+TEST(Separator, IsFoundInWhatPythonWrote) {
+  for (int number = 0; number < kFiles; ++number) {
+    const std::string name = fmt::format("{}.separated", number);
+    const std::string content = read_file(kReference / name);
+    const char separator = sniffed_separator(content, [](std::string_view field) { return field == "label"; });
+    ASSERT_EQ(fields_of(read_csv(content, name, separator)), reference_rows(name)) << name;
+  }
+}
+
+class Json : public testing::TestWithParam<const char*> {};
+
+TEST_P(Json, IsReadAsByPython) {
+  for (int number = 0; number < kFiles; ++number) {
+    const std::string name = fmt::format("{}.{}", number, GetParam());
+    const Records records = read_json(read_file(kReference / name), name, [](std::string_view) { return false; });
     // The reference has its columns by name, under a first row that names them.
     std::vector<std::size_t> order(records.columns.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -55,6 +87,9 @@ TEST(Jsonl, IsReadAsByPython) {
     ASSERT_EQ(rows, reference_rows(name)) << name;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Of, Json, testing::Values("jsonl", "json"),
+                         [](const auto& kind) { return std::string(kind.param); });
 
 }  // namespace
 }  // namespace dtrain::data

@@ -11,8 +11,11 @@ namespace dtrain::data {
 /// continuations.
 inline WordPieceConfig letters() {
   WordPieceConfig config;
-  config.special = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
-  config.vocabulary = config.special;
+  config.vocabulary = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+  for (std::int32_t id = 0; id < 5; ++id)
+    config.added.push_back({.content = config.vocabulary[static_cast<std::size_t>(id)], .id = id});
+  config.unknown = 1;
+  config.layout = {.first = 2, .separator = 3, .typed = true};
   for (char letter = 'a'; letter <= 'z'; ++letter) config.vocabulary.emplace_back(1, letter);
   for (char letter = 'a'; letter <= 'z'; ++letter) config.vocabulary.push_back(std::string("##") + letter);
   return config;

@@ -109,6 +109,11 @@ TEST_P(StratifiedSubset, FollowsFromItsSeedAlone) {
   EXPECT_NE(draw(count, 1), draw(count, 2));
 }
 
+TEST_P(StratifiedSubset, IsAnotherForAnotherPurpose) {
+  const std::int64_t count = total / 2;
+  EXPECT_NE(stratified_subset(labels.of_examples, labels.classes, count, 1, Purpose::held_out), draw(count, 1));
+}
+
 INSTANTIATE_TEST_SUITE_P(OfUnbalancedClasses, StratifiedSubset, testing::Range(0U, 12U));
 
 TEST(StratifiedSubset, LargerThanTheDataIsRefusedWithBothNumbers) {

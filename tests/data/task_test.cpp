@@ -39,9 +39,9 @@ TEST_F(TaskOfFiles, HasOneLabelMapFromTheWholeTrainingFile) {
   const Task task = load("b\tone\na\ttwo\nb\tthree\n", "b\tfour\n");
   EXPECT_THAT(task.labels.names(), ElementsAre("a", "b"));
   EXPECT_EQ(task.train.size(), 3);
-  EXPECT_EQ(task.train.example(0).label, 1);
-  EXPECT_EQ(task.train.example(1).label, 0);
-  EXPECT_EQ(task.test.example(0).label, 1);
+  EXPECT_EQ(task.train.targets().class_of(0), 1);
+  EXPECT_EQ(task.train.targets().class_of(1), 0);
+  EXPECT_EQ(task.test.targets().class_of(0), 1);
   EXPECT_EQ(task.dev.size(), 0);
 }
 
@@ -67,7 +67,7 @@ TEST_F(TaskOfFiles, NamesLabelsThatAreSeenOnce) {
 }
 
 TEST_F(TaskOfFiles, NamesTheFirstTenOfManyLabelsThatAreSeenOnce) {
-  std::string train;
+  std::string train = "label\ttext\n";
   for (int i = 0; i < 1000; ++i) train += fmt::format("l{:03}\ttext number {}\n", i, i);
   EXPECT_THAT(load(train, "").notes, Contains(AllOf(HasSubstr("1000 of 1000 classes occur only once: l000, "),
                                                     HasSubstr("l009 and 990 more"), Not(HasSubstr("l010")))));
@@ -108,7 +108,7 @@ TEST_F(TaskOfFiles, DropsAndCountsUnknownLabelsWhereAsked) {
   const std::string train = "a\tone\na\ttwo\nb\tthree\nb\tfour\n";
   const Task task = load(train, "x\tfive\nb\tsix\ny\tseven\n", true);
   ASSERT_EQ(task.test.size(), 1);
-  EXPECT_EQ(task.test.example(0).label, 1);
+  EXPECT_EQ(task.test.targets().class_of(0), 1);
   EXPECT_THAT(task.notes, ElementsAre(HasSubstr("test.tsv: 2 rows with unknown labels dropped")));
   EXPECT_THAT(failure_of<InputError>([&] { load(train, "x\tfive\n", true); }),
               HasSubstr("test.tsv: no row has a label that is one of the classes"));
@@ -137,22 +137,23 @@ TEST_F(TaskOfFiles, HoldsOutItsDevSetWhereAskedAndCountsTheTextsItShares) {
 TEST_F(TaskOfFiles, NamesTheClassesThatAPartLacksOrHasOnce) {
   const Task task = load("a\tone\na\ttwo\nb\tthree\nb\tfour\nc\tfive\nc\tsix\n", "");
   EXPECT_THAT(
-      class_notes(task.train.subset({0, 1, 2}), task.labels, "--samples 3"),
+      target_notes(task.train.subset({0, 1, 2}).targets(), task.labels, "--samples 3"),
       ElementsAre("--samples 3: 1 of 3 classes are missing: c", "--samples 3: 1 of 3 classes occur only once: b"));
-  EXPECT_THAT(class_notes(task.train, task.labels, "all"), IsEmpty());
+  EXPECT_THAT(target_notes(task.train.targets(), task.labels, "all"), IsEmpty());
 }
 
 TEST_F(TaskOfFiles, KeepsAndCountsUnknownLabelsWhereNoneAreNeeded) {
   const auto path = directory.file("inputs.csv", "label,text\na,one\nz,two\n,three\nb,four\n");
   const auto read = [&](bool required) {
-    return load_split(path, {"", "", "", required}, LabelMap({"a", "b"}), false, *tokenizer,
-                      {.max_length = 16, .threads = 1, .cache_directory = {}}, {});
+    return load_split(path, {"", "", "", required}, ProblemType::single_label_classification, LabelMap({"a", "b"}),
+                      false, *tokenizer, {.max_length = 16, .threads = 1, .cache_directory = {}}, {});
   };
   const LabelledSet set = read(false);
   EXPECT_EQ(set.texts.rows.size(), 4U);
-  EXPECT_EQ(set.examples.example(1).label, -1);
+  EXPECT_EQ(set.examples.targets().class_of(1), -1);
   EXPECT_THAT(set.texts.notes,
-              ElementsAre(HasSubstr("inputs.csv: 1 row with a label that is none of the 2 classes (kept")));
+              ElementsAre(HasSubstr("inputs.csv: 1 row without a label"),
+                          HasSubstr("inputs.csv: 1 row with a label that is none of the 2 classes (kept")));
   EXPECT_THAT(failure_of<InputError>([&] { read(true); }), HasSubstr("inputs.csv"));
 }
 

@@ -33,7 +33,8 @@ LabelledTexts texts_of(std::int64_t count) {
 class TokenCache : public testing::Test {
  protected:
   TokenDataset tokenized(const LabelledTexts& texts, int threads = 1) {
-    return tokenize(texts, labels, *tokenizer, {.max_length = 10, .threads = threads, .cache_directory = cache}, log);
+    return tokenize(texts, targets_of(texts, type, labels, "data", false), *tokenizer,
+                    {.max_length = 10, .threads = threads, .cache_directory = cache}, log);
   }
   std::filesystem::path cache_file() const {
     const auto names = directory.names();
@@ -43,6 +44,7 @@ class TokenCache : public testing::Test {
 
   const TemporaryDirectory directory;
   std::filesystem::path cache = directory.path();
+  const ProblemType type = ProblemType::single_label_classification;
   const LabelMap labels{{"even", "odd"}};
   const std::unique_ptr<Tokenizer> tokenizer = letter_tokenizer();
   std::vector<std::string> warnings;
@@ -56,7 +58,7 @@ void expect_equal(const TokenDataset& left, const TokenDataset& right) {
     const auto b = right.example(i);
     ASSERT_TRUE(std::equal(a.ids.begin(), a.ids.end(), b.ids.begin(), b.ids.end())) << i;
     ASSERT_EQ(a.second_segment, b.second_segment) << i;
-    ASSERT_EQ(a.label, b.label) << i;
+    ASSERT_EQ(left.targets().class_of(i), right.targets().class_of(i)) << i;
   }
   ASSERT_EQ(left.truncated(), right.truncated());
   ASSERT_EQ(left.digest(), right.digest());
@@ -74,7 +76,7 @@ TEST_F(TokenCache, HoldsWhatTheTokenizerGives) {
     const auto found = dataset.example(i);
     ASSERT_EQ(std::vector(found.ids.begin(), found.ids.end()), expected.ids) << i;
     ASSERT_EQ(found.second_segment, expected.second_segment) << i;
-    ASSERT_EQ(found.label, i % 2) << i;
+    ASSERT_EQ(dataset.targets().class_of(i), i % 2) << i;
     truncated += expected.truncated ? 1 : 0;
   }
   EXPECT_GT(truncated, 0);
@@ -94,19 +96,22 @@ TEST_F(TokenCache, GivesTheSameAgainAndFromMemoryAndWithAnyNumberOfThreads) {
   expect_equal(written, tokenized(texts, 4));
 }
 
-TEST_F(TokenCache, IsAnotherForOtherTextsLabelsOrOptions) {
+TEST_F(TokenCache, IsAnotherForOtherTextsOrOptionsAndTheSameForOtherLabels) {
   auto texts = texts_of(10);
   tokenized(texts);
   texts.rows[3].text += "x";
   tokenized(texts);
+  const auto before = tokenized(texts);
   texts.rows[3].label = "even";
-  tokenized(texts);
+  const auto after = tokenized(texts);
+  EXPECT_EQ(before.targets().class_of(3), 1);
+  EXPECT_EQ(after.targets().class_of(3), 0);
+  EXPECT_NE(before.digest(), after.digest());
+  EXPECT_EQ(directory.names().size(), 2U);
   texts.has_pairs = false;
   tokenized(texts);
-  tokenize(texts, LabelMap({"odd", "even"}), *tokenizer, {.max_length = 10, .threads = 1, .cache_directory = cache},
-           log);
-  tokenize(texts, labels, *tokenizer, {.max_length = 11, .threads = 1, .cache_directory = cache}, log);
-  EXPECT_EQ(directory.names().size(), 6U);
+  tokenize(texts, after.targets(), *tokenizer, {.max_length = 11, .threads = 1, .cache_directory = cache}, log);
+  EXPECT_EQ(directory.names().size(), 4U);
 }
 
 TEST_F(TokenCache, ThatIsDamagedIsSaidAndWrittenAnew) {
@@ -156,7 +161,7 @@ TEST_F(TokenCache, OfNoRowsIsEmpty) {
 
 TEST_F(TokenCache, PassesOnWhatATokenizerThrowsInAnyThread) {
   EXPECT_THAT(failure_of<UsageError>([&] {
-                tokenize(texts_of(5000), labels, *tokenizer, {.max_length = 1, .threads = 4, .cache_directory = {}},
+                tokenize(texts_of(5000), Targets(), *tokenizer, {.max_length = 1, .threads = 4, .cache_directory = {}},
                          log);
               }),
               HasSubstr("--max-length 1"));
@@ -179,8 +184,8 @@ TEST_F(TokenCache, LeavesRowsWithoutAKnownLabelUnlabelled) {
   auto texts = texts_of(2);
   texts.rows[1].label = "prime";
   const TokenDataset dataset = tokenized(texts);
-  EXPECT_EQ(dataset.example(0).label, 0);
-  EXPECT_EQ(dataset.example(1).label, -1);
+  EXPECT_EQ(dataset.targets().class_of(0), 0);
+  EXPECT_EQ(dataset.targets().class_of(1), -1);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <ostream>
@@ -149,27 +150,97 @@ TEST_P(CommunicatorSuite, AllGatherNamesTheRankWhoseTypeOrShapeDiffersAndStaysUs
   EXPECT_EQ(communicator->all_gather(full({1}, 0)).numel(), size);
 }
 
-TEST_P(CommunicatorSuite, ReduceScatterGivesEachRankItsRowsOfTheSum) {
+TEST_P(CommunicatorSuite, ReduceScatterLeavesThisRanksRowsOfTheSumInPlace) {
   for (const at::ScalarType type : kTypes) {
     const at::Tensor rows = here((at::arange(size * 2 * 3).view({size * 2, 3}) + rank).to(type));
-    const at::Tensor share = communicator->reduce_scatter(rows);
+    communicator->reduce_scatter(rows);
     const at::Tensor all = (at::arange(size * 2 * 3).view({size * 2, 3}) * size + size * (size - 1) / 2).to(type);
-    EXPECT_TRUE(at::equal(share.cpu(), all.narrow(0, rank * 2, 2))) << share;
+    EXPECT_TRUE(at::equal(rows.narrow(0, rank * 2, 2).cpu(), all.narrow(0, rank * 2, 2))) << rows;
   }
 }
 
-TEST_P(CommunicatorSuite, ReduceScatterRefusesRowsThatDoNotDivide) {
-  if (size > 1) {
-    EXPECT_THROW(communicator->reduce_scatter(full({size + 1, 2}, 0)), CommunicationError);
+TEST_P(CommunicatorSuite, AllGatherInPlaceFillsInTheRowsOfTheOthers) {
+  for (const at::ScalarType type : kTypes) {
+    const at::Tensor all = here((at::arange(size * 2 * 3).view({size * 2, 3}) + 1).to(type));
+    const at::Tensor rows = full({size * 2, 3}, 0, type);
+    rows.narrow(0, rank * 2, 2).copy_(all.narrow(0, rank * 2, 2));
+    communicator->start_all_gather(rows)->wait();
+    EXPECT_TRUE(at::equal(rows, all)) << rows;
   }
-  EXPECT_EQ(communicator->reduce_scatter(full({size, 2}, 1)).sum().item<float>(), 2 * size);
+}
+
+TEST_P(CommunicatorSuite, ALargeReduceScatterThenAllGatherIsAnAllReduce) {
+  const at::Tensor tensor = full({size * (GetParam().large / 4 + 1)}, rank + 1);
+  tensor[0] = 100 * rank;
+  tensor[tensor.numel() - 1] = rank * rank;
+  const at::Tensor expected = tensor.clone();
+  communicator->all_reduce(expected);
+  communicator->reduce_scatter(tensor);
+  communicator->start_all_gather(tensor)->wait();
+  EXPECT_TRUE(at::equal(tensor, expected));
+}
+
+TEST_P(CommunicatorSuite, DifferentCollectivesMayBeUnderWayAndEndInAnyOrder) {
+  const at::Tensor summed = full({1000}, rank + 1);
+  const at::Tensor scattered = full({size * 500}, rank + 1);
+  const at::Tensor gathered = full({size * 300}, rank + 1);
+  const auto first = communicator->start_all_reduce(summed);
+  const auto second = communicator->start_reduce_scatter(scattered);
+  const auto third = communicator->start_all_gather(gathered);
+  third->wait();
+  second->test();
+  first->wait();
+  second->wait();
+  const double sum = size * (size + 1) / 2.0;
+  EXPECT_TRUE(at::equal(summed, full({1000}, sum)));
+  EXPECT_TRUE(at::equal(scattered.narrow(0, rank * 500, 500), full({500}, sum)));
+  for (int r = 0; r < size; ++r) EXPECT_TRUE(at::equal(gathered.narrow(0, r * 300, 300), full({300}, r + 1)));
+}
+
+TEST_P(CommunicatorSuite, WhatIsComputedAfterJoiningTheStreamSeesTheResult) {
+  const at::Tensor summed = full({GetParam().large}, rank + 1);
+  const at::Tensor gathered = full({size}, rank + 1, at::kDouble);
+  const auto first = communicator->start_all_reduce(summed);
+  const auto second = communicator->start_all_gather(gathered);
+  first->join_stream();
+  second->join_stream();
+  const at::Tensor doubled = summed * 2;
+  const at::Tensor total = gathered.sum();
+  first->wait();  // it may be joined and waited for, in either order
+  second->wait();
+  second->join_stream();
+  EXPECT_TRUE(at::equal(doubled, full({GetParam().large}, size * (size + 1))));
+  EXPECT_EQ(total.item<double>(), size * (size + 1) / 2.0);
+}
+
+TEST_P(CommunicatorSuite, RowsThatDoNotDivideAreRefused) {
+  if (size > 1) {
+    EXPECT_THROW(communicator->start_reduce_scatter(full({size + 1, 2}, 0)), CommunicationError);
+    EXPECT_THROW(communicator->start_all_gather(full({size + 1, 2}, 0)), CommunicationError);
+  }
+  const at::Tensor rows = full({size, 2}, 1);
+  communicator->reduce_scatter(rows);
+  EXPECT_EQ(rows[rank].sum().item<float>(), 2 * size);
+}
+
+TEST_P(CommunicatorSuite, ATimeoutHoldsWhileItsScopeLives) {
+  using namespace std::chrono_literals;
+  const auto usual = communicator->timeout();
+  {
+    const TimeoutScope scope(*communicator, 50s);
+    EXPECT_EQ(communicator->timeout(), 50s);
+    EXPECT_EQ(communicator->split(0)->timeout(), 50s) << "a part begins with it";
+  }
+  EXPECT_EQ(communicator->timeout(), usual);
+  communicator->barrier();
 }
 
 TEST_P(CommunicatorSuite, TensorsOfNoElementsPass) {
   const at::Tensor none = full({0}, 0);
   communicator->all_reduce(none);
   communicator->broadcast(none, size - 1);
-  EXPECT_EQ(communicator->reduce_scatter(none).numel(), 0);
+  communicator->reduce_scatter(none);
+  communicator->start_all_gather(none)->wait();
   if (size > 1 && rank == 0) communicator->send(none, 1);
   if (rank == 1) communicator->receive(none, 0);
 }
@@ -209,6 +280,17 @@ TEST_P(CommunicatorSuite, SplitMakesPartsThatTalkAmongThemselves) {
   int expected = 0;
   for (int r = rank % 2; r < size; r += 2) expected |= 1 << r;
   EXPECT_EQ(tensor.item<float>(), expected);
+
+  // Everything else goes to the part alone, too.
+  const at::Tensor gathered = part->all_gather(full({1}, rank));
+  EXPECT_EQ(gathered.numel(), part->size());
+  for (int r = 0; r < part->size(); ++r) EXPECT_EQ(gathered[r].item<float>(), 2 * r + rank % 2);
+  const at::Tensor rows = full({part->size()}, 1);
+  part->reduce_scatter(rows);
+  EXPECT_EQ(rows[part->rank()].item<float>(), part->size());
+  const at::Tensor of_last = full({1}, rank);
+  part->broadcast(of_last, part->size() - 1);
+  EXPECT_EQ(of_last.item<float>(), 2 * (part->size() - 1) + rank % 2);
   const auto alone = part->split(part->rank());
   EXPECT_EQ(alone->size(), 1);
   communicator->barrier();
@@ -223,7 +305,8 @@ TEST_P(CommunicatorSuite, TensorsThatItCannotCarryAreRefusedBeforeAnythingIsSent
     EXPECT_THROW(communicator->all_reduce(tensor), CommunicationError);
     EXPECT_THROW(communicator->broadcast(tensor, 0), CommunicationError);
     EXPECT_THROW(communicator->all_gather(tensor), CommunicationError);
-    EXPECT_THROW(communicator->reduce_scatter(tensor), CommunicationError);
+    EXPECT_THROW(communicator->start_reduce_scatter(tensor), CommunicationError);
+    EXPECT_THROW(communicator->start_all_gather(tensor), CommunicationError);
     EXPECT_THROW(communicator->send(tensor, (rank + 1) % size), CommunicationError);
     EXPECT_THROW(communicator->receive(tensor, (rank + 1) % size), CommunicationError);
   }

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <numeric>
 #include <random>
+#include <stdexcept>
 
-#include "base/error.h"
 #include "dist/mpi/mpi_communicator.h"
 
 namespace {
@@ -96,18 +96,18 @@ TEST_F(GradientReducerOverMpi, StartsABucketWithItsLastGradientOnlyWhereItOverla
   EXPECT_EQ(calls_after(false, {0, 1, 2, 3, 4, 5, 6, 7}), 0);
 }
 
-TEST_F(GradientReducerOverMpi, AGradientThatIsReadyTwiceIsAnError) {
+TEST_F(GradientReducerOverMpi, AGradientThatIsReadyTwiceIsAnErrorOfTheProgram) {
   GradientReducer reducer(*communicator, gradients, kOffsets, 1 << 20, true);
   reducer.ready(2);
-  EXPECT_THROW(reducer.ready(2), TrainingError);
+  EXPECT_THROW(reducer.ready(2), std::logic_error);
   reducer.finish();
   EXPECT_NO_THROW(reducer.ready(2)) << "a new step";
 }
 
 TEST_F(GradientReducerOverMpi, OffsetsThatDoNotCoverTheGradientsAreAnError) {
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {0, 10}, 1, true), TrainingError);
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {1, kElements}, 1, true), TrainingError);
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {}, 1, true), TrainingError);
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {0, 10}, 1, true), std::logic_error);
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {1, kElements}, 1, true), std::logic_error);
+  EXPECT_THROW(GradientReducer(*communicator, gradients, {}, 1, true), std::logic_error);
 }
 
 TEST_F(GradientReducerOverMpi, NoParametersAreNoBytes) {

@@ -69,6 +69,43 @@ TEST(MpiCommunicator, InAPartOfTheRanksTheyAreCalledByTheirNumberInTheWorld) {
   MPI_Barrier(MPI_COMM_WORLD);
 }
 
+TEST(MpiCommunicator, ACallMayHaveATimeoutOfItsOwnAndKeepsItAfterItsScope) {
+  const auto communicator = make();
+  const int last = communicator->size() - 1;
+  if (communicator->rank() != last) {
+    const at::Tensor tensor = at::ones({1000});
+    std::unique_ptr<Work> work;
+    {
+      const TimeoutScope scope(*communicator, 300ms);
+      work = communicator->start_all_reduce(tensor);
+    }
+    EXPECT_THAT(failure_of(10, [&] { work->wait(); }),
+                testing::StartsWith("all_reduce #1 did not end within 300 ms: rank " + std::to_string(last)));
+  }
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
+TEST(MpiCommunicator, APartThatFailsInTimeLeavesTheOthersAndTheWholeOfUse) {
+  const auto world = make();
+  const auto part = world->split(world->rank() / 2);  // ranks 0 and 1, ranks 2 and 3
+  const at::Tensor ones = at::ones({4});
+  if (world->rank() / 2 == 0 && part->size() == 2) {
+    if (part->rank() == 0) {
+      const TimeoutScope scope(*part, 300ms);
+      EXPECT_THAT(failure_of(10, [&] { part->reduce_scatter(ones); }),
+                  testing::StartsWith("reduce_scatter #1 did not end within 300 ms: rank 1 did not come"));
+      EXPECT_THROW(part->barrier(), CommunicationError);
+    }
+  } else {
+    part->all_reduce(ones);
+    EXPECT_EQ(ones[0].item<float>(), part->size());
+  }
+  const at::Tensor one = at::ones({1});
+  world->all_reduce(one);
+  EXPECT_EQ(one.item<float>(), world->size());
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
 TEST(MpiCommunicator, AMessageThatIsNotReceivedFailsInTime) {
   const auto communicator = make_mpi_communicator(MPI_COMM_WORLD, 300ms);
   if (communicator->rank() == 0 && communicator->size() > 1) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #include "dist/mpi/mpi_communicator.h"
 #include "dist/rank_counters.h"
@@ -23,10 +24,15 @@ class WithControl final : public Communicator {
   std::string_view name() const override { return nccl_->name(); }
   int rank() const override { return nccl_->rank(); }
   int size() const override { return nccl_->size(); }
+  std::chrono::milliseconds timeout() const override { return nccl_->timeout(); }
+  void set_timeout(std::chrono::milliseconds timeout) override { nccl_->set_timeout(timeout); }
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor) override { return nccl_->start_all_reduce(tensor); }
+  std::unique_ptr<Work> start_reduce_scatter(const at::Tensor& rows) override {
+    return nccl_->start_reduce_scatter(rows);
+  }
+  std::unique_ptr<Work> start_all_gather(const at::Tensor& rows) override { return nccl_->start_all_gather(rows); }
   void broadcast(const at::Tensor& tensor, int root) override { nccl_->broadcast(tensor, root); }
   at::Tensor all_gather(const at::Tensor& rows) override { return nccl_->all_gather(rows); }
-  at::Tensor reduce_scatter(const at::Tensor& rows) override { return nccl_->reduce_scatter(rows); }
   void send(const at::Tensor& tensor, int to) override { nccl_->send(tensor, to); }
   void receive(const at::Tensor& tensor, int from) override { nccl_->receive(tensor, from); }
   void barrier() override { nccl_->barrier(); }
@@ -57,6 +63,22 @@ TEST(NcclCommunicator, ATensorOfTheHostIsRefused) {
   const auto communicator = make(60s);
   if (!communicator) GTEST_SKIP() << "not run: no GPU for each rank";
   EXPECT_THROW(communicator->all_reduce(at::ones({2})), CommunicationError);
+}
+
+TEST(NcclCommunicator, JoiningTheStreamDoesNotMakeTheHostWait) {
+  const auto communicator = make(60s);
+  if (!communicator) GTEST_SKIP() << "not run: no GPU for each rank";
+  const at::Tensor tensor = at::ones({1}, at::kCUDA);
+  communicator->all_reduce(tensor);
+  MPI_Barrier(MPI_COMM_WORLD);
+  const int last = communicator->size() - 1;
+  if (communicator->rank() == last && last > 0) std::this_thread::sleep_for(2s);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto work = communicator->start_all_reduce(tensor);
+  work->join_stream();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s) << "the others wait for the last rank on their streams alone";
+  work->wait();
+  EXPECT_EQ(tensor.item<float>(), communicator->size() * communicator->size());
 }
 
 TEST(NcclCommunicator, ARankThatDoesNotComeIsNamedWithinTheTimeout) {

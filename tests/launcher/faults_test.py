@@ -52,6 +52,17 @@ def test_a_rank_that_stands_still_is_named_after_the_timeout(dtrain, task, tmp_p
     assert "dtrain: error: rank 0:" in ended.err, ended
 
 
+def test_collectives_that_fail_on_every_rank_end_the_job_with_exit_code_5(dtrain, task, tmp_path):
+    """Every rank comes to the end, but what is under way between them cannot be finalised."""
+    process, _ = training(dtrain, task, tmp_path, "--comm-timeout", "2",
+                          env={"LD_PRELOAD": os.environ["DTRAIN_TEST_DEAF_MPI"], "TEST_DEAF_FROM": str(tmp_path / "deaf")})
+    (tmp_path / "deaf").touch()
+    ended = dtrain.end(process, timeout=20)
+    assert ended.code == 5 and ended.seconds < 15, ended
+    assert ended.err.count("dtrain: error:") == 1 and "dtrain: error: rank 0: " not in ended.err, ended
+    assert re.search(r"[a-z_]+ #\d+ did not end within 2.0 s", ended.err), ended
+
+
 def stop(how, process, ranks):
     if how == "SIGUSR1 to mpirun":
         process.send_signal(signal.SIGUSR1)

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "base/error.h"
-#include "launcher/placement.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 
@@ -37,21 +36,6 @@ struct Case {
   std::vector<std::string> arguments;
   std::vector<std::string> says;
 };
-
-TEST(Placement, SharesOutWhatRanksHaveInCommonAndLeavesThemTheirOwn) {
-  const auto places = [](const std::vector<std::string>& texts) {
-    std::string found;
-    for (int rank = 0; rank < static_cast<int>(texts.size()); ++rank) {
-      const Place place = place_among_equals(texts, rank);
-      found += fmt::format("{}/{} ", place.index, place.count);
-    }
-    return found;
-  };
-  EXPECT_EQ(places({"0: a,b", "0: a,b", "0: a,b"}), "0/3 1/3 2/3 ");
-  EXPECT_EQ(places({"0: a", "0: b"}), "0/1 0/1 ");
-  // Two sockets of two ranks each, and a second node.
-  EXPECT_EQ(places({"0: a", "0: b", "0: a", "0: b", "4: a"}), "0/2 0/2 1/2 1/2 0/1 ");
-}
 
 // One test over all: a process for each would start LibTorch dozens of times.
 TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
@@ -99,8 +83,9 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--weight-decay", "1e300"}, {"--weight-decay: expected at most 1000000"}},
       {{"train", "--max-grad-norm", "1e300"}, {"--max-grad-norm: expected at most 1e+30"}},
       {{"compare", "--seeds", "9223372036854775807"}, {"--seeds: expected at most 10000"}},
-      {{"compare", "--metric", "acuracy"}, {"expected one of accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
-      {{"compare", "--metric", "macro_f1"}, {"--metric: expected one of accuracy, balanced_accuracy, found 'macro_f1'"}},
+      {{"compare", "--metric", "acuracy"}, {"expected one of auto, accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
+      {{"compare", "--metric", "macro_f1"},
+       {"--metric: expected one of auto, accuracy, balanced_accuracy, samples_f1, r2, found 'macro_f1'"}},
       {{"compare", "--margin", "0"}, {"--margin: expected points, above 0 and below 100, found 0"}},
       {{"compare", "--margin", "nan"}, {"--margin: expected points"}},
       {{"train", "--overlap", "maybe"}, {"--overlap: expected true or false, found 'maybe'"}},
@@ -111,6 +96,14 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--method", "lora:rank=4"}, {"method 'lora' has no setting 'rank'", "it has:", "lora_alpha"}},
       {{"train", "--method", "lora:r=0"}, {"method 'lora': r must be a whole number from 1, found '0'"}},
       {{"train", "--ood", "file.tsv"}, {"--ood: expected NAME=FILE, found 'file.tsv'"}},
+      {{"train", "--header", "maybe"}, {"--header: expected one of auto, yes, no, found 'maybe'"}},
+      {{"train", "--separator", "x"}, {"--separator: expected punctuation, such as ;, or one of tab, comma", "'x'"}},
+      {{"train", "--separator", "\t"}, {"--separator: expected punctuation", "tab"}},
+      {{"train", "--separator", "\""}, {"--separator: expected punctuation", "'\"'"}},
+      {{"train", "--separator", "||"}, {"--separator: expected one character, found '||'"}},
+      {{"train", "--label-separator", "and"}, {"--label-separator: expected punctuation", "'and'"}},
+      {{"train", "--ignore-label", "#N/A"}, {"--ignore-label: expected a label without #", "'#N/A'"}},
+      {{"predict", "--ignore-label", "-"}, {"dtrain predict has no option 'ignore-label'", "evaluate"}},
       {{"train", "--lr"}, {"--lr"}},
       {{"train", "somewhere"}, {"too many positional options"}},
       {{"train", "--seed", "1", "--seed", "2"}, {"--seed", "more than once"}},
@@ -120,6 +113,27 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
     const std::string message = refusal(arguments);
     for (const auto& words : says) EXPECT_THAT(message, HasSubstr(words));
   }
+}
+
+TEST(Options, SayHowDataFilesAreRead) {
+  const auto columns = columns_of(parsed({"train", "--train", "x.csv", "--text-column", "4", "--pair-column", "none",
+                                          "--label-column", "2", "--header", "no", "--separator", "tab",
+                                          "--label-separator", "||", "--ignore-label", "-", "--ignore-label", "-1"}),
+                                  true);
+  EXPECT_EQ(columns.text, "4");
+  EXPECT_EQ(columns.pair, "none");
+  EXPECT_EQ(columns.label, "2");
+  EXPECT_TRUE(columns.label_required);
+  EXPECT_EQ(columns.header, data::Header::no);
+  EXPECT_EQ(columns.separator, '\t');
+  EXPECT_EQ(columns.label_separator, "||");
+  EXPECT_EQ(columns.ignored_labels, (std::vector<std::string>{"-", "-1"}));
+  const auto defaults = columns_of(parsed({"train"}), false);
+  EXPECT_FALSE(defaults.label_required);
+  EXPECT_EQ(defaults.header, data::Header::automatic);
+  EXPECT_EQ(defaults.separator, '\0');
+  EXPECT_EQ(columns_of(parsed({"inspect", "--separator", "\\t"}), false).separator, '\t');
+  EXPECT_EQ(columns_of(parsed({"train", "--ignore-label", ""}), true).ignored_labels, std::vector<std::string>{""});
 }
 
 TEST(Options, ThatContradictEachOtherAreRefused) {

@@ -59,6 +59,28 @@ def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordn
     assert one == four
 
 
+# A method for each kind of slot and of what trains: weights, biases and norms, linear layers (added, scaled, rotated),
+# attention's keys and values, sub-layers, embeddings, gates, and a frozen body with cached features.
+KINDS = ["full", "head", "layers:k=1", "bitfit", "lora", "lora:use_dora=true:lora_dropout=0.1", "ia3", "oft", "prefix",
+         "prompt", "p-tuning", "houlsby", "parallel", "unipelt", "adalora"]
+
+
+@pytest.mark.parametrize("method", KINDS)
+def test_virtual_ranks_give_the_same_bytes_as_users_start_them(dtrain, wordnet, tmp_path, method):
+    """Without --threads one rank has two cores and two ranks have one each, on a machine of two."""
+    for ranks in (1, 2):
+        dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--model", MINILM, "--samples", "64", "--max-steps",
+                        "3", "--method", method, "--virtual-ranks", "2", "--output", f"out{ranks}", ranks=ranks,
+                        env={"DTRAIN_THREADS": None})
+    runs = [{path.relative_to(tmp_path / f"out{ranks}"): path.read_bytes()
+             for path in (tmp_path / f"out{ranks}").rglob("*.safetensors")
+             if "checkpoint" not in path.parts or path.name == "state.safetensors"} for ranks in (1, 2)]
+    assert len(runs[0]) >= 2, "the weights, and the checkpoint with the optimiser's state"
+    assert runs[0] == runs[1]
+    metrics = [results(tmp_path / f"out{ranks}")["metrics"] for ranks in (1, 2)]
+    assert metrics[0] == metrics[1]
+
+
 @pytest.mark.parametrize("method, ranks", [("full", 2), ("layers:k=1", 4), ("lora", 1), ("lora", 2), ("head", 4)])
 def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_path, method, ranks):
     ended = dtrain.succeeds("train", *task, "--method", method, "--max-steps", "3", "--log-steps", "1", "--output",
@@ -90,6 +112,15 @@ def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
     assert (int(threads), int(found)) == (len(cores) // len(pids), len(cores))
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_openmp_finds_the_ranks_share_of_the_cores_when_it_is_loaded(dtrain, ranks):
+    """It counts them once. With one core for two threads it would let threads sleep that wait for microseconds."""
+    ended = dtrain.succeeds("--version", ranks=ranks, env={"OMP_DISPLAY_ENV": "true", "OMP_NUM_THREADS": None})
+    counted = re.findall(r"OMP_NUM_THREADS *= *'(\d+)'", ended.err)
+    assert len(counted) >= ranks, ended
+    assert set(counted) == {str(max(1, len(os.sched_getaffinity(0)) // ranks))}, ended
+
+
 def test_cores_that_the_user_has_set_aside_are_left_alone(dtrain, task):
     core = min(os.sched_getaffinity(0))
     for ranks in (None, 1):
@@ -109,3 +140,13 @@ def test_a_binding_that_the_user_asks_mpirun_for_is_kept(dtrain, task, variable,
 def test_what_all_ranks_print_alike_is_printed_once(dtrain):
     assert dtrain.succeeds("train", "--help", ranks=2).out.count("usage:") == 1
     assert dtrain.succeeds("--version", ranks=2).out.count("dtrain ") == 1
+
+
+@pytest.mark.parametrize("variables", [{"PMI_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "2"}])
+def test_ranks_that_the_launcher_has_and_mpi_does_not_see_are_refused(dtrain, task, tmp_path, variables):
+    """Each would be a run of one rank, all on one directory."""
+    name, size = next(iter(variables.items()))
+    dtrain.refuses("train", *task, "--max-steps", "1", "--output", "out", env=variables, code=2,
+                   says=["SLURM started 2 tasks" if "SLURM" in name else f"({name}={size})", "but MPI sees 1"])
+    assert not (tmp_path / "out").exists()
+    dtrain.succeeds("train", *task, "--max-steps", "1", ranks=2, env=variables)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from conftest import log_lines, ranks_of, results, wait_for
+from conftest import log_lines, ranks_of, results, wait_for, write_tsv
 
 METHODS = {"full": "model/model.safetensors", "lora:lora_dropout=0.1": "adapter/adapter_model.safetensors",
            "head": "adapter/weights.safetensors"}
@@ -111,6 +111,32 @@ def test_a_finished_run_is_left_as_it_is(dtrain, task, tmp_path):
     ended = dtrain.succeeds(*run, "--output", "out", "--resume", ranks=2)
     assert "this run is finished, there is nothing to resume" in ended.out, ended
     assert (tmp_path / "out" / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_finished_run_of_other_options_is_refused_and_left_as_it_is(dtrain, task, data, tmp_path):
+    run = run_of(task, "head")
+    dtrain.succeeds(*run, "--output", "out")
+    before = (tmp_path / "out" / "results.json").read_bytes()
+    other = write_tsv(tmp_path / "other.tsv", [("animal", "the cat"), ("plant", "an oak"), ("tool", "a saw")] * 40)
+    for arguments, says in ((["--lr", "1e-3"], "lr was not given and is now '1e-3'"),
+                            (["--seed", "3"], "seed was '0' and is now '3'"),
+                            (["--method", "lora"], "method was 'head' and is now 'lora'"),
+                            (["--max-steps", "9"], "max-steps was '60' and is now '9'"),
+                            (["--train", other], "its train data were others")):
+        given = list(run)
+        for name in arguments[::2]:
+            if name in given:
+                del given[given.index(name):given.index(name) + 2]
+        dtrain.refuses(*given, *arguments, "--output", "out", "--resume", code=2,
+                       says=["--resume: the run in out is finished", says, "--overwrite"])
+    assert (tmp_path / "out" / "results.json").read_bytes() == before
+    # The same data elsewhere, and what changes no result.
+    moved = tmp_path / "moved.tsv"
+    moved.write_bytes((data / "train.tsv").read_bytes())
+    given = list(run)
+    given[given.index("--train") + 1] = moved
+    ended = dtrain.succeeds(*given, "--output", "out", "--resume", "--comm-timeout", "99")
+    assert "this run is finished, there is nothing to resume" in ended.out, ended
 
 
 def test_resume_of_nothing_starts_at_the_first_step(dtrain, task, tmp_path):

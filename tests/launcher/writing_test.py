@@ -3,13 +3,14 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from conftest import Dtrain, leftovers, results
+from conftest import Dtrain, leftovers, results, wait_for
 
 STEPS = ["--max-steps", "3"]
 
@@ -20,6 +21,27 @@ def test_a_directory_that_holds_something_is_left_alone(dtrain, task, tmp_path):
     dtrain.refuses("train", *task, *STEPS, "--output", "out", code=2,
                    says=["--output out: the directory is not empty", "--resume", "--overwrite"])
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("ranks, arguments", [(None, ["--overwrite"]), (2, ["--resume"])])
+def test_a_second_run_in_the_same_directory_is_refused_while_the_first_one_lasts(dtrain, task, tmp_path, ranks, arguments):
+    first = dtrain.start("train", *task, "--max-steps", "100000", "--log-steps", "1", "--output", "out")
+    log = tmp_path / "out" / "log.jsonl"
+    wait_for(lambda: first.poll() is not None or (log.exists() and log.stat().st_size > 0), what="training")
+    for command in (["train", *task, *STEPS], ["compare", *task]):
+        dtrain.refuses(*command, "--output", "out", *arguments, ranks=ranks, code=2,
+                       says=["another dtrain works in out", f"(train, process {first.pid} on "])
+    first.send_signal(signal.SIGTERM)
+    assert dtrain.end(first).code == 75
+    assert not (tmp_path / "out" / "dtrain.lock").exists()
+    # One that a killed run left is no obstacle.
+    (tmp_path / "out" / "dtrain.lock").write_text("train, process 1 on nowhere")
+    dtrain.succeeds("train", *task, *STEPS, "--output", "out", "--overwrite")
+
+
+def test_what_is_refused_leaves_no_directory(dtrain, task, tmp_path):
+    dtrain.refuses("train", *task[:4], "--train", "absent.tsv", *STEPS, "--output", "new/out", code=3, says="absent.tsv")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_overwrite_replaces_what_dtrain_wrote_and_nothing_else(dtrain, task, tmp_path):

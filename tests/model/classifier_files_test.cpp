@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -154,9 +155,9 @@ TEST_F(ChangedCheckpoint, WithoutAHeadIsNoTrainedClassifier) {
 
 TEST_F(ChangedCheckpoint, WithoutWeightsSaysWhatIsExpected) {
   fs::remove(directory / "model.safetensors");
-  EXPECT_THAT(refusal(), HasSubstr("no model.safetensors there"));
+  EXPECT_THAT(refusal(), HasSubstr("no model.safetensors there, no pytorch_model.bin"));
   temporary.file("pytorch_model.bin", "");
-  EXPECT_THAT(refusal(), HasSubstr("safe_serialization=True"));
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: expected a dictionary of tensors that torch.save"));
 }
 
 TEST_F(ChangedCheckpoint, WithoutAShardIsRefusedNamingIt) {
@@ -164,12 +165,16 @@ TEST_F(ChangedCheckpoint, WithoutAShardIsRefusedNamingIt) {
   copy("sharded");
   fs::remove(directory / "model-00003-of-00005.safetensors");
   EXPECT_THAT(refusal(), HasSubstr("model-00003-of-00005.safetensors"));
-  for (const char* index : {"{}", "[", R"({"weight_map": 3})"}) {
+  for (const char* index : {"{}", R"({"weight_map": 3})"}) {
     temporary.file("model.safetensors.index.json", index);
     EXPECT_THAT(refusal(), HasSubstr("expected a JSON object with a 'weight_map'"));
   }
-  temporary.file("model.safetensors.index.json", R"({"weight_map": {"a": 3}})");
-  EXPECT_THAT(refusal(), HasSubstr("tensor 'a': expected a file name, found 3"));
+  temporary.file("model.safetensors.index.json", "[");
+  EXPECT_THAT(refusal(), HasSubstr("model.safetensors.index.json: not valid JSON"));
+  for (const char* file : {"3", "\"../model.safetensors\"", "\"/model.safetensors\"", "\"..\"", "\"\""}) {
+    temporary.file("model.safetensors.index.json", fmt::format(R"({{"weight_map": {{"a": {}}}}})", file));
+    EXPECT_THAT(refusal(), HasSubstr("tensor 'a': expected the name of a file beside this one, found "));
+  }
 }
 
 TEST_F(ChangedCheckpoint, OfAnotherArchitectureIsRefusedWithTheSupportedOnes) {
@@ -191,7 +196,10 @@ TEST_F(ChangedCheckpoint, WithAConfigOfImpossibleValuesIsRefusedNamingTheKey) {
   expect("num_attention_heads", 3, "hidden_size 40 is not a multiple of num_attention_heads 3");
   expect("hidden_dropout_prob", 1.0, "'hidden_dropout_prob' must be a number from 0 to below 1");
   expect("hidden_act", "swish", "hidden_act 'swish' is not supported; supported are: gelu, gelu_new, relu");
-  expect("position_embedding_type", "relative_key", "expected 'absolute'");
+  expect("hidden_act", 3, "'hidden_act' must be a text, found 3");
+  expect("position_embedding_type", "relative_key", "expected no such key or \"absolute\"");
+  expect("num_hidden_layers", 2'000'000'000, "'num_hidden_layers' must be at most 1000, found 2000000000");
+  expect("num_labels", 2'000'000'000, "'num_labels' must be at most 1000000");
   expect("dtrain_pooling", "median", "'dtrain_pooling' must be pooler, cls or mean, found \"median\"");
   expect("dtrain_pooling", 3, "found 3");
   expect("id2label", json{{"0", "a"}, {"2", "b"}}, "must give a name to each of the ids 0 to 1");
@@ -218,8 +226,39 @@ TEST_F(ChangedCheckpoint, NamesItsLabels) {
   without.erase("id2label");
   write_file_atomically(directory / "config.json", without.dump());
   EXPECT_EQ(labels(), (std::vector<std::string>{"LABEL_0", "LABEL_1"}));  // transformers' default
+  set("num_labels", 3);
+  EXPECT_EQ(labels(), (std::vector<std::string>{"LABEL_0", "LABEL_1", "LABEL_2"}));
+  without.erase("num_labels");
+  write_file_atomically(directory / "config.json", without.dump());
   set("architectures", {"BertModel"});
   EXPECT_TRUE(labels().empty());
+}
+
+TEST_F(ChangedCheckpoint, HasTheRatesOfTrainingThatItsConfigNames) {
+  const auto config = [&](const std::string& key, const json& value) {
+    set(key, value);
+    return read_encoder_config(directory);
+  };
+  EXPECT_EQ(config("hidden_dropout_prob", 0.25).hidden_dropout, 0.25);
+  EXPECT_EQ(config("hidden_dropout_prob", 0.25).attention_output_dropout, 0.25);
+  EXPECT_EQ(config("classifier_dropout", nullptr).classifier_dropout, 0.25);
+  EXPECT_EQ(config("classifier_dropout", 0.5).classifier_dropout, 0.5);
+  EXPECT_EQ(config("attention_probs_dropout_prob", 0.75).attention_dropout, 0.75);
+  EXPECT_EQ(config("initializer_range", 0.5).initializer_range, 0.5);
+  EXPECT_EQ(config("pad_token_id", 7).padding_token, 7);
+  EXPECT_EQ(config("pad_token_id", nullptr).padding_token, -1);
+  copy("distilbert");
+  EXPECT_EQ(config("dropout", 0.25).hidden_dropout, 0.25);
+  EXPECT_EQ(config("attention_dropout", 0.75).attention_dropout, 0.75);
+  EXPECT_EQ(config("seq_classif_dropout", 0.5).classifier_dropout, 0.5);
+}
+
+TEST_F(ChangedCheckpoint, WithAHeadForAnotherTaskGivesItsBodyAlone) {
+  set("architectures", {"BertForTokenClassification"});
+  EXPECT_TRUE(read_encoder_config(directory).labels.empty());
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("'architectures': expected a trained BertForSequenceClassification"),
+                               HasSubstr("found BertForTokenClassification")));
+  EXPECT_NO_THROW(load_classifier({.directory = directory, .pooling = {}, .classes = 2}));
 }
 
 TEST_F(ChangedCheckpoint, PoolsAsItsDirectorySays) {
@@ -230,10 +269,42 @@ TEST_F(ChangedCheckpoint, PoolsAsItsDirectorySays) {
   EXPECT_EQ(pooling(), Pooling::mean);
   temporary.file("1_Pooling/config.json", R"({"pooling_mode_mean_tokens": false, "pooling_mode_cls_token": true})");
   EXPECT_EQ(pooling(), Pooling::cls);
-  temporary.file("1_Pooling/config.json", R"({"pooling_mode_max_tokens": true})");
-  EXPECT_THAT(failure_of<InputError>(pooling), HasSubstr("Choose with --pooling"));
+  temporary.file("1_Pooling/config.json", R"({"pooling_mode": ["mean"], "embedding_dimension": 40})");
+  EXPECT_EQ(pooling(), Pooling::mean);
+  for (const char* other : {R"({"pooling_mode_max_tokens": true})", R"({"pooling_mode": "lasttoken"})",
+                            R"({"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true})"}) {
+    temporary.file("1_Pooling/config.json", other);
+    EXPECT_THAT(refusal(), AllOf(HasSubstr("1_Pooling/config.json: the pooling"), HasSubstr("Choose with --pooling")));
+    EXPECT_NO_THROW(load_classifier({.directory = directory, .pooling = Pooling::mean, .classes = 2}));
+  }
   set("dtrain_pooling", "mean");
   EXPECT_EQ(pooling(), Pooling::mean);
+}
+
+TEST_F(ChangedCheckpoint, PoolsAsItsModulesSay) {
+  const auto modules = [&](const std::vector<std::string>& types) {
+    json list = json::array();
+    for (const auto& type : types)
+      list.push_back({{"idx", list.size()},
+                      {"name", "x"},
+                      {"path", type == "Pooling" ? "of_mine" : ""},
+                      {"type", "sentence_transformers.models." + type}});
+    temporary.file("modules.json", list.dump());
+  };
+  fs::create_directories(directory / "of_mine");
+  temporary.file("of_mine/config.json", R"({"pooling_mode": "cls"})");
+  modules({"Transformer", "Pooling", "Normalize"});
+  EXPECT_EQ(read_encoder_config(directory).pooling, Pooling::cls);
+  EXPECT_TRUE(read_encoder_config(directory).notes.empty());
+  modules({"Transformer", "Pooling", "Dense"});
+  EXPECT_THAT(read_encoder_config(directory).notes,
+              testing::ElementsAre(HasSubstr("'sentence_transformers.models.Dense' is left out")));
+  modules({"Transformer", "WeightedLayerPooling", "Pooling"});
+  EXPECT_THAT(refusal(), AllOf(HasSubstr("WeightedLayerPooling' before the pooling"), HasSubstr("--pooling")));
+  for (const char* none : {"{}", "[3]", R"([{"type": 3}])", R"([{"type": "a.Pooling", "path": 3}])"}) {
+    temporary.file("modules.json", none);
+    EXPECT_THAT(refusal(), HasSubstr("modules.json: expected a list of modules"));
+  }
 }
 
 TEST_F(ChangedCheckpoint, OfOneTokenTypeTakesPairs) {

@@ -288,6 +288,63 @@ TEST_P(Kernels, DifferentiateTheNormUnderDropout) {
   EXPECT_NEAR((outcome.input_gradient == 0).to(at::kDouble).mean().item<double>(), 0.2, 0.05);
 }
 
+template <typename Real, typename Stored>
+at::Tensor row_sums(const Loops<Real, Stored>& loops, const at::Tensor& rows, const std::vector<std::int64_t>* places,
+                    const at::Tensor* before) {
+  const auto real = std::is_same_v<Real, double> ? at::kDouble : at::kFloat;
+  const std::int64_t columns = rows.size(1);
+  const auto sums = before != nullptr ? before->to(real).clone() : at::full({columns}, 1e30, real);
+  const RowSum<Real, Stored> sum{.rows = stored_data<Stored>(rows),
+                                 .columns = columns,
+                                 .places = places != nullptr ? places->data() : nullptr,
+                                 .count = places != nullptr ? static_cast<std::int64_t>(places->size()) : rows.size(0),
+                                 .adds = before != nullptr,
+                                 .sums = sums.template mutable_data_ptr<Real>()};
+  // In two pieces, as two threads would.
+  loops.sum_rows(sum, 0, columns / 3);
+  loops.sum_rows(sum, columns / 3, columns);
+  return sums;
+}
+
+TEST_P(Kernels, SumRowsToTheLastBitOfAFloat) {
+  at::manual_seed(7);
+  const auto& plainest = instruction_sets().front();
+  for (const std::int64_t columns : {1, 3, 31, 32, 100, 391}) {
+    SCOPED_TRACE(columns);
+    // Of one sign: nothing is lost but by adding.
+    const auto rows = at::rand({5000, columns}, at::kDouble) + 1;
+    const std::vector<std::int64_t> places{4999, 3, 3, 17};
+    const auto chosen = rows.index_select(0, at::tensor(places));
+    const auto before = at::randn({columns}, at::kDouble);
+    EXPECT_LT(difference(row_sums(*isa.doubles, rows, nullptr, nullptr) / rows.sum(0), at::ones({columns})), 1e-12);
+    for (const auto stored : {at::kFloat, at::kBFloat16}) {
+      const auto narrow = rows.to(stored);
+      const auto sums = [&](const InstructionSet& set, const std::vector<std::int64_t>* at, const at::Tensor* to) {
+        return stored == at::kFloat ? row_sums(*set.floats, narrow, at, to) : row_sums(*set.bfloat16s, narrow, at, to);
+      };
+      const auto exact = narrow.to(at::kDouble);
+      EXPECT_TRUE(at::equal(sums(isa, nullptr, nullptr), exact.sum(0).to(at::kFloat)));
+      EXPECT_LT(difference(sums(isa, &places, &before), before + exact.index_select(0, at::tensor(places)).sum(0)),
+                1e-6);
+      EXPECT_TRUE(at::equal(sums(isa, &places, &before), sums(plainest, &places, &before)));
+    }
+  }
+}
+
+TEST_P(Kernels, SumSquaresAsExactlyAsADouble) {
+  at::manual_seed(8);
+  for (const std::int64_t count : {0, 1, 31, 32, 33, 1000, 100'003}) {
+    const auto values = at::randn({count}, at::kDouble);
+    const double expected = values.square().sum().item<double>();
+    EXPECT_NEAR(isa.doubles->sum_of_squares(values.const_data_ptr<double>(), count), expected, 1e-12 * expected);
+    const auto single = values.to(at::kFloat);
+    const double sum = isa.floats->sum_of_squares(single.const_data_ptr<float>(), count);
+    EXPECT_NEAR(sum, single.to(at::kDouble).square().sum().item<double>(), 1e-12 * expected);
+    EXPECT_EQ(sum, instruction_sets().front().floats->sum_of_squares(single.const_data_ptr<float>(), count))
+        << "the same bits with every instruction set";
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(InstructionSets, Kernels, testing::ValuesIn(instruction_sets()),
                          [](const auto& instance) { return std::string(instance.param.name); });
 

@@ -66,9 +66,13 @@ def poolings_of(config):
 
 
 def small_model(name, seed=0):
+    return model_of(small_config(name), seed)
+
+
+def model_of(config, seed=0):
     """Weights far from a fresh model's, so that no bias is zero, no norm is plain, and no attention is flat."""
     torch.manual_seed(seed)
-    model = AutoModelForSequenceClassification.from_config(small_config(name))
+    model = AutoModelForSequenceClassification.from_config(config)
     with torch.no_grad():
         for key, parameter in model.named_parameters():
             if key.endswith("LayerNorm.weight") or key.endswith("layer_norm.weight"):

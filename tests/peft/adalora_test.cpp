@@ -64,7 +64,7 @@ TEST(AdaLora, KeepsItsRanksWhenItIsSavedAgain) {
 class RankAllocation : public testing::Test {
  protected:
   RankAllocation() {
-    method->attach(*classifier, 0);
+    method->attach(*classifier, {});
     at::manual_seed(3);
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {
       parameter->set_value(parameter->value() + at::randn_like(parameter->value()));

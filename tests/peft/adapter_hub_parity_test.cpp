@@ -103,7 +103,7 @@ TEST(AdapterHubAdapters, HaveTheSizesOfThePapers) {
         model::load_classifier({.directory = fs::path(DTRAIN_SHARE_DIR) / "models" / "minilm-l6-h384",
                                 .pooling = Pooling::mean,
                                 .classes = 2});
-    make_method(parse_method_spec(method))->attach(*classifier, 0);
+    make_method(parse_method_spec(method))->attach(*classifier, {});
     std::int64_t count = 0;
     for (const auto& [name, parameter] : trained_parameters(*classifier)) count += parameter->value().numel();
     EXPECT_EQ(count, size + 2 * (384 + 1)) << method;

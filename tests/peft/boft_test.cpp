@@ -15,9 +15,9 @@ at::Tensor block_diagonal(const at::Tensor& blocks) { return at::block_diag(bloc
 TEST(Boft, MultipliesByShuffledRotationsOneAfterTheOther) {
   const at::NoGradGuard no_grad;
   const auto classifier = model::ReferenceCase("new_gelu").load(model::Pooling::mean, at::kDouble);
-  make_method(parse_method_spec("boft:boft_n_butterfly_factor=3:init_weights=false"))->attach(*classifier, 2);
-  model::Linear& map = classifier->encoder().layer(0).query;
-  const auto parameters = map.slot->parameters();
+  make_method(parse_method_spec("boft:boft_n_butterfly_factor=3:init_weights=false"))->attach(*classifier, {.seed = 2});
+  model::Linear& linear = classifier->encoder().layer(0).query;
+  const auto parameters = linear.slot->parameters();
   const auto& matrices = parameters[0]->value();
   const auto& scales = parameters[1]->value();
   ASSERT_EQ(matrices.sizes(), (at::IntArrayRef{3, 16, 4, 4}));
@@ -33,9 +33,9 @@ TEST(Boft, MultipliesByShuffledRotationsOneAfterTheOther) {
   }
   at::manual_seed(4);
   const auto input = at::randn({5, 64}, at::kDouble);
-  const auto expected = input.mm(rotation).mm(map.weight.value().t()) * scales.view({-1}) + map.bias.value();
+  const auto expected = input.mm(rotation).mm(linear.weight.value().t()) * scales.view({-1}) + linear.bias.value();
   model::ForwardContext context;
-  EXPECT_LT(model::largest_difference(map.forward(input, context), expected), 1e-12);
+  EXPECT_LT(model::largest_difference(linear.forward(input, context), expected), 1e-12);
   EXPECT_GT(model::largest_difference(rotation, block_diagonal(matrices[0])), 0.1);
 }
 

@@ -74,7 +74,7 @@ def check(directory):
         difference = (found - expected).abs().max().item()
         assert difference < 1e-5, f"logits differ by {difference}"
         if peft is not None and not peft.active_peft_config.is_prompt_learning:
-            # In place: for a head of several maps merge_and_unload fails but in LoRA.
+            # In place: for a head of several linear layers merge_and_unload fails but in LoRA.
             peft.merge_adapter()
             difference = (peft_cases.logits(peft, batch, pooling) - expected).abs().max().item()
             assert difference < 2e-5, f"logits differ by {difference} once merged"

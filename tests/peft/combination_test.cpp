@@ -164,7 +164,7 @@ TrainedModel adapter_with_more(const std::string& spec, std::uint64_t seed) {
   TrainedModel trained;
   trained.classifier = model::ReferenceCase("odd_relu").load(Pooling::pooler, at::kFloat);
   trained.method = parse_method_spec(spec);
-  make_method(trained.method)->attach(*trained.classifier, seed);
+  make_method(trained.method)->attach(*trained.classifier, {.seed = seed});
   trained.classifier->linears().front()->bias.value().fill_(static_cast<double>(seed));
   trained.classifier->dense.weight.value().fill_(static_cast<double>(seed));
   return trained;
@@ -240,7 +240,7 @@ TEST(Extract, SaysWhatALowerRankLeavesOut) {
     ASSERT_EQ(extraction.linears.size(), 3U);
     const auto& linear = extraction.linears[1];
     EXPECT_EQ(linear.path, "bert.encoder.layer.1.attention.self.query");
-    // The rest of the decomposition is what the product of the factors misses.
+    // The rest of the decomposition is what the matmul of the factors misses.
     const auto original = model::ReferenceCase("odd_relu").load(Pooling::mean, at::kDouble);
     const auto change =
         tuned->encoder().layer(1).query.weight.value() - original->encoder().layer(1).query.weight.value();

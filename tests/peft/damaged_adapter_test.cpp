@@ -36,7 +36,7 @@ class DamagedAdapter : public testing::Test {
     const auto base = model::reference_directory() / "odd_relu";
     for (const char* method : {"head", "lora", "pfeiffer", "prompt"}) {
       const auto classifier = model::load_classifier({.directory = base, .pooling = Pooling::mean, .classes = 4});
-      make_method({method, {}})->attach(*classifier, 0);
+      make_method({method, {}})->attach(*classifier, {});
       save_trained(*classifier, {method, {}}, {"a", "b", "c", "d"}, base, directory / method);
     }
   }

@@ -32,7 +32,7 @@ void expect_trained(model::Classifier& classifier, const std::function<bool(cons
 bool is_head(const std::string& name) { return name.starts_with("classifier."); }
 
 void attach(model::Classifier& classifier, const std::string& spec) {
-  make_method(parse_method_spec(spec))->attach(classifier, 0);
+  make_method(parse_method_spec(spec))->attach(classifier, {});
 }
 
 std::string refusal(const std::string& spec) {
@@ -76,7 +76,7 @@ TEST(NormTuning, TrainsEveryNormAndTheHead) {
 TEST(LpFt, TrainsTheHeadAndThenEverything) {
   const auto classifier = load("odd_relu", Pooling::pooler);
   const auto method = make_method(parse_method_spec("lp-ft:head_share=0.25:head_learning_rate=0.02"));
-  method->attach(*classifier, 0);
+  method->attach(*classifier, {});
   expect_trained(*classifier, is_head);
   const auto phases = method->phases(*classifier);
   ASSERT_EQ(phases.size(), 2U);
@@ -90,7 +90,7 @@ TEST(LpFt, TrainsTheHeadAndThenEverything) {
 TEST(Gradual, TrainsOneMoreLayerAtATimeFromTheTop) {
   const auto classifier = load("odd_relu", Pooling::pooler);
   const auto method = make_method(parse_method_spec("gradual"));
-  method->attach(*classifier, 0);
+  method->attach(*classifier, {});
   expect_trained(*classifier, is_head);
   const auto phases = method->phases(*classifier);
   ASSERT_EQ(phases.size(), 5U);  // the head, three layers, everything

@@ -78,7 +78,7 @@ class MethodGradient : public testing::TestWithParam<std::string> {
   /// With the method, away from a start at which half of it has no gradient.
   std::unique_ptr<model::Classifier> start(at::ScalarType type) const {
     auto classifier = model::ReferenceCase("new_gelu").load(Pooling::pooler, type);
-    make_method(parse_method_spec(GetParam()))->attach(*classifier, 0);
+    make_method(parse_method_spec(GetParam()))->attach(*classifier, {});
     at::manual_seed(8);
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {
       const auto noise = at::randn(parameter->shape(), at::kDouble).to(parameter->value().options());

@@ -32,7 +32,7 @@ std::vector<std::string> trained_names(const std::string& method, Pooling poolin
                                        const std::string& model = "odd_relu") {
   const auto classifier =
       model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
-  make_method(parse_method_spec(method))->attach(*classifier, 0);
+  make_method(parse_method_spec(method))->attach(*classifier, {});
   std::vector<std::string> names;
   for (const auto& [name, parameter] : trained_parameters(*classifier)) names.push_back(name);
   return names;
@@ -73,7 +73,7 @@ TEST(Methods, GiveWhatTrainsTheGradientItHasInTheWholeModel) {
   for (const char* method : {"head", "layers:k=1", "layers:k=2", "layers:k=3"}) {
     for (const Pooling pooling : {Pooling::pooler, Pooling::mean}) {
       const auto classifier = reference.load(pooling, at::kDouble);
-      make_method(parse_method_spec(method))->attach(*classifier, 0);
+      make_method(parse_method_spec(method))->attach(*classifier, {});
       model::bind_gradients(*classifier);
       model::backward_of_loss(*classifier, reference.batch(), reference.labels());
       for (const auto& [name, parameter] : trained_parameters(*classifier)) {
@@ -110,7 +110,7 @@ TEST(Methods, ChangeNothingBeforeTheyAreTrainedWhereTheirReferenceDoesNot) {
   for (const std::string& text : specs) {
     const MethodSpec spec = parse_method_spec(text);
     const auto classifier = reference.load(Pooling::mean, at::kDouble);
-    make_method(spec)->attach(*classifier, 0);
+    make_method(spec)->attach(*classifier, {});
     const double change = model::largest_difference(logits(*classifier), expected);
     if (change > 1e-12) changed.insert(spec.name);
   }
@@ -121,7 +121,7 @@ TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
   const ReferenceCase reference("new_gelu");
   const auto draw = [&](std::uint64_t seed) {
     const auto classifier = reference.load(Pooling::mean, at::kFloat);
-    make_method(parse_method_spec("lora"))->attach(*classifier, seed);
+    make_method(parse_method_spec("lora"))->attach(*classifier, {.seed = seed});
     for (const auto& [name, parameter] : trained_parameters(*classifier)) {
       if (name == "bert.encoder.layer.2.attention.self.value.lora_A.weight") return parameter->value();
     }
@@ -139,7 +139,7 @@ TEST(Lora, DrawsTheSameFromTheSameSeedAndInTheRangeOfPeft) {
 TEST(Lora, LearnsAsFastAsPeftsLoraPlusSays) {
   const auto classifier = model::load_classifier(
       {.directory = model::reference_directory() / "odd_relu", .pooling = Pooling::pooler, .trained_head = true});
-  make_method(parse_method_spec("lora:use_dora=true:bias=all:loraplus_lr_ratio=16"))->attach(*classifier, 0);
+  make_method(parse_method_spec("lora:use_dora=true:bias=all:loraplus_lr_ratio=16"))->attach(*classifier, {});
   const model::SafetensorsFile expected(model::reference_directory() / "loraplus.safetensors");
   const auto trained = peft_parameters(*classifier);
   EXPECT_EQ(trained.size(), expected.names().size());
@@ -154,7 +154,7 @@ TEST(Lora, TakesWhatItAddsOutOfTheWeightsWherePissaAndOloraSaySo) {
     const auto classifier = reference.load(Pooling::mean, at::kDouble);
     const auto weight = classifier->encoder().layer(1).value.weight.value().clone();
     make_method(parse_method_spec(std::string("lora:lora_alpha=3:r=6:init_lora_weights=") + init))
-        ->attach(*classifier, 0);
+        ->attach(*classifier, {});
     const at::NoGradGuard no_grad;
     model::ForwardContext context;
     const auto logits = classifier->forward(reference.batch(), context);
@@ -234,7 +234,7 @@ TEST(MethodSpecs, OfNoTargetsAreRefusedByEveryMethodThatWrapsMaps) {
   int wrapping = 0;
   for (const MethodKind& kind : method_kinds()) {
     const bool targets = std::any_of(kind.settings.begin(), kind.settings.end(),
-                                     [](const Setting& setting) { return setting.key == "target_modules"; });
+                                     [](const MethodSetting& setting) { return setting.key == "target_modules"; });
     if (!targets || kind.name == "norm") continue;
     EXPECT_EQ(
         usage_error(kind.name + ":target_modules="),
@@ -276,7 +276,7 @@ TEST(Registry, HasTheDefaultsOfPeft) {
     if (kind.peft_type.empty()) continue;
     const auto& defaults = peft.at(kind.peft_type);
     int compared = 0;
-    for (const Setting& setting : kind.settings) {
+    for (const MethodSetting& setting : kind.settings) {
       if (!defaults.contains(setting.key)) continue;
       const auto chosen = chosen_here.find(setting.key);
       if (chosen != chosen_here.end()) {
@@ -301,7 +301,7 @@ TEST(Registry, HasTheDefaultTargetsOfPeft) {
     for (const auto& [family, names] : peft.at(kind.peft_type).items()) {
       const auto classifier = model::load_classifier(
           {.directory = model::reference_directory() / "families" / family, .pooling = Pooling::mean, .classes = 3});
-      make_method(parse_method_spec(small_spec(kind.name)))->attach(*classifier, 0);
+      make_method(parse_method_spec(small_spec(kind.name)))->attach(*classifier, {});
       const auto targets = names.get<std::vector<std::string>>();
       for (const model::Linear* linear : classifier->linears()) {
         const bool expected = std::any_of(targets.begin(), targets.end(), [&](const std::string& target) {

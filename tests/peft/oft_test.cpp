@@ -16,7 +16,7 @@ TEST(ConstrainedOft, BringsTheMatricesBackWithinTheirBoundAfterAStepWhichChanges
   const model::ReferenceCase reference("new_gelu");
   const auto classifier = reference.load(model::Pooling::mean, at::kDouble);
   const auto method = make_method(parse_method_spec("oft:oft_block_size=16:coft=true:eps=0.2"));
-  method->attach(*classifier, 0);
+  method->attach(*classifier, {});
   at::manual_seed(5);
   const auto vectors = classifier->encoder().layer(1).value.slot->parameters().front();
   // One matrix within the bound, .1, three outside.

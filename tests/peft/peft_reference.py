@@ -81,7 +81,7 @@ def write_default_targets(path):
 
 
 def write_cut_adapter(directory):
-    """AdaLoRA whose maps have come to different ranks."""
+    """AdaLoRA whose linear layers have come to different ranks."""
     torch.manual_seed(4)
     model = AutoModelForSequenceClassification.from_pretrained(directory / "odd_relu")
     config = AdaLoraConfig(task_type=TaskType.SEQ_CLS, init_r=6, target_r=2, total_step=20, target_modules=["query", "key"])

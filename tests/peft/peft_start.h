@@ -38,7 +38,7 @@ inline PeftStart read_peft_start(const std::filesystem::path& directory, const s
   start.method = parse_method_spec(read_file(directory / "spec.txt"));
   start.classifier = model::load_classifier(
       {.directory = base, .pooling = pooling, .trained_head = true, .device = model::test_device()});
-  make_method(start.method)->attach(*start.classifier, 0);
+  make_method(start.method)->attach(*start.classifier, {});
   start.parameters = trained_parameters(*start.classifier);
   if (!std::filesystem::exists(directory / "start.safetensors")) return start;
   const model::SafetensorsFile file(directory / "start.safetensors");

@@ -4,13 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
-#include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::peft {
@@ -31,7 +31,7 @@ TEST(VirtualTokens, ThatLeaveNoPositionAreRefused) {
     for (const auto& [model, positions] : {std::pair("odd_relu", 140), std::pair("roberta_gelu", 145)}) {
       const auto classifier = load(model);
       const auto attach = [&](int tokens) {
-        make_method({name, {{"num_virtual_tokens", std::to_string(tokens)}}})->attach(*classifier, 0);
+        make_method({name, {{"num_virtual_tokens", std::to_string(tokens)}}})->attach(*classifier, {});
       };
       EXPECT_THAT([&] { attach(positions); }, testing::ThrowsMessage<UsageError>(testing::HasSubstr(
                                                   "the model has only " + std::to_string(positions) + " positions")));
@@ -49,7 +49,8 @@ TEST(VirtualTokens, AreCountedByTheMethodsThatHaveThem) {
 
 TEST(PromptTuning, CanStartFromWords) {
   const auto classifier = load("odd_relu");
-  make_method(parse_method_spec("prompt:num_virtual_tokens=9:prompt_tuning_init=SAMPLE_VOCAB"))->attach(*classifier, 3);
+  make_method(parse_method_spec("prompt:num_virtual_tokens=9:prompt_tuning_init=SAMPLE_VOCAB"))
+      ->attach(*classifier, {.seed = 3});
   const auto words = classifier->encoder().embedding_parameters().front()->value();
   const auto prompt = classifier->encoder().embedding_slot->parameters().front()->value();
   EXPECT_EQ(prompt.sizes(), (std::vector<std::int64_t>{9, 40}));
@@ -58,18 +59,28 @@ TEST(PromptTuning, CanStartFromWords) {
   EXPECT_GT(same.any(0).sum().item<std::int64_t>(), 5) << "not the same word again and again";
 }
 
+// A tokenizer of that many tokens, which gives every text the same ids.
+AttachContext with_tokenizer(const std::vector<std::int32_t>& ids, std::int64_t vocabulary_size) {
+  return {.seed = 3, .tokenize = [=](const std::string& text, const std::filesystem::path& directory) {
+            EXPECT_EQ(text, "Which kind of word");
+            EXPECT_EQ(directory, "folder");
+            return TextTokens{ids, vocabulary_size};
+          }};
+}
+
+MethodSpec from_text(int count) {
+  return {"prompt",
+          {{"num_virtual_tokens", std::to_string(count)},
+           {"prompt_tuning_init", "TEXT"},
+           {"prompt_tuning_init_text", "Which kind of word"},
+           {"tokenizer_name_or_path", "folder"}}};
+}
+
 TEST(PromptTuning, StartsFromATextThatIsRepeatedOrCut) {
-  const TemporaryDirectory folder;
-  folder.file("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nwhich\nkind\nof\nword\n");
   for (const auto& [count, ids] : {std::pair<int, std::vector<std::int64_t>>(9, {2, 5, 6, 7, 8, 3, 2, 5, 6}),
                                    std::pair<int, std::vector<std::int64_t>>(4, {2, 5, 6, 7})}) {
     const auto classifier = load("odd_relu");
-    const MethodSpec spec{"prompt",
-                          {{"num_virtual_tokens", std::to_string(count)},
-                           {"prompt_tuning_init", "TEXT"},
-                           {"prompt_tuning_init_text", "Which kind of word"},
-                           {"tokenizer_name_or_path", folder.path().string()}}};
-    make_method(spec)->attach(*classifier, 3);
+    make_method(from_text(count))->attach(*classifier, with_tokenizer({2, 5, 6, 7, 8, 3}, 9));
     const auto words = classifier->encoder().embedding_parameters().front()->value();
     EXPECT_TRUE(at::equal(classifier->encoder().embedding_slot->parameters().front()->value(),
                           words.index_select(0, at::tensor(ids, at::kLong))));
@@ -83,17 +94,11 @@ TEST(PromptTuning, NeedsTextAndTokenizerForATextAndForNothingElse) {
                 testing::ThrowsMessage<UsageError>(testing::HasSubstr("prompt_tuning_init_text and tokenizer_name")))
         << spec;
   }
-  const TemporaryDirectory folder;
-  std::string vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
-  for (int i = 0; i < 1000; ++i) vocabulary += "w" + std::to_string(i) + "\n";
-  folder.file("vocab.txt", vocabulary);
   const auto classifier = load("odd_relu");
-  const MethodSpec spec{"prompt",
-                        {{"prompt_tuning_init", "TEXT"},
-                         {"prompt_tuning_init_text", "w1"},
-                         {"tokenizer_name_or_path", folder.path().string()}}};
-  EXPECT_THAT([&] { make_method(spec)->attach(*classifier, 0); },
+  EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, with_tokenizer({2}, 1005)); },
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("has 1005 tokens, but the model only")));
+  EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, {}); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("needs a tokenizer")));
 }
 
 // A DistilBERT is a BERT without segments. PEFT has prefix tuning for one of them only.
@@ -123,7 +128,7 @@ TEST(PrefixTuning, OfADistilBertIsThatOfTheSameBert) {
   const auto plain = pooled(bert);
   for (const char* spec : {"prefix:num_virtual_tokens=5", "prefix:num_virtual_tokens=5:prefix_projection=true"}) {
     for (model::Classifier* classifier : {distilbert.get(), &bert}) {
-      make_method(parse_method_spec(spec))->attach(*classifier, 6);
+      make_method(parse_method_spec(spec))->attach(*classifier, {.seed = 6});
     }
     EXPECT_TRUE(at::equal(pooled(*distilbert), pooled(bert))) << spec;
     EXPECT_GT(model::largest_difference(pooled(bert), plain), 0.01) << spec;

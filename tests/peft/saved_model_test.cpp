@@ -126,7 +126,7 @@ class SavedModel : public testing::TestWithParam<std::tuple<Base, std::string>> 
                                          .classes = static_cast<std::int64_t>(kLabels.size()),
                                          .head_seed = 7});
     const auto method = make_method(spec);
-    method->attach(*classifier, 7);
+    method->attach(*classifier, {.seed = 7});
     for (std::size_t phase = 1; phase < method->phases(*classifier).size(); ++phase) {
       method->enter_phase(*classifier, static_cast<int>(phase));
     }

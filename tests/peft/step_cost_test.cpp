@@ -22,20 +22,20 @@
 namespace dtrain::peft {
 namespace {
 
-// Products of one of the encoder's six matrices a layer with the rows of all tokens, by what they compute.
-struct Products {
+// Matmuls of one of the encoder's six matrices a layer with the rows of all tokens, by what they compute.
+struct Matmuls {
   int forward = 0;
   int input_gradients = 0;
   int weight_gradients = 0;
-  bool operator==(const Products&) const = default;
+  bool operator==(const Matmuls&) const = default;
 };
 
-std::ostream& operator<<(std::ostream& stream, const Products& products) {
-  return stream << products.forward << " forward, " << products.input_gradients << " input gradients, "
-                << products.weight_gradients << " weight gradients";
+std::ostream& operator<<(std::ostream& stream, const Matmuls& matmuls) {
+  return stream << matmuls.forward << " forward, " << matmuls.input_gradients << " input gradients, "
+                << matmuls.weight_gradients << " weight gradients";
 }
 
-// Counts the products of the thread while it exists. LibTorch's dispatcher passes every operation by the fallback
+// Counts the matmuls of the thread while it exists. LibTorch's dispatcher passes every operation by the fallback
 // below, with its arguments; a listener of at::RecordFunction sees none of those within backward.
 class ProductCounter {
  public:
@@ -48,7 +48,7 @@ class ProductCounter {
   ProductCounter& operator=(const ProductCounter&) = delete;
 
   void begin_backward() { backward_ = true; }
-  const Products& products() const { return products_; }
+  const Matmuls& matmuls() const { return matmuls_; }
 
   /// [m, k] times [k, n].
   void count(std::int64_t m, std::int64_t k, std::int64_t n) {
@@ -60,9 +60,9 @@ class ProductCounter {
     std::sort(wide.begin(), wide.end());
     if (sizes != square && sizes != wide) return;
     if (k == rows_) {
-      ++products_.weight_gradients;
+      ++matmuls_.weight_gradients;
     } else {
-      ++(backward_ ? products_.input_gradients : products_.forward);
+      ++(backward_ ? matmuls_.input_gradients : matmuls_.forward);
     }
   }
 
@@ -71,13 +71,13 @@ class ProductCounter {
  private:
   std::int64_t rows_, hidden_, intermediate_;
   bool backward_ = false;
-  Products products_;
+  Matmuls matmuls_;
   c10::impl::IncludeDispatchKeyGuard guard_{c10::DispatchKey::TESTING_ONLY_GenericMode};
 };
 
 thread_local ProductCounter* ProductCounter::active = nullptr;
 
-void count_products(const c10::OperatorHandle& operation, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+void count_matmuls(const c10::OperatorHandle& operation, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   // The operations that multiply matrices, and which of their arguments is the first factor. Others (matmul, linear)
   // are made of these.
   static const std::map<std::string, std::size_t> factors = {
@@ -94,7 +94,7 @@ void count_products(const c10::OperatorHandle& operation, c10::DispatchKeySet ke
 }
 
 TORCH_LIBRARY_IMPL(_, TESTING_ONLY_GenericMode, library) {
-  library.fallback(torch::CppFunction::makeFromBoxedFunction<&count_products>());
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&count_matmuls>());
 }
 
 // The bytes of tensors that the thread has allocated and not freed since it exists.
@@ -109,7 +109,7 @@ class LiveBytes : public c10::MemoryReportingInfoBase {
 };
 
 struct StepCost {
-  Products products;
+  Matmuls matmuls;
   double kept = 0;  // numbers between forward and backward, a row of the encoder
 };
 
@@ -122,7 +122,7 @@ StepCost cost_of_step(const std::string& spec) {
   const auto classifier = model::ReferenceCase("new_gelu").load(model::Pooling::mean, at::kFloat);
   EXPECT_EQ(classifier->config().hidden_size, kHidden);
   EXPECT_EQ(classifier->config().intermediate_size, kIntermediate);
-  make_method(parse_method_spec(spec))->attach(*classifier, 0);
+  make_method(parse_method_spec(spec))->attach(*classifier, {});
   model::bind_gradients(*classifier);
   const auto offsets = at::tensor(std::vector<std::int64_t>{0, 20, 37, kTokens});
   const model::TokenBatch batch{(at::arange(kTokens) * 31 + 7) % 97 + 1, at::zeros({kTokens}, at::kLong),
@@ -141,7 +141,7 @@ StepCost cost_of_step(const std::string& spec) {
   cost.kept = static_cast<double>(live->bytes()) / 4 / static_cast<double>(rows);
   counter.begin_backward();
   torch::autograd::backward({loss}, {});
-  cost.products = counter.products();
+  cost.matmuls = counter.matmuls();
   return cost;
 }
 
@@ -149,7 +149,7 @@ StepCost cost_of_step(const std::string& spec) {
 // trains; one of a weight where the weight trains, or is computed from what trains.
 struct Needed {
   std::string spec;
-  Products products;
+  Matmuls matmuls;
   double kept;  // numbers a row that some gradient is computed from
 };
 
@@ -235,7 +235,7 @@ std::vector<Needed> needed() {
 TEST(StepCost, IsWhatTheMethodNeeds) {
   for (const Needed& expected : needed()) {
     const StepCost cost = cost_of_step(expected.spec);
-    EXPECT_EQ(cost.products, expected.products) << expected.spec;
+    EXPECT_EQ(cost.matmuls, expected.matmuls) << expected.spec;
     // Besides: a number a row and norm or head of attention, ids, and the head's few rows.
     constexpr double kSmall = 25;
     EXPECT_GE(cost.kept, expected.kept) << expected.spec;

@@ -260,12 +260,13 @@ def test_resume_refuses_another_study_and_names_what_differs(material, study):
 
 
 def test_a_lock_keeps_a_second_study_out(material, study):
-    with (study[0] / "study.lock").open("r+") as lock:
+    with (study[0] / "dtrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for flag in ("--resume", "--overwrite"):
             done = run(*command(material, *STUDY, "--output", study[0], flag))
             assert done.returncode == 2
-            assert "another study is running in" in done.all
+            assert "another dtrain works in" in done.all
+    (study[0] / "dtrain.lock").unlink()
     assert finished(study[0]) == 32
 
 

@@ -56,13 +56,13 @@ TEST(Crossover, TakesThreeCountsAndTwoSeeds) {
 }
 
 TEST(Crossover, OfAFlatLineIsNowhere) {
-  EXPECT_FALSE(crossover({point(100, 3, 0.02, 1e-6, 0), point(1000, 3, 0.02, 1e-6, 0), point(10000, 3, 0.02, 1e-6, 0)},
-                         0.01));
+  EXPECT_FALSE(
+      crossover({point(100, 3, 0.02, 1e-6, 0), point(1000, 3, 0.02, 1e-6, 0), point(10000, 3, 0.02, 1e-6, 0)}, 0.01));
 }
 
 TEST(Crossover, CoversTheTrueCount) {
   constexpr int kStudies = 4000;
-  data::SplitMix64 random(5);
+  SplitMix64 random(5);
   for (const std::int64_t seeds : {3, 5}) {
     for (const double example_deviation : {0.0, 0.005}) {
       int bounded = 0;

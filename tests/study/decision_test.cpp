@@ -37,8 +37,7 @@ Contest contest_of(const std::vector<Candidate>& candidates, double deviation, d
 }
 
 TEST(Decision, AdvisesTheCheapestOfThoseAsGood) {
-  const Decision decision =
-      decide(contest_of({{"full", 0.800, 30}, {"lora", 0.798, 20}, {"head", 0.700, 2}}, 0.001));
+  const Decision decision = decide(contest_of({{"full", 0.800, 30}, {"lora", 0.798, 20}, {"head", 0.700, 2}}, 0.001));
   EXPECT_EQ(decision.best, 0U);
   EXPECT_EQ(decision.advised, 1U);
   EXPECT_THAT(decision.open, IsEmpty());
@@ -58,8 +57,7 @@ TEST(Decision, FollowsTheMargin) {
 
 TEST(Decision, LeavesOpenWhatIsNotShown) {
   // head is about as good, or a good deal worse.
-  const Decision decision =
-      decide(contest_of({{"full", 0.800, 30}, {"lora", 0.700, 20}, {"head", 0.795, 2}}, 0.0045));
+  const Decision decision = decide(contest_of({{"full", 0.800, 30}, {"lora", 0.700, 20}, {"head", 0.795, 2}}, 0.0045));
   EXPECT_EQ(decision.methods[2].standing, Standing::undecided);
   EXPECT_EQ(decision.advised, 0U);
   EXPECT_THAT(decision.open, ElementsAre(2U));
@@ -75,8 +73,8 @@ TEST(Decision, NamesNoMethodWhereTheBestIsNotShownToBe) {
 }
 
 TEST(Decision, NeverTakesACollapsedMethod) {
-  const Decision decision = decide(
-      contest_of({{"full", 0.80, 30}, {"head", 0.80, 2, true}, {"lora", 0.801, 20, true}}, 0.001));
+  const Decision decision =
+      decide(contest_of({{"full", 0.80, 30}, {"head", 0.80, 2, true}, {"lora", 0.801, 20, true}}, 0.001));
   EXPECT_EQ(decision.best, 0U);
   EXPECT_EQ(decision.advised, 0U);
   EXPECT_EQ(decision.methods[1].standing, Standing::collapsed);
@@ -123,7 +121,7 @@ struct World {
   double example_deviation = 0.0055;  // 2,000 examples of which methods disagree on 6 %
 };
 
-Contest simulated(const World& world, data::SplitMix64& random) {
+Contest simulated(const World& world, SplitMix64& random) {
   const std::size_t methods = world.truth.size();
   const auto seeds = static_cast<std::size_t>(world.seeds);
   std::vector<std::vector<double>> results(methods);
@@ -165,14 +163,14 @@ Contest simulated(const World& world, data::SplitMix64& random) {
 }
 
 struct Rates {
-  double advised = 0;       // a method is named
-  double wrong_advice = 0;  // one that is truly worse than the best by more than the margin
+  double advised = 0;        // a method is named
+  double wrong_advice = 0;   // one that is truly worse than the best by more than the margin
   double wrong_as_good = 0;  // any such method is called as good
   double wrong_worse = 0;    // any method is called worse than one that it truly equals or beats
 };
 
 Rates rates(const World& world, int studies) {
-  data::SplitMix64 random(13);
+  SplitMix64 random(13);
   const double best = *std::max_element(world.truth.begin(), world.truth.end());
   Rates found;
   for (int study = 0; study < studies; ++study) {
@@ -205,8 +203,8 @@ TEST(Advice, NamesAMethodThatIsTrulyTooBadInAtMostFiveOfAHundredStudies) {
           World world{std::vector<double>(methods, -behind), seeds, seed_deviation};
           world.truth[0] = 0;
           const Rates found = rates(world, kStudies);
-          const std::string name = "seeds_" + std::to_string(seeds) + "_methods_" + std::to_string(methods) + "_behind_" +
-                                   std::to_string(behind) + "_scatter_" + std::to_string(seed_deviation);
+          const std::string name = "seeds_" + std::to_string(seeds) + "_methods_" + std::to_string(methods) +
+                                   "_behind_" + std::to_string(behind) + "_scatter_" + std::to_string(seed_deviation);
           RecordProperty(name, std::to_string(found.wrong_advice) + " of " + std::to_string(found.advised));
           // Of 1,000 studies of which 5 % err, more than 6.5 % do so once in a hundred times.
           EXPECT_LE(found.wrong_advice, 0.065) << name;
@@ -235,7 +233,7 @@ TEST(Advice, IsFoundWhereSeedsScatterLittle) {
 
 TEST(Advice, SaysProbabilitiesThatHold) {
   // Methods up to 3 points behind the first. Of what is said to be within the margin with a probability, how much is.
-  data::SplitMix64 random(17);
+  SplitMix64 random(17);
   for (const std::int64_t seeds : {3, 5}) {
     std::vector<double> said(5, 0);
     std::vector<double> held(5, 0);

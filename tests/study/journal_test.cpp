@@ -11,7 +11,6 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "study/lock.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {
@@ -68,7 +67,7 @@ TEST_F(JournalTest, HasALineOfThePlanAndOneForEachTrial) {
   const JournalContent content = read_journal(path(), log_);
   EXPECT_EQ(plan_json(content.plan), plan_json(plan_));
   EXPECT_EQ(content.finished.size(), 2U);
-  EXPECT_EQ(content.finished.at(trials_[1].key()).second.correct, outcome_of(600, 300).correct);
+  EXPECT_EQ(content.finished.at(trials_[1].key()).second.scores, outcome_of(600, 300).scores);
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
@@ -126,20 +125,6 @@ TEST_F(JournalTest, SaysThatTheDiskRefuses) {
   Journal journal = Journal::begin(path(), plan_);
   fs::remove(path());
   EXPECT_THROW(journal.append(trials_[0], outcome_of(1, 1)), TrainingError);
-}
-
-TEST_F(JournalTest, ALockKeepsASecondStudyOutUntilItEnds) {
-  {
-    const DirectoryLock first(directory_);
-    try {
-      const DirectoryLock second(directory_);
-      FAIL() << "two studies in one directory";
-    } catch (const UsageError& error) {
-      EXPECT_THAT(error.what(),
-                  AllOf(HasSubstr("another study is running in"), HasSubstr("process " + std::to_string(getpid()))));
-    }
-  }
-  EXPECT_NO_THROW(DirectoryLock{directory_});
 }
 
 }  // namespace

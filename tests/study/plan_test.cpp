@@ -159,7 +159,8 @@ TEST(Plan, ComesBackFromJson) {
 TEST(Trial, ComesBackFromJsonToTheLastBit) {
   const StudyPlan plan = small_plan({"full"}, {100});
   TrialOutcome outcome = outcome_of(613, 377, 1.0 / 3);
-  outcome.correct["test"][998] = true;
+  outcome.scores["test"][998] = 1;
+  outcome.scores["ood.web"][17] = 1.0 / 3;  // of an objective whose scores are no bits
   outcome.metrics["test"]["matthews"] = std::nan("");
   const Trial trial = result_trials(plan, plan.methods[0], 100, 0.1 + 0.2)[0];
   const auto [same, back] = trial_from_json(nlohmann::json::parse(trial_json(trial, outcome).dump()));
@@ -167,7 +168,7 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   EXPECT_EQ(same.learning_rate, trial.learning_rate);
   EXPECT_EQ(back.metric("dev", "log_loss"), 1.0 / 3);
   EXPECT_TRUE(std::isnan(back.metric("test", "matthews")));
-  EXPECT_EQ(back.correct, outcome.correct);
+  EXPECT_EQ(back.scores, outcome.scores);
   EXPECT_EQ(back.cost.stored_bytes, 5000);
 }
 

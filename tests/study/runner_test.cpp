@@ -78,7 +78,7 @@ TEST_F(StudyOfOne, KeepsWhichExamplesWereRight) {
   const auto finished = run();
   const TrialOutcome& outcome = finished.begin()->second.second;
   EXPECT_FALSE(outcome.failed()) << outcome.failure;
-  EXPECT_EQ(outcome.correct.at("test").size(), 20U);
+  EXPECT_EQ(outcome.scores.at("test").size(), 20U);
 }
 
 }  // namespace

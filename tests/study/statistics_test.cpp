@@ -165,7 +165,7 @@ struct Coverage {
 Coverage coverage(int seeds, double seed_deviation) {
   constexpr int kStudies = 1500;
   constexpr int kExamples = 300;
-  data::SplitMix64 random(7);
+  SplitMix64 random(7);
   Coverage covered;
   for (int study = 0; study < kStudies; ++study) {
     // A few examples on which one method tends to be right for all seeds, some chance, and a shift of each seed.
@@ -213,7 +213,7 @@ TEST(PairedDifference, CoversTheTruthOfSimulatedAnswers) {
 // examples', and a tenth of the latter is what seeds without any effect scatter.
 double coverage_of_components(std::int64_t seeds, double seeds_part) {
   constexpr int kStudies = 4000;
-  data::SplitMix64 random(11);
+  SplitMix64 random(11);
   const double seed_variance = seeds_part + 0.1;
   int covered = 0;
   for (int study = 0; study < kStudies; ++study) {

@@ -5,15 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "data/random.h"
+#include "base/random.h"
 #include "study/plan.h"
 #include "study/trial.h"
 
 namespace dtrain::study {
 
 /// For simulations: uniform between 0 and 1, and standard normal.
-inline double uniform(data::SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
-inline double normal(data::SplitMix64& random) {
+inline double uniform(SplitMix64& random) { return static_cast<double>(random.next() >> 11) * 0x1p-53; }
+inline double normal(SplitMix64& random) {
   return std::sqrt(-2 * std::log(1 - uniform(random))) * std::cos(6.283185307179586 * uniform(random));
 }
 
@@ -43,8 +43,8 @@ inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
   const auto add = [&](const std::string& set, int right) {
     outcome.metrics[set] = {
         {"accuracy", right / 1000.0}, {"macro_f1", right / 1000.0}, {"balanced_accuracy", right / 1000.0}};
-    std::vector<bool>& correct = outcome.correct[set];
-    for (int i = 0; i < 1000; ++i) correct.push_back(i < right);
+    std::vector<double>& scores = outcome.scores[set];
+    for (int i = 0; i < 1000; ++i) scores.push_back(i < right ? 1 : 0);
   };
   add("test", test);
   add("ood.web", web);

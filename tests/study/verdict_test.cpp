@@ -93,8 +93,7 @@ TEST_F(StudyOfThree, AdvisesTheCheapestOfThoseAsGood) {
                       "all-reduced a step, 100 samples/s, peak memory 1.0 GiB, 4.9 KiB stored)."),
             HasSubstr("Else head, which gives up 19.9 points ("),
             HasSubstr("; no more than 1.0 with probability < 1 %) and takes 2.0 s instead of 20.0 s"),
-            Not(HasSubstr("Undecided")),
-            HasSubstr("Where inputs are like web, take head: 10.0 points")));
+            Not(HasSubstr("Undecided")), HasSubstr("Where inputs are like web, take head: 10.0 points")));
   EXPECT_THAT(said.warnings, IsEmpty());
 }
 
@@ -114,8 +113,8 @@ TEST_F(StudyOfThree, AdvisesTheBestWhereItIsShownToBeBest) {
   const Verdict said = verdict();
   EXPECT_EQ(said.advised, "full");
   EXPECT_THAT(said.findings[0], HasSubstr("full wins with 70.1 ± 0.2 % accuracy. It beats lora by 10.0 points"));
-  EXPECT_THAT(said.advice, AllOf(HasSubstr("Take full: it has the highest mean, and is shown to lose no more"), HasSubstr("Else lora, which gives up"),
-                                 HasSubstr("Else head, which gives up")));
+  EXPECT_THAT(said.advice, AllOf(HasSubstr("Take full: it has the highest mean, and is shown to lose no more"),
+                                 HasSubstr("Else lora, which gives up"), HasSubstr("Else head, which gives up")));
   EXPECT_LT(said.advice.find("Else lora"), said.advice.find("Else head"));
 }
 
@@ -130,16 +129,17 @@ TEST_F(StudyOfThree, AdvisesTheFastestWhereItIsAsGoodAsTheOthers) {
 TEST_F(StudyOfThree, CallsEqualMeansEqual) {
   finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
   const Verdict said = verdict();
-  EXPECT_THAT(said.findings[0],
-              AllOf(HasSubstr("full and lora have the highest accuracy, 70.1"),
-                    HasSubstr("full is not told apart from lora (right on the same examples): they are equal within 0.4")));
+  EXPECT_THAT(
+      said.findings[0],
+      AllOf(HasSubstr("full and lora have the highest accuracy, 70.1"),
+            HasSubstr("full is not told apart from lora (right on the same examples): they are equal within 0.4")));
   EXPECT_EQ(said.advised, "lora");
   EXPECT_THAT(said.advice, AllOf(HasSubstr("Take lora: it has the highest mean"), Not(HasSubstr("higher mean"))));
 }
 
 TEST_F(StudyOfThree, BoundsIdenticalAnswersByTheNumberOfExamples) {
   for (auto& [key, trial] : finished_) {
-    for (auto& [set, bits] : trial.second.correct) bits.assign(100, true);
+    for (auto& [set, values] : trial.second.scores) values.assign(100, 1.0);
   }
   for (EvaluationSet& set : plan_.sets) set.examples = 100;
   // 1 - .025 ** (1 / 100)
@@ -152,16 +152,15 @@ TEST_F(StudyOfThree, BoundsIdenticalAnswersByTheNumberOfExamples) {
 // Each of two methods ahead by `points` with one seed, behind with another: seeds say nothing.
 void scatter(TrialOutcome& outcome, int right) {
   outcome.metrics["test"]["accuracy"] = right / 1000.0;
-  outcome.correct["test"] = outcome_of(right, 0).correct["test"];
+  outcome.scores["test"] = outcome_of(right, 0).scores["test"];
 }
 
 TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
   // full is 5 points ahead in the mean, and behind with one seed.
   for (const std::uint64_t seed : {1, 2, 3}) scatter(result(0, seed), seed == 3 ? 650 : 760);
   const Verdict said = verdict();
-  EXPECT_THAT(said.findings[0],
-              AllOf(HasSubstr("full has the highest accuracy"), Not(HasSubstr("wins")),
-                    HasSubstr("not told apart from lora (+2.3 points): too few seeds to say")));
+  EXPECT_THAT(said.findings[0], AllOf(HasSubstr("full has the highest accuracy"), Not(HasSubstr("wins")),
+                                      HasSubstr("not told apart from lora (+2.3 points): too few seeds to say")));
   EXPECT_THAT(said.advised, IsEmpty());
   EXPECT_EQ(said.best_guess, "full");
   EXPECT_THAT(said.advice, testing::StartsWith("Undecided: which method is best within 1.0 points: "));
@@ -193,7 +192,8 @@ TEST_F(StudyOfThree, NeverAdvisesAMethodThatCollapsed) {
   EXPECT_EQ(said.advised, "full");
   EXPECT_THAT(said.advice, Not(HasSubstr("head")));
   // stats.binomtest(3, 3).proportion_ci(.95, "exact")
-  EXPECT_THAT(said.warnings, ElementsAre(AllOf(HasSubstr("head: 3 of 3 seeds collapsed"), HasSubstr("between 29 and 100 %"))));
+  EXPECT_THAT(said.warnings,
+              ElementsAre(AllOf(HasSubstr("head: 3 of 3 seeds collapsed"), HasSubstr("between 29 and 100 %"))));
 }
 
 TEST_F(StudyOfThree, GivesNoAdviceWhereEverythingCollapsed) {
@@ -230,7 +230,8 @@ TEST_F(StudyOfThree, FlagsACollapsedSeedAndKeepsItInTheMean) {
   const Cell full = *findings().cell("full", 1000);
   EXPECT_THAT(full.collapsed, ElementsAre(2U));
   EXPECT_NEAR(full.metrics.at("test").at("accuracy").mean, (0.7 + 0.3 + 0.702) / 3, 1e-12);
-  EXPECT_THAT(verdict().warnings, ElementsAre(AllOf(HasSubstr("full: 1 of 3 seeds collapsed (seed 2)"), HasSubstr("between 1 and 91 %"))));
+  EXPECT_THAT(verdict().warnings,
+              ElementsAre(AllOf(HasSubstr("full: 1 of 3 seeds collapsed (seed 2)"), HasSubstr("between 1 and 91 %"))));
 }
 
 TEST_F(StudyOfThree, CallsNoRunCollapsedThatAnswersRightly) {
@@ -296,7 +297,8 @@ TEST_F(StudyOfThree, SaysThatAMethodNeverTrained) {
   EXPECT_THAT(said.findings[0], HasSubstr("lora wins"));
 }
 
-// Studies of full (30 s) and head (2 s): full has 700 right, head as many as are given, at 100, 1,000, 10,000 ... samples.
+// Studies of full (30 s) and head (2 s): full has 700 right, head as many as are given, at 100, 1,000, 10,000 ...
+// samples.
 std::string trend_of(const std::vector<int>& head_right) {
   std::vector<std::int64_t> counts;
   for (std::int64_t count = 100; counts.size() < head_right.size(); count *= 10) counts.push_back(count);
@@ -322,10 +324,11 @@ TEST(Trend, SaysWhereTheAnswerChangesAndWhereItDoesNot) {
 
 TEST(Trend, FitsWhereTheAnswerChanges) {
   // 5 points a decade, and a point (10 examples) at 10 ^ (2 + 1 / 5): 158.
-  EXPECT_THAT(trend_of({700, 650, 600, 550}),
-              AllOf(HasSubstr("from head to full between 100 and 1,000 samples: by a line through their difference over "
-                              "log N, 1.0 points are reached at about 160 samples (95 % interval "),
-                    HasSubstr(" to ")));
+  EXPECT_THAT(
+      trend_of({700, 650, 600, 550}),
+      AllOf(HasSubstr("from head to full between 100 and 1,000 samples: by a line through their difference over "
+                      "log N, 1.0 points are reached at about 160 samples (95 % interval "),
+            HasSubstr(" to ")));
   EXPECT_THAT(trend_of({700, 500, 690, 400}), HasSubstr("is not shown"));
 }
 
@@ -360,7 +363,7 @@ TEST_F(StudyOfThree, IsReportedAsJsonWithItsTrialsCellsAndVerdict) {
   const auto json = results_json(make_report(plan_, finished_));
   EXPECT_EQ(json.at("schema"), 1);
   EXPECT_THAT(json.at("trials"), SizeIs(18));
-  EXPECT_FALSE(json.at("trials")[0].contains("correct")) << "thousands of digits that the journal has";
+  EXPECT_FALSE(json.at("trials")[0].contains("scores")) << "thousands of digits that the journal has";
   EXPECT_THAT(json.at("cells"), SizeIs(3));
   EXPECT_NEAR(json.at("cells")[0].at("metrics").at("test").at("accuracy").at("mean").get<double>(), 0.701, 1e-12);
   EXPECT_EQ(json.at("comparisons")[0].at("first"), "full");
@@ -378,8 +381,9 @@ TEST_F(StudyOfThree, IsReportedInMarkdown) {
   Report report = make_report(plan_, finished_);
   report.command = "dtrain compare --config out/config.ini";
   EXPECT_THAT(markdown_text(report),
-              AllOf(HasSubstr("## Verdict"), HasSubstr("**Advice.** Take lora"), HasSubstr("as good, advised"), HasSubstr("highest mean"), HasSubstr("## Quality"),
-                    HasSubstr("70.1 ± 0.2"), HasSubstr("full - head"), HasSubstr("< 0.001"), HasSubstr("chosen"),
+              AllOf(HasSubstr("## Verdict"), HasSubstr("**Advice.** Take lora"), HasSubstr("as good, advised"),
+                    HasSubstr("highest mean"), HasSubstr("## Quality"), HasSubstr("70.1 ± 0.2"),
+                    HasSubstr("full - head"), HasSubstr("< 0.001"), HasSubstr("chosen"),
                     HasSubstr("dtrain compare --config out/config.ini"), HasSubstr("- precision: fp32")));
 }
 

@@ -4,8 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -72,6 +75,33 @@ TEST_F(Checkpoints, AreReadAsTheyWereWritten) {
   EXPECT_EQ(checkpoint->best_metric, 1.0 / 3);
   EXPECT_EQ(checkpoint->train_seconds, 12.5);
   EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(Checkpoints, KeepNumbersThatJsonHasNot) {
+  for (const double metric :
+       {std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity(),
+        std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::denorm_min(), -0.0}) {
+    Checkpoint written = at_step(3);
+    written.best_metric = metric;
+    written.values[0] = metric;
+    write_checkpoint(directory, written);
+    const auto checkpoint = read(identity);
+    ASSERT_TRUE(checkpoint) << metric;
+    EXPECT_EQ(std::bit_cast<std::uint64_t>(checkpoint->best_metric), std::bit_cast<std::uint64_t>(metric));
+    EXPECT_TRUE(at::equal(checkpoint->values.view(at::kInt), written.values.view(at::kInt)));
+  }
+  EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(Checkpoints, OfAnotherVersionAreRefused) {
+  write_checkpoint(directory, at_step(1));
+  const fs::path state = directory / "step-1" / "state.json";
+  auto json = nlohmann::json::parse(read_file(state));
+  json["schema"] = 1;
+  write_file_atomically(state, json.dump());
+  EXPECT_THAT([&] { read(identity); },
+              testing::ThrowsMessage<UsageError>(
+                  testing::AllOf(testing::HasSubstr("expected schema 2, found 1"), testing::HasSubstr("--overwrite"))));
 }
 
 TEST_F(Checkpoints, AreTwoAtMostTheLastOnes) {

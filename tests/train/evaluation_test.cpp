@@ -7,11 +7,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "tests/train/small_run.h"
-#include "train/collate.h"
 
 namespace dtrain::train {
 namespace {
@@ -21,7 +21,7 @@ class Evaluation : public testing::Test {
   Evaluation() { at::set_num_threads(1); }
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   RunContext context = context_over(*alone);
-  const data::TokenDataset examples = random_data(300, 1);  // about 3,900 tokens: two batches
+  const Examples examples = random_data(300, 1);  // about 3,900 tokens: two batches
 };
 
 TEST_F(Evaluation, ScoresEachExampleAsItWouldAlone) {
@@ -31,7 +31,7 @@ TEST_F(Evaluation, ScoresEachExampleAsItWouldAlone) {
   const at::NoGradGuard no_grad;
   for (std::int64_t id = 0; id < examples.size(); id += 7) {
     model::ForwardContext forward;
-    const auto single = classifier->forward(collate(examples, {id}, at::kCPU), forward);
+    const auto single = classifier->forward(examples.collate({id}, at::kCPU), forward);
     EXPECT_LT((single[0] - logits[id]).abs().max().item<double>(), 1e-5) << id;
   }
 }
@@ -67,10 +67,13 @@ TEST_F(Evaluation, ComputesAgainWhatDoesNotFitTheCacheAndSaysSo) {
 
 TEST_F(Evaluation, CountsEveryExampleOnce) {
   const auto classifier = classifier_with("new_gelu", "full");
-  const auto metrics = evaluate(*classifier, examples, context);
-  EXPECT_EQ(metrics.examples, 300);
+  const auto& objective = objective_of(ProblemType::single_label_classification);
+  const auto evaluation = evaluate(*classifier, examples, objective, context);
+  EXPECT_EQ(evaluation.metrics.examples, 300);
+  EXPECT_EQ(evaluation.scores.size(), 300U);
+  const auto details = objective.details(evaluation.logits, examples.all_targets(), {"a", "b", "c", "d"});
   std::int64_t counted = 0;
-  for (const auto& per_class : metrics.classes) counted += per_class.support;
+  for (const auto& per_class : details.at("classes")) counted += per_class.at("support").get<std::int64_t>();
   EXPECT_EQ(counted, 300);
 }
 
@@ -79,21 +82,54 @@ TEST_F(Evaluation, OfNoExamplesGivesNoRows) {
   EXPECT_EQ(score(*classifier, examples.subset({}), context).sizes(), (at::IntArrayRef{0, 4}));
 }
 
-TEST(Collate, PacksExamplesOneAfterTheOther) {
+TEST(TextExamples, ArePackedOneAfterTheOther) {
   const auto examples = random_data(5, 2);
-  const auto batch = collate(examples, {3, 1}, at::kCPU);
+  const auto batch = examples.collate({3, 1}, at::kCPU);
   const std::int64_t first = examples.length(3);
   const std::int64_t second = examples.length(1);
   EXPECT_EQ(batch.examples(), 2);
   EXPECT_EQ(batch.used_tokens(), first + second);
+  EXPECT_EQ(batch.tokens() % model::kTokenMultiple, 0);
   EXPECT_EQ(batch.max_length, std::max(first, second));
-  for (std::int64_t i = 0; i < second; ++i) {
-    const auto example = examples.example(1);
-    EXPECT_EQ(batch.ids[first + i].item<std::int64_t>(), example.ids[static_cast<std::size_t>(i)]);
-    EXPECT_EQ(batch.types[first + i].item<std::int64_t>(), i >= example.second_segment ? 1 : 0);
-    EXPECT_EQ(batch.positions[first + i].item<std::int64_t>(), i);
+  EXPECT_EQ(batch.ids[0].item<std::int64_t>(), 1 + examples.targets().class_of(3));
+  for (const std::int64_t begin : {std::int64_t{0}, first}) {
+    const std::int64_t length = begin == 0 ? first : second;
+    for (std::int64_t i = 0; i < length; ++i) {
+      EXPECT_EQ(batch.types[begin + i].item<std::int64_t>(), 2 * i >= length ? 1 : 0);
+      EXPECT_EQ(batch.positions[begin + i].item<std::int64_t>(), i);
+    }
   }
-  EXPECT_EQ(collate_labels(examples, {3, 1}, at::kCPU)[0].item<std::int64_t>(), examples.example(3).label);
+  EXPECT_EQ(examples.collate_targets({3, 1}, at::kCPU)[0].item<std::int64_t>(), examples.targets().class_of(3));
+}
+
+TEST(Examples, SubsetsAreViewsThatCompose) {
+  const auto examples = random_data(10, 2);
+  const auto part = examples.subset({7, 2, 2}).subset({2, 0});
+  ASSERT_EQ(part.size(), 2);
+  EXPECT_EQ(part.length(0), examples.length(2));
+  EXPECT_EQ(part.targets().class_of(1), examples.targets().class_of(7));
+  EXPECT_TRUE(at::equal(part.collate({1}, at::kCPU).ids, examples.collate({7}, at::kCPU).ids));
+  EXPECT_EQ(part.digest(), examples.subset({2, 7}).digest());
+  EXPECT_NE(part.digest(), examples.subset({7, 2}).digest());
+}
+
+TEST(Examples, WithOtherTargetsHaveAnotherDigest) {
+  const auto type = ProblemType::multi_label_classification;
+  EXPECT_EQ(random_data(10, 2).digest(), random_data(10, 2).digest());
+  EXPECT_NE(random_data(10, 2).digest(), random_data(10, 2, 0, type).digest());
+}
+
+TEST(Examples, HaveTargetsAsTensorsOfTheirKind) {
+  const auto sets = random_data(10, 2, 0, ProblemType::multi_label_classification);
+  const auto rows = sets.collate_targets({4, 9}, at::kCPU);
+  EXPECT_EQ(rows.sizes(), (at::IntArrayRef{2, 4}));
+  for (std::int32_t label = 0; label < 4; ++label) {
+    const auto labels = sets.targets().labels_of(4);
+    EXPECT_EQ(rows[0][label].item<float>(), std::count(labels.begin(), labels.end(), label));
+  }
+  const auto numbers = random_data(10, 2, 0, ProblemType::regression);
+  EXPECT_EQ(numbers.all_targets().sizes(), (at::IntArrayRef{10, 1}));
+  EXPECT_EQ(numbers.all_targets()[6][0].item<double>(), numbers.targets().numbers_of(6)[0]);
 }
 
 }  // namespace

@@ -4,30 +4,42 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "base/error.h"
 #include "tests/train/small_run.h"
+#include "train/objective.h"
 
 namespace dtrain::train {
 namespace {
 
-TEST(Metrics, AreThoseOfScikitLearn) {
+const Objective& classes() { return objective_of(ProblemType::single_label_classification); }
+
+TEST(Metrics, OfClassesAreThoseOfScikitLearn) {
   int cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(reference_directory() / "train" / "metrics")) {
     SCOPED_TRACE(entry.path().stem());
     const model::SafetensorsFile expected(entry.path());
-    const auto metrics = compute_metrics(expected.tensor("logits"), expected.tensor("labels"));
-    EXPECT_EQ(metrics.examples, expected.tensor("labels").size(0));
-    for (const auto& name : metric_names()) {
-      EXPECT_NEAR(metrics.value(name), expected.tensor(name).item<double>(), 1e-12) << name;
+    const auto logits = expected.tensor("logits");
+    const auto labels = expected.tensor("labels");
+    const auto metrics = classes().metrics(logits, labels);
+    EXPECT_EQ(metrics.examples, labels.size(0));
+    EXPECT_EQ(metrics.values.size(), 7U);
+    for (const auto& [name, value] : metrics.values) {
+      EXPECT_NEAR(value, expected.tensor(name).item<double>(), 1e-12) << name;
     }
-    for (std::size_t c = 0; c < metrics.classes.size(); ++c) {
-      const auto at_class = [&](const char* name) { return expected.tensor(name)[static_cast<std::int64_t>(c)]; };
-      EXPECT_NEAR(metrics.classes[c].precision, at_class("precision").item<double>(), 1e-12);
-      EXPECT_NEAR(metrics.classes[c].recall, at_class("recall").item<double>(), 1e-12);
-      EXPECT_NEAR(metrics.classes[c].f1, at_class("f1").item<double>(), 1e-12);
-      EXPECT_EQ(metrics.classes[c].support, at_class("support").item<std::int64_t>());
-      for (std::size_t p = 0; p < metrics.classes.size(); ++p) {
-        EXPECT_EQ(metrics.confusion[c][p], at_class("confusion")[static_cast<std::int64_t>(p)].item<std::int64_t>());
+    EXPECT_NEAR(classes().example_scores(logits, labels).mean().item<double>(), metrics.value("accuracy"), 1e-12);
+    std::vector<std::string> names;
+    for (std::int64_t c = 0; c < logits.size(1); ++c) names.push_back(std::to_string(c));
+    const auto details = classes().details(logits, labels, names);
+    for (std::int64_t c = 0; c < logits.size(1); ++c) {
+      const auto& found = details.at("classes").at(names[static_cast<std::size_t>(c)]);
+      for (const char* name : {"precision", "recall", "f1", "support"})
+        EXPECT_NEAR(found.at(name).get<double>(), expected.tensor(name)[c].item<double>(), 1e-12) << name;
+      for (std::int64_t p = 0; p < logits.size(1); ++p) {
+        EXPECT_EQ(details.at("confusion")[static_cast<std::size_t>(c)][static_cast<std::size_t>(p)],
+                  expected.tensor("confusion")[c][p].item<std::int64_t>());
       }
     }
     ++cases;
@@ -40,16 +52,24 @@ TEST(Metrics, DoNotDependOnTheOrderOfTheExamples) {
   const auto logits = file.tensor("logits");
   const auto labels = file.tensor("labels");
   const auto order = at::randperm(labels.size(0), at::kLong);
-  const auto metrics = compute_metrics(logits, labels);
-  const auto shuffled = compute_metrics(logits.index_select(0, order), labels.index_select(0, order));
-  EXPECT_EQ(shuffled.macro_f1, metrics.macro_f1);
-  EXPECT_NEAR(shuffled.log_loss, metrics.log_loss, 1e-12);
+  const auto metrics = classes().metrics(logits, labels);
+  const auto shuffled = classes().metrics(logits.index_select(0, order), labels.index_select(0, order));
+  EXPECT_EQ(shuffled.value("macro_f1"), metrics.value("macro_f1"));
+  EXPECT_NEAR(shuffled.value("log_loss"), metrics.value("log_loss"), 1e-12);
+}
+
+TEST(Metrics, ThatAreNotDefinedAreNullInJsonAndADashInTables) {
+  const Metrics metrics{3, {{"pearson", std::numeric_limits<double>::quiet_NaN()}, {"mse", 0.5}}};
+  EXPECT_EQ(metrics_json(metrics).dump(), R"({"examples":3,"mse":0.5,"pearson":null})");
+  EXPECT_THAT(metrics_table({{"test", metrics}}), testing::ContainsRegex("test +3 +- +0.5000"));
 }
 
 TEST(MetricNames, AreListedWhenOneIsUnknown) {
-  EXPECT_THAT([] { Metrics().value("acuracy"); },
-              testing::ThrowsMessage<UsageError>(testing::AllOf(testing::HasSubstr("did you mean 'accuracy'?"),
-                                                                testing::HasSubstr("calibration_error"))));
+  const auto metrics = classes().metrics(at::zeros({1, 2}), at::zeros({1}, at::kLong));
+  const auto listed =
+      testing::AllOf(testing::HasSubstr("did you mean 'accuracy'?"), testing::HasSubstr("calibration_error"));
+  EXPECT_THAT([&] { metrics.value("acuracy"); }, testing::ThrowsMessage<UsageError>(listed));
+  EXPECT_THAT([] { metric_kind("acuracy"); }, testing::ThrowsMessage<UsageError>(listed));
   EXPECT_TRUE(larger_is_better("macro_f1"));
   EXPECT_FALSE(larger_is_better("log_loss"));
 }

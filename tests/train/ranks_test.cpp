@@ -67,10 +67,10 @@ class OverRanks : public testing::Test {
   const std::unique_ptr<dist::Communicator> together =
       dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(300));
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
-  const data::TokenDataset examples = random_data(60, 6);
-  const data::TokenDataset dev = random_data(1000, 7);  // seven evaluation batches
+  const Examples examples = random_data(60, 6);
+  const Examples dev = random_data(1000, 7);  // seven evaluation batches
   // One batch, for what is scored often.
-  const data::TokenDataset few = dev.subset({0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987});
+  const Examples few = dev.subset({0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987});
 };
 
 /// Each method there is, on a checkpoint of each family there is.
@@ -108,7 +108,7 @@ class MethodMatrix : public OverRanks {
     return losses[0];
   }
 
-  static at::Tensor logits(model::Classifier& classifier, const data::TokenDataset& set) {
+  static at::Tensor logits(model::Classifier& classifier, const Examples& set) {
     const auto single = dist::make_single_communicator();
     return score(classifier, set, context_over(*single));
   }
@@ -134,7 +134,7 @@ TEST_F(MethodMatrix, TrainsSavesLoadsMergesAndGoesOnWithEachMethodOnEachFamily) 
       EXPECT_TRUE(at::equal(logits(*loaded.classifier, few), expected));
       // From the adapter alone, with an optimiser that knows nothing: the same function is trained further.
       const auto method = peft::make_method(options.method);
-      if (method->changes_whole_model()) method->attach(*loaded.classifier, 0);
+      if (method->changes_whole_model()) method->attach(*loaded.classifier, {});
       const double loss = train_three_steps(*loaded.classifier, options);
       EXPECT_EQ(loss, train_three_steps(*classifier, options));
       if (method->cannot_merge()) continue;
@@ -164,6 +164,36 @@ TEST_F(OverRanks, TheGradientIsThatOfOneRank) {
       }
       EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 1e-5) << method;
     }
+  }
+}
+
+TEST_F(OverRanks, EachObjectiveHasTheLossTheGradientAndTheScoresOfOneRank) {
+  for (const Objective* objective : objectives()) {
+    const ProblemType type = objective->type();
+    SCOPED_TRACE(problem_type_name(type));
+    const Examples set = random_data(60, 6, 0, type);
+    TrainOptions options = short_run("lora", 1);
+    options.problem_type = type;
+    options.batch_size = 7;
+    options.loss.balanced = type != ProblemType::regression;
+    options.loss.label_smoothing = type == ProblemType::single_label_classification ? 0.1 : 0;
+    std::vector<at::Tensor> gradients;
+    std::vector<double> losses;
+    std::vector<Evaluation> evaluations;
+    for (dist::Communicator* communicator : {together.get(), alone.get()}) {
+      const auto classifier = classifier_with("no_dropout", "lora", model::Pooling::mean, type);
+      const RunContext context = context_over(*communicator);
+      FeatureStore features(options.cache_memory);
+      FlatParameters parameters = flatten(*classifier);
+      TrainingStep step(*classifier, parameters, options, set, context, features);
+      losses.push_back(step.run(1).loss);
+      gradients.push_back(parameters.gradients.clone());
+      evaluations.push_back(evaluate(*classifier, set, *objective, context));
+    }
+    EXPECT_NEAR(losses[0], losses[1], 1e-6);
+    EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 1e-5);
+    EXPECT_EQ(evaluations[0].scores, evaluations[1].scores);
+    EXPECT_EQ(metrics_json(evaluations[0].metrics), metrics_json(evaluations[1].metrics));
   }
 }
 
@@ -205,7 +235,7 @@ TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
     }
     EXPECT_TRUE(at::equal(values[0], values[1]));
     EXPECT_EQ(reports[0].best_step, reports[1].best_step);
-    EXPECT_EQ(reports[0].dev->log_loss, reports[1].dev->log_loss);
+    EXPECT_EQ(reports[0].dev->metrics.value("log_loss"), reports[1].dev->metrics.value("log_loss"));
     EXPECT_EQ(reports[0].allreduce_bytes_per_step, ranks() == 1 ? 0 : 4 * reports[0].trainable_parameters);
   }
 }

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "data/random.h"
+#include "base/random.h"
 #include "data/token_dataset.h"
 #include "dist/communicator.h"
 #include "model/formats/classifier_files.h"
@@ -21,6 +21,7 @@
 #include "tests/model/reference_case.h"
 #include "train/flat_parameters.h"
 #include "train/run_context.h"
+#include "train/text_examples.h"
 #include "train/trainer.h"
 
 /// Models and data that are small enough to train in a test.
@@ -41,7 +42,6 @@ class IdTokenizer final : public data::Tokenizer {
   }
   std::int64_t vocabulary_size() const override { return 101; }
   std::string digest() const override { return "ids"; }
-  std::vector<std::filesystem::path> files() const override { return {}; }
 
  private:
   static void append(std::string_view text, std::vector<std::int32_t>& ids) {
@@ -50,54 +50,73 @@ class IdTokenizer final : public data::Tokenizer {
   }
 };
 
-/// Examples from packed ids and token types [tokens], offsets [examples + 1] and labels [examples].
-inline data::TokenDataset dataset_of(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets,
-                                     const at::Tensor& labels, std::int64_t classes) {
+/// Examples from packed ids and token types [tokens], offsets [examples + 1] and their targets.
+inline Examples examples_of(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets,
+                            data::Targets targets) {
   data::LabelledTexts texts;
-  texts.has_pairs = texts.has_labels = true;
-  for (std::int64_t i = 0; i < labels.size(0); ++i) {
+  texts.has_pairs = true;
+  for (std::int64_t i = 0; i < targets.size(); ++i) {
     std::string parts[2];
     for (std::int64_t token = offsets[i].item<std::int64_t>(); token < offsets[i + 1].item<std::int64_t>(); ++token) {
       parts[types[token].item<std::int64_t>()] += fmt::format("{} ", ids[token].item<std::int64_t>());
     }
-    texts.rows.push_back({parts[0], parts[1], std::to_string(labels[i].item<std::int64_t>()), {}, i + 1});
+    texts.rows.push_back({.text = parts[0], .pair = parts[1], .label = {}, .line = i + 1});
   }
-  std::vector<std::string> names;
-  for (std::int64_t label = 0; label < classes; ++label) names.push_back(std::to_string(label));
-  return data::tokenize(texts, data::LabelMap(names), IdTokenizer(), {}, Log());
+  return text_examples(data::tokenize(texts, std::move(targets), IdTokenizer(), {}, Log()));
+}
+
+/// The same with classes [examples].
+inline Examples dataset_of(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets,
+                           const at::Tensor& labels, std::int64_t classes) {
+  const auto plain = labels.to(at::kInt).contiguous();
+  const auto* values = plain.const_data_ptr<std::int32_t>();
+  return examples_of(ids, types, offsets, data::Targets::of_classes({values, values + plain.numel()}, classes));
 }
 
 /// What train_reference.py trained on.
-inline data::TokenDataset reference_data() {
+inline Examples reference_data() {
   const model::SafetensorsFile file(reference_directory() / "train" / "data.safetensors");
   return dataset_of(file.tensor("ids"), file.tensor("types"), file.tensor("offsets"), file.tensor("labels"), 4);
 }
 
 /// Examples of 2 to 24 tokens whose class, of four, is decided by their first token. Another `shift` is another rule.
-inline data::TokenDataset random_data(std::int64_t examples, std::uint64_t seed, std::int64_t shift = 0) {
-  data::SplitMix64 random(seed);
-  std::vector<std::int64_t> ids, types, offsets{0}, labels;
+/// As label sets: that class, and the next one where the number of tokens is odd. As a number: the class over two.
+inline Examples random_data(std::int64_t examples, std::uint64_t seed, std::int64_t shift = 0,
+                            ProblemType type = ProblemType::single_label_classification) {
+  SplitMix64 random(seed);
+  std::vector<std::int64_t> ids, types, offsets{0};
+  std::vector<std::int32_t> classes;
+  std::vector<std::vector<std::int32_t>> sets;
+  std::vector<std::vector<double>> numbers;
   for (std::int64_t i = 0; i < examples; ++i) {
     const auto length = static_cast<std::int64_t>(2 + random.below(23));
-    labels.push_back(static_cast<std::int64_t>(random.below(4)));
+    classes.push_back(static_cast<std::int32_t>(random.below(4)));
+    sets.push_back({classes.back()});
+    if (length % 2 == 1) sets.back().push_back((classes.back() + 1) % 4);
+    numbers.push_back({classes.back() / 2.0});
     for (std::int64_t token = 0; token < length; ++token) {
-      ids.push_back(token == 0 ? 1 + (labels.back() + shift) % 4 : static_cast<std::int64_t>(5 + random.below(90)));
+      ids.push_back(token == 0 ? 1 + (classes.back() + shift) % 4 : static_cast<std::int64_t>(5 + random.below(90)));
       types.push_back(2 * token >= length ? 1 : 0);
     }
     offsets.push_back(static_cast<std::int64_t>(ids.size()));
   }
-  return dataset_of(at::tensor(ids), at::tensor(types), at::tensor(offsets), at::tensor(labels), 4);
+  const auto targets = type == ProblemType::regression                   ? data::Targets::of_numbers(numbers, 1)
+                       : type == ProblemType::multi_label_classification ? data::Targets::of_label_sets(sets, 4)
+                                                                         : data::Targets::of_classes(classes, 4);
+  return examples_of(at::tensor(ids), at::tensor(types), at::tensor(offsets), targets);
 }
 
 /// A checkpoint that hf_reference.py wrote, with a new head and a method.
 inline std::unique_ptr<model::Classifier> classifier_with(const std::string& checkpoint, const std::string& method,
-                                                          model::Pooling pooling = model::Pooling::mean) {
+                                                          model::Pooling pooling = model::Pooling::mean,
+                                                          ProblemType type = ProblemType::single_label_classification) {
   auto classifier = model::load_classifier({.directory = reference_directory() / checkpoint,
                                             .pooling = pooling,
-                                            .classes = 4,
+                                            .classes = type == ProblemType::regression ? 1 : 4,
                                             .head_seed = 1,
+                                            .problem_type = type,
                                             .device = test_device()});
-  peft::make_method(peft::parse_method_spec(method))->attach(*classifier, 1);
+  peft::make_method(peft::parse_method_spec(method))->attach(*classifier, {.seed = 1});
   return classifier;
 }
 

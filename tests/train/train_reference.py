@@ -10,6 +10,7 @@ for room in ("model", "peft"):
     sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / room))
 
 import numpy as np
+import objective_reference
 import peft_cases
 import reference_models as reference
 import sklearn.metrics
@@ -20,6 +21,7 @@ from transformers import BertForSequenceClassification, get_linear_schedule_with
 
 STEPS, BATCH, EXAMPLES, SEED, RATE = 50, 16, 60, 3, 1e-3
 MASK = (1 << 64) - 1
+PURPOSE_ORDER = 1
 
 
 class SplitMix64:
@@ -40,6 +42,12 @@ class SplitMix64:
                 return product >> 64
 
 
+def stream_seed(seed, purpose, stream):
+    """base/random.h."""
+    mixed = lambda value: SplitMix64(value).next()
+    return mixed(mixed(mixed(seed) ^ purpose) ^ stream)
+
+
 def shuffle(values, random):
     for last in range(len(values), 1, -1):
         other = random.below(last)
@@ -48,7 +56,7 @@ def shuffle(values, random):
 
 def epoch_batches(lengths, epoch):
     """data/batch_plan.h, for data that fits one window."""
-    random = SplitMix64(SplitMix64(SEED ^ SplitMix64((epoch + 0x632BE59BD9B4E019) & MASK).next()).next())
+    random = SplitMix64(stream_seed(SEED, PURPOSE_ORDER, epoch))
     order = list(range(len(lengths)))
     shuffle(order, random)
     order.sort(key=lambda example: -lengths[example])
@@ -276,6 +284,7 @@ def main(directory):
     write_optimizer(directory / "train" / "optimizer.safetensors")
     write_schedules(directory / "train" / "schedules.safetensors")
     write_metrics(directory / "train" / "metrics")
+    objective_reference.write(directory / "train" / "objectives")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Step : public testing::Test {
 
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   RunContext context = context_over(*alone);
-  const data::TokenDataset examples = random_data(40, 3);
+  const Examples examples = random_data(40, 3);
 };
 
 TEST_F(Step, InMicroBatchesHasTheGradientOfTheWholeBatch) {
@@ -114,6 +114,36 @@ TEST_F(Step, WithALossThatIsNotFiniteStopsNamingStepAndExamples) {
               testing::ThrowsMessage<TrainingError>(testing::AllOf(testing::HasSubstr("the loss of step 3 is nan"),
                                                                    testing::ContainsRegex("examples [0-9]+, [0-9]+"),
                                                                    testing::HasSubstr("a lower --lr than 0.003"))));
+}
+
+TEST_F(Step, WithALossThatIsNotFiniteSaysWhereItBegins) {
+  const auto message = [&](const char* method, const auto& spoil) {
+    const auto classifier = classifier_with("new_gelu", method);
+    spoil(*classifier);
+    const TrainOptions options = short_run(method, 1);
+    FeatureStore features(0);
+    FlatParameters parameters = flatten(*classifier);
+    TrainingStep step(*classifier, parameters, options, examples, context, features);
+    try {
+      step.run(0);
+    } catch (const TrainingError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  // Also of what is frozen, and with virtual tokens in front.
+  for (const char* method : {"full", "lora", "head", "prompt"}) {
+    EXPECT_THAT(message(method, [](auto& c) { c.encoder().embedding_norm().weight.value().fill_(kInfinity); }),
+                testing::HasSubstr("are those of the embeddings."))
+        << method;
+    EXPECT_THAT(message(method, [](auto& c) { c.encoder().layer(1).output.bias.value().fill_(kInfinity); }),
+                testing::HasSubstr("are those of layer 2 of 3."))
+        << method;
+    EXPECT_THAT(message(method, [](auto& c) { c.classifier.bias.value().fill_(kInfinity); }),
+                testing::HasSubstr("are those of the head or the loss."))
+        << method;
+  }
 }
 
 TEST_F(Step, ReportsLossExamplesAndTokensOfTheGlobalBatch) {

@@ -85,7 +85,7 @@ class Run : public testing::TestWithParam<Case> {
                                         (model::pooling_name(GetParam().pooling) + ".safetensors")};
   const at::Tensor losses = expected.tensor("losses");
   const double tolerance = in_double() ? 1e-8 : 1e-4;
-  const data::TokenDataset examples = reference_data();
+  const Examples examples = reference_data();
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   TrainOptions options;
 };

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace dtrain {
+
+/// Deeper than anything nests that describes a model, a tokenizer, an adapter or a run.
+inline constexpr int kDeepestJson = 100;
+
+/// The value of a JSON text. `place` begins the message: a file, or a file and a line. Throws InputError where the text
+/// is no JSON, or nests deeper than kDeepestJson (the parser would take it; what walks over the value would not).
+nlohmann::json parse_json(std::string_view text, const std::string& place);
+
+/// The object that a JSON file holds. Throws InputError naming a file that cannot be read or holds something else.
+nlohmann::json read_json_object(const std::filesystem::path& path);
+
+/// A value as a message shows it: its first characters, in ASCII.
+std::string shown_json(const nlohmann::json& value);
+
+}  // namespace dtrain

@@ -1,0 +1,126 @@
+#include "launcher/finished_run.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <system_error>
+
+#include "base/atomic_file.h"
+#include "base/digest.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "peft/method.h"
+
+namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array kWithoutEffect = {"output",       "threads",      "backend",     "device",
+                                       "comm-timeout", "cache-memory", "token-cache", "log-steps",
+                                       "save-steps",   "bucket-bytes", "overlap"};
+constexpr std::array kDataFiles = {"train", "dev", "test", "ood"};
+
+template <typename List>
+bool is_one_of(const List& list, const std::string& key) {
+  return std::find(list.begin(), list.end(), key) != list.end();
+}
+
+// The lines "KEY = VALUE" of an INI file; an option that is given more than once has its values in one text.
+std::map<std::string, std::string> options_of(const std::string& ini) {
+  std::map<std::string, std::string> options;
+  std::istringstream stream(ini);
+  for (std::string line; std::getline(stream, line);) {
+    const std::size_t equals = line.find(" = ");
+    if (line.starts_with('#') || equals == std::string::npos) continue;
+    std::string& value = options[line.substr(0, equals)];
+    value += (value.empty() ? "" : ", ") + line.substr(equals + 3);
+  }
+  return options;
+}
+
+bool are_equal_numbers(const std::string& left, const std::string& right) {
+  char* left_end = nullptr;
+  char* right_end = nullptr;
+  const bool are_equal = std::strtod(left.c_str(), &left_end) == std::strtod(right.c_str(), &right_end);
+  return are_equal && !left.empty() && !right.empty() && *left_end == '\0' && *right_end == '\0';
+}
+
+bool are_equal(const std::string& key, const std::string& left, const std::string& right) {
+  if (left == right || are_equal_numbers(left, right)) return true;
+  if (key == "method" && !left.empty() && !right.empty())
+    return peft::parse_method_spec(left).text() == peft::parse_method_spec(right).text();
+  std::error_code ignored;
+  return (key == "model" || key == "run") && fs::equivalent(left, right, ignored);
+}
+
+std::string digest_of(const fs::path& path) {
+  const MappedFile file(path);
+  Digest digest;
+  digest.add(file.bytes().data(), file.bytes().size());
+  return digest.text();
+}
+
+std::string shown(const std::string& value) { return value.empty() ? "not given" : fmt::format("'{}'", value); }
+
+}  // namespace
+
+std::map<std::string, std::string> data_digests(const data::TaskFiles& files) {
+  std::map<std::string, std::string> digests;
+  const auto add = [&](const std::string& name, const fs::path& path) {
+    std::error_code ignored;
+    if (fs::is_regular_file(path, ignored)) digests[name] = digest_of(path);  // a pipe is read once
+  };
+  for (const auto& [name, path] : {std::pair("train", files.train), {"dev", files.dev}, {"test", files.test}}) {
+    if (!path.empty()) add(name, path);
+  }
+  for (const auto& [name, path] : files.ood) add("ood." + name, path);
+  return digests;
+}
+
+std::vector<std::string> option_differences(const std::string& before, const std::string& now, bool with_files) {
+  auto earlier = options_of(before);
+  auto given = options_of(now);
+  for (const auto& [key, value] : earlier) given.try_emplace(key, "");
+  std::vector<std::string> differences;
+  for (const auto& [key, value] : given) {
+    if (is_one_of(kWithoutEffect, key) || (!with_files && is_one_of(kDataFiles, key))) continue;
+    if (are_equal(key, earlier[key], value)) continue;
+    differences.push_back(fmt::format("{} was {} and is now {}", key, shown(earlier[key]), shown(value)));
+  }
+  return differences;
+}
+
+void check_finished_run(const fs::path& output, const std::string& now,
+                        const std::map<std::string, std::string>& digests) {
+  const fs::path path = output / "results.json";
+  const auto results = nlohmann::json::parse(read_file(path), nullptr, false);
+  if (!results.is_object())
+    throw InputError(fmt::format("{}: expected the results of a run, found no JSON object", path.string()));
+  std::map<std::string, std::string> before;
+  if (results.contains("data")) before = results["data"].get<std::map<std::string, std::string>>();
+  auto differences = option_differences(read_file(output / "config.ini"), now, before.empty());
+  if (!before.empty()) {
+    auto sets = digests;
+    for (const auto& [name, digest] : before) sets.try_emplace(name, "");
+    for (const auto& [name, digest] : sets) {
+      const auto found = before.find(name);
+      if (found == before.end()) differences.push_back(fmt::format("it had no {} data", name));
+      if (found != before.end() && digest.empty()) differences.push_back(fmt::format("it had {} data", name));
+      if (found != before.end() && !digest.empty() && found->second != digest)
+        differences.push_back(fmt::format("its {} data were others", name));
+    }
+  }
+  if (differences.empty()) return;
+  throw UsageError(
+      fmt::format("--resume: the run in {} is finished, and not the one that is asked for: {}. Give its own options, "
+                  "name another --output, or start anew with --overwrite.",
+                  output.string(), fmt::join(differences, "; ")));
+}
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dist/communicator.h"
+
+namespace dtrain::launcher {
+
+/// The number of the GPU of `rank`, or nothing where no rank sees one. `seen[r]` is "NODE: GPU,GPU" for each rank r,
+/// and `gpus` how many this rank sees; ranks that see the same ones share them out, one each unless `may_share`. Throws
+/// UsageError where some ranks see none, or there are more ranks than GPUs.
+std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, int gpus, bool may_share);
+
+/// The device that this rank computes on. `asked`: auto, cpu or cuda; `node`: the lowest rank on this node. Collective.
+/// Throws UsageError, as above, and where cuda is asked for and there is none.
+at::Device choose_device(dist::Communicator& control, int node, const std::string& asked);
+
+}  // namespace dtrain::launcher

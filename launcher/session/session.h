@@ -1,0 +1,50 @@
+#pragma once
+
+#include <c10/core/Device.h>
+#include <c10/core/DeviceGuard.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/log.h"
+#include "dist/communicator.h"
+#include "launcher/options.h"
+#include "launcher/session/cores.h"
+#include "launcher/session/mpi_environment.h"
+#include "launcher/session/precision.h"
+#include "train/run_context.h"
+
+namespace dtrain::launcher {
+
+/// What a command runs on: the ranks, this rank's device and cores. For train and compare SIGTERM and SIGUSR1 are
+/// noted, and the context's `stop_requested` tells. Each part is chosen by a file of its own in this folder.
+class Session {
+ public:
+  /// Collective. Throws UsageError for a world size that is not that of the launcher, more ranks than GPUs on a node, a
+  /// back end that does not serve the device, or ranks that disagree on the options.
+  Session(const MpiEnvironment& environment, const Options& options);
+
+  train::RunContext context() const;
+  const Log& log() const { return log_; }
+  /// One line on what the run runs on.
+  std::string description() const;
+  /// "fp32" or "bf16": as asked, as the run that is resumed began, or what this machine computes faster.
+  const std::string& precision() const { return precision_.name; }
+  int threads() const { return cores_.threads; }
+  dist::Communicator& control() const { return *control_; }
+  /// Ranks on this node.
+  int local_size() const { return node_.size; }
+
+ private:
+  Log log_;
+  Node node_;
+  std::unique_ptr<dist::Communicator> control_;
+  std::unique_ptr<dist::Communicator> gradients_;
+  Cores cores_;
+  at::Device device_ = at::Device("cpu");
+  std::optional<c10::OptionalDeviceGuard> device_guard_;
+  Precision precision_;
+};
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,63 @@
+#include "launcher/trained_models.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "data/label_map.h"
+#include "data/readers/labelled_text.h"
+#include "launcher/loading.h"
+
+namespace dtrain::launcher {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> label_names(const Options& options) {
+  std::vector<std::string> names;
+  if (options.labels.empty()) return names;
+  if (fs::is_regular_file(options.labels)) {
+    std::istringstream lines(read_file(options.labels));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.ends_with('\r')) line.pop_back();
+      names.push_back(line);
+    }
+  } else {
+    names = split_list(options.labels);
+  }
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    if (name.empty())
+      throw UsageError("--labels: expected names joined by commas, or a file with one a line; found an empty one");
+    if (!seen.insert(name).second) throw UsageError(fmt::format("--labels: '{}' is given twice", name));
+  }
+  return names;
+}
+
+peft::TrainedModel load_trained(const Options& options, const Session& session, const fs::path& directory,
+                                at::Device device) {
+  const std::optional<fs::path> base = options.model.empty() ? std::nullopt : std::optional<fs::path>(options.model);
+  return peft::load_trained(directory, base, pooling_option(options), device, session.log(), label_names(options),
+                            problem_type_option(options));
+}
+
+void take_labels_of_input(const Options& options, const Session& session, peft::TrainedModel& trained) {
+  if (trained.labels_have_names || options.input.empty()) return;
+  if (trained.classifier->problem_type != ProblemType::single_label_classification) return;
+  const auto texts =
+      data::read_labelled_texts(options.input, {options.text_column, options.pair_column, options.label_column, false});
+  if (!texts.has_labels || texts.has_label_lists) return;
+  const auto names = data::LabelMap::from_rows(texts.rows).names();
+  if (names.size() != trained.labels.size() || names == trained.labels) return;
+  session.log().warning(
+      fmt::format("{}: its labels are taken for the names of the classes, in this order: {} (--labels gives others)",
+                  options.input, fmt::join(names, ", ")));
+  trained.labels = names;
+  trained.labels_have_names = true;
+}
+
+}  // namespace dtrain::launcher

@@ -1,0 +1,97 @@
+#include "model/formats/model_weights.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "base/json_file.h"
+#include "base/nearest_name.h"
+#include "model/formats/torch_file.h"
+
+namespace dtrain::model {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+// The files that an index names, which lie beside it: a name that leads elsewhere is not followed.
+std::set<std::string> shards(const fs::path& index) {
+  const json document = read_json_object(index);
+  const auto map = document.find("weight_map");
+  if (map == document.end() || !map->is_object())
+    throw InputError(fmt::format("{}: expected a JSON object with a 'weight_map'", index.string()));
+  std::set<std::string> names;
+  for (const auto& [tensor, file] : map->items()) {
+    const std::string name = file.is_string() ? file.get<std::string>() : "";
+    if (name.empty() || name == "." || name == ".." || name.find_first_of(std::string("/\\\0", 3)) != name.npos) {
+      throw InputError(fmt::format("{}: weight_map: tensor '{}': expected the name of a file beside this one, found {}",
+                                   index.string(), tensor, shown_json(file)));
+    }
+    names.insert(name);
+  }
+  return names;
+}
+
+}  // namespace
+
+ModelWeights::ModelWeights(const fs::path& directory) : directory_(directory) {
+  const auto exists = [&](const char* name) { return fs::exists(directory / name); };
+  if (exists("model.safetensors")) {
+    add_safetensors(directory / "model.safetensors");
+  } else if (exists("model.safetensors.index.json")) {
+    for (const auto& name : shards(directory / "model.safetensors.index.json")) add_safetensors(directory / name);
+  } else if (exists("pytorch_model.bin")) {
+    add_pickle(directory / "pytorch_model.bin");
+  } else if (exists("pytorch_model.bin.index.json")) {
+    for (const auto& name : shards(directory / "pytorch_model.bin.index.json")) add_pickle(directory / name);
+  } else {
+    throw InputError(fmt::format("{}: no model.safetensors there, no pytorch_model.bin, and the index of neither",
+                                 directory.string()));
+  }
+}
+
+void ModelWeights::add_safetensors(const fs::path& file) {
+  files_.emplace_back(file);
+  for (const auto& name : files_.back().names()) file_of_.emplace(name, files_.size() - 1);
+}
+
+void ModelWeights::add_pickle(const fs::path& file) {
+  for (auto& [name, tensor] : read_torch_file(file)) pickled_.emplace(name, Pickled{std::move(tensor), file});
+}
+
+std::vector<std::string> ModelWeights::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, file] : file_of_) names.push_back(name);
+  for (const auto& [name, pickled] : pickled_) names.push_back(name);
+  return names;
+}
+
+bool ModelWeights::contains(const std::string& name) const {
+  return file_of_.contains(name) || pickled_.contains(name);
+}
+
+at::Tensor ModelWeights::float_tensor(const std::string& name, at::IntArrayRef shape) const {
+  if (const auto found = file_of_.find(name); found != file_of_.end())
+    return files_[found->second].float_tensor(name, shape);
+  const auto found = pickled_.find(name);
+  if (found == pickled_.end()) {
+    throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}", directory_.string(), name,
+                                 shape_text(shape), did_you_mean(name, names())));
+  }
+  const auto& [tensor, file] = found->second;
+  if (!tensor.is_floating_point()) {
+    throw InputError(fmt::format("{}: tensor '{}': expected a floating-point type, found {}", file.string(), name,
+                                 at::toString(tensor.scalar_type())));
+  }
+  if (tensor.sizes() != shape) {
+    throw InputError(fmt::format("{}: tensor '{}': expected shape {}, found {}", file.string(), name, shape_text(shape),
+                                 shape_text(tensor.sizes())));
+  }
+  auto values = tensor.to(at::kFloat).contiguous();
+  require_finite(values, name, file);
+  return values;
+}
+
+}  // namespace dtrain::model

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "model/formats/safetensors.h"
+
+namespace dtrain::model {
+
+/// The tensors of a model directory, from the first of these that is there: model.safetensors, the files that
+/// model.safetensors.index.json lists, pytorch_model.bin, the files that pytorch_model.bin.index.json lists. Of a .bin
+/// file the tensors alone are read, no code in it is run. Throws InputError naming file and tensor.
+class ModelWeights {
+ public:
+  explicit ModelWeights(const std::filesystem::path& directory);
+
+  std::vector<std::string> names() const;
+  bool contains(const std::string& name) const;
+  /// As SafetensorsFile::float_tensor.
+  at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
+
+ private:
+  struct Pickled {
+    at::Tensor tensor;
+    std::filesystem::path file;
+  };
+  void add_safetensors(const std::filesystem::path& file);
+  void add_pickle(const std::filesystem::path& file);
+
+  std::filesystem::path directory_;
+  std::vector<SafetensorsFile> files_;
+  std::map<std::string, std::size_t> file_of_;
+  std::map<std::string, Pickled> pickled_;
+};
+
+}  // namespace dtrain::model

@@ -1,0 +1,65 @@
+#include "base/json_file.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+
+namespace dtrain {
+namespace {
+
+using testing::AllOf;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+std::string repeated(const std::string& text, int count) {
+  std::string all;
+  for (int i = 0; i < count; ++i) all += text;
+  return all;
+}
+
+TEST(JsonFile, IsReadWhereItHoldsAnObject) {
+  const TemporaryDirectory folder;
+  folder.file("a.json", R"({"a": [1, {"b": "[[{{\"[["}]})");
+  EXPECT_EQ(read_json_object(folder.path() / "a.json")["a"][1]["b"], "[[{{\"[[");
+}
+
+TEST(JsonFile, ThatIsNoObjectIsRefusedWithWhatItIs) {
+  const TemporaryDirectory folder;
+  const auto failure = [&](const std::string& content) {
+    folder.file("a.json", content);
+    return failure_of<InputError>([&] { read_json_object(folder.path() / "a.json"); });
+  };
+  EXPECT_THAT(failure("[1]"), EndsWith("a.json: expected a JSON object, found array"));
+  EXPECT_THAT(failure("7"), EndsWith("found number"));
+  for (const char* content : {"", "{\"a\": ", "{} more", "{\"a\": \"\xff\"}", "{\"a\": 1e999}"})
+    EXPECT_THAT(failure(content), AllOf(HasSubstr("a.json: not valid JSON: "), Not(HasSubstr("json.exception"))));
+  EXPECT_THAT(failure_of<InputError>([&] { read_json_object(folder.path() / "b.json"); }), HasSubstr("b.json"));
+}
+
+TEST(JsonFile, ThatNestsDeeperThanAnyIsRefusedAtOnce) {
+  const auto nested = [](int depth) { return repeated("[", depth) + repeated("]", depth); };
+  EXPECT_TRUE(parse_json(nested(kDeepestJson), "x").is_array());
+  EXPECT_EQ(failure_of<InputError>([&] { parse_json(nested(kDeepestJson + 1), "x"); }),
+            "x: nests deeper than 100 levels, which no such file does");
+  const auto start = std::chrono::steady_clock::now();
+  for (const std::string& text : {nested(2'000'000), repeated("{\"a\":", 500'000) + "1" + repeated("}", 500'000),
+                                  repeated("[", 2'000'000), "{\"a\": " + repeated("[{\"\\\"\": ", 1'000'000)}) {
+    EXPECT_THAT(failure_of<InputError>([&] { parse_json(text, "config.json"); }), StartsWith("config.json: nests"));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+}
+
+TEST(JsonFile, IsShownByItsFirstCharacters) {
+  EXPECT_EQ(shown_json("\u00e9"), "\"\\u00e9\"");
+  EXPECT_EQ(shown_json(std::string(300, 'x')), "\"" + std::string(199, 'x') + "...");
+  EXPECT_EQ(shown_json("\xff"), "\"\\ufffd\"");
+}
+
+}  // namespace
+}  // namespace dtrain

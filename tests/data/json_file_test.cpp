@@ -1,0 +1,96 @@
+// JSON under either ending: lines, arrays, an array within an object.
+
+#include "data/readers/json_file.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/data/data_file.h"
+
+namespace dtrain::data {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::StartsWith;
+
+class JsonFile : public DataFile {};
+
+const std::string kFirst = R"({"text": "one", "label": "x"})";
+const std::string kSecond = R"({"label": 2, "text": "t \"]} [{,"})";
+
+TEST_F(JsonFile, MayBeLinesOrAnArrayUnderEitherEnding) {
+  for (const char* name : {"a.json", "a.jsonl"}) {
+    for (const std::string& content :
+         {kFirst + "\n" + kSecond + "\n", "[" + kFirst + "," + kSecond + "]",
+          "\n[\n " + kFirst + ",\n" + kSecond + " ]\n",
+          "{\"version\": [1, 2], \"data\": [" + kFirst + ", " + kSecond + "], \"more\": [{}]}",
+          "{\"count\": 2, \"rows\": [" + kFirst + ", " + kSecond + "]}"})
+      EXPECT_THAT(rows_of(read(name, content)), ElementsAre("x|one|", "2|t \"]} [{,|")) << name << content;
+  }
+  EXPECT_EQ(read("a.json", "[" + kFirst + "]").format, "a JSON array");
+  EXPECT_EQ(read("a.json", kFirst).format, "JSON lines");
+}
+
+TEST_F(JsonFile, MayBeOneObjectOverSeveralLines) {
+  EXPECT_THAT(rows_of(read("a.json", "{\n \"text\": \"one\",\n \"label\": \"x\"\n}\n")), ElementsAre("x|one|"));
+}
+
+TEST_F(JsonFile, KeepsTheLineOnWhichEachObjectOfAnArrayBegins) {
+  const auto texts =
+      read("a.json", "[\n" + kFirst + ",\n{\n\"text\": \"two\",\n\"label\": 1},\r\n\r\n" + kSecond + "]");
+  EXPECT_EQ(texts.rows.at(0).line, 2);
+  EXPECT_EQ(texts.rows.at(1).line, 3);
+  EXPECT_EQ(texts.rows.at(2).line, 7);
+  EXPECT_THAT(failure("b.json", "[" + kFirst + ", {\"text\": \"two\"}]"),
+              StartsWith("b.json:1 (row 2): expected a string, a number or a list of them in 'label'"));
+}
+
+TEST_F(JsonFile, ThatIsBrokenIsRefusedWhereItBreaks) {
+  EXPECT_THAT(failure("a.json", "[\n" + kFirst + ",\n{\"text\": \"two\", \"la"),
+              AllOf(StartsWith("a.json:3:20: not a JSON object; is the file complete? ("), HasSubstr("quote")));
+  EXPECT_EQ(failure("b.json", "[\n" + kFirst), "b.json:1:1: this array is never closed; is the file complete?");
+  EXPECT_EQ(failure("c.json", "[\n" + kFirst + "\n" + kSecond + "]"),
+            "c.json:3:1: expected ',' or ']' after an object, found '{'");
+  EXPECT_EQ(failure("d.json", "[" + kFirst + ",]"), "d.json:1:32: expected an object after the comma, found ']'");
+  EXPECT_EQ(failure("e.json", "[" + kFirst + "]\n,"),
+            "e.json:2:1: expected the end of the file after the array, found ','");
+  EXPECT_EQ(failure("f.json", "[1, 2]"), "f.json:1:2: expected a JSON object, found number");
+  EXPECT_EQ(failure("g.json", "[]"), "g.json: there are no rows in it");
+  EXPECT_EQ(failure("h.json", "[{}]"), "h.json: its objects are empty");
+  EXPECT_THAT(failure("i.json", "[{\"text\": }]"), StartsWith("i.json:1:11: not a JSON object"));
+  EXPECT_THAT(failure("j.json", "[}"), StartsWith("j.json:1:2: not a JSON object"));
+}
+
+TEST_F(JsonFile, OfWholeColumnsIsRefusedWithHowToWriteRows) {
+  for (const std::string content :
+       {R"({"text": {"0": "one"}, "label": {"0": "x"}})", R"({"text": ["one"], "label": ["x"]})"})
+    EXPECT_THAT(failure("a.json", content), AllOf(HasSubstr("one JSON object that holds whole columns"),
+                                                  HasSubstr("to_json(FILE, orient='records', lines=True)")));
+}
+
+TEST_F(JsonFile, WithListsOfLabelsIsMultiLabel) {
+  const auto texts = read("a.jsonl",
+                          "{\"text\": \"one\", \"label\": [\"late\", \" rude\"], \"other\": [1]}\n"
+                          "{\"text\": \"two\", \"label\": []}\n"
+                          "{\"text\": \"three\", \"label\": [3, 0.5, true]}\n");
+  EXPECT_TRUE(texts.has_label_lists);
+  EXPECT_THAT(texts.rows.at(0).labels, ElementsAre("late", "rude"));
+  EXPECT_THAT(texts.rows.at(1).labels, IsEmpty());
+  EXPECT_THAT(texts.rows.at(2).labels, ElementsAre("3", "0.5", "true"));
+  for (const LabelledText& row : texts.rows) EXPECT_EQ(row.label, "");
+}
+
+TEST_F(JsonFile, WithListsOfLabelsBesideSingleOnesIsRefusedWithBothLines) {
+  const std::string list = R"({"text": "one", "label": ["x"]})";
+  EXPECT_EQ(failure("a.jsonl", list + "\n" + kFirst + "\n"),
+            "a.jsonl:2: expected a list of labels, as a.jsonl:1 has, found a single label");
+  EXPECT_EQ(failure("a.jsonl", kFirst + "\n\n" + list + "\n"),
+            "a.jsonl:3: expected a single label, as a.jsonl:1 has, found a list of labels");
+  EXPECT_THAT(failure("a.jsonl", R"({"text": "one", "label": [["x"]]})"), EndsWith("found array"));
+}
+
+}  // namespace
+}  // namespace dtrain::data

@@ -1,0 +1,82 @@
+#include "launcher/finished_run.h"
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "tests/base/failure_of.h"
+#include "tests/base/temporary_directory.h"
+
+namespace dtrain::launcher {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::UnorderedElementsAre;
+
+TEST(FinishedRun, DiffersByEveryOptionThatChangesAResult) {
+  EXPECT_THAT(option_differences("# dtrain train\nlr = 1e-3\nseed = 0\nepochs = 3\nmethod = lora\n",
+                                 "lr = 1e-2\nseed = 1\nmax-steps = 5\nmethod = head\n", true),
+              UnorderedElementsAre("lr was '1e-3' and is now '1e-2'", "seed was '0' and is now '1'",
+                                   "epochs was '3' and is now not given", "max-steps was not given and is now '5'",
+                                   "method was 'lora' and is now 'head'"));
+  EXPECT_THAT(option_differences("ood = a=x.tsv\nood = b=y.tsv\n", "ood = a=x.tsv\n", true),
+              ElementsAre("ood was 'a=x.tsv, b=y.tsv' and is now 'a=x.tsv'"));
+}
+
+TEST(FinishedRun, IsTheSameWhereOnlyTheWayOfComputingDiffers) {
+  EXPECT_THAT(
+      option_differences("output = a\nthreads = 1\nbackend = mpi\nlog-steps = 1\nlr = 1e-3\nmodel = /tmp\n",
+                         "output = b\nthreads = 2\nbackend = auto\nsave-steps = 9\nlr = 0.001\nmodel = /tmp/.\n", true),
+      IsEmpty());
+  EXPECT_THAT(option_differences("train = a.tsv\n", "train = ./a.tsv\n", false), IsEmpty());
+  EXPECT_THAT(option_differences("train = a.tsv\n", "train = b.tsv\n", true),
+              ElementsAre("train was 'a.tsv' and is now 'b.tsv'"));
+}
+
+class FinishedRunFiles : public testing::Test {
+ protected:
+  FinishedRunFiles() {
+    directory.file("config.ini", "lr = 0.1\ntrain = a.tsv\n");
+    directory.file("results.json", R"({"data": {"train": "01", "test": "02"}})");
+  }
+  std::string refusal(const std::string& now, const std::map<std::string, std::string>& digests) {
+    return failure_of<UsageError>([&] { check_finished_run(directory.path(), now, digests); });
+  }
+
+  const TemporaryDirectory directory;
+};
+
+TEST_F(FinishedRunFiles, AreComparedByTheContentOfTheData) {
+  EXPECT_NO_THROW(
+      check_finished_run(directory.path(), "lr = 0.1\ntrain = moved.tsv\n", {{"train", "01"}, {"test", "02"}}));
+  EXPECT_THAT(refusal("lr = 0.2\ntrain = a.tsv\n", {{"train", "03"}, {"ood.b", "04"}}),
+              AllOf(HasSubstr("lr was '0.1' and is now '0.2'"), HasSubstr("its train data were others"),
+                    HasSubstr("it had test data"), HasSubstr("it had no ood.b data"), HasSubstr("--overwrite"),
+                    Not(HasSubstr("a.tsv"))));
+}
+
+TEST_F(FinishedRunFiles, OfARunThatKeptNoDigestsAreComparedByName) {
+  directory.file("results.json", "{}");
+  EXPECT_NO_THROW(check_finished_run(directory.path(), "lr = 0.1\ntrain = a.tsv\n", {{"train", "01"}}));
+  EXPECT_THAT(refusal("lr = 0.1\ntrain = b.tsv\n", {{"train", "01"}}), HasSubstr("train was 'a.tsv'"));
+  directory.file("results.json", "torn");
+  EXPECT_THROW(check_finished_run(directory.path(), "", {}), InputError);
+}
+
+TEST(DataDigests, AreOfTheContentAlone) {
+  const TemporaryDirectory directory;
+  data::TaskFiles files;
+  files.train = directory.file("a.tsv", "x\ty\n");
+  files.ood = {{"other", directory.file("b.tsv", "x\ty\n")}};
+  const auto digests = data_digests(files);
+  EXPECT_EQ(digests.size(), 2);
+  EXPECT_EQ(digests.at("train"), digests.at("ood.other"));
+  files.train = directory.file("a.tsv", "x\tz\n");
+  EXPECT_NE(data_digests(files).at("train"), digests.at("train"));
+}
+
+}  // namespace
+}  // namespace dtrain::launcher

@@ -1,0 +1,244 @@
+#include "train/objectives/single_label.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+namespace dtrain::train {
+namespace {
+
+// confusion[true class][predicted class].
+using Confusion = std::vector<std::vector<std::int64_t>>;
+
+// Log-probabilities [n, classes] and the most likely class of each example, the first of those that are equal.
+struct Answers {
+  explicit Answers(const at::Tensor& logits)
+      : log_probabilities(at::log_softmax(logits.to(at::kCPU, at::kDouble), 1).contiguous()),
+        classes(static_cast<std::size_t>(logits.size(1))) {
+    for (std::int64_t i = 0; i < logits.size(0); ++i) {
+      const double* values = row(static_cast<std::size_t>(i));
+      predicted.push_back(static_cast<std::size_t>(std::max_element(values, values + classes) - values));
+    }
+  }
+  const double* row(std::size_t example) const {
+    return log_probabilities.const_data_ptr<double>() + example * classes;
+  }
+
+  at::Tensor log_probabilities;
+  std::size_t classes;
+  std::vector<std::size_t> predicted;
+};
+
+std::vector<std::size_t> truth_of(const at::Tensor& targets) {
+  const auto plain = targets.to(at::kCPU).contiguous();
+  const auto* values = plain.const_data_ptr<std::int64_t>();
+  return {values, values + plain.numel()};
+}
+
+Confusion confusion_of(const Answers& answers, const std::vector<std::size_t>& truth) {
+  Confusion confusion(answers.classes, std::vector<std::int64_t>(answers.classes, 0));
+  for (std::size_t i = 0; i < truth.size(); ++i) ++confusion[truth[i]][answers.predicted[i]];
+  return confusion;
+}
+
+// From the confusion matrix: everything that needs no probabilities.
+struct Counts {
+  explicit Counts(const Confusion& confusion) : truth(confusion.size(), 0), predicted(confusion.size(), 0) {
+    for (std::size_t row = 0; row < confusion.size(); ++row) {
+      for (std::size_t column = 0; column < confusion.size(); ++column) {
+        truth[row] += static_cast<double>(confusion[row][column]);
+        predicted[column] += static_cast<double>(confusion[row][column]);
+      }
+      correct += static_cast<double>(confusion[row][row]);
+      total += truth[row];
+    }
+    for (std::size_t c = 0; c < confusion.size(); ++c)
+      classes.push_back(label_metrics(static_cast<double>(confusion[c][c]), predicted[c], truth[c]));
+  }
+
+  // Mean recall over the classes that occur in the data.
+  double balanced_accuracy() const {
+    double recalls = 0, occurring = 0;
+    for (std::size_t c = 0; c < classes.size(); ++c) {
+      if (truth[c] == 0) continue;
+      recalls += classes[c].recall;
+      ++occurring;
+    }
+    return ratio(recalls, occurring);
+  }
+  // Over the classes that occur in the data or in the predictions.
+  double macro_f1() const {
+    double sum = 0, seen = 0;
+    for (std::size_t c = 0; c < classes.size(); ++c) {
+      if (truth[c] + predicted[c] == 0) continue;
+      sum += classes[c].f1;
+      ++seen;
+    }
+    return ratio(sum, seen);
+  }
+  double weighted_f1() const {
+    double sum = 0;
+    for (std::size_t c = 0; c < classes.size(); ++c) sum += classes[c].f1 * truth[c];
+    return ratio(sum, total);
+  }
+  double matthews() const {
+    double chance = 0, truth_squares = 0, predicted_squares = 0;
+    for (std::size_t c = 0; c < classes.size(); ++c) {
+      chance += truth[c] * predicted[c];
+      truth_squares += truth[c] * truth[c];
+      predicted_squares += predicted[c] * predicted[c];
+    }
+    const double spread = (total * total - truth_squares) * (total * total - predicted_squares);
+    return spread > 0 ? (correct * total - chance) / std::sqrt(spread) : 0;
+  }
+
+  std::vector<double> truth;
+  std::vector<double> predicted;
+  std::vector<LabelMetrics> classes;
+  double correct = 0;
+  double total = 0;
+};
+
+// Expected calibration error over 15 bins of equal width (Guo et al., 2017).
+double calibration_error(const Answers& answers, const std::vector<std::size_t>& truth) {
+  constexpr int kBins = 15;
+  std::array<double, kBins> confidence{};
+  std::array<double, kBins> correct{};
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const double probability = std::exp(answers.row(i)[answers.predicted[i]]);
+    // Bins (0, 1/15], (1/15, 2/15], ...
+    const int bin = std::clamp(static_cast<int>(std::ceil(probability * kBins)) - 1, 0, kBins - 1);
+    confidence[static_cast<std::size_t>(bin)] += probability;
+    correct[static_cast<std::size_t>(bin)] += answers.predicted[i] == truth[i] ? 1 : 0;
+  }
+  double error = 0;
+  for (std::size_t bin = 0; bin < kBins; ++bin)
+    error += ratio(std::abs(confidence[bin] - correct[bin]), static_cast<double>(truth.size()));
+  return error;
+}
+
+double log_loss(const Answers& answers, const std::vector<std::size_t>& truth) {
+  double sum = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i) sum -= answers.row(i)[truth[i]];
+  return ratio(sum, static_cast<double>(truth.size()));
+}
+
+std::vector<double> balanced_weights(const data::Targets& training) {
+  std::vector<double> counts(static_cast<std::size_t>(training.outputs()), 0);
+  for (std::int64_t i = 0; i < training.size(); ++i) ++counts[static_cast<std::size_t>(training.class_of(i))];
+  const auto occurring =
+      static_cast<double>(counts.size()) - static_cast<double>(std::count(counts.begin(), counts.end(), 0.0));
+  std::vector<double> weights;
+  for (const double count : counts) weights.push_back(ratio(static_cast<double>(training.size()), occurring * count));
+  return weights;
+}
+
+class SingleLabel final : public Objective {
+ public:
+  ProblemType type() const override { return ProblemType::single_label_classification; }
+
+  const std::vector<MetricKind>& metric_kinds() const override {
+    static const std::vector<MetricKind> kinds = {{"accuracy", "accuracy"},
+                                                  {"balanced_accuracy", "balanced"},
+                                                  {"macro_f1", "macro-F1"},
+                                                  {"weighted_f1", "weighted F1"},
+                                                  {"matthews", "Matthews", true, false},
+                                                  {"log_loss", "log-loss", false, false},
+                                                  {"calibration_error", "ECE", false, true}};
+    return kinds;
+  }
+  std::string select_metric() const override { return "log_loss"; }
+  std::string score_metric() const override { return "accuracy"; }
+  std::vector<std::string> headline_metrics() const override { return {"log_loss", "accuracy", "macro_f1"}; }
+
+  Loss make_loss(const LossOptions& options, const data::Targets& training, at::Device device) const override {
+    Loss loss;
+    loss.label_smoothing = options.label_smoothing;
+    loss.weights = options.balanced ? balanced_weights(training) : options.class_weights;
+    if (!loss.weights.empty()) {
+      check_weights(loss.weights, training.outputs());
+      loss.device_weights = at::tensor(loss.weights, at::kDouble).to(device);
+    }
+    return loss;
+  }
+
+  at::Tensor loss_sum(const at::Tensor& logits, const at::Tensor& targets, const Loss& loss) const override {
+    const auto weights = loss.weights.empty() ? at::Tensor() : loss.device_weights.to(logits.scalar_type());
+    return at::cross_entropy_loss(logits, targets, weights, at::Reduction::Sum, /*ignore_index=*/-100,
+                                  loss.label_smoothing);
+  }
+
+  double loss_divisor(const data::Targets& targets, const std::vector<std::int64_t>& batch,
+                      const Loss& loss) const override {
+    if (loss.weights.empty()) return static_cast<double>(batch.size());
+    double sum = 0;
+    for (const std::int64_t id : batch) sum += loss.weights[static_cast<std::size_t>(targets.class_of(id))];
+    return sum > 0 ? sum : 1;  // of classes that weigh nothing the loss is 0, too
+  }
+
+  Metrics metrics(const at::Tensor& logits, const at::Tensor& targets) const override {
+    const Answers answers(logits);
+    const auto truth = truth_of(targets);
+    const Counts counts(confusion_of(answers, truth));
+    return named(targets.size(0), {ratio(counts.correct, counts.total), counts.balanced_accuracy(), counts.macro_f1(),
+                                   counts.weighted_f1(), counts.matthews(), log_loss(answers, truth),
+                                   calibration_error(answers, truth)});
+  }
+
+  nlohmann::json details(const at::Tensor& logits, const at::Tensor& targets,
+                         const std::vector<std::string>& labels) const override {
+    const Confusion confusion = confusion_of(Answers(logits), truth_of(targets));
+    return {{"classes", label_metrics_json(Counts(confusion).classes, labels)}, {"confusion", confusion}};
+  }
+
+  at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
+    const Answers answers(logits);
+    const auto truth = truth_of(targets);
+    auto scores = at::empty({targets.size(0)}, at::kDouble);
+    auto* values = scores.mutable_data_ptr<double>();
+    for (std::size_t i = 0; i < truth.size(); ++i) values[i] = answers.predicted[i] == truth[i] ? 1 : 0;
+    return scores;
+  }
+
+  Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
+    const Answers answers(logits);
+    Columns columns{"predicted\tprobability", {}};
+    if (all) {
+      for (const auto& label : labels) columns.header += "\tp(" + one_line(label) + ")";
+    }
+    for (std::size_t i = 0; i < answers.predicted.size(); ++i) {
+      const double* row = answers.row(i);
+      const std::size_t best = answers.predicted[i];
+      std::string& text =
+          columns.rows.emplace_back(fmt::format("{}\t{:.6f}", one_line(labels[best]), std::exp(row[best])));
+      for (std::size_t c = 0; all && c < answers.classes; ++c) text += fmt::format("\t{:.6f}", std::exp(row[c]));
+    }
+    return columns;
+  }
+
+  Columns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
+    Columns columns{"label", {}};
+    for (std::int64_t i = 0; i < targets.size(); ++i) {
+      const std::int32_t label = targets.class_of(i);
+      columns.rows.push_back(label >= 0 ? one_line(labels[static_cast<std::size_t>(label)]) : "");
+    }
+    return columns;
+  }
+
+ private:
+  at::Tensor constant_logits(const at::Tensor& targets, std::int64_t outputs) const override {
+    return at::bincount(targets.to(at::kCPU), {}, outputs).to(at::kDouble).log();
+  }
+};
+
+}  // namespace
+
+const Objective& single_label_objective() {
+  static const SingleLabel objective;
+  return objective;
+}
+
+}  // namespace dtrain::train

@@ -1,0 +1,45 @@
+#include "train/run_length.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/batch_plan.h"
+
+namespace dtrain::train {
+
+std::int64_t steps_per_epoch(const TrainOptions& options, const Examples& examples) {
+  return (examples.size() + options.batch_size - 1) / options.batch_size;
+}
+
+std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epoch) {
+  if (options.max_steps) return *options.max_steps;
+  const auto by_epochs = static_cast<std::int64_t>(std::ceil(options.epochs * static_cast<double>(steps_per_epoch)));
+  return std::max(by_epochs, options.min_steps);
+}
+
+std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps) {
+  std::vector<std::int64_t> ends;
+  double share = 0;
+  for (const peft::Phase& phase : phases) {
+    share += phase.share;
+    ends.push_back(static_cast<std::int64_t>(std::llround(share * static_cast<double>(steps))));
+  }
+  return ends;
+}
+
+std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch) {
+  const std::int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
+  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + 9) / 10);
+}
+
+std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {
+  const data::BatchPlan plan(examples.lengths(), options.batch_size, options.seed);
+  const std::int64_t epochs = steps / plan.steps_per_epoch();
+  std::int64_t seen = epochs * examples.size();
+  for (std::int64_t step = epochs * plan.steps_per_epoch(); step < steps; ++step) {
+    seen += static_cast<std::int64_t>(plan.batch(step).size());
+  }
+  return seen;
+}
+
+}  // namespace dtrain::train
