@@ -29,8 +29,9 @@ def on_a_terminal(dtrain, *arguments, columns=80):
 
 def test_the_first_lines_say_what_runs_where_on_what(dtrain, task):
     ended = dtrain.succeeds("train", *task, "--method", "lora", "--max-steps", "4", "--samples", "90", ranks=2)
-    first = ended.out.splitlines()[:4]
+    first = ended.out.splitlines()[:5]
     patterns = [r"2 ranks \(back end mpi\) on the CPU, 1 thread each on \d+ cores?, fp32 matmuls \(as asked\)",
+                r"columns: text: text, label: label",
                 r"data: train, 3 classes, 90 of 120 training and 30 dev examples, test 45",
                 r"model: tiny\d*, 999,171 parameters, pooler pooling",
                 r"method: lora, learning rate 0\.0015, 2,147 trainable parameters \(0\.215 %\), 8\.4 KiB all-reduced a step"]
