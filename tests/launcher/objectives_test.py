@@ -54,7 +54,11 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+# Enough for a model of random weights to learn something.
+METHODS = {"full": ["full", "--lr", "1e-3"], "lora": ["lora:target_modules=all-linear", "--lr", "1e-2"]}
+
+
+@pytest.fixture(scope="module", params=METHODS)
 def method(request):
     return request.param
 
@@ -62,8 +66,8 @@ def method(request):
 @pytest.fixture(scope="module")
 def run(kind, method, tiny_model, multi, scores, tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
-    Dtrain(folder, cache).succeeds("train", *task_of(kind, tiny_model, multi, scores), "--method", method, "--lr", "1e-2",
-                                   "--max-steps", "60", "--output", "out")
+    Dtrain(folder, cache).succeeds("train", *task_of(kind, tiny_model, multi, scores), "--method", *METHODS[method],
+                                   "--max-steps", "240", "--output", "out")
     return folder / "out"
 
 
@@ -144,7 +148,7 @@ def test_metrics_are_those_of_the_predictions_that_were_written(run, kind):
                           for column in ("label", "predicted"))
         assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="micro"))
         assert metrics["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, answers))
-        assert metrics["micro_f1"] > 0.5 > metrics["untrained"]["subset_accuracy"], "nothing was learnt"
+        assert metrics["micro_f1"] > 0.4 > metrics["untrained"]["micro_f1"], "nothing was learnt"
     else:
         truth, answers = ([float(row[column]) for row in lines] for column in ("label", "predicted"))
         assert metrics["pearson"] == pytest.approx(scipy.stats.pearsonr(truth, answers).statistic, abs=1e-6)
