@@ -17,9 +17,14 @@ void Digest::add(std::string_view text) {
   add(text.data(), text.size());
 }
 
-std::string Digest::text() const {
+Digest::Value Digest::value() const {
   const XXH128_hash_t hash = XXH3_128bits_digest(state_.get());
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  return {hash.low64, hash.high64};
+}
+
+std::string Digest::text() const {
+  const Value hash = value();
+  return fmt::format("{:016x}{:016x}", hash.high, hash.low);
 }
 
 }  // namespace dtrain

@@ -18,7 +18,14 @@ class Digest {
   void add(const void* bytes, std::size_t size);
   /// Length first, so that no two lists of texts look alike.
   void add(std::string_view text);
-  /// 32 hexadecimal digits.
+  /// Its 128 bits.
+  struct Value {
+    std::uint64_t low;
+    std::uint64_t high;
+    bool operator==(const Value&) const = default;
+  };
+  Value value() const;
+  /// The same in 32 hexadecimal digits.
   std::string text() const;
 
  private:

@@ -10,8 +10,8 @@
 #include <optional>
 #include <set>
 
+#include "base/digest.h"
 #include "base/error.h"
-#include "data/digest.h"
 #include "data/subset.h"
 
 namespace dtrain::data {

@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/mapped_file.h"
-#include "data/digest.h"
 
 namespace dtrain::data {
 
@@ -48,7 +48,7 @@ using Storage = TokenDataset::Storage;
 constexpr char kMagic[8] = {'d', 't', 'r', 't', 'o', 'k', 'e', 'n'};
 constexpr std::uint32_t kVersion = 3;
 
-XXH128_hash_t digest_of(const Storage::Header& header, std::span<const std::byte> body) {
+Digest::Value digest_of(const Storage::Header& header, std::span<const std::byte> body) {
   Digest digest;
   digest.add(&header, offsetof(Storage::Header, digest_low));
   digest.add(body.data(), body.size());
@@ -77,7 +77,7 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
         storage->header().version == kVersion) {
       const auto hash = digest_of(storage->header(), bytes.subspan(sizeof(Storage::Header)));
-      if (hash.low64 == storage->header().digest_low && hash.high64 == storage->header().digest_high) return storage;
+      if (hash.low == storage->header().digest_low && hash.high == storage->header().digest_high) return storage;
     }
   } catch (const InputError&) {
     // Gone or unreadable since: the data is tokenized anew.
@@ -137,8 +137,8 @@ std::shared_ptr<Storage> pack(const std::vector<TokenizedText>& texts) {
   for (const TokenizedText& text : texts) *next++ = text.second_segment;
   for (const TokenizedText& text : texts) next = std::copy(text.ids.begin(), text.ids.end(), next);
   const auto hash = digest_of(header, std::span(storage->memory).subspan(sizeof header));
-  header.digest_low = hash.low64;
-  header.digest_high = hash.high64;
+  header.digest_low = hash.low;
+  header.digest_high = hash.high;
   std::memcpy(storage->memory.data(), &header, sizeof header);
   return storage;
 }

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "data/digest.h"
+#include "base/digest.h"
 
 namespace dtrain::train {
 namespace {
@@ -55,7 +55,7 @@ std::vector<std::int32_t> Examples::lengths() const {
 
 std::string Examples::digest() const {
   if (!source_) return "";
-  data::Digest digest;
+  Digest digest;
   digest.add(source_->digest());
   if (indices_) digest.add(indices_->data(), indices_->size() * sizeof(std::int64_t));
   digest.add(targets_->digest());

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <malloc.h>
 
 #include <algorithm>
 #include <utility>
@@ -54,6 +55,8 @@ FlatParameters flatten(model::Classifier& classifier) {
     };
     flat.parameters[i]->bind(view(flat.values), view(flat.gradients));
   }
+  // Where they were is free now, and would stay resident or not as the heap happens to lie.
+  if (flat.values.is_cpu()) malloc_trim(0);
   return flat;
 }
 

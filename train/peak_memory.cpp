@@ -10,7 +10,7 @@
 namespace dtrain::train {
 namespace {
 
-// Of a process, proc(5): VmRSS now, VmHWM at its peak. 0 where there is none.
+// Of a process, proc(5): VmRSS now, VmHWM at its peak, RssFile of VmRSS. 0 where there is none.
 std::int64_t status_bytes(const std::string& name) {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
@@ -40,11 +40,13 @@ PeakMemory::PeakMemory(model::Classifier& classifier, at::Device device) : devic
   // 5 sets the high-water mark back to the present resident set.
   std::ofstream("/proc/self/clear_refs") << "5";
   before_ = status_bytes("VmRSS:");
+  files_ = status_bytes("RssFile:");
 }
 
 std::int64_t PeakMemory::bytes() const {
-  const std::int64_t peak = device_.is_cpu() ? status_bytes("VmHWM:") : allocated_bytes(device_).peak;
-  return weights_ + std::max<std::int64_t>(0, peak - before_);
+  if (!device_.is_cpu()) return weights_ + std::max<std::int64_t>(0, allocated_bytes(device_).peak - before_);
+  const std::int64_t files = status_bytes("RssFile:") - files_;
+  return weights_ + std::max<std::int64_t>(0, status_bytes("VmHWM:") - files - before_);
 }
 
 }  // namespace dtrain::train

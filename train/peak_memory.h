@@ -10,8 +10,9 @@ namespace dtrain::train {
 
 /// The most memory that a run takes on this rank, whatever ran in the process before: the weights of its model, which
 /// are there when it begins, and what it holds besides at its peak. On the CPU by the resident set, on a GPU by what is
-/// allocated there. Not in it: the data sets, the program itself, and what LibTorch keeps for every run (the first run
-/// of a process pays for that).
+/// allocated there. Not in it: the data sets, pages of files (the program, libraries, whatever is mapped), which the
+/// kernel drops and reads again as it likes, and what LibTorch keeps for every run (the first run of a process pays for
+/// that).
 ///
 /// Where the kernel does not let a process reset its high-water mark (/proc/self/clear_refs), it is that of the process
 /// so far, and a run after a larger one reports too much.
@@ -25,6 +26,7 @@ class PeakMemory {
   at::Device device_;
   std::int64_t weights_ = 0;  // bytes
   std::int64_t before_ = 0;   // bytes held when it began
+  std::int64_t files_ = 0;    // of these, pages of files
 };
 
 }  // namespace dtrain::train

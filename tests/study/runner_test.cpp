@@ -26,7 +26,7 @@ class StudyOfOne : public testing::Test {
     plan_.methods = {{peft::parse_method_spec("full"), {0.001}}};
     plan_.result_seeds = {1};
     material_.classifier = [](std::uint64_t) {
-      return model::load_classifier({.directory = model::reference_directory() / "bert",
+      return model::load_classifier({.directory = model::reference_directory() / "no_dropout",
                                      .pooling = model::Pooling::mean,
                                      .classes = 4,
                                      .head_seed = 1,
