@@ -58,6 +58,8 @@ class StudyOfOne : public testing::Test {
 
 TEST_F(StudyOfOne, RecordsARateThatBreaksTrainingAsAFailedTrial) {
   plan_.methods[0].learning_rates = {1e38};
+  // The first step is of rate 0, the second breaks the weights, the third sees it.
+  material_.training = train::short_run("full", 4);
   const auto finished = run();
   ASSERT_EQ(finished.size(), 1U);
   EXPECT_THAT(finished.begin()->second.second.failure, testing::HasSubstr("not finite"));
