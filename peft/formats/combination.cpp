@@ -110,6 +110,11 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
       throw UsageError(fmt::format("--adapters: their classes differ: {} and {}", fmt::join(first.labels, ", "),
                                    fmt::join(adapter.labels, ", ")));
     }
+    if (adapter.classifier->problem_type != first.classifier->problem_type) {
+      throw UsageError(fmt::format("--adapters: their outputs differ: {} and {} (--problem-type says what all are)",
+                                   problem_type_name(first.classifier->problem_type),
+                                   problem_type_name(adapter.classifier->problem_type)));
+    }
     if (adapter.base_model != first.base_model) {
       throw UsageError(fmt::format("--adapters: their base models differ: {} and {}", first.base_model.string(),
                                    adapter.base_model.string()));

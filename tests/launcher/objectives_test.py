@@ -54,7 +54,11 @@ def kind(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=["full", "lora"])
+# Enough for a model of random weights to learn something.
+METHODS = {"full": ["full", "--lr", "1e-3"], "lora": ["lora:target_modules=all-linear", "--lr", "1e-2"]}
+
+
+@pytest.fixture(scope="module", params=METHODS)
 def method(request):
     return request.param
 
@@ -62,9 +66,8 @@ def method(request):
 @pytest.fixture(scope="module")
 def run(kind, method, tiny_model, multi, scores, tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
-    rate = {"full": "3e-3", "lora": "5e-2"}[method]
-    Dtrain(folder, cache).succeeds("train", *task_of(kind, tiny_model, multi, scores), "--method", method, "--lr", rate,
-                                   "--max-steps", "200", "--output", "out")
+    Dtrain(folder, cache).succeeds("train", *task_of(kind, tiny_model, multi, scores), "--method", *METHODS[method],
+                                   "--max-steps", "240", "--output", "out")
     return folder / "out"
 
 
@@ -134,7 +137,7 @@ def test_evaluate_gives_the_metrics_of_the_run(dtrain, run, kind, multi, scores)
     assert evaluated["untrained"] == trained["untrained"]
 
 
-def test_metrics_are_those_of_the_predictions_that_were_written(run, kind, method):
+def test_metrics_are_those_of_the_predictions_that_were_written(run, kind):
     import scipy.stats
     import sklearn.metrics
 
@@ -145,14 +148,12 @@ def test_metrics_are_those_of_the_predictions_that_were_written(run, kind, metho
                           for column in ("label", "predicted"))
         assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="micro"))
         assert metrics["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, answers))
-        assert metrics["micro_f1"] > 0.5 > metrics["untrained"]["subset_accuracy"], "nothing was learnt"
+        assert metrics["micro_f1"] > 0.4 > metrics["untrained"]["micro_f1"], "nothing was learnt"
     else:
         truth, answers = ([float(row[column]) for row in lines] for column in ("label", "predicted"))
         assert metrics["pearson"] == pytest.approx(scipy.stats.pearsonr(truth, answers).statistic, abs=1e-6)
         assert metrics["spearman"] == pytest.approx(scipy.stats.spearmanr(truth, answers).statistic, abs=1e-6)
-        # A body of random weights has few features for LoRA to bring out.
-        assert metrics["pearson"] > {"full": 0.6, "lora": 0.2}[method], "nothing was learnt"
-        assert metrics["untrained"]["r2"] == pytest.approx(0, abs=1e-9)
+        assert metrics["r2"] > 0.3 and metrics["untrained"]["r2"] == pytest.approx(0, abs=1e-9)
         assert metrics["untrained"]["pearson"] is None
 
 

@@ -149,6 +149,11 @@ TEST(Combine, RefusesWhatDoesNotFit) {
       ThrowsMessage<UsageError>(AllOf(HasSubstr("their ranks differ: 4 and 8 at bert."), HasSubstr("; --how svd"))));
   EXPECT_THAT(refusal({"combination/first", "peft/lora_roberta"}, equal),
               ThrowsMessage<UsageError>(HasSubstr("their classes differ: 0, 1, 2 and 0, 1, 2, 3")));
+  auto of_other_outputs = both();
+  of_other_outputs[1].classifier->problem_type = ProblemType::multi_label_classification;
+  EXPECT_THAT(
+      [&] { combine_adapters(std::move(of_other_outputs), equal); },
+      ThrowsMessage<UsageError>(HasSubstr("their outputs differ: single_label_classification and multi_label")));
   for (const char* name : {"peft/lora_bias", "peft/lora_pissa", "peft/lora_olora", "peft/lora_dora"}) {
     EXPECT_THAT(
         refusal({"combination/first", name}, equal),

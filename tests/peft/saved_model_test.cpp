@@ -244,6 +244,39 @@ std::string case_name(const testing::TestParamInfo<std::tuple<Base, std::string>
   return alphanumeric(base.name + "_" + model::pooling_name(base.pooling) + "_" + std::get<1>(instance.param));
 }
 
+TEST(SavedProblemType, ComesBackFromEveryLayoutOfFiles) {
+  const fs::path base = model::reference_directory() / "odd_relu";
+  const TemporaryDirectory output;
+  for (const char* method : {"full", "lora", "houlsby", "bitfit"}) {
+    for (const ProblemType type : kProblemTypes) {
+      SCOPED_TRACE(std::string(method) + " " + std::string(problem_type_name(type)));
+      const std::vector<std::string> labels =
+          type == ProblemType::regression ? std::vector<std::string>{"LABEL_0"} : kLabels;
+      const auto classifier = model::load_classifier({.directory = base,
+                                                      .pooling = Pooling::pooler,
+                                                      .classes = static_cast<std::int64_t>(labels.size()),
+                                                      .problem_type = type});
+      const MethodSpec spec = parse_method_spec(method);
+      make_method(spec)->attach(*classifier, {.seed = 1});
+      fs::remove_all(output.path());
+      fs::create_directories(output.path());
+      const fs::path saved = save_trained(*classifier, spec, labels, base, output.path());
+      const auto read = load_trained(output.path(), {}, {}, at::kCPU, Log());
+      EXPECT_EQ(read.classifier->problem_type, type);
+      EXPECT_EQ(read.labels, labels);
+      // Who asks otherwise gets it.
+      const auto other = ProblemType::multi_label_classification;
+      EXPECT_EQ(load_trained(output.path(), {}, {}, at::kCPU, Log(), {}, other).classifier->problem_type, other);
+      // Without a word one output is a number, and several are classes, as transformers takes them.
+      if (std::string(method) != "lora") continue;
+      fs::remove(saved / "dtrain.json");
+      const auto foreign = load_trained(output.path(), base, {}, at::kCPU, Log());
+      EXPECT_EQ(foreign.classifier->problem_type,
+                labels.size() == 1 ? ProblemType::regression : ProblemType::single_label_classification);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Methods, SavedModel, testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(names())),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Settings, SavedModel,
