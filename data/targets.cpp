@@ -211,7 +211,7 @@ void check_label_form(const LabelledTexts& rows, ProblemType type, const std::st
   if (type == ProblemType::multi_label_classification && rows.has_labels && !rows.has_label_lists) {
     throw InputError(fmt::format(
         "{}:{}: the label is '{}'; expected a list of labels, as multi_label_classification takes them (in JSONL "
-        "\"label\": [\"a\", \"b\"])",
+        "\"label\": [\"a\", \"b\"]; in a text, --label-separator says what they are joined with)",
         name, line, rows.rows.empty() ? "" : rows.rows.front().label));
   }
 }

@@ -113,7 +113,7 @@ std::string label_counts(const data::LabelledTexts& texts) {
   };
   for (std::size_t id = 0; id < std::min(kShown, counts.size()); ++id) {
     if (texts.has_label_lists && counts[id] == 0) continue;  // where every list is empty
-    add(shown_text(labels.names()[id]), counts[id]);
+    add(labels.names()[id].empty() ? "(empty)" : shown_text(labels.names()[id]), counts[id]);
   }
   if (texts.has_label_lists) add("(none of them)", without);
   std::string text = terminal_table(table);

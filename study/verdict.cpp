@@ -47,7 +47,7 @@ std::string indistinct(const Comparison& comparison) {
   const PairedDifference& difference = comparison.difference;
   const double bound = difference.equivalence_bound();
   if (bound > kWidestBound) {
-    const bool seeds_help = difference.projected(100, 1).equivalence_bound() <= kWidestBound;
+    const bool seeds_help = difference.projected(100, 1).half_width(0.95) <= kWidestBound;
     return fmt::format("{} ({:+.1f} points): too few {} to say", comparison.second, 100 * difference.mean,
                        seeds_help ? "seeds" : "examples");
   }

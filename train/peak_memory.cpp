@@ -45,7 +45,7 @@ PeakMemory::PeakMemory(model::Classifier& classifier, at::Device device) : devic
 
 std::int64_t PeakMemory::bytes() const {
   if (!device_.is_cpu()) return weights_ + std::max<std::int64_t>(0, allocated_bytes(device_).peak - before_);
-  const std::int64_t files = std::max<std::int64_t>(0, status_bytes("RssFile:") - files_);
+  const std::int64_t files = status_bytes("RssFile:") - files_;
   return weights_ + std::max<std::int64_t>(0, status_bytes("VmHWM:") - files - before_);
 }
 

@@ -107,7 +107,7 @@ std::string first_rows(const Records& records) {
     const auto& fields = records.rows[row].fields;
     text += fmt::format("\n  line {}:", records.rows[row].line);
     for (std::size_t i = 0; i < std::min(kFields, fields.size()); ++i)
-      text += fmt::format("{} [{}] {}", i == 0 ? "" : "  ", i + 1, shown_text(fields[i], 40));
+      text += fmt::format("{}[{}] {}", i == 0 ? " " : "  ", i + 1, shown_text(fields[i], 40));
     if (fields.size() > kFields) text += fmt::format("   and {} more", fields.size() - kFields);
   }
   return text;

@@ -19,11 +19,13 @@ namespace {
 struct Field {
   std::string text;
   bool quoted = false;
+  std::size_t begin = 0;
 };
 
 struct Fault {
   std::size_t offset;
   std::string what;
+  std::size_t field;  // where it begins
 };
 
 // Cuts a text into records, one after the other, with or without a meaning of quotes.
@@ -39,6 +41,7 @@ class RecordReader {
     line_ = next_line_;
     while (true) {
       Field& field = fields.emplace_back();
+      field.begin = position_;
       if (quoting_ && at('"')) {
         if (!read_quoted(field)) return false;
       } else {
@@ -68,7 +71,7 @@ class RecordReader {
     while (true) {
       const std::size_t quote = content_.find('"', position_);
       if (quote == std::string_view::npos) {
-        fault_ = {open, "this quote is never closed; is the file complete?"};
+        fault_ = {open, "this quote is never closed; is the file complete?", open};
         return false;
       }
       field.text += content_.substr(position_, quote - position_);
@@ -78,8 +81,10 @@ class RecordReader {
       ++position_;
     }
     if (position_ < content_.size() && ends_.find(content_[position_]) == std::string::npos) {
-      fault_ = {position_, fmt::format("expected a {} or a line end after the closing quote, found '{}'",
-                                       separator_name(separator_), code_point_at(content_, position_))};
+      fault_ = {position_,
+                fmt::format("expected a {} or a line end after the closing quote, found '{}'",
+                            separator_name(separator_), code_point_at(content_, position_)),
+                open};
       return false;
     }
     for (std::size_t i = 0; i < field.text.size(); ++i) {
@@ -143,9 +148,9 @@ bool any_field_begins_with_a_quote(std::string_view content) {
 // What is seen in a TSV when it is read as if it were quoted.
 struct QuotesSeen {
   std::optional<Fault> fault;
-  bool first_is_all_quoted = false;  // of two fields or more
-  bool joins_lines = false;
-  bool plain_words = false;  // a field without quotes that is no number
+  bool first_is_all_quoted = false;         // of two fields or more
+  std::optional<std::size_t> joined_lines;  // where the first field begins that has a line end
+  bool plain_words = false;                 // a field without quotes that is no number
   // Whether the fields with quotes are just those that hold one of these: as pandas and as Excel quote.
   bool by_pandas = true;
   bool by_excel = true;
@@ -163,7 +168,7 @@ QuotesSeen quotes_seen(std::string_view content) {
     for (const Field& field : fields) {
       seen.by_pandas &= field.quoted == (field.text.find_first_of("\t\"\r\n") != std::string::npos);
       seen.by_excel &= field.quoted == (field.text.find_first_of("\t\"\r\n,") != std::string::npos);
-      seen.joins_lines |= field.quoted && field.text.find_first_of("\r\n") != std::string::npos;
+      if (!seen.joined_lines && field.text.find_first_of("\r\n") != std::string::npos) seen.joined_lines = field.begin;
       seen.plain_words |= !field.quoted && !field.text.empty() && !canonical_number(field.text);
     }
   }
@@ -183,13 +188,40 @@ bool lines_have_equal_fields(std::string_view content) {
   return width > 1;
 }
 
-bool is_quoted(std::string_view content) {
+// The first line that only makes sense as a quoted one: cut by its quotes it has the first line's number of fields, and
+// one of them holds a tab or a quote. 0: there is none.
+std::int64_t line_that_is_quoted(std::string_view content) {
+  std::size_t width = 0;
+  Lines lines(content);
+  std::vector<Field> fields;
+  for (std::string_view line; lines.next(line);) {
+    if (width > 0 && !any_field_begins_with_a_quote(line)) continue;
+    RecordReader reader(line, '\t', true);
+    if (!reader.next(fields) || is_blank_record(fields)) continue;
+    if (width == 0) width = fields.size();
+    const bool needs_quotes = std::any_of(fields.begin(), fields.end(), [](const Field& field) {
+      return field.quoted && field.text.find_first_of("\t\"") != std::string::npos;
+    });
+    if (needs_quotes && fields.size() == width) return lines.number();
+  }
+  return 0;
+}
+
+// Whether a TSV is quoted as CSV is. Throws where some lines must be and others cannot be.
+bool is_quoted(std::string_view content, const std::string& name) {
   if (!any_field_begins_with_a_quote(content)) return false;
   const QuotesSeen seen = quotes_seen(content);
   if (seen.first_is_all_quoted) return true;  // where it is at fault later, reading says so
-  if (seen.fault) return false;
-  if (seen.plain_words && !seen.by_pandas && !seen.by_excel) return false;
-  return !(seen.joins_lines && lines_have_equal_fields(content));
+  const bool split = seen.joined_lines && lines_have_equal_fields(content);
+  if (!seen.fault && !split && (!seen.plain_words || seen.by_pandas || seen.by_excel)) return true;
+  const std::int64_t quoted_line = line_that_is_quoted(content);
+  if (quoted_line == 0) return false;
+  if (!seen.fault && !split) return true;
+  throw InputError(
+      fmt::format("{}:{}: this field begins with a quote and is not quoted as CSV is, which line {} is; expected all "
+                  "fields of a file "
+                  "to be written in one way",
+                  name, place_of(content, seen.fault ? seen.fault->field : *seen.joined_lines), quoted_line));
 }
 
 // How well a separator explains the beginning of a file: known names in its first line, then two or more fields in
@@ -217,7 +249,7 @@ std::tuple<std::int64_t, bool> fit(std::string_view content, char separator,
 }  // namespace
 
 Records read_tsv(std::string_view content, const std::string& name) {
-  const bool quoted = is_quoted(content);
+  const bool quoted = is_quoted(content, name);
   Records records = read_all(content, name, '\t', quoted);
   records.format = quoted ? "tab-separated, quoted as CSV is" : "tab-separated";
   return records;

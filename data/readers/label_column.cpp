@@ -61,17 +61,14 @@ void note_none(const Counts& counts, const std::string& name, std::vector<std::s
       std::any_of(counts.begin(), counts.end(), [](const auto& entry) { return is_fraction(entry.first); });
   std::map<std::string, std::int64_t> found;
   for (const auto& [label, count] : counts) {
+    if (label.empty()) continue;  // inputs without one; where it is needed that is refused
     if (stands_for_none(label) || (!scores && canonical_number(label) == "-1")) found.emplace(label, count);
   }
   for (const auto& [label, count] : found) {
-    if (label.empty()) {
-      notes.push_back(fmt::format("{}: {} without a label", name, rows_text(count)));
-    } else {
-      notes.push_back(
-          fmt::format("{}: {} with the label '{}'; --ignore-label {} leaves such rows out, if it stands for "
-                      "no label",
-                      name, rows_text(count), label, label));
-    }
+    notes.push_back(
+        fmt::format("{}: {} with the label '{}'; --ignore-label {} leaves such rows out, if it stands for no "
+                    "label",
+                    name, rows_text(count), label, label));
   }
 }
 

@@ -271,7 +271,7 @@ TEST(ByteLevelBpeTokenizerJson, WithWhatIsNotSupportedIsRefusedWithItsKey) {
   for (const Part& part : std::vector<Part>{
            {"normalizer", R"({"type": "NFC"})", "'normalizer': {\"type\":\"NFC\"} is not supported"},
            {"pre_tokenizer", "null", "'pre_tokenizer': null is not supported"},
-           {"pre_tokenizer", R"({"type": "Whitespace"})", "'pre_tokenizer'"},
+           {"pre_tokenizer", R"({"type": "Whitespace"})", "'pre_tokenizer.type': \"Whitespace\""},
            {"pre_tokenizer", R"({"type": "ByteLevel", "use_regex": false})", "'pre_tokenizer.use_regex': false"},
            {"model", R"("dropout": 0.1)", "'model.dropout': 0.1 is not supported"},
            {"model", R"("byte_fallback": true)", "'model.byte_fallback': true"},

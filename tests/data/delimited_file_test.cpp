@@ -46,8 +46,6 @@ TEST_F(DelimitedFile, OfTabsKeepsQuotesThatMerelyStandInTheTexts) {
   // One stray quote opens, another closes: every line has its two fields.
   EXPECT_THAT(rows_of(read("d.tsv", "x\t\"open\ny\ttwo\nz\tclosed\"\n")),
               ElementsAre("x|\"open|", "y|two|", "z|closed\"|"));
-  EXPECT_THAT(rows_of(read("e.tsv", "x\t\"a \"\"b\"\" c\"\ny\tand \"two\"\n")),
-              ElementsAre("x|\"a \"\"b\"\" c\"|", "y|and \"two\"|"));
   const Columns inputs{.text = "", .pair = "", .label = "", .label_required = false};
   EXPECT_THAT(rows_of(read("f.txt", "\"Hello,\" she said.\n\"Bye.\"\n", inputs)),
               ElementsAre("|\"Hello,\" she said.|", "|\"Bye.\"|"));
@@ -58,6 +56,25 @@ TEST_F(DelimitedFile, OfTabsWhoseHeaderIsQuotedIsRefusedWhereAQuoteIsAtFault) {
             "a.tsv:3:6: expected a tab or a line end after the closing quote, found 's'");
   EXPECT_EQ(failure("b.tsv", "\"text\"\t\"label\"\n\"one\"\t\"x\n"),
             "b.tsv:2:7: this quote is never closed; is the file complete?");
+}
+
+TEST_F(DelimitedFile, OfTabsWithALineThatMustBeQuotedIsReadSoOrRefusedWhereAnotherCannotBe) {
+  const std::string quoted = "label\ttext\nx\t\"a \"\"b\"\" c\"\n";
+  EXPECT_THAT(rows_of(read("a.tsv", quoted + "y\tand \"two\"\nz\t\"needless\"\n")),
+              ElementsAre("x|a \"b\" c|", "y|and \"two\"|", "z|needless|"));
+  const std::string rest =
+      ": this field begins with a quote and is not quoted as CSV is, which line 2 is; expected all fields of a file to "
+      "be "
+      "written in one way";
+  EXPECT_EQ(failure("b.tsv", quoted + "y\ttwo\ny\t\"three\nz\tfour\n"), "b.tsv:4:3" + rest);
+  EXPECT_EQ(failure("b.tsv", quoted + "y\t\"two\nz\t\"three\tfour\"\n"), "b.tsv:3:3" + rest);
+  EXPECT_EQ(failure("c.tsv", quoted + "y\t\"two\" it is\n"), "c.tsv:3:3" + rest);
+  // Every line has its two fields: the quotes of two lines are no pair.
+  EXPECT_EQ(failure("d.tsv", quoted + "y\t\"two\nz\tthree\"\n"), "d.tsv:3:3" + rest);
+  EXPECT_EQ(failure("e.tsv", "label\ttext\ny\t\"one\nx\t\"tab\there\"\n"),
+            "e.tsv:2:3: this field begins with a quote and is not quoted as CSV is, which line 3 is; expected all "
+            "fields of a "
+            "file to be written in one way");
 }
 
 TEST_F(DelimitedFile, OfOtherSeparatorsIsReadByTheOneThatFits) {

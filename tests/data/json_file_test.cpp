@@ -50,7 +50,7 @@ TEST_F(JsonFile, KeepsTheLineOnWhichEachObjectOfAnArrayBegins) {
 
 TEST_F(JsonFile, ThatIsBrokenIsRefusedWhereItBreaks) {
   EXPECT_THAT(failure("a.json", "[\n" + kFirst + ",\n{\"text\": \"two\", \"la"),
-              AllOf(StartsWith("a.json:3:21: not a JSON object; is the file complete? ("), HasSubstr("quote")));
+              AllOf(StartsWith("a.json:3:20: not a JSON object; is the file complete? ("), HasSubstr("quote")));
   EXPECT_EQ(failure("b.json", "[\n" + kFirst), "b.json:1:1: this array is never closed; is the file complete?");
   EXPECT_EQ(failure("c.json", "[\n" + kFirst + "\n" + kSecond + "]"),
             "c.json:3:1: expected ',' or ']' after an object, found '{'");

@@ -69,7 +69,7 @@ TEST_F(DataFile, MayEndItsLinesWithCarriageReturnsAlone) {
   EXPECT_EQ(mixed.rows[2].line, 5);
   EXPECT_EQ(failure("c.csv", "label,text\rx,one\ry,\"two"),
             "c.csv:3:3: this quote is never closed; is the file complete?");
-  EXPECT_THAT(notes("d.tsv", "label\ttext\rx\tcaf\xE9\ry\t\xE9"),
+  EXPECT_THAT(notes("d.tsv", "label\ttext\rx\tcaf\xE9\ry\tth\xE9"),
               ElementsAre("d.tsv:2:6: invalid UTF-8, replaced by U+FFFD (2 lines in all)"));
 }
 

@@ -72,7 +72,9 @@ def write_quoted_tsv(path):
 
 
 def raw_field():
-    return field().translate({ord(byte): " " for byte in "\t\r\n"})
+    """Of a file without quotes; but no field that could only be a quoted one."""
+    text = field().translate({ord(byte): " " for byte in "\t\r\n"})
+    return "x" + text if text.startswith('"') and text.endswith('"') and '""' in text else text
 
 
 def write_raw_tsv(path):

@@ -29,7 +29,13 @@ BERT_OPTIONS = {
     "bert-cased": dict(do_lower_case=False, strip_accents=None, tokenize_chinese_chars=True),
     "bert-cased-strip-accents": dict(do_lower_case=False, strip_accents=True, tokenize_chinese_chars=True),
     "bert-lower-chinese-whole": dict(do_lower_case=True, strip_accents=None, tokenize_chinese_chars=False),
+    "bert-lower-added": dict(do_lower_case=True),
+    "bert-cased-added-cut-left": dict(do_lower_case=False, truncation_side="left"),
 }
+# With added tokens, most of which are looked for in the normalized text.
+BERT_ADDED = [dict(content="Σας"), dict(content="한국"), dict(content="中"), dict(content="É", lstrip=True),
+              dict(content="the", rstrip=True), dict(content="<first>", normalized=False), dict(content="  İ"),
+              dict(content="[mask]", lstrip=True, rstrip=True), dict(content="ﬃ")]
 ON_THE_TASK = ["minilm", "roberta", "roberta-files-prefix-space"]
 
 
@@ -95,7 +101,14 @@ def bert_tokenizers(models_folder, rows):
                 points.update(tokenizer.backend_tokenizer.normalizer.normalize_str(text or ""))
     points = sorted(point for point in points if not point.isspace() or point == "\u200b")
     characters = BERT_SPECIAL + points + ["##" + point for point in points]
-    return {name: bert_directory(models_folder / name, characters, options) for name, options in BERT_OPTIONS.items()}
+    added = {str(len(characters) + i): dict(lstrip=False, rstrip=False, single_word=False, normalized=True, special=False)
+             | token for i, token in enumerate(BERT_ADDED)}
+
+    def directory(name, options):
+        if "added" in name:
+            options = options | dict(added_tokens_decoder=added)
+        return bert_directory(models_folder / name, characters, options)
+    return {name: directory(name, options) for name, options in BERT_OPTIONS.items()}
 
 
 def without_some_bytes(vocabulary, merges):

@@ -115,7 +115,7 @@ def test_methods_lists_every_method_with_its_size_on_the_model(dtrain, tiny_mode
     assert sizes["head"] == "66" and sizes["full"] == sizes["lp-ft"] == "997,090", ended
     tables = [line for line in ended.out.splitlines() if not line.startswith("On ") and " is impossible: " not in line]
     assert all(len(line) <= 100 for line in tables), ended
-    assert re.search(r"compacter is impossible: a hypercomplex map from \d+ to \d+ needs a phm_dim", ended.out), ended
+    assert re.search(r"compacter is impossible: a hypercomplex linear layer from \d+ to \d+ needs a phm_dim", ended.out), ended
 
 
 def test_methods_says_what_merges_how_it_is_saved_and_whose_it_is(dtrain, tiny_model):

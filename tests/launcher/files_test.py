@@ -24,7 +24,8 @@ def train_on(tiny_model, path):
     ("unlabelled.tsv", b"label\ttext\na\tone\n\ttwo\n", ["unlabelled.tsv:3", "the label (column 1) is empty"]),
     ("columns.csv", b"class,comment\na,b\n", ["columns.csv", "--text-column", "class, comment"]),
     ("one.tsv", b"label\ttext\na\tone\na\ttwo\n", ["one.tsv", "at least two classes, found 1 ('a')"]),
-    ("data.xlsx", b"x", ["data.xlsx", ".tsv", ".csv", ".jsonl"]),
+    ("data.xlsx", b"x", ["data.xlsx", "spreadsheet", "save the sheet as CSV in UTF-8"]),
+    ("data.doc", b"x", ["data.doc", ".tsv", ".csv", ".jsonl"]),
 ])
 def test_a_training_file_that_cannot_be_used_is_refused_with_its_place(dtrain, tiny_model, tmp_path, name, content, says):
     if content is not None:

@@ -2,7 +2,7 @@
 //
 // model_file_probe keys: the lists of what the files may hold, a JSON line for each key.
 // model_file_probe ask: a JSON request a line on standard input, its answer a line on standard output:
-//   {"directory", "max_length", "texts": [[text, pair or null], ...], "logits"}
+//   {"directory", "texts": [[text, pair or null, max_length], ...], "logits"}
 //   {"ids", "types", "notes", "vocabulary"} and, where asked for, {"labels", "logits"}; else {"error"}.
 
 #include <ATen/ATen.h>
@@ -81,7 +81,7 @@ json answer(const json& request) {
   found["vocabulary"] = tokenizer->vocabulary_size();
   std::unique_ptr<model::Classifier> classifier;
   if (request.value("logits", false)) {
-    classifier = model::load_classifier({.directory = directory, .trained_head = true});
+    classifier = model::load_classifier({.directory = directory, .pooling = {}, .trained_head = true});
     for (const auto& note : classifier->config().notes) found["notes"].push_back(note);
     found["labels"] = classifier->config().labels;
     found["logits"] = json::array();
@@ -90,8 +90,7 @@ json answer(const json& request) {
     const auto text = row[0].get<std::string>();
     const auto pair = row[1].is_null() ? "" : row[1].get<std::string>();
     const std::string_view second = pair;
-    const auto tokens =
-        tokenizer->tokenize(text, row[1].is_null() ? nullptr : &second, request["max_length"].get<std::int32_t>());
+    const auto tokens = tokenizer->tokenize(text, row[1].is_null() ? nullptr : &second, row[2].get<std::int32_t>());
     found["ids"].push_back(tokens.ids);
     std::vector<int> types(tokens.ids.size(), 1);
     std::fill_n(types.begin(), tokens.second_segment, 0);
@@ -122,6 +121,7 @@ int main(int count, char** arguments) {
     } catch (const dtrain::Error& error) {
       answer = {{"error", error.what()}};
     }
-    std::cout << answer.dump() << std::endl;
+    // A message may hold bytes of a damaged file.
+    std::cout << answer.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
   }
 }

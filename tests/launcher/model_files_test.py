@@ -45,8 +45,8 @@ class Probe:
         self.process = subprocess.Popen([PROBE, "ask"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env=os.environ | {"OMP_NUM_THREADS": "1"})
 
-    def __call__(self, directory, texts, max_length=20, logits=True):
-        request = dict(directory=str(directory), texts=texts, max_length=max_length, logits=logits)
+    def __call__(self, directory, texts, logits=True):
+        request = dict(directory=str(directory), texts=texts, logits=logits)
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
@@ -65,13 +65,14 @@ def probe():
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[X]"]
 WORDS = ["the", "The", "cafe", "café", "covid", "test", "##test", "##s", "a", "A", "##a", "b", "##b", "中", "##文", "文",
          "中文", "'", "s", "<", ">", "new", "image", "it", "##em", "is", "good", "bad", "very", "[", "]", "mask", "x"]
-TEXTS = [["The café is very good", None], ["The Café covidtest's [MASK] <new> <image> 中文 zzz aab", None],
-         ["a b", "The very bad new item"], ["the COVIDTEST <New>x <new>", "<bos>a [X] b<eos> <p> [mask]"],
-         ["a b a b a b a b a b a b the very good cafe is it new", None],
-         ["the very good cafe is it new a b a b", "b a b a the test is bad is bad very very bad"]]
+# Text, pair and the most tokens, which cut the last two.
+TEXTS = [["The café is very good", None, 60], ["The Café covidtest's [MASK] <new> <image> 中文 zzz aab", None, 70],
+         ["a b", "The very bad new item", 60], ["the COVIDTEST <New>x <new>", "<bos>a [X] b<eos> <p> [mask]", 70],
+         ["a b a b a b a b a b a b the very good cafe is it new", None, 14],
+         ["the very good cafe is it new a b a b", "b a b a the test is bad is bad very very bad", 17]]
 SIZES = {"bert": dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                      max_position_embeddings=64),
-         "distilbert": dict(dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64)}
+                      max_position_embeddings=90),
+         "distilbert": dict(dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=90)}
 SIZES["roberta"] = SIZES["bert"] | dict(type_vocab_size=2, pad_token_id=1)
 MODELS = {"bert": transformers.BertForSequenceClassification,
           "distilbert": transformers.DistilBertForSequenceClassification,
@@ -121,8 +122,9 @@ def generic_files(folder):
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
-                            model_input_names=["input_ids", "token_type_ids", "attention_mask"]).save_pretrained(folder)
+    names = dict(cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", pad_token="[PAD]")
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **names).save_pretrained(folder)
 
 
 def byte_level_files(folder):
@@ -169,12 +171,12 @@ def copy_of(directories, tmp_path):
     return fresh
 
 
-def of_transformers(folder, logits=True, max_length=20):
+def of_transformers(folder, logits=True):
     """ids, token types as the model sees them, labels and logits for TEXTS."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval() if logits else None
     found = dict(ids=[], types=[], logits=[])
-    for text, pair in TEXTS:
+    for text, pair, max_length in TEXTS:
         tokens = tokenizer(text, pair, truncation=True, max_length=max_length, return_tensors="pt")
         found["ids"].append(tokens["input_ids"][0].tolist())
         types = tokens.get("token_type_ids", torch.zeros_like(tokens["input_ids"]))
@@ -364,7 +366,8 @@ def added(identity, content, **flags):
 
 NEXT = len(SPECIAL + WORDS)
 ADDED = dict(added(NEXT, "<new>", lstrip=True, rstrip=True), **added(NEXT + 1, "CovidTest", normalized=True, special=False),
-             **added(NEXT + 2, "中", normalized=True, special=False), **added(4, "[MASK]", lstrip=True))
+             **added(19, "中", normalized=True, special=False), **added(4, "[MASK]", lstrip=True))
+assert (SPECIAL + WORDS)[19] == "中"
 OF_SPECIAL = dict(
     bos_token=["<bos>"], eos_token=["<eos>"], pad_token=["<p>"], mask_token=["<new>"],
     additional_special_tokens=[["<new>", "<image>"]], extra_special_tokens=[["<new>", "<image>"], {"a_token": "<new>"}],
@@ -427,9 +430,9 @@ def test_a_heeded_key_gives_what_transformers_gives(directories, copy_of, probe,
     assert changes or key in same, "transformers gives the same with and without it"
 
 
-SHAPES = {"bert": dict(hidden_size=[48], num_hidden_layers=[1], intermediate_size=[40], max_position_embeddings=[70],
+SHAPES = {"bert": dict(hidden_size=[48], num_hidden_layers=[1], intermediate_size=[40], max_position_embeddings=[95],
                        vocab_size=[130], type_vocab_size=[1, 3]),
-          "distilbert": dict(dim=[48], n_layers=[3], hidden_dim=[40], max_position_embeddings=[70], vocab_size=[130])}
+          "distilbert": dict(dim=[48], n_layers=[3], hidden_dim=[40], max_position_embeddings=[95], vocab_size=[130])}
 
 
 @pytest.mark.parametrize("family, key", [(family, key) for family in SHAPES for key in SHAPES[family]])
@@ -477,7 +480,7 @@ def test_a_vocabulary_with_added_tokens_and_the_models_embeddings_fit(copy_of, p
     model.resize_token_embeddings(len(tokenizer))
     model.save_pretrained(folder)
     expected = of_transformers(folder)
-    assert NEXT in expected["ids"][1] and NEXT + 3 in expected["ids"][1]
+    assert NEXT in expected["ids"][1] and NEXT + 2 in expected["ids"][1]
     found = probe(folder, TEXTS)
     assert_same(found, expected)
     assert found["vocabulary"] == len(tokenizer)
@@ -604,12 +607,59 @@ class Code:
 def test_code_in_weights_is_not_run(copy_of, probe, tmp_path):
     folder = copy_of("bert")
     (folder / "model.safetensors").unlink()
-    for content in ({"bert.pooler.dense.weight": Code(tmp_path / "ran")}, Code(tmp_path / "ran"), {"a": 1}, [1]):
+    for content, found in (({"bert.pooler.dense.weight": Code(tmp_path / "ran")}, "which is not run"),
+                           (Code(tmp_path / "ran"), "which is not run"), ({"a": 1}, 'no tensor under "a"'),
+                           ({1: torch.ones(1)}, "a key that is no text"), ([1], "something that is no dictionary")):
         torch.save(content, folder / "pytorch_model.bin")
-        assert "pytorch_model.bin: expected" in probe(folder, TEXTS)["error"]
+        error = probe(folder, TEXTS)["error"]
+        assert "pytorch_model.bin: expected a dictionary of tensors" in error and found in error
     torch.save({"a": torch.ones(1)}, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
     assert "torch.save of PyTorch 1.6 or later" in probe(folder, TEXTS)["error"]
     assert not (tmp_path / "ran").exists()
+
+
+def with_pickle(path, change):
+    """The file that torch.save wrote, with another program in it."""
+    import zipfile
+    with zipfile.ZipFile(path) as archive:
+        records = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in records.items():
+            archive.writestr(name, change(content) if name.endswith("/data.pkl") else content)
+
+
+def test_views_and_other_types_are_read_as_torch_reads_them(directories, copy_of, probe):
+    folder = copy_of("bert")
+    model = AutoModelForSequenceClassification.from_pretrained(folder).double()
+    state = {name: torch.nn.Parameter(value.T.contiguous().T) if value.dim() == 2 else torch.stack([value, value])[1]
+             for name, value in model.state_dict().items() if value.is_floating_point()}
+    state["bert.embeddings.position_ids"] = torch.arange(5)
+    (folder / "model.safetensors").unlink()
+    torch.save(state, folder / "pytorch_model.bin", pickle_protocol=4)
+    assert_same(probe(folder, TEXTS), of_transformers(directories["bert"]))
+
+
+def test_a_pickle_that_is_damaged_is_refused(copy_of, probe):
+    import random
+    chance = random.Random(5)
+    folder = as_pickle(copy_of("bert"))
+    whole = (folder / "pytorch_model.bin").read_bytes()
+
+    def damaged(content):
+        content = bytearray(content)
+        for _ in range(chance.choice([1, 1, 3, 20])):
+            content[chance.randrange(len(content))] = chance.choice([chance.randrange(256), *b"(0tRbQsueqh}]).NK"])
+        return bytes(content[:chance.choice([len(content), chance.randrange(len(content))])])
+
+    refused = 0
+    for _ in range(300):
+        (folder / "pytorch_model.bin").write_bytes(whole)
+        with_pickle(folder / "pytorch_model.bin", damaged)
+        refused += "error" in probe(folder, TEXTS[:1])
+    assert refused > 200
+    for size in range(0, len(whole), len(whole) // 20):
+        (folder / "pytorch_model.bin").write_bytes(whole[:size])
+        assert "pytorch_model.bin: expected" in probe(folder, TEXTS)["error"]
 
 
 @pytest.mark.parametrize("name", ["../outside", "sub/inside", "/tmp/outside", "..", ""])

@@ -157,7 +157,7 @@ TEST_F(ChangedCheckpoint, WithoutWeightsSaysWhatIsExpected) {
   fs::remove(directory / "model.safetensors");
   EXPECT_THAT(refusal(), HasSubstr("no model.safetensors there, no pytorch_model.bin"));
   temporary.file("pytorch_model.bin", "");
-  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: expected tensors that torch.save"));
+  EXPECT_THAT(refusal(), HasSubstr("pytorch_model.bin: expected a dictionary of tensors that torch.save"));
 }
 
 TEST_F(ChangedCheckpoint, WithoutAShardIsRefusedNamingIt) {

@@ -26,7 +26,7 @@ class StudyOfOne : public testing::Test {
     plan_.methods = {{peft::parse_method_spec("full"), {0.001}}};
     plan_.result_seeds = {1};
     material_.classifier = [](std::uint64_t) {
-      return model::load_classifier({.directory = model::reference_directory() / "bert",
+      return model::load_classifier({.directory = model::reference_directory() / "no_dropout",
                                      .pooling = model::Pooling::mean,
                                      .classes = 4,
                                      .head_seed = 1,
@@ -58,6 +58,8 @@ class StudyOfOne : public testing::Test {
 
 TEST_F(StudyOfOne, RecordsARateThatBreaksTrainingAsAFailedTrial) {
   plan_.methods[0].learning_rates = {1e38};
+  // The first step is of rate 0, the second breaks the weights, the third sees it.
+  material_.training = train::short_run("full", 4);
   const auto finished = run();
   ASSERT_EQ(finished.size(), 1U);
   EXPECT_THAT(finished.begin()->second.second.failure, testing::HasSubstr("not finite"));

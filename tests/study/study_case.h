@@ -28,7 +28,7 @@ inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector
   plan.task = "toy";
   plan.classes = 4;
   plan.dev_majority_share = 0.3;
-  plan.sets = {{"test", 1000, 0.3}, {"ood.web", 1000, 0.3}};
+  plan.sets = {{"test", 1000, 0.3, {}}, {"ood.web", 1000, 0.3, {}}};
   plan.identity = {{"model", "abc"}, {"precision", "fp32"}};
   return plan;
 }

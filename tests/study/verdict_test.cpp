@@ -132,7 +132,7 @@ TEST_F(StudyOfThree, CallsEqualMeansEqual) {
   EXPECT_THAT(
       said.findings[0],
       AllOf(HasSubstr("full and lora have the highest accuracy, 70.1"),
-            HasSubstr("full is not told apart from lora (right on the same examples): they are equal within 0.4")));
+            HasSubstr("full is not told apart from lora (the same score on every example): they are equal within 0.4")));
   EXPECT_EQ(said.advised, "lora");
   EXPECT_THAT(said.advice, AllOf(HasSubstr("Take lora: it has the highest mean"), Not(HasSubstr("higher mean"))));
 }
@@ -144,7 +144,7 @@ TEST_F(StudyOfThree, BoundsIdenticalAnswersByTheNumberOfExamples) {
   for (EvaluationSet& set : plan_.sets) set.examples = 100;
   // 1 - .025 ** (1 / 100)
   EXPECT_THAT(verdict().findings[0],
-              AllOf(HasSubstr("(right on the same examples): no difference larger than 3.6 points"),
+              AllOf(HasSubstr("(the same score on every example): no difference larger than 3.6 points"),
                     Not(HasSubstr("equal within"))));
   EXPECT_THAT(verdict().advised, IsEmpty()) << "a loss of 3.6 points is more than the margin";
 }
