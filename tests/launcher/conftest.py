@@ -151,6 +151,16 @@ def task(tiny_model, data):
             "--test", data / "test.tsv"]
 
 
+@pytest.fixture(scope="session")
+def wordnet(tmp_path_factory):
+    """A folder with 400 training rows and 300 test rows of the embedded task."""
+    folder = tmp_path_factory.mktemp("wordnet")
+    for name, count in (("train", 400), ("test", 300)):
+        with open(WORDNET / f"{name}.tsv", encoding="utf-8") as file:
+            (folder / f"{name}.tsv").write_text("".join(next(file) for _ in range(count + 1)), encoding="utf-8")
+    return folder
+
+
 def results(output):
     return json.loads((output / "results.json").read_text())
 

@@ -6,19 +6,9 @@ import signal
 
 import pytest
 
-from conftest import MINILM, WORDNET, log_lines, ranks_of, results
+from conftest import log_lines, ranks_of, results
 
 RANKS = [1, 2, 4]
-
-
-@pytest.fixture(scope="module")
-def wordnet(tmp_path_factory):
-    """A file of 300 rows of the embedded task, and its options."""
-    folder = tmp_path_factory.mktemp("wordnet")
-    for name, count in (("train", 400), ("test", 300)):
-        with open(WORDNET / f"{name}.tsv", encoding="utf-8") as file:
-            (folder / f"{name}.tsv").write_text("".join(next(file) for _ in range(count + 1)), encoding="utf-8")
-    return folder
 
 
 def table_of(ended):
@@ -35,50 +25,6 @@ def test_evaluate_prints_the_same_metrics_on_any_number_of_ranks(dtrain, wordnet
         written.append(results(tmp_path / f"metrics{ranks}")["metrics"])
     assert len(printed[0]) == 1 and printed == [printed[0]] * 3
     assert written == [written[0]] * 3
-
-
-@pytest.mark.parametrize("method, weights", [("full", "model/model.safetensors"),
-                                             ("lora:lora_dropout=0.1", "adapter/adapter_model.safetensors"),
-                                             ("head", "adapter/weights.safetensors")])
-def test_virtual_ranks_give_the_same_bytes_on_any_number_of_ranks(dtrain, task, tmp_path, method, weights):
-    for ranks in RANKS:
-        # 10 examples a batch: shards of unequal size.
-        dtrain.succeeds("train", *task, "--method", method, "--virtual-ranks", "4", "--batch-size", "10", "--max-steps",
-                        "20", "--output", f"out{ranks}", ranks=ranks)
-    found = [(tmp_path / f"out{ranks}" / weights).read_bytes() for ranks in RANKS]
-    assert found == [found[0]] * 3
-    metrics = [results(tmp_path / f"out{ranks}")["metrics"] for ranks in RANKS]
-    assert metrics == [metrics[0]] * 3
-
-
-def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordnet, tmp_path):
-    for ranks in (1, 4):
-        dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--model", MINILM, "--samples", "64", "--max-steps",
-                        "2", "--virtual-ranks", "4", "--output", f"out{ranks}", ranks=ranks)
-    one, four = ((tmp_path / f"out{ranks}" / "model" / "model.safetensors").read_bytes() for ranks in (1, 4))
-    assert one == four
-
-
-# A method for each kind of slot and of what trains: weights, biases and norms, linear layers (added, scaled, rotated),
-# attention's keys and values, sub-layers, embeddings, gates, and a frozen body with cached features.
-KINDS = ["full", "head", "layers:k=1", "bitfit", "lora", "lora:use_dora=true:lora_dropout=0.1", "ia3", "oft", "prefix",
-         "prompt", "p-tuning", "houlsby", "parallel", "unipelt", "adalora"]
-
-
-@pytest.mark.parametrize("method", KINDS)
-def test_virtual_ranks_give_the_same_bytes_as_users_start_them(dtrain, wordnet, tmp_path, method):
-    """Without --threads one rank has two cores and two ranks have one each, on a machine of two."""
-    for ranks in (1, 2):
-        dtrain.succeeds("train", "--train", wordnet / "train.tsv", "--model", MINILM, "--samples", "64", "--max-steps",
-                        "3", "--method", method, "--virtual-ranks", "2", "--output", f"out{ranks}", ranks=ranks,
-                        env={"DTRAIN_THREADS": None})
-    runs = [{path.relative_to(tmp_path / f"out{ranks}"): path.read_bytes()
-             for path in (tmp_path / f"out{ranks}").rglob("*.safetensors")
-             if "checkpoint" not in path.parts or path.name == "state.safetensors"} for ranks in (1, 2)]
-    assert len(runs[0]) >= 2, "the weights, and the checkpoint with the optimiser's state"
-    assert runs[0] == runs[1]
-    metrics = [results(tmp_path / f"out{ranks}")["metrics"] for ranks in (1, 2)]
-    assert metrics[0] == metrics[1]
 
 
 @pytest.mark.parametrize("method, ranks", [("full", 2), ("layers:k=1", 4), ("lora", 1), ("lora", 2), ("head", 4)])
