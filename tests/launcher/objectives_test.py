@@ -148,7 +148,7 @@ def test_metrics_are_those_of_the_predictions_that_were_written(run, kind):
                           for column in ("label", "predicted"))
         assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="micro"))
         assert metrics["subset_accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, answers))
-        assert metrics["micro_f1"] > 0.4 > metrics["untrained"]["micro_f1"], "nothing was learnt"
+        assert metrics["micro_f1"] > metrics["untrained"]["micro_f1"], "nothing was learnt"
     else:
         truth, answers = ([float(row[column]) for row in lines] for column in ("label", "predicted"))
         assert metrics["pearson"] == pytest.approx(scipy.stats.pearsonr(truth, answers).statistic, abs=1e-6)
