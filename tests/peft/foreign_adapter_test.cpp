@@ -76,10 +76,11 @@ TEST(PeftName, OfTwoTensorsThatDifferIsRefused) {
 class PeftAdapterOfOthers : public testing::Test {
  protected:
   void save(const std::string& method, const std::string& base = "odd_relu") {
-    const auto classifier = model::load_classifier({.directory = model::reference_directory() / base,
-                                                    .pooling = model::Pooling::cls,
-                                                    .classes = 3,
-                                                    .head_seed = 5});
+    const auto classifier =
+        model::load_classifier({.directory = model::reference_directory() / base,
+                                .pooling = base == "odd_relu" ? model::Pooling::pooler : model::Pooling::cls,
+                                .classes = 3,
+                                .head_seed = 5});
     const MethodSpec spec = parse_method_spec(method);
     make_method(spec)->attach(*classifier, {.seed = 4});
     save_trained(*classifier, spec, {"a", "b", "c"}, model::reference_directory() / base, folder.path());
