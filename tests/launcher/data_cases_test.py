@@ -97,7 +97,7 @@ def test_quoted_tab_separated_files_are_read_as_quoted(dtrain, tiny_model, tmp_p
 
 def test_a_quoted_header_over_broken_quotes_is_refused_with_the_place(dtrain, tiny_model, tmp_path):
     name = write(tmp_path / "r.tsv", ['"text"\t"label"', *(f'"{text}"\t"{label}"' for text, label in ROWS), '"a \\"b" c"\t"pos"'])
-    dtrain.refuses(*train(tiny_model, name), code=3, says="r.tsv:26:7: expected a tab or a line end after the closing quote")
+    dtrain.refuses(*train(tiny_model, name), code=3, says="r.tsv:26:6: expected a tab or a line end after the closing quote")
 
 
 def test_semicolons_of_a_spreadsheet_are_found_or_named(dtrain, tiny_model, tmp_path):
@@ -195,7 +195,7 @@ def test_lists_of_labels_are_shown_with_how_many_rows_have_each(dtrain, tmp_path
     for options in (["multi.jsonl"], ["multi.csv", "--label-separator", "bar"]):
         shown = dtrain.succeeds("inspect", *options)
         assert "24 rows, single texts, lists of labels" in shown.out, shown
-        for line in ("late             16  66.67 %", "rude              8  33.33 %", "(none of them)     8  33.33 %"):
+        for line in ("late              16  66.67 %", "rude               8  33.33 %", "(none of them)     8  33.33 %"):
             assert line in shown.out, shown
     with open(tmp_path / "multi.jsonl", "a") as file:
         file.write('{"text": "one", "label": "late"}\n')
