@@ -326,7 +326,7 @@ def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(materi
 
 @pytest.mark.parametrize("arguments, message", [
     (["--margin", "-1"], "--margin: expected points, above 0 and below 100, found -1"),
-    (["--metric", "macro_f1"], "--metric: expected one of accuracy, balanced_accuracy, found 'macro_f1'"),
+    (["--metric", "macro_f1"], "--metric: expected one of auto, accuracy, balanced_accuracy, samples_f1, r2, found 'macro_f1'"),
     (["--methods", "full,lorra"], "unknown method 'lorra'; did you mean 'lora'?"),
     (["--methods", "lora:rank=3"], "rank"),
     (["--methods", "head,head"], "'head' is named twice"),
