@@ -93,7 +93,8 @@ double PairedDifference::tail(double distance) const {
   if (distance <= 0) return 0.5;
   const auto n = static_cast<double>(examples);
   const double missed = distance < unit ? std::exp(n * std::log1p(-distance / unit)) : 0;
-  const double made_up = one_way * distance * std::max(0.0, unit - distance) / n;
+  // Squared: answers that differ by chance alone go one way a little, too, the less the more of them there are.
+  const double made_up = one_way * one_way * distance * std::max(0.0, unit - distance) / n;
   return std::max(behrens_fisher_tail(distance, seed_variance, static_cast<double>(seeds - 1), rest_variance,
                                       example_variance + made_up),
                   std::min(0.5, missed));

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "base/error.h"
 #include "base/nearest_name.h"
@@ -34,7 +35,8 @@ Metrics Objective::named(std::int64_t examples, const std::vector<double>& value
   return metrics;
 }
 
-void Objective::check_weights(const std::vector<double>& weights, std::int64_t outputs) {
+Loss Objective::weighted_loss(std::vector<double> weights, std::int64_t outputs, at::Device device) {
+  if (weights.empty()) return {};
   if (static_cast<std::int64_t>(weights.size()) != outputs) {
     throw UsageError(
         fmt::format("--class-weights: {} weights; expected {}, one for each class or label", weights.size(), outputs));
@@ -43,6 +45,10 @@ void Objective::check_weights(const std::vector<double>& weights, std::int64_t o
     if (!(std::isfinite(weight) && weight >= 0))
       throw UsageError(fmt::format("--class-weights: expected finite numbers from 0, found {}", weight));
   }
+  Loss loss;
+  loss.weights = std::move(weights);
+  loss.device_weights = at::tensor(loss.weights, at::kDouble).to(device);
+  return loss;
 }
 
 std::string loss_text(const LossOptions& options) {

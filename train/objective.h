@@ -85,8 +85,9 @@ class Objective {
   virtual at::Tensor constant_logits(const at::Tensor& targets, std::int64_t outputs) const = 0;
   /// Every value by the names of metric_kinds, which are as many.
   Metrics named(std::int64_t examples, const std::vector<double>& values) const;
-  /// Throws UsageError where `weights` are not one for each of `outputs`, or not finite and at least 0.
-  static void check_weights(const std::vector<double>& weights, std::int64_t outputs);
+  /// A loss with those weights (empty: none) of each of `outputs`. Throws UsageError where they are not as many, or not
+  /// finite and at least 0.
+  static Loss weighted_loss(std::vector<double> weights, std::int64_t outputs, at::Device device);
 };
 
 /// Every objective there is. Adding one: its file pair, a line here, a line in CMakeLists.txt, a value of ProblemType.

@@ -37,7 +37,7 @@ def components(rows):
 def tail(distance, seeds, examples, seed_variance, example_variance, rest_variance, one_way, unit):
     """P(true mean > mean + distance): the normal tail, integrated over the seed variance that may be behind its estimate."""
     degrees = seeds - 1
-    fixed = example_variance + one_way * distance * max(0, unit - distance) / examples
+    fixed = example_variance + one_way**2 * distance * max(0, unit - distance) / examples
     normaliser = math.log(2) * (1 - degrees / 2) - special.gammaln(degrees / 2)
 
     def integrand(y):  # y is chi-distributed

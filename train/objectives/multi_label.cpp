@@ -102,13 +102,8 @@ class MultiLabel final : public Objective {
           "--label-smoothing: a target of multi_label_classification is no class whose share could go to the others; "
           "leave it out");
     }
-    Loss loss;
-    loss.weights = options.balanced ? balanced_weights(training) : options.class_weights;
-    if (!loss.weights.empty()) {
-      check_weights(loss.weights, training.outputs());
-      loss.device_weights = at::tensor(loss.weights, at::kDouble).to(device);
-    }
-    return loss;
+    return weighted_loss(options.balanced ? balanced_weights(training) : options.class_weights, training.outputs(),
+                         device);
   }
 
   at::Tensor loss_sum(const at::Tensor& logits, const at::Tensor& targets, const Loss& loss) const override {

@@ -155,13 +155,9 @@ class SingleLabel final : public Objective {
   std::vector<std::string> headline_metrics() const override { return {"log_loss", "accuracy", "macro_f1"}; }
 
   Loss make_loss(const LossOptions& options, const data::Targets& training, at::Device device) const override {
-    Loss loss;
+    Loss loss = weighted_loss(options.balanced ? balanced_weights(training) : options.class_weights, training.outputs(),
+                              device);
     loss.label_smoothing = options.label_smoothing;
-    loss.weights = options.balanced ? balanced_weights(training) : options.class_weights;
-    if (!loss.weights.empty()) {
-      check_weights(loss.weights, training.outputs());
-      loss.device_weights = at::tensor(loss.weights, at::kDouble).to(device);
-    }
     return loss;
   }
 
