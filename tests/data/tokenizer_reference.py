@@ -101,8 +101,13 @@ def bert_tokenizers(models_folder, rows):
                 points.update(tokenizer.backend_tokenizer.normalizer.normalize_str(text or ""))
     points = sorted(point for point in points if not point.isspace() or point == "\u200b")
     characters = BERT_SPECIAL + points + ["##" + point for point in points]
-    added = {str(len(characters) + i): dict(lstrip=False, rstrip=False, single_word=False, normalized=True, special=False)
-             | token for i, token in enumerate(BERT_ADDED)}
+    # transformers gives a token of the vocabulary its id there, and the others the next ones, whatever a file says.
+    contents = [token["content"] for token in BERT_ADDED]
+    beyond = [content for content in contents if content not in characters]
+    ids = {content: characters.index(content) if content in characters else len(characters) + beyond.index(content)
+           for content in contents}
+    flags = dict(lstrip=False, rstrip=False, single_word=False, normalized=True, special=False)
+    added = {str(ids[token["content"]]): flags | token for token in BERT_ADDED}
 
     def directory(name, options):
         if "added" in name:
