@@ -56,7 +56,9 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   for (const Trial& trial : search_trials(plan, method, samples)) {
     const auto found = finished.find(trial.key());
     if (found == finished.end()) return std::nullopt;
-    cell.search.emplace_back(trial.learning_rate, found->second.second.metric("dev", plan.select_metric));
+    const TrialOutcome& outcome = found->second.second;
+    cell.search.push_back({trial.learning_rate, trial.length, outcome.metric("dev", plan.select_metric)});
+    cell.search_seconds += outcome.seconds;
   }
   cell.learning_rate = chosen_learning_rate(plan, method, samples, finished);
   if (!cell.learning_rate) return cell;
@@ -67,6 +69,7 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
     const auto found = finished.find(trial.key());
     if (found == finished.end()) continue;
     const TrialOutcome& outcome = found->second.second;
+    cell.result_seconds += outcome.seconds;
     if (outcome.failed()) {
       cell.failed.push_back(trial.seed);
     } else {

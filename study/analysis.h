@@ -15,6 +15,15 @@
 
 namespace dtrain::study {
 
+/// What the search found for a learning rate.
+struct SearchPoint {
+  double learning_rate = 0;
+  /// The share of a whole training's steps.
+  double length = 1;
+  /// The plan's select metric on dev; NaN: failed.
+  double dev = 0;
+};
+
 /// What a method gave at a sample count.
 struct Cell {
   std::string method;
@@ -24,8 +33,8 @@ struct Cell {
   /// The chosen one is the smallest, or the largest, of a searched grid: a better one may lie beyond.
   bool at_low_edge = false;
   bool at_high_edge = false;
-  /// Learning rates and what the search found on dev (NaN: failed).
-  std::vector<std::pair<double, double>> search;
+  /// Ascending in length, then in learning rate.
+  std::vector<SearchPoint> search;
   /// Over the seeds that ended, by set and metric.
   std::map<std::string, std::map<std::string, SeedMean>> metrics;
   /// Seeds whose training failed (a loss that is not finite), which are in no mean.
@@ -37,6 +46,9 @@ struct Cell {
   std::int64_t ended = 0;
   /// Means; of the memory the largest.
   Cost cost;
+  /// What its trials took in the study, beside whatever else ran: the search for its learning rate, and the results.
+  double search_seconds = 0;
+  double result_seconds = 0;
 
   bool all_collapsed() const { return ended > 0 && static_cast<std::int64_t>(collapsed.size()) == ended; }
 };

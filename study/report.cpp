@@ -31,7 +31,8 @@ json cell_json(const Cell& cell) {
     }
   }
   json search = json::array();
-  for (const auto& [rate, value] : cell.search) search.push_back({{"learning_rate", rate}, {"dev", number(value)}});
+  for (const SearchPoint& point : cell.search)
+    search.push_back({{"learning_rate", point.learning_rate}, {"length", point.length}, {"dev", number(point.dev)}});
   json share = nullptr;
   if (cell.ended > 0) {
     const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());

@@ -148,12 +148,13 @@ Table pair_table(const Findings& findings) {
 }
 
 Table search_table(const StudyPlan& plan, const Findings& findings) {
-  Table table{{"method", "samples", "learning rate", "dev " + plan.select_metric, ""}, {}};
+  Table table{{"method", "samples", "learning rate", "of the steps", "dev " + plan.select_metric, ""}, {}};
   for (const Cell& cell : findings.cells) {
-    for (const auto& [rate, value] : cell.search) {
-      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(rate),
-                            std::isnan(value) ? "failed" : fmt::format("{:.4f}", value),
-                            cell.learning_rate == rate ? "chosen" : ""});
+    for (const SearchPoint& point : cell.search) {
+      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(point.learning_rate),
+                            fmt::format("{:.0f} %", 100 * point.length),
+                            std::isnan(point.dev) ? "failed" : fmt::format("{:.4f}", point.dev),
+                            cell.learning_rate == point.learning_rate && point.length == 1 ? "chosen" : ""});
     }
   }
   return table;

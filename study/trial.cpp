@@ -57,8 +57,8 @@ double number_or_nan(const json& value) {
 }  // namespace
 
 std::string Trial::key() const {
-  return fmt::format("{} {} {} {} {}", phase == Phase::search ? "search" : "result", method, samples, learning_rate,
-                     seed);
+  return fmt::format("{} {} {} {} {}{}", phase == Phase::search ? "search" : "result", method, samples, learning_rate,
+                     seed, length == 1 ? "" : fmt::format(" {}", length));
 }
 
 double TrialOutcome::metric(const std::string& set, const std::string& name) const {
@@ -105,11 +105,14 @@ std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPl
 json trial_json(const Trial& trial, const TrialOutcome& outcome) {
   json scores = json::object();
   for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
+  json curve = json::array();
+  for (const CurvePoint& point : outcome.curve) curve.push_back({{"step", point.step}, {"dev", point.metrics}});
   return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
           {"method", trial.method},
           {"samples", trial.samples},
           {"learning_rate", trial.learning_rate},
           {"seed", trial.seed},
+          {"length", trial.length},
           {"failure", outcome.failed() ? json(outcome.failure) : json(nullptr)},
           {"steps", outcome.steps},
           {"best_step", outcome.best_step},
@@ -117,13 +120,17 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"metrics", outcome.metrics},
           {"cost", train::cost_json(outcome.cost)},
           {"seconds", outcome.seconds},
+          {"group", outcome.group},
+          {"started", outcome.started},
+          {"curve", curve},
+          {"forgetting", outcome.forgetting},
           {"scores", scores}};
 }
 
 std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   const auto phase = json.at("phase").get<std::string>();
   Trial trial{phase == "search" ? Trial::Phase::search : Trial::Phase::result, json.at("method"), json.at("samples"),
-              json.at("learning_rate"), json.at("seed")};
+              json.at("learning_rate"), json.at("seed"), json.at("length")};
   TrialOutcome outcome;
   if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
   json.at("steps").get_to(outcome.steps);
@@ -134,6 +141,13 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   }
   outcome.cost = train::cost_from_json(json.at("cost"));
   json.at("seconds").get_to(outcome.seconds);
+  json.at("group").get_to(outcome.group);
+  json.at("started").get_to(outcome.started);
+  for (const auto& [name, value] : json.at("forgetting").items()) outcome.forgetting[name] = number_or_nan(value);
+  for (const auto& point : json.at("curve")) {
+    CurvePoint& kept = outcome.curve.emplace_back(CurvePoint{point.at("step"), {}});
+    for (const auto& [name, value] : point.at("dev").items()) kept.metrics[name] = number_or_nan(value);
+  }
   for (const auto& [set, scores] : json.at("scores").items()) outcome.scores[set] = scores_of(scores);
   return {trial, outcome};
 }

@@ -10,6 +10,7 @@
 
 #include "study/plan.h"
 #include "train/cost.h"
+#include "train/curve_point.h"
 
 namespace dtrain::study {
 
@@ -21,12 +22,15 @@ struct Trial {
   std::int64_t samples;
   double learning_rate;
   std::uint64_t seed;
+  /// The share of a whole training's steps that it takes: a rung of the search (study/search.h). Results have 1.
+  double length = 1;
 
   /// Tells a trial from every other of its study.
   std::string key() const;
 };
 
 using train::Cost;
+using train::CurvePoint;
 
 /// What a trial gave. Metrics and scores are the same on every rank; costs are the first rank's.
 struct TrialOutcome {
@@ -40,9 +44,18 @@ struct TrialOutcome {
   /// By set, the score of each example (Objective::example_scores; of classes 1 where it was right, else 0): what
   /// paired differences need. Empty for the search.
   std::map<std::string, std::vector<double>> scores;
+  /// What retention probes found of it (study/forgetting.h), by name; empty for the search.
+  std::map<std::string, double> forgetting;
+  /// dev after each evaluation, by step.
+  std::vector<CurvePoint> curve;
+  /// As it was beside whatever else ran on the node; what a method costs by itself is measured apart (MethodForecast).
   Cost cost;
   /// With loading and all evaluations.
   double seconds = 0;
+  /// Which group of ranks ran it, from 0, and when it began: seconds since the study began, those before a resume
+  /// counted.
+  int group = 0;
+  double started = 0;
 
   bool failed() const { return !failure.empty(); }
   /// NaN where the trial failed or has no such metric.

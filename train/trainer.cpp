@@ -109,6 +109,7 @@ class TrainingRun {
     undisturbed.end_if_stopped = [] {};
     Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
     progress_.leave_out(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    curve_.push_back({position, {evaluation.metrics.values.begin(), evaluation.metrics.values.end()}});
     const bool best = best_.is_best(evaluation.metrics);
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
                                   headline_text(objective_, evaluation.metrics), best ? "  best" : ""));
@@ -161,6 +162,7 @@ class TrainingRun {
     report.learning_rate = learning_rate_of(options_);
     report.steps = steps_;
     report.best_step = best_.step() > 0 ? best_.step() : steps_;
+    report.curve = curve_;
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
     report.peak_memory_bytes = peak_memory_.bytes();
@@ -193,6 +195,7 @@ class TrainingRun {
   RunPhases phases_;
   std::map<std::string, std::string> identity_;
   BestStep best_;
+  std::vector<CurvePoint> curve_;
 };
 
 }  // namespace

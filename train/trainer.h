@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "model/classifier.h"
+#include "train/curve_point.h"
 #include "train/evaluation.h"
 #include "train/examples.h"
 #include "train/feature_cache.h"
@@ -31,6 +33,8 @@ struct TrainReport {
   /// gave a number.
   std::int64_t best_step = 0;
   std::optional<Evaluation> dev;
+  /// Of each evaluation on dev, those before a resume left out.
+  std::vector<CurvePoint> curve;
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;
