@@ -1,7 +1,6 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
-#include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -11,96 +10,18 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "model/formats/classifier_files.h"
+#include "launcher/study_request.h"
 #include "study/identity.h"
 #include "study/journal.h"
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/tables.h"
 #include "study/words.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Knowing nothing, by the metric that methods are compared by.
-double untrained_score(const data::TokenDataset& texts) {
-  const train::Objective& objective = train::objective_of(texts.targets().type());
-  const auto examples = train::text_examples(texts);
-  return objective.untrained(examples.all_targets(), examples.targets().outputs()).value(objective.score_metric());
-}
-
-// Of each example; empty where they have none.
-std::vector<std::int32_t> classes_of(const data::Targets& targets) {
-  std::vector<std::int32_t> classes;
-  if (targets.type() != ProblemType::single_label_classification) return classes;
-  for (std::int64_t i = 0; i < targets.size(); ++i) classes.push_back(targets.class_of(i));
-  return classes;
-}
-
-// --metric, or the objective's own.
-std::string comparison_metric(const Options& options, ProblemType type) {
-  if (options.metric == "auto") return train::objective_of(type).score_metric();
-  const auto& known = study::comparable_metrics(type);
-  if (std::find(known.begin(), known.end(), options.metric) == known.end()) {
-    throw UsageError(fmt::format("--metric: {} cannot be compared by {}; expected one of {}", problem_type_name(type),
-                                 options.metric, fmt::join(known, ", ")));
-  }
-  return options.metric;
-}
-
-study::StudyPlan make_plan(const Options& options, const data::Task& task, int ranks) {
-  study::StudyPlan plan;
-  plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
-  auto samples = sample_counts(options);
-  if (samples.empty()) samples = {std::min<std::int64_t>(1000, task.train.size())};
-  plan.samples = study::checked_samples(samples, task.train.size(), ranks);
-  plan.search_seed = options.training.seed;
-  for (std::int64_t i = 1; i <= options.seeds; ++i)
-    plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
-  plan.subset_seed = options.subset_seed;
-  plan.select_metric = options.training.select_metric;
-  plan.problem_type = task.problem_type;
-  plan.metric = comparison_metric(options, task.problem_type);
-  plan.margin = options.margin / 100;
-  plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
-  plan.task = task.name;
-  plan.classes = task.labels.size();
-  plan.dev_majority_share = untrained_score(task.dev);
-  const auto add = [&](const std::string& name, const data::TokenDataset& set) {
-    plan.sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
-  };
-  add("test", task.test);
-  for (const auto& [name, set] : task.ood) add("ood." + name, set);
-  return plan;
-}
-
-study::Material make_material(const Options& options, const Session& session, const data::Task& task) {
-  study::Material material;
-  material.model_directory = model_directory(options);
-  material.classifier = [&options, &session, &task](std::uint64_t head_seed) {
-    return model::load_classifier({.directory = model_directory(options),
-                                   .pooling = pooling_option(options),
-                                   .classes = task.labels.size(),
-                                   .head_seed = head_seed,
-                                   .problem_type = task.problem_type,
-                                   .device = session.context().device});
-  };
-  material.train = [&task](std::int64_t samples, std::uint64_t subset_seed) {
-    return training_examples(task, samples, subset_seed);
-  };
-  material.dev = [&task](std::int64_t samples) {
-    return train::text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
-  };
-  material.sets.emplace_back("test", train::text_examples(task.test));
-  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
-  material.labels = task.labels.names();
-  material.training = options.training;
-  material.training.cache_memory = cache_memory(options, session);
-  return material;
-}
 
 // The first rank's alone.
 struct Files {
@@ -117,8 +38,8 @@ void write_report(const study::Report& report, const fs::path& output) {
 }  // namespace
 
 void run_compare(const Options& given, const Session& session) {
+  const auto began = std::chrono::steady_clock::now();
   const auto& log = session.log();
-  auto& control = session.control();
   Options options = given;
   Files files;
   on_first_rank(session, [&] {
@@ -136,52 +57,83 @@ void run_compare(const Options& given, const Session& session) {
   task.test = capped(task.test, options.test_samples, 0);
   for (auto& [name, set] : task.ood) set = capped(set, options.ood_samples, 0);
   options.training = training_options(options, task);
-  study::StudyPlan plan = make_plan(options, task, control.size());
-  for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
-  const study::Material material = make_material(options, session, task);
-  const train::RunContext context = session.context();
+  StudyRequest request = study_request(options, task);
+  request.began = began;
+  const study::Material material = study_material(options, session, task);
+  const train::RunContext world = session.context();
   const fs::path journal = files.output / "journal.jsonl";
+  study::FinishedTrials finished;
+  std::optional<study::StudyPlan> before;
   on_first_rank(session, [&] {
-    plan.identity = study::study_identity(
-        plan, material.training, task,
-        {material.model_directory, options.pooling, session.precision(), context.device.is_cuda() ? "cuda" : "cpu"});
+    request.plan.identity = study::study_identity(
+        request.plan, material.training, task,
+        {material.model_directory, options.pooling, session.precision(), world.device.is_cuda() ? "cuda" : "cpu"});
     if (!options.resume || !fs::exists(journal)) return;
-    files.journal = study::Journal::go_on(journal, plan, log);
-    log.line(fmt::format("{} trials are finished already", files.journal->finished().size()));
+    files.journal = study::Journal::go_on(journal, request.plan, log);
+    finished = files.journal->finished();
+    log.line(fmt::format("{} trials are finished already", finished.size()));
+    // A plan that was fitted to the time is gone on with, unless there is more time now.
+    const auto content = study::read_journal(journal, {});
+    if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
+      before = content.plan;
   });
   // It trains a step or two of each method: what cannot be trained must not leave a study that has begun, and a study
   // that is resumed with other options must not lose its config.ini.
-  const auto forecasts = study::forecast(plan, material, files.output / "stored.part", context);
+  const auto sizes = study::trial_sizes(request.plan, material, task.dev.size());
+  const StudySetup setup = set_up_study(options, session, request, material, sizes, finished, before,
+                                        files.output / "stored.part", world);
+  const study::StudyPlan& plan = setup.plan;
+  for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
   prepare_output(options, session);
+  study::MethodCosts costs;
+  for (const study::MethodForecast& forecast : setup.forecasts)
+    costs[forecast.method] = study::method_costs(plan, forecast, sizes.batch_size);
+  study::RunFacts facts;
+  facts.groups = setup.groups->count();
+  facts.ranks_per_trial = setup.groups->ranks_per_trial();
+  facts.budget_seconds = request.budget_seconds;
+  facts.forecast_seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() + setup.simulation.seconds;
   on_first_rank(session, [&] {
-    if (files.journal) return;
-    if (options.resume) log.line("no journal yet: starting the study");
-    files.journal = study::Journal::begin(journal, plan);
+    if (!files.journal) {
+      if (options.resume) log.line("no journal yet: starting the study");
+      files.journal = study::Journal::begin(journal, plan);
+    } else {
+      files.journal->append(plan);
+    }
+    files.journal->append(costs);
+    files.journal->append(facts);
+    write_file_atomically(files.output / "plan.json", plan_file_json(plan).dump(2) + "\n");
   });
-  const auto finished =
-      study::shared_trials(files.journal ? files.journal->finished() : study::FinishedTrials(), control);
-  const auto sizes = study::trial_sizes(plan, material, task.dev.size());
   log.line(fmt::format(
       "{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
       plan.problem_type == ProblemType::single_label_classification ? "classes" : "outputs",
       count_text(study::dev_examples(plan.samples.back(), task.dev.size())), count_text(task.test.size()),
       plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
       files.output.string()));
-  log.line(terminal_table(study::plan_table(plan, forecasts, sizes)));
+  log.line(terminal_table(study::plan_table(plan, setup.forecasts, sizes)));
+  log.line(study::forecast_text(plan, facts, setup.simulation.idle_share, setup.fits));
   if (plan.problem_type == ProblemType::single_label_classification) {
-    for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(set));
+    for (const study::EvaluationSet& set : plan.sets)
+      log.line(study::resolution_text(set, static_cast<std::int64_t>(plan.result_seeds.size())));
   }
 
-  auto trials =
-      study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, forecasts, sizes, context);
+  study::Post post{session.make_mailbox(), session.make_mailbox()};
+  const study::StudyLimits limits{request.budget_seconds, request.began};
+  auto run = study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, setup.forecasts,
+                              sizes, *setup.groups, post, limits, world);
   on_first_rank(session, [&] {
-    study::Report report = study::make_report(plan, std::move(trials));
+    run.facts.forecast_seconds = facts.forecast_seconds;
+    files.journal->append(run.facts);
+    study::Report report = study::make_report(plan, std::move(run.finished), costs);
+    report.run = run.facts;
     report.machine = session.description();
-    report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY", control.size(),
-                                 (files.output / "config.ini").string());
+    report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",
+                                 world.control.size(), (files.output / "config.ini").string());
     report.notes = task.notes;
     write_report(report, files.output);
     log.line(study::terminal_text(report));
+    log.line(study::run_text(run.facts));
     log.line(fmt::format("written: {}, {}", (files.output / "report.md").string(),
                          (files.output / "results.json").string()));
   });

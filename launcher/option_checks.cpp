@@ -117,7 +117,10 @@ void check_options(Options& o) {
   require(o.max_length >= 3, "max-length", "at least 3", std::to_string(o.max_length));
   require(o.test_samples >= 0, "test-samples", "0 or more", std::to_string(o.test_samples));
   require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));
-  require(o.seeds >= 1, "seeds", "at least 1", std::to_string(o.seeds));
+  require(o.seeds >= 0, "seeds", "0 or more", std::to_string(o.seeds));
+  budget_seconds(o);
+  ranks_per_trial(o);
+  trials_per_gpu(o);
   require(o.threads >= 0 && o.threads <= 1024, "threads", "from 0 to 1024", std::to_string(o.threads));
   require(std::isfinite(o.comm_timeout) && o.comm_timeout > 0, "comm-timeout", "seconds above 0",
           fmt::format("{}", o.comm_timeout));
@@ -131,6 +134,7 @@ void check_options(Options& o) {
   one_of(o.precision, "precision", {"auto", "fp32", "bf16"});
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
+  one_of(o.search, "search", {"auto", "quick", "halving", "fine"});
   one_of(o.header, "header", {"auto", "yes", "no"});
   const std::string separator = separator_of(o.separator, "separator");
   require(separator.size() <= 1, "separator", "one character", fmt::format("'{}'", o.separator));
@@ -189,6 +193,43 @@ std::vector<std::int64_t> sample_counts(const Options& options) {
     counts.push_back(count);
   }
   return counts;
+}
+
+std::optional<double> budget_seconds(const Options& options) {
+  const std::string& text = options.budget;
+  if (text == "auto" || text == "none") return std::nullopt;
+  static const std::map<char, double> kUnits = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+  const auto unit = text.empty() ? kUnits.end() : kUnits.find(text.back());
+  double number = 0;
+  if (unit != kUnits.end()) {
+    const char* const last = text.data() + text.size() - 1;
+    const auto [end, error] = std::from_chars(text.data(), last, number);
+    if (error == std::errc() && end == last && number > 0 && number * unit->second < 1e9)
+      return number * unit->second;
+  }
+  throw UsageError(
+      fmt::format("--budget: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '{}'", text));
+}
+
+namespace {
+
+std::optional<int> count_or_auto(const std::string& text, const std::string& option) {
+  if (text == "auto") return std::nullopt;
+  int count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count < 1)
+    throw UsageError(fmt::format("--{}: expected auto or a whole number from 1, found '{}'", option, text));
+  return count;
+}
+
+}  // namespace
+
+std::optional<int> ranks_per_trial(const Options& options) {
+  return count_or_auto(options.ranks_per_trial, "ranks-per-trial");
+}
+
+std::optional<int> trials_per_gpu(const Options& options) {
+  return count_or_auto(options.trials_per_gpu, "trials-per-gpu");
 }
 
 std::pair<std::string, std::filesystem::path> named_file(const std::string& text) {

@@ -113,7 +113,18 @@ void add_start(Adder add, Options& o) {
 void add_study(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to compare, each as --method takes it");
   add("lrs", open(o.lrs, "X,X"), "learning rates to search, for every method (default: each method's own)");
-  add("seeds", bound(o.seeds), "seeds of the result for each method and sample count");
+  add("seeds", bound(o.seeds),
+      "seeds of the result for each method and sample count; 0: 3, or as many as --budget has time for");
+  add("budget", bound(o.budget, "TIME"),
+      "the best plan that ends within 10m, 6h, 2d; none: just what is asked; auto: 10m where nothing of --samples, "
+      "--seeds, --lrs and --plan is given");
+  add("plan", open(o.plan_file, "FILE"), "what an earlier study planned (its plan.json), on this machine and data");
+  add("search", bound(o.search, "HOW"),
+      "for the learning rates: quick (short trainings alone), halving (whole ones of the best two), fine (and between "
+      "them); auto: halving, or what --budget has time for");
+  add("ranks-per-trial", bound(o.ranks_per_trial, "G"),
+      "ranks that train one trial together, the others train others; auto: what ends first");
+  add("trials-per-gpu", bound(o.trials_per_gpu, "K"), "most trials of one rank that share a GPU; auto: as many as asked");
   add("metric", bound(o.metric, "NAME"),
       "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
   add("margin", bound(o.margin),

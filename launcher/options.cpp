@@ -56,7 +56,10 @@ struct Rivals {
 };
 const std::vector<Rivals> kRivals = {{"epochs", "max-steps", ""}, {"min-steps", "max-steps", ""},
                                      {"task", "train", ""},       {"run", "method", "train"},
-                                     {"run", "adapters", ""},     {"resume", "overwrite", ""}};
+                                     {"run", "adapters", ""},     {"resume", "overwrite", ""},
+                                     {"plan", "methods", ""},     {"plan", "samples", ""},
+                                     {"plan", "seeds", ""},       {"plan", "lrs", ""},
+                                     {"plan", "search", ""},      {"plan", "budget", ""}};
 
 // What says more about the file that --train names.
 const std::vector<std::string> kOfTrainingFile = {

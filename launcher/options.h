@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -46,7 +47,12 @@ struct Options {
   std::string select_metric = "auto";
   double epochs = 3;
   std::int64_t max_steps = 0;
-  std::int64_t seeds = 3;
+  std::int64_t seeds = 0;  // 0: by the budget
+  std::string budget = "auto";
+  std::string plan_file;
+  std::string search = "auto";
+  std::string ranks_per_trial = "auto";
+  std::string trials_per_gpu = "auto";
   std::string metric = "auto";
   double margin = 1;
 
@@ -105,6 +111,11 @@ data::Columns columns_of(const Options& options, bool label_required);
 std::vector<std::int64_t> sample_counts(const Options& options);
 /// One --ood: "NAME=FILE" -> {"NAME", "FILE"}.
 std::pair<std::string, std::filesystem::path> named_file(const std::string& text);
+/// --budget: "90s", "10m", "6h", "2d" in seconds; nothing for "none" and "auto".
+std::optional<double> budget_seconds(const Options& options);
+/// --ranks-per-trial and --trials-per-gpu; nothing for "auto".
+std::optional<int> ranks_per_trial(const Options& options);
+std::optional<int> trials_per_gpu(const Options& options);
 /// --lrs as numbers; empty: each method's own.
 std::vector<double> learning_rates(const Options& options);
 /// --weights as numbers; where not given, equal ones that add up to 1.

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "study/search.h"
 #include "train/objective.h"
 
 namespace dtrain::study {
@@ -49,26 +50,30 @@ Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
 }
 
 std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
-                              const FinishedTrials& finished) {
+                              const FinishedTrials& finished, const MethodCosts& costs) {
   Cell cell;
   cell.method = method.method.text();
   cell.samples = samples;
-  for (const Trial& trial : search_trials(plan, method, samples)) {
-    const auto found = finished.find(trial.key());
-    if (found == finished.end()) return std::nullopt;
-    const TrialOutcome& outcome = found->second.second;
+  const Search found = search(plan, method, samples, finished);
+  std::int64_t peak_memory = 0;
+  for (const Trial& trial : found.asked) {
+    const auto tried = finished.find(trial.key());
+    if (tried == finished.end()) continue;
+    const TrialOutcome& outcome = tried->second.second;
     cell.search.push_back({trial.learning_rate, trial.length, outcome.metric("dev", plan.select_metric)});
     cell.search_seconds += outcome.seconds;
+    peak_memory = std::max(peak_memory, outcome.cost.peak_memory_bytes);
   }
-  cell.learning_rate = chosen_learning_rate(plan, method, samples, finished);
+  if (!found.done) return std::nullopt;
+  cell.learning_rate = found.chosen;
   if (!cell.learning_rate) return cell;
-  cell.at_low_edge = !cell.search.empty() && cell.learning_rate == method.learning_rates.front();
-  cell.at_high_edge = !cell.search.empty() && cell.learning_rate == method.learning_rates.back();
+  cell.at_low_edge = found.at_low_edge;
+  cell.at_high_edge = found.at_high_edge;
   std::vector<const TrialOutcome*> ended;
   for (const Trial& trial : result_trials(plan, method, samples, *cell.learning_rate)) {
-    const auto found = finished.find(trial.key());
-    if (found == finished.end()) continue;
-    const TrialOutcome& outcome = found->second.second;
+    const auto tried = finished.find(trial.key());
+    if (tried == finished.end()) continue;
+    const TrialOutcome& outcome = tried->second.second;
     cell.result_seconds += outcome.seconds;
     if (outcome.failed()) {
       cell.failed.push_back(trial.seed);
@@ -80,6 +85,13 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   if (ended.empty() && cell.failed.empty()) return std::nullopt;
   cell.ended = static_cast<std::int64_t>(ended.size());
   cell.cost = mean_cost(ended);
+  const auto of_method = costs.find(cell.method);
+  if (of_method != costs.end() && of_method->second.count(samples) > 0) {
+    // A few steps take less memory than a training with its features: what the trials took is more.
+    const std::int64_t trained = std::max(peak_memory, cell.cost.peak_memory_bytes);
+    cell.cost = of_method->second.at(samples);
+    cell.cost.peak_memory_bytes = std::max(cell.cost.peak_memory_bytes, trained);
+  }
   if (ended.empty()) return cell;
   for (const auto& [set, metrics] : ended[0]->metrics) {
     for (const auto& [name, ignored] : metrics) {
@@ -241,11 +253,11 @@ std::optional<Comparison> Findings::compare(const std::string& set, std::int64_t
   return std::nullopt;
 }
 
-Findings analyse(const StudyPlan& plan, const FinishedTrials& finished) {
+Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const MethodCosts& costs) {
   Findings findings;
   for (const std::int64_t samples : plan.samples) {
     for (const MethodPlan& method : plan.methods) {
-      if (auto cell = make_cell(plan, method, samples, finished)) findings.cells.push_back(std::move(*cell));
+      if (auto cell = make_cell(plan, method, samples, finished, costs)) findings.cells.push_back(std::move(*cell));
     }
   }
   for (const EvaluationSet& set : plan.sets) compare_pairs(plan, finished, set, findings);

@@ -30,7 +30,7 @@ struct Cell {
   std::int64_t samples = 0;
   /// Chosen on dev; nothing where no learning rate trained.
   std::optional<double> learning_rate;
-  /// The chosen one is the smallest, or the largest, of a searched grid: a better one may lie beyond.
+  /// The chosen one is an end of what the search may try: a better one may lie beyond.
   bool at_low_edge = false;
   bool at_high_edge = false;
   /// Ascending in length, then in learning rate.
@@ -44,7 +44,7 @@ struct Cell {
   std::vector<std::uint64_t> collapsed;
   /// How many seeds ended, the collapsed ones among them.
   std::int64_t ended = 0;
-  /// Means; of the memory the largest.
+  /// What the method costs by itself, measured with nothing else on the node; the most memory that a trial took.
   Cost cost;
   /// What its trials took in the study, beside whatever else ran: the search for its learning rate, and the results.
   double search_seconds = 0;
@@ -108,6 +108,7 @@ struct Findings {
                                     const std::string& second) const;
 };
 
-Findings analyse(const StudyPlan& plan, const FinishedTrials& finished);
+/// `costs`: what the methods cost by themselves; where there are none, what the trials took.
+Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const MethodCosts& costs = {});
 
 }  // namespace dtrain::study

@@ -1,49 +1,67 @@
 #include "study/forecast.h"
 
 #include <algorithm>
-#include <utility>
+#include <cmath>
 
 namespace dtrain::study {
 
-double trial_seconds(const MethodForecast& forecast, const Trial& trial, const TrialSizes& sizes) {
-  const train::Estimate& estimate = forecast.estimate;
+double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                     const TrialSizes& sizes) {
+  const train::Estimate& estimate = forecast.beside;
   const bool is_result = trial.phase == Trial::Phase::result;
-  const std::int64_t steps = sizes.steps.at(trial.samples);
-  const double step_seconds = static_cast<double>(steps) * estimate.step_seconds;
+  const double steps = std::ceil(static_cast<double>(plan.steps.at(trial.samples)) * trial.length);
   const double dev_seconds =
       static_cast<double>(dev_examples(trial.samples, sizes.dev_available)) * estimate.score_example_seconds;
   const double scored_seconds = static_cast<double>(sizes.scored) * estimate.score_example_seconds;
+  double seconds = steps * estimate.step_seconds;
   if (estimate.prefix_example_seconds == 0) {
     // The trainer evaluates after each epoch, at most ten times.
-    const std::int64_t steps_per_epoch = (trial.samples + sizes.batch_size - 1) / sizes.batch_size;
-    const std::int64_t evaluations = std::min<std::int64_t>((steps + steps_per_epoch - 1) / steps_per_epoch, 10);
-    return step_seconds + static_cast<double>(evaluations) * dev_seconds + (is_result ? scored_seconds : 0);
+    const auto steps_per_epoch =
+        std::ceil(static_cast<double>(trial.samples) / static_cast<double>(sizes.batch_size));
+    seconds += std::min(std::ceil(steps / steps_per_epoch), 10.0) * dev_seconds;
+    return seconds + (is_result ? scored_seconds : 0);
   }
   // Features are made once: a search's examples are the same for each learning rate, a seed draws its own; dev belongs
   // to whatever comes first, test to the results.
   const double prefix_seconds = static_cast<double>(trial.samples) * estimate.prefix_example_seconds;
-  const auto searched = static_cast<double>(sizes.searched.at(trial.method));
-  if (!is_result) return step_seconds + (prefix_seconds + dev_seconds) / searched;
-  return step_seconds + prefix_seconds +
-         (scored_seconds + (searched == 0 ? dev_seconds : 0)) / static_cast<double>(sizes.seeds);
+  if (!is_result) return seconds + (prefix_seconds + dev_seconds) / 3;
+  return seconds + prefix_seconds + scored_seconds / static_cast<double>(sizes.seeds);
 }
 
-TimeLeft::TimeLeft(std::vector<MethodForecast> forecasts, TrialSizes sizes) : sizes_(std::move(sizes)) {
-  for (MethodForecast& forecast : forecasts) {
-    const std::string method = forecast.method;
-    methods_[method] = {std::move(forecast)};
+std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,
+                                          std::int64_t batch_size) {
+  std::map<std::int64_t, Cost> costs;
+  for (const std::int64_t samples : plan.samples) {
+    const train::Estimate& estimate = forecast.alone;
+    const auto steps = static_cast<double>(plan.steps.at(samples));
+    Cost cost;
+    cost.train_seconds =
+        steps * estimate.step_seconds + static_cast<double>(samples) * estimate.prefix_example_seconds;
+    const double steps_per_epoch = std::ceil(static_cast<double>(samples) / static_cast<double>(batch_size));
+    cost.samples_per_second = steps / steps_per_epoch * static_cast<double>(samples) / cost.train_seconds;
+    cost.peak_memory_bytes = estimate.peak_memory_bytes;
+    cost.trainable_parameters = estimate.trainable_parameters;
+    cost.allreduce_bytes_per_step = estimate.allreduce_bytes;
+    cost.stored_bytes = forecast.stored_bytes;
+    costs[samples] = cost;
   }
+  return costs;
+}
+
+TimeLeft::TimeLeft(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, TrialSizes sizes)
+    : plan_(plan), sizes_(sizes) {
+  for (const MethodForecast& forecast : forecasts) methods_[forecast.method] = {forecast};
 }
 
 double TimeLeft::seconds(const Trial& trial) const {
   const Progress& progress = methods_.at(trial.method);
-  const double forecast = trial_seconds(progress.forecast, trial, sizes_);
+  const double forecast = trial_seconds(plan_, progress.forecast, trial, sizes_);
   return progress.expected > 0 ? forecast * progress.measured / progress.expected : forecast;
 }
 
 void TimeLeft::took(const Trial& trial, double seconds) {
   Progress& progress = methods_.at(trial.method);
-  progress.expected += trial_seconds(progress.forecast, trial, sizes_);
+  progress.expected += trial_seconds(plan_, progress.forecast, trial, sizes_);
   progress.measured += seconds;
 }
 

@@ -14,7 +14,10 @@ namespace dtrain::study {
 /// What the trials of a method will take, from a few real steps.
 struct MethodForecast {
   std::string method;
-  train::Estimate estimate;
+  /// By one group of ranks with nothing else on the node: what the method costs.
+  train::Estimate alone;
+  /// By every group at once, the slowest one's: what its trials take in the study.
+  train::Estimate beside;
   /// What peft::save_trained writes for it.
   std::int64_t stored_bytes = 0;
 };
@@ -25,21 +28,23 @@ struct TrialSizes {
   /// Test and out-of-domain examples together.
   std::int64_t scored = 0;
   std::int64_t batch_size = 0;
-  /// Of a run over `samples` examples.
-  std::map<std::int64_t, std::int64_t> steps;
-  /// Learning rates that are searched, by method (0: none).
-  std::map<std::string, std::int64_t> searched;
   /// Result seeds.
   std::int64_t seeds = 1;
 };
 
-/// Seconds of a trial, evaluations included. Features of the frozen part that trials share are spread over them.
-double trial_seconds(const MethodForecast& forecast, const Trial& trial, const TrialSizes& sizes);
+/// Seconds of a trial, evaluations included, beside the others. Features of the frozen part that trials share are spread
+/// over them.
+double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                     const TrialSizes& sizes);
 
-/// How long the rest of a study takes: the forecast, corrected for each method by what its trials took so far.
+/// What a method costs at each sample count of the plan, by itself.
+std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,
+                                          std::int64_t batch_size);
+
+/// How long the trials of a study take: the forecast, corrected for each method by what its trials took so far.
 class TimeLeft {
  public:
-  TimeLeft(std::vector<MethodForecast> forecasts, TrialSizes sizes);
+  TimeLeft(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, TrialSizes sizes);
 
   double seconds(const Trial& trial) const;
   void took(const Trial& trial, double seconds);
@@ -50,6 +55,7 @@ class TimeLeft {
     double expected = 0;
     double measured = 0;
   };
+  const StudyPlan& plan_;
   std::map<std::string, Progress> methods_;
   TrialSizes sizes_;
 };

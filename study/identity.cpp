@@ -37,12 +37,7 @@ std::string model_digest(const fs::path& directory) {
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
                                                   const data::Task& task, const StudySetting& setting) {
   std::map<std::string, std::string> identity;
-  std::vector<std::string> methods;
-  for (const MethodPlan& method : plan.methods)
-    methods.push_back(fmt::format("{} at {}", method.method.text(), fmt::join(method.learning_rates, ", ")));
-  identity["methods and learning rates"] = fmt::format("{}", fmt::join(methods, "; "));
-  identity["samples"] = fmt::format("{}", fmt::join(plan.samples, ", "));
-  identity["seeds"] = fmt::format("{} to search, {}", plan.search_seed, fmt::join(plan.result_seeds, ", "));
+  identity["seed"] = std::to_string(plan.search_seed);
   identity["subset seed"] = std::to_string(plan.subset_seed);
   identity["select metric"] = plan.select_metric;
 

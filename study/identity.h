@@ -21,8 +21,9 @@ struct StudySetting {
   std::string device;
 };
 
-/// Everything that decides a study's numbers, by name, as text. The number of ranks and threads is not among it: it
-/// changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.
+/// Everything that decides the numbers of a study's trials besides what a trial says of itself, by name, as text: a
+/// study may go on with more or other methods, counts, learning rates and seeds. The number of ranks and threads is not
+/// among it: it changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
                                                   const data::Task& task, const StudySetting& setting);
 

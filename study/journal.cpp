@@ -19,7 +19,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;
 
 // "precision is bf16 there and fp32 here".
 std::vector<std::string> differences(const std::map<std::string, std::string>& there,
@@ -36,6 +36,22 @@ std::vector<std::string> differences(const std::map<std::string, std::string>& t
       texts.push_back(fmt::format("{} is {} there and {} here", name, value(there, name), value(here, name)));
   }
   return texts;
+}
+
+json costs_json(const MethodCosts& costs) {
+  json lines = json::array();
+  for (const auto& [method, of_method] : costs) {
+    for (const auto& [samples, cost] : of_method)
+      lines.push_back({{"method", method}, {"samples", samples}, {"cost", train::cost_json(cost)}});
+  }
+  return lines;
+}
+
+MethodCosts costs_from_json(const json& lines) {
+  MethodCosts costs;
+  for (const auto& line : lines)
+    costs[line.at("method")][line.at("samples")] = train::cost_from_json(line.at("cost"));
+  return costs;
 }
 
 }  // namespace
@@ -59,6 +75,12 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
       if (number == 1) {
         if (line.at("schema") != kSchema) throw std::invalid_argument(fmt::format("expected schema {}", kSchema));
         content.plan = plan_from_json(line.at("plan"));
+      } else if (line.contains("plan")) {
+        content.plan = plan_from_json(line.at("plan"));
+      } else if (line.contains("costs")) {
+        content.costs = costs_from_json(line.at("costs"));
+      } else if (line.contains("run")) {
+        content.run = run_facts_from_json(line.at("run"));
       } else {
         auto trial = trial_from_json(line);
         content.finished.insert_or_assign(trial.first.key(), std::move(trial));
@@ -95,7 +117,16 @@ Journal Journal::go_on(const std::filesystem::path& path, const StudyPlan& plan,
 }
 
 void Journal::append(const Trial& trial, const TrialOutcome& outcome) {
-  const std::string line = trial_json(trial, outcome).dump() + "\n";
+  append_line(trial_json(trial, outcome));
+  finished_.insert_or_assign(trial.key(), std::make_pair(trial, outcome));
+}
+
+void Journal::append(const StudyPlan& plan) { append_line({{"plan", plan_json(plan)}}); }
+void Journal::append(const MethodCosts& costs) { append_line({{"costs", costs_json(costs)}}); }
+void Journal::append(const RunFacts& facts) { append_line({{"run", run_facts_json(facts)}}); }
+
+void Journal::append_line(const json& document) {
+  const std::string line = document.dump() + "\n";
   const int descriptor = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   const auto fail = [&] {
     const int error = errno;
@@ -112,7 +143,6 @@ void Journal::append(const Trial& trial, const TrialOutcome& outcome) {
   }
   if (fsync(descriptor) != 0) fail();
   close(descriptor);
-  finished_.insert_or_assign(trial.key(), std::make_pair(trial, outcome));
 }
 
 }  // namespace dtrain::study

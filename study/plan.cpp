@@ -12,6 +12,8 @@
 namespace dtrain::study {
 namespace {
 
+using nlohmann::json;
+
 template <typename Value>
 void sort_once(std::vector<Value>& values) {
   std::sort(values.begin(), values.end());
@@ -30,6 +32,17 @@ const std::vector<std::string>& comparable_metrics(ProblemType type) {
   return names.at(type);
 }
 
+const char* search_depth_name(SearchDepth depth) {
+  return depth == SearchDepth::quick ? "quick" : depth == SearchDepth::halving ? "halving" : "fine";
+}
+
+SearchDepth search_depth(const std::string& name, const std::string& what) {
+  for (const SearchDepth depth : {SearchDepth::quick, SearchDepth::halving, SearchDepth::fine}) {
+    if (name == search_depth_name(depth)) return depth;
+  }
+  throw UsageError(fmt::format("{}: expected quick, halving or fine, found '{}'", what, name));
+}
+
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
   return std::min(std::max<std::int64_t>(samples, 500), available);
 }
@@ -38,40 +51,48 @@ std::vector<MethodPlan> method_plans(const std::vector<std::string>& texts, std:
   sort_once(learning_rates);
   std::vector<MethodPlan> methods;
   for (const std::string& text : texts) {
-    MethodPlan plan{peft::parse_method_spec(text), learning_rates};
+    MethodPlan plan{peft::parse_method_spec(text), learning_rates, 0, 0};
     peft::make_method(plan.method);
     for (const MethodPlan& earlier : methods) {
       if (earlier.method.text() == plan.method.text())
         throw UsageError(fmt::format("--methods: '{}' is named twice", plan.method.text()));
     }
-    if (plan.learning_rates.empty()) plan.learning_rates = peft::method_kind(plan.method.name).learning_rates;
+    const bool own_grid = plan.learning_rates.empty();
+    if (own_grid) plan.learning_rates = peft::method_kind(plan.method.name).learning_rates;
     sort_once(plan.learning_rates);
+    plan.lowest = plan.learning_rates.front() / (own_grid ? kWidestFactor : 1);
+    plan.highest = plan.learning_rates.back() * (own_grid ? kWidestFactor : 1);
     methods.push_back(std::move(plan));
   }
   if (methods.empty()) throw UsageError("--methods: name at least one method");
   return methods;
 }
 
-std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available, int ranks) {
+std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available,
+                                          int ranks_per_trial) {
   sort_once(samples);
   if (samples.back() > available) {
     throw UsageError(fmt::format("--samples {}: more than the {} training examples there are", samples.back(),
                                  count_text(available)));
   }
-  if (samples.front() < ranks) {
+  if (samples.front() < ranks_per_trial) {
     throw UsageError(
-        fmt::format("{} ranks, but --samples {}: some ranks would never have work. Start fewer ranks, or leave out "
-                    "that count.",
-                    ranks, samples.front()));
+        fmt::format("{} ranks a trial, but --samples {}: some ranks would never have work. Give a trial fewer ranks "
+                    "(--ranks-per-trial), or leave out that count.",
+                    ranks_per_trial, samples.front()));
   }
   return samples;
 }
 
-nlohmann::json plan_json(const StudyPlan& plan) {
-  nlohmann::json methods = nlohmann::json::array();
+json plan_json(const StudyPlan& plan) {
+  json methods = json::array();
   for (const MethodPlan& method : plan.methods)
-    methods.push_back({{"method", method.method.text()}, {"learning_rates", method.learning_rates}});
-  nlohmann::json sets = nlohmann::json::array();
+    methods.push_back({{"method", method.method.text()},
+                       {"learning_rates", method.learning_rates},
+                       {"range", {method.lowest, method.highest}}});
+  json steps = json::array();
+  for (const auto& [samples, count] : plan.steps) steps.push_back({{"samples", samples}, {"steps", count}});
+  json sets = json::array();
   for (const EvaluationSet& set : plan.sets)
     sets.push_back({{"name", set.name},
                     {"examples", set.examples},
@@ -84,6 +105,8 @@ nlohmann::json plan_json(const StudyPlan& plan) {
           {"sets", sets},
           {"methods", methods},
           {"samples", plan.samples},
+          {"steps", steps},
+          {"search", search_depth_name(plan.search)},
           {"search_seed", plan.search_seed},
           {"result_seeds", plan.result_seeds},
           {"subset_seed", plan.subset_seed},
@@ -98,7 +121,8 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   StudyPlan plan;
   for (const auto& method : json.at("methods")) {
     plan.methods.push_back({peft::parse_method_spec(method.at("method").get<std::string>()),
-                            method.at("learning_rates").get<std::vector<double>>()});
+                            method.at("learning_rates").get<std::vector<double>>(), method.at("range").at(0),
+                            method.at("range").at(1)});
   }
   for (const auto& set : json.at("sets"))
     plan.sets.push_back({set.at("name"), set.at("examples"), set.at("majority_share"),
@@ -108,6 +132,8 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   json.at("classes").get_to(plan.classes);
   json.at("dev_majority_share").get_to(plan.dev_majority_share);
   json.at("samples").get_to(plan.samples);
+  for (const auto& entry : json.at("steps")) plan.steps[entry.at("samples")] = entry.at("steps");
+  plan.search = search_depth(json.at("search"), "'search' of the plan");
   json.at("search_seed").get_to(plan.search_seed);
   json.at("result_seeds").get_to(plan.result_seeds);
   json.at("subset_seed").get_to(plan.subset_seed);

@@ -14,9 +14,18 @@ namespace dtrain::study {
 /// A method of a study and the learning rates it is searched over.
 struct MethodPlan {
   peft::MethodSpec method;
-  /// Ascending, each once.
+  /// Where the search begins: ascending, each once.
   std::vector<double> learning_rates;
+  /// How far it may widen; the first and the last of them where they were given (--lrs).
+  double lowest = 0;
+  double highest = 0;
+
+  bool is_searched_wide() const { return lowest < learning_rates.front() || highest > learning_rates.back(); }
 };
+
+/// How far a search goes beyond a method's grid, on either side: what the methods' papers and PEFT's examples use lies
+/// within.
+constexpr double kWidestFactor = 10;
 
 /// A set of examples that trials are scored on.
 struct EvaluationSet {
@@ -34,8 +43,15 @@ struct EvaluationSet {
 /// each class occurs.
 const std::vector<std::string>& comparable_metrics(ProblemType type);
 
-/// What a study tries. For each method and sample count: every learning rate once, with the search seed; then the one
-/// that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
+/// How far a search goes (study/search.h): `quick` decides by short trainings, `halving` by whole ones of the best two,
+/// `fine` goes on between the best and its neighbours.
+enum class SearchDepth { quick, halving, fine };
+/// "quick", "halving", "fine", and back; throws UsageError naming `what` for another.
+const char* search_depth_name(SearchDepth depth);
+SearchDepth search_depth(const std::string& name, const std::string& what);
+
+/// What a study tries. For each method and sample count: the search for a learning rate (study/search.h), with the
+/// search seed; then the one that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
 /// methods, so that the differences between methods are paired.
 struct StudyPlan {
   std::vector<MethodPlan> methods;
@@ -46,6 +62,9 @@ struct StudyPlan {
   std::vector<std::uint64_t> result_seeds;
   /// The seed of the draw of the search's examples; each seed after the search seed adds one.
   std::uint64_t subset_seed = 0;
+  /// Steps of a whole training, by sample count.
+  std::map<std::int64_t, std::int64_t> steps;
+  SearchDepth search = SearchDepth::halving;
   /// The metric on dev that chooses learning rates.
   std::string select_metric = "log_loss";
   /// The metric on the evaluation sets that methods are compared by (comparable_metrics). It and the margin decide no
@@ -62,7 +81,7 @@ struct StudyPlan {
   double dev_majority_share = 0;
   std::vector<EvaluationSet> sets;
 
-  /// Everything that decides the numbers, by name, as text: what a resumed study must share.
+  /// What decides the numbers of every trial, by name, as text: what a resumed study must share.
   std::map<std::string, std::string> identity;
 
   std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }
@@ -72,13 +91,15 @@ struct StudyPlan {
 /// dev, too, or the study would answer another question.
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available);
 
-/// Methods from their texts, each with its own grid, or `learning_rates` where that is not empty. Throws UsageError for
+/// Methods from their texts, each with its own grid and range, or `learning_rates` and no others where that is not
+/// empty. Throws UsageError for
 /// an unknown method or setting, and for one that is named twice.
 std::vector<MethodPlan> method_plans(const std::vector<std::string>& texts, std::vector<double> learning_rates);
 
-/// Sorted, each once. Throws UsageError with both numbers where one is larger than the data or smaller than the number
-/// of ranks.
-std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available, int ranks);
+/// Sorted, each once. Throws UsageError with both numbers where one is larger than the data or smaller than the ranks
+/// of a trial.
+std::vector<std::int64_t> checked_samples(std::vector<std::int64_t> samples, std::int64_t available,
+                                          int ranks_per_trial);
 
 /// The plan as results.json and the journal hold it, and back.
 nlohmann::json plan_json(const StudyPlan& plan);

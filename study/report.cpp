@@ -92,7 +92,8 @@ std::vector<std::string> reading_notes(const Report& report) {
     if (set.examples == 0) continue;
     const auto& objective = train::objective_of(plan.problem_type);
     if (plan.problem_type == ProblemType::single_label_classification)
-      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).", resolution_text(set)));
+      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).",
+                                  resolution_text(set, static_cast<std::int64_t>(plan.result_seeds.size()))));
     notes.push_back(fmt::format("{}: always giving the same answer has {:.1f} % {} at best.", set.name,
                                 100 * set.majority_share, metric_words(objective.score_metric())));
   }
@@ -116,9 +117,9 @@ std::vector<std::string> reading_notes(const Report& report) {
 
 }  // namespace
 
-Report make_report(StudyPlan plan, FinishedTrials finished) {
+Report make_report(StudyPlan plan, FinishedTrials finished, const MethodCosts& costs) {
   Report report;
-  report.findings = analyse(plan, finished);
+  report.findings = analyse(plan, finished, costs);
   report.verdicts = verdicts(plan, report.findings);
   report.plan = std::move(plan);
   report.finished = std::move(finished);

@@ -1,55 +1,57 @@
 #pragma once
 
-#include <cstdint>
+#include <chrono>
 #include <filesystem>
-#include <functional>
-#include <memory>
-#include <string>
-#include <utility>
+#include <optional>
 #include <vector>
 
-#include "model/classifier.h"
+#include "dist/mailbox.h"
 #include "study/forecast.h"
+#include "study/groups.h"
 #include "study/journal.h"
 #include "study/plan.h"
+#include "study/run_facts.h"
 #include "study/trial.h"
-#include "train/examples.h"
-#include "train/options.h"
+#include "study/trial_runner.h"
 #include "train/run_context.h"
 
 namespace dtrain::study {
 
-/// What trials are made of.
-struct Material {
-  /// A pretrained classifier with a head drawn from this seed. Asked for each trial: the weights come from the page
-  /// cache, in a twentieth of a second.
-  std::function<std::unique_ptr<model::Classifier>(std::uint64_t head_seed)> classifier;
-  /// The training examples of a sample count.
-  std::function<train::Examples(std::int64_t samples, std::uint64_t subset_seed)> train;
-  /// The dev examples of a sample count (dev_examples of them).
-  std::function<train::Examples(std::int64_t samples)> dev;
-  /// "test" and "ood.NAME".
-  std::vector<std::pair<std::string, train::Examples>> sets;
-  std::vector<std::string> labels;
-  std::filesystem::path model_directory;
-  train::TrainOptions training;
-};
-
-/// Collective. A few steps of each method on the plan's largest sample count, and the bytes it stores, for which
-/// `scratch` is written and removed. Throws UsageError for a method whose settings do not fit the model.
-std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& material,
-                                     const std::filesystem::path& scratch, const train::RunContext& context);
+/// Collective over the context's ranks. A few steps of each method on `samples` examples, by the first group with
+/// nothing beside it, then by every group at once; and the bytes it stores, for which `scratch` is written and removed.
+/// The same on every rank. Throws UsageError for a method whose settings do not fit the model.
+std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& material, std::int64_t samples,
+                                     const std::filesystem::path& scratch, const Groups& groups,
+                                     const train::RunContext& world);
 
 /// What trial_seconds asks for.
 TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int64_t dev_available);
 
-/// Collective. Runs what `finished` does not hold, and returns it all. The first rank's `journal` (null elsewhere) has
-/// each trial before the next one begins. Throws Stopped after a signal; the trial under way is lost.
-FinishedTrials run_study(const StudyPlan& plan, const Material& material, FinishedTrials finished, Journal* journal,
-                         const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes,
-                         const train::RunContext& context);
+/// How the ranks of a study reach each other while they train.
+struct Post {
+  /// To the first rank, and from it.
+  std::unique_ptr<dist::Mailbox> requests;
+  std::unique_ptr<dist::Mailbox> orders;
+};
 
-/// Collective. The first rank's trials, on every rank.
-FinishedTrials shared_trials(const FinishedTrials& finished, dist::Communicator& control);
+/// What a run of a study leaves on the first rank; elsewhere nothing.
+struct StudyRun {
+  FinishedTrials finished;
+  RunFacts facts;
+};
+
+/// What a study runs under.
+struct StudyLimits {
+  /// --budget in seconds, from `began` on.
+  std::optional<double> budget_seconds;
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+};
+
+/// Collective. Runs the trials that `finished` (the first rank's; elsewhere ignored) does not hold. The first rank's
+/// `journal` (null elsewhere) has each trial before anything that builds on it begins. Throws Stopped after a signal to
+/// any rank; the trials under way are lost.
+StudyRun run_study(const StudyPlan& plan, const Material& material, const FinishedTrials& finished, Journal* journal,
+                   const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const Groups& groups,
+                   Post& post, const StudyLimits& limits, const train::RunContext& world);
 
 }  // namespace dtrain::study

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "study/schedule.h"
 #include "study/words.h"
 #include "train/objective.h"
 
@@ -39,36 +40,43 @@ std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
 }  // namespace
 
 Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes) {
-  Table table{{"method", "samples", "learning rates", "trials", "steps of each", "trainable", "all-reduced a step",
-               "a trial", "all"},
+  Table table{{"method", "samples", "search from", "trials", "steps of each", "trainable", "a step", "a trial", "all"},
               {}};
-  std::size_t trials = 0;
+  const auto trials = Schedule(plan, {}).left();
   double total = 0;
   for (const std::int64_t samples : plan.samples) {
     for (const MethodPlan& method : plan.methods) {
+      const std::string name = method.method.text();
       const auto forecast = std::find_if(forecasts.begin(), forecasts.end(), [&](const MethodForecast& candidate) {
-        return candidate.method == method.method.text();
+        return candidate.method == name;
       });
-      const auto search = search_trials(plan, method, samples);
-      const Trial result{Trial::Phase::result, method.method.text(), samples, 0, 0};
-      const double each = trial_seconds(*forecast, result, sizes);
-      double seconds = each * static_cast<double>(plan.result_seeds.size());
-      for (const Trial& trial : search) seconds += trial_seconds(*forecast, trial, sizes);
-      std::string rates;
-      for (const double rate : method.learning_rates) rates += (rates.empty() ? "" : ", ") + rate_text(rate);
-      const auto& estimate = forecast->estimate;
+      const Trial result{Trial::Phase::result, name, samples, 0, 0};
+      std::size_t searched = 0;
+      std::size_t results = 0;
+      double seconds = 0;
+      for (const Trial& trial : trials) {
+        if (trial.method != name || trial.samples != samples) continue;
+        ++(trial.phase == Trial::Phase::search ? searched : results);
+        seconds += trial_seconds(plan, *forecast, trial, sizes);
+      }
+      const auto& estimate = forecast->alone;
       table.rows.push_back(
-          {method.method.text(), count_text(samples), rates,
-           fmt::format("{} + {}", search.size(), plan.result_seeds.size()), count_text(sizes.steps.at(samples)),
+          {name, count_text(samples),
+           method.learning_rates.size() == 1 ? rate_text(method.learning_rates[0])
+           : samples == plan.samples.front() || !method.is_searched_wide()
+               ? fmt::format("{} to {}", rate_text(method.learning_rates.front()),
+                             rate_text(method.learning_rates.back()))
+               : "the count before",
+           fmt::format("{} + {}", searched, results), count_text(plan.steps.at(samples)),
            fmt::format(
                "{} ({:.3g} %)", count_text(estimate.trainable_parameters),
                100 * static_cast<double>(estimate.trainable_parameters) / static_cast<double>(estimate.parameters)),
-           bytes_text(static_cast<double>(estimate.allreduce_bytes)), duration_text(each), duration_text(seconds)});
-      trials += search.size() + plan.result_seeds.size();
+           duration_text(estimate.step_seconds), duration_text(trial_seconds(plan, *forecast, result, sizes)),
+           duration_text(seconds)});
       total += seconds;
     }
   }
-  table.rows.push_back({"in all", "", "", std::to_string(trials), "", "", "", "", duration_text(total)});
+  table.rows.push_back({"in all", "", "", std::to_string(trials.size()), "", "", "", "", duration_text(total)});
   return table;
 }
 

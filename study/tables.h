@@ -9,7 +9,8 @@
 
 namespace dtrain::study {
 
-/// The trials of each method and sample count, their steps and the forecast of their time; the sum in the last row.
+/// The trials of each method and sample count, search and results, their steps and the forecast of their time, beside
+/// the other groups; the sum in the last row.
 Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes);
 
 /// Accuracy, or the plan's metric, on each set as mean and 95 % t interval over seeds in percent, and another metric.

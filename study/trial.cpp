@@ -7,8 +7,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "train/objective.h"
-
 namespace dtrain::study {
 namespace {
 
@@ -70,36 +68,12 @@ double TrialOutcome::metric(const std::string& set, const std::string& name) con
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples) {
-  std::vector<Trial> trials;
-  if (method.learning_rates.size() == 1) return trials;
-  for (const double rate : method.learning_rates)
-    trials.push_back({Trial::Phase::search, method.method.text(), samples, rate, plan.search_seed});
-  return trials;
-}
-
 std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
                                  double learning_rate) {
   std::vector<Trial> trials;
   for (const std::uint64_t seed : plan.result_seeds)
     trials.push_back({Trial::Phase::result, method.method.text(), samples, learning_rate, seed});
   return trials;
-}
-
-std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
-                                           const FinishedTrials& finished) {
-  if (method.learning_rates.size() == 1) return method.learning_rates[0];
-  const double sign = train::larger_is_better(plan.select_metric) ? 1 : -1;
-  std::optional<double> chosen;
-  double best = 0;
-  for (const Trial& trial : search_trials(plan, method, samples)) {
-    const double value = sign * finished.at(trial.key()).second.metric("dev", plan.select_metric);
-    if (!std::isnan(value) && (!chosen || value > best)) {
-      chosen = trial.learning_rate;
-      best = value;
-    }
-  }
-  return chosen;
 }
 
 json trial_json(const Trial& trial, const TrialOutcome& outcome) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -62,19 +61,15 @@ struct TrialOutcome {
   double metric(const std::string& set, const std::string& name) const;
 };
 
+/// What a method costs by itself, by method and sample count.
+using MethodCosts = std::map<std::string, std::map<std::int64_t, Cost>>;
+
 /// Finished trials and their outcomes, by key.
 using FinishedTrials = std::map<std::string, std::pair<Trial, TrialOutcome>>;
 
-/// The search of a method at a sample count: empty where there is one learning rate only.
-std::vector<Trial> search_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
 /// The trials of the result.
 std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
                                  double learning_rate);
-
-/// The learning rate whose search trial is best on dev, the smaller of two that are equal; nothing where every one
-/// failed. Throws std::out_of_range where the search is not finished.
-std::optional<double> chosen_learning_rate(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
-                                           const FinishedTrials& finished);
 
 /// A trial and its outcome as a line of the journal, and back. Doubles survive exactly.
 nlohmann::json trial_json(const Trial& trial, const TrialOutcome& outcome);

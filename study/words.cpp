@@ -44,9 +44,43 @@ std::string rate_text(double learning_rate) {
   return text;
 }
 
-std::string resolution_text(const EvaluationSet& set) {
-  return fmt::format("{}: {} examples resolve differences of about {} points at best", set.name,
-                     count_text(set.examples), points(resolution(set.examples, 0.06)));
+std::string resolution_text(const EvaluationSet& set, std::int64_t seeds) {
+  std::string text = fmt::format("{}: {} examples resolve differences of about {} points at best", set.name,
+                                 count_text(set.examples), points(resolution(set.examples, 0.06)));
+  if (seeds < 2) return text + "; one seed says nothing of other seeds";
+  PairedDifference difference;
+  difference.seeds = seeds;
+  difference.examples = set.examples;
+  difference.example_variance = 0.06 / static_cast<double>(set.examples);
+  difference.rest_variance = 0.0;
+  difference.seed_variance = 0.01 * 0.01 / static_cast<double>(seeds);
+  return text + fmt::format(", of {} with {} seeds that scatter by a point", points(difference.half_width(0.95)), seeds);
+}
+
+std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits) {
+  const std::string groups =
+      facts.groups == 1
+          ? fmt::format("on {} rank{} at once", facts.ranks_per_trial, facts.ranks_per_trial == 1 ? "" : "s")
+          : fmt::format("by {} groups of {} rank{}", facts.groups, facts.ranks_per_trial,
+                        facts.ranks_per_trial == 1 ? "" : "s");
+  std::string text = fmt::format("forecast: {} {}, {} search", duration_text(facts.forecast_seconds), groups,
+                                 search_depth_name(plan.search));
+  if (facts.groups > 1) text += fmt::format(", {:.0f} % of their time idle at the end", 100 * idle_share);
+  if (facts.budget_seconds) {
+    text += fmt::format("; budget {}{}", duration_text(*facts.budget_seconds),
+                        fits ? "" : ", for which even the smallest plan is too long");
+  }
+  return text;
+}
+
+std::string run_text(const RunFacts& facts) {
+  std::string text = fmt::format("took {}", duration_text(facts.seconds));
+  if (facts.forecast_seconds > 0) {
+    text += fmt::format(" (trials forecast {}, {:+.0f} %)", duration_text(facts.forecast_seconds),
+                        100 * (facts.seconds / facts.forecast_seconds - 1));
+  }
+  if (facts.groups > 1) text += fmt::format(", {:.0f} % of the groups' time idle", 100 * facts.idle_share);
+  return text;
 }
 
 }  // namespace dtrain::study

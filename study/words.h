@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "study/plan.h"
+#include "study/run_facts.h"
 #include "study/statistics.h"
 
 namespace dtrain::study {
@@ -28,8 +29,13 @@ std::string probability_text(double probability);
 /// As a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
 std::string rate_text(double learning_rate);
 
-/// What a set can show at best, before anything has run: the difference that its examples resolve where methods
-/// disagree on 6 % of them.
-std::string resolution_text(const EvaluationSet& set);
+/// What a set can show with so many seeds, before anything has run: the 95 % half-width of a difference where methods
+/// disagree on 6 % of the examples, at best and where seeds scatter by a point.
+std::string resolution_text(const EvaluationSet& set, std::int64_t seeds);
+
+/// How long a study will take and on what.
+std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits);
+/// How long it took, beside the forecast, and how much of its ranks' time was without a trial.
+std::string run_text(const RunFacts& facts);
 
 }  // namespace dtrain::study

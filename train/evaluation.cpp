@@ -19,12 +19,13 @@ at::Tensor score(model::Classifier& classifier, const Examples& examples, const 
     my_batches.push_back(batches[i]);
     mine.insert(mine.end(), batches[i].begin(), batches[i].end());
   }
-  const FeatureCache* cache =
+  const std::shared_ptr<const FeatureCache> cache =
       features == nullptr ? nullptr : features->cache_for(classifier, examples, my_batches, context);
   const int stage = classifier.first_trainable_stage();
   auto rows = at::empty({static_cast<std::int64_t>(mine.size()), classifier.classes()});
   std::int64_t next = 0;
   for (const auto& ids : my_batches) {
+    context.tick();
     context.end_if_stopped();
     const auto batch = examples.collate(ids, context.device);
     model::ForwardContext forward;

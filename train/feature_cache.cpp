@@ -33,6 +33,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const Examp
   rows_ = at::empty({rows, hidden}, options);
   std::int64_t next = 0;
   for (const auto* ids : kept) {
+    context.tick();
     context.end_if_stopped();
     const auto computed = compute(classifier, examples.collate(*ids, context.device), context);
     rows_.slice(0, next, next + computed.size(0)).copy_(computed);
@@ -87,13 +88,41 @@ at::Tensor FeatureCache::features(model::Classifier& classifier, const Examples&
   return rows;
 }
 
+std::int64_t FeatureCache::bytes_of(const model::Classifier& classifier, int stage, const Examples& examples,
+                                    const Batches& batches) {
+  std::int64_t rows = 0;
+  for (const auto& batch : batches) {
+    for (const std::int64_t id : batch) rows += stage == classifier.head_stage() ? 1 : examples.length(id);
+  }
+  return rows * classifier.config().hidden_size *
+         static_cast<std::int64_t>(classifier.classifier.weight.value().element_size());
+}
+
 std::int64_t FeatureCache::bytes() const { return rows_.numel() * static_cast<std::int64_t>(rows_.element_size()); }
 
-const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const Examples& examples,
-                                            const Batches& batches, const RunContext& context) {
+void FeatureStore::begin_run() {
+  for (auto& [key, entry] : caches_) entry.in_run = false;
+  reused_bytes_ = 0;
+}
+
+void FeatureStore::make_room(std::int64_t bytes) {
+  while (used_ + bytes > memory_limit_) {
+    auto oldest = caches_.end();
+    for (auto entry = caches_.begin(); entry != caches_.end(); ++entry) {
+      if (entry->second.in_run) continue;
+      if (oldest == caches_.end() || entry->second.last_use < oldest->second.last_use) oldest = entry;
+    }
+    if (oldest == caches_.end()) return;
+    used_ -= oldest->second.cache->bytes();
+    caches_.erase(oldest);
+  }
+}
+
+std::shared_ptr<const FeatureCache> FeatureStore::cache_for(model::Classifier& classifier, const Examples& examples,
+                                                            const Batches& batches, const RunContext& context) {
   const int stage = classifier.first_trainable_stage();
   if (stage <= 1) return nullptr;
-  const FeatureCache* cache = nullptr;
+  std::shared_ptr<const FeatureCache> cache;
   std::int64_t left_out = 0;  // now, not by an earlier call
   if (!batches.empty()) {
     std::size_t count = 0;
@@ -101,13 +130,21 @@ const FeatureCache* FeatureStore::cache_for(model::Classifier& classifier, const
     const std::string key =
         fmt::format("{} {} {} {} {} {}", examples.digest(), model::pooling_name(classifier.pooling()), stage,
                     batches.size(), count, batches.front().front());
-    auto& kept = caches_[key];
-    if (!kept) {
-      kept = std::make_unique<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
-      used_ += kept->bytes();
-      left_out = kept->left_out();
+    auto found = caches_.find(key);
+    if (found == caches_.end()) {
+      make_room(FeatureCache::bytes_of(classifier, stage, examples, batches));
+      auto made =
+          std::make_shared<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
+      used_ += made->bytes();
+      left_out = made->left_out();
+      found = caches_.emplace(key, Entry{std::move(made)}).first;
+      ++made_;
+    } else if (!found->second.in_run) {
+      reused_bytes_ += found->second.cache->bytes();
     }
-    cache = kept.get();
+    found->second.in_run = true;
+    found->second.last_use = ++uses_;
+    cache = found->second.cache;
   }
   const auto agreed = at::tensor({left_out}, at::kLong);
   context.control.all_reduce(agreed);

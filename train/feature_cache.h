@@ -33,6 +33,9 @@ class FeatureCache {
                       const model::TokenBatch& batch, const RunContext& context) const;
 
   std::int64_t bytes() const;
+  /// What a cache of all these examples would take.
+  static std::int64_t bytes_of(const model::Classifier& classifier, int stage, const Examples& examples,
+                               const Batches& batches);
   /// How many examples did not fit.
   std::int64_t left_out() const { return left_out_; }
   /// How long it took to make.
@@ -55,7 +58,9 @@ class FeatureCache {
   double seconds_ = 0;
 };
 
-/// The caches of a study: trials that share a frozen part share its features. Held by whoever runs several runs.
+/// The caches of a study: trials that share a frozen part share its features. Held by whoever runs several runs. What
+/// does not fit beside a new one gives way, the longest unused first, but never what the present run uses: what a run
+/// finds room for does not depend on the runs before it.
 class FeatureStore {
  public:
   explicit FeatureStore(std::int64_t memory_limit) : memory_limit_(memory_limit) {}
@@ -63,15 +68,29 @@ class FeatureStore {
   /// The cache for this rank's share of these examples, made when it is asked for the first time; null for an empty
   /// share, and where nothing but the embeddings lies below the first trainable stage, which costs less to compute than
   /// to keep. Collective: what does not fit on any rank is said once.
-  const FeatureCache* cache_for(model::Classifier& classifier, const Examples& examples, const Batches& batches,
-                                const RunContext& context);
-  /// How many caches there are.
-  std::size_t size() const { return caches_.size(); }
+  std::shared_ptr<const FeatureCache> cache_for(model::Classifier& classifier, const Examples& examples,
+                                                const Batches& batches, const RunContext& context);
+  /// How many caches were made so far.
+  std::int64_t made() const { return made_; }
+  /// A run begins: the caches of earlier ones may give way.
+  void begin_run();
+  /// Bytes of the caches of earlier runs that the present one uses.
+  std::int64_t reused_bytes() const { return reused_bytes_; }
 
  private:
+  struct Entry {
+    std::shared_ptr<const FeatureCache> cache;
+    bool in_run = false;
+    std::int64_t last_use = 0;
+  };
+  void make_room(std::int64_t bytes);
+
   std::int64_t memory_limit_;
   std::int64_t used_ = 0;
-  std::map<std::string, std::unique_ptr<FeatureCache>> caches_;
+  std::int64_t made_ = 0;
+  std::int64_t uses_ = 0;
+  std::int64_t reused_bytes_ = 0;
+  std::map<std::string, Entry> caches_;
 };
 
 }  // namespace dtrain::train

@@ -23,6 +23,9 @@ struct RunContext {
   Log log;
   /// Whether a signal asked to stop; asked once a step.
   std::function<bool()> stop_requested = [] { return false; };
+  /// Called at each step, and between batches where nothing trains: whoever runs other runs beside this one looks after
+  /// them meanwhile.
+  std::function<void()> tick = [] {};
   /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where a signal asked to.
   std::function<void()> end_if_stopped = [] {};
 };

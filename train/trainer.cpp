@@ -165,7 +165,7 @@ class TrainingRun {
     report.curve = curve_;
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
-    report.peak_memory_bytes = peak_memory_.bytes();
+    report.peak_memory_bytes = peak_memory_.bytes() + features_.reused_bytes();
     if (dev_.size() == 0) return report;
     if (best_.step() > 0) {
       phases_.parameters().set_values(best_.values());
@@ -205,6 +205,7 @@ TrainReport train(model::Classifier& classifier, const Examples& examples, const
                   FeatureStore& features) {
   // Ranks that loaded faster wait here, outside the clock of the run.
   context.control.barrier();
+  features.begin_run();
   return TrainingRun(classifier, examples, dev, options, files, context, features).finish();
 }
 

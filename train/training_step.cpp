@@ -70,9 +70,9 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       mine.push_back(std::move(batch));
     }
   }
-  const std::size_t caches = features.size();
+  const std::int64_t made = features.made();
   cache_ = features.cache_for(classifier, examples, mine, context);
-  if (cache_ != nullptr && features.size() == caches) spared_seconds_ = cache_->seconds();
+  if (cache_ != nullptr && features.made() == made) spared_seconds_ = cache_->seconds();
 
   if (options.virtual_ranks > 0) {
     // Every shard begins at a multiple of 64 bytes: a matmul's last bits depend on where its result lies.
@@ -131,6 +131,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
     dist::tree_reduce(context_.gradients, shard_gradients_);
     parameters_.set_gradients(parameters_.gradients);
   }
+  context_.tick();
   const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0}, at::kDouble);
   context_.control.all_reduce(agreed);
   outcome.loss = agreed[0].item<double>();

@@ -79,7 +79,7 @@ class TrainingStep {
   int shards_;
   int first_shard_;
   int shards_of_rank_;
-  const FeatureCache* cache_ = nullptr;
+  std::shared_ptr<const FeatureCache> cache_;
   double spared_seconds_ = 0;
   at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;

@@ -4,7 +4,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
+#include <limits>
 
 #include "base/error.h"
 #include "dist/nccl/nccl_communicator.h"
@@ -13,7 +15,7 @@
 
 namespace dtrain::launcher {
 
-std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, int gpus, bool may_share) {
+std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, int gpus, int ranks_per_gpu) {
   const auto sees_none = [](const std::string& text) { return text.ends_with(": "); };
   if (std::all_of(seen.begin(), seen.end(), sees_none)) return std::nullopt;
   if (const auto blind = std::find_if(seen.begin(), seen.end(), sees_none); blind != seen.end()) {
@@ -21,21 +23,29 @@ std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, i
         fmt::format("rank {} sees no GPU, others do; use --device cpu, or nodes that are alike", blind - seen.begin()));
   }
   const Place place = place_among_equals(seen, rank);
-  if (place.count > gpus && !may_share) {
-    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start one rank a GPU, or use --device cpu",
-                                 place.count, gpus, gpus == 1 ? "" : "s"));
+  if (place.count > static_cast<std::int64_t>(gpus) * ranks_per_gpu) {
+    throw UsageError(fmt::format("{} ranks on this node, but {} GPU{}: start {} a GPU, or use --device cpu",
+                                 place.count, gpus, gpus == 1 ? "" : "s",
+                                 ranks_per_gpu == 1 ? "one rank" : fmt::format("at most {} ranks", ranks_per_gpu)));
   }
   return place.index % gpus;
 }
 
-at::Device choose_device(dist::Communicator& control, int node, const std::string& asked) {
+DeviceChoice choose_device(dist::Communicator& control, int node, const std::string& asked, int ranks_per_gpu) {
   const auto gpus = asked == "cpu" ? std::vector<std::string>() : dist::visible_gpus();
   if (asked == "cuda" && gpus.empty()) throw UsageError("--device cuda: no GPU is visible here");
   const auto seen = gather_texts(control, fmt::format("{}: {}", node, fmt::join(gpus, ",")));
   // NCCL shares a GPU between ranks only where it is told to.
-  const bool may_share = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
-  const auto gpu = gpu_of_rank(seen, control.rank(), static_cast<int>(gpus.size()), may_share);
-  return gpu ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(*gpu)) : at::Device(at::kCPU);
+  const bool nccl_shares = std::getenv("NCCL_MULTI_RANK_GPU_ENABLE") != nullptr;
+  const int most = nccl_shares ? std::numeric_limits<int>::max() : ranks_per_gpu;
+  const auto gpu = gpu_of_rank(seen, control.rank(), static_cast<int>(gpus.size()), most);
+  if (!gpu) return {};
+  const auto is_crowded = [&](std::size_t rank) {
+    return place_among_equals(seen, static_cast<int>(rank)).count > static_cast<int>(gpus.size());
+  };
+  bool is_shared = false;
+  for (std::size_t rank = 0; rank < seen.size() && !nccl_shares; ++rank) is_shared = is_shared || is_crowded(rank);
+  return {at::Device(at::kCUDA, static_cast<at::DeviceIndex>(*gpu)), is_shared};
 }
 
 }  // namespace dtrain::launcher

@@ -6,9 +6,11 @@
 
 #include <chrono>
 #include <filesystem>
+#include <limits>
 
 #include "base/error.h"
 #include "dist/mpi/mpi_communicator.h"
+#include "dist/mpi/mpi_mailbox.h"
 #include "launcher/output_directory.h"
 #include "launcher/session/agreement.h"
 #include "launcher/session/backend.h"
@@ -30,6 +32,12 @@ std::filesystem::path resumed_run(const Options& options) {
   return options.command == "compare" ? study_output(options, {}) : std::filesystem::path(options.output);
 }
 
+// A study may give each rank a trial of its own.
+int most_ranks_per_gpu(const Options& options) {
+  if (options.command != "compare" || ranks_per_trial(options).value_or(1) > 1) return 1;
+  return trials_per_gpu(options).value_or(std::numeric_limits<int>::max());
+}
+
 std::string counted(int count, const char* noun) { return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s"); }
 
 }  // namespace
@@ -47,13 +55,20 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   // many whatever the number of ranks and of cores.
   const int fixed = options.training.virtual_ranks > 0 ? 1 : 0;
   cores_ = take_cores(*control_, node_.lowest_rank, options.threads > 0 ? options.threads : fixed);
-  device_ = choose_device(*control_, node_.lowest_rank, options.device);
+  const DeviceChoice device = choose_device(*control_, node_.lowest_rank, options.device, most_ranks_per_gpu(options));
+  device_ = device.device;
   if (device_.is_cuda()) device_guard_.emplace(device_);
   // "fp32" means it: cuDNN's LSTM (p-tuning's) would take TF32.
   at::globalContext().setAllowTF32CuDNN(false);
   precision_ = choose_precision(*control_, device_.is_cuda(), options.precision, resumed_run(options));
-  const std::string backend = choose_backend(options.backend, control_->size(), device_.is_cuda());
-  gradients_ = make_backend(backend, *control_, timeout);
+  is_gpu_shared_ = device.is_shared;
+  // NCCL does not join ranks that share a GPU: each trains trials of its own.
+  const int joined = is_gpu_shared_ ? 1 : control_->size();
+  gradients_ = make_backend(choose_backend(options.backend, joined, device_.is_cuda()), *control_, timeout);
+}
+
+std::unique_ptr<dist::Mailbox> Session::make_mailbox() const {
+  return control_->size() > 1 ? dist::make_mpi_mailbox(MPI_COMM_WORLD) : dist::make_single_mailbox();
 }
 
 train::RunContext Session::context() const {

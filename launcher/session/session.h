@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "dist/communicator.h"
+#include "dist/mailbox.h"
 #include "launcher/options.h"
 #include "launcher/session/cores.h"
 #include "launcher/session/mpi_environment.h"
@@ -33,6 +34,10 @@ class Session {
   const std::string& precision() const { return precision_.name; }
   int threads() const { return cores_.threads; }
   dist::Communicator& control() const { return *control_; }
+  /// Whether ranks share a GPU, and none can train together.
+  bool is_gpu_shared() const { return is_gpu_shared_; }
+  /// Collective.
+  std::unique_ptr<dist::Mailbox> make_mailbox() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
 
@@ -43,6 +48,7 @@ class Session {
   std::unique_ptr<dist::Communicator> gradients_;
   Cores cores_;
   at::Device device_ = at::Device("cpu");
+  bool is_gpu_shared_ = false;
   std::optional<c10::OptionalDeviceGuard> device_guard_;
   Precision precision_;
 };

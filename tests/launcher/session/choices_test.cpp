@@ -21,21 +21,21 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Device, IsOneGpuARankAmongThoseThatSeeTheSame) {
-  EXPECT_EQ(gpu_of_rank({"0: ", "0: "}, 1, 0, false), std::nullopt);
-  EXPECT_EQ(gpu_of_rank({"0: a,b", "0: a,b", "2: a,b", "2: a,b"}, 2, 2, false), 0);
-  EXPECT_EQ(gpu_of_rank({"0: a,b", "0: a,b", "2: a,b", "2: a,b"}, 3, 2, false), 1);
+  EXPECT_EQ(gpu_of_rank({"0: ", "0: "}, 1, 0, 1), std::nullopt);
+  EXPECT_EQ(gpu_of_rank({"0: a,b", "0: a,b", "2: a,b", "2: a,b"}, 2, 2, 1), 0);
+  EXPECT_EQ(gpu_of_rank({"0: a,b", "0: a,b", "2: a,b", "2: a,b"}, 3, 2, 1), 1);
   // Each rank was given its own.
-  EXPECT_EQ(gpu_of_rank({"0: a", "0: b"}, 1, 1, false), 0);
-  EXPECT_EQ(gpu_of_rank({"0: a", "0: a"}, 1, 1, true), 0);
+  EXPECT_EQ(gpu_of_rank({"0: a", "0: b"}, 1, 1, 1), 0);
+  EXPECT_EQ(gpu_of_rank({"0: a", "0: a"}, 1, 1, 2), 0);
 }
 
 TEST(Device, IsRefusedWhereRanksAreNotAlikeOrTooMany) {
   EXPECT_THAT(failure_of<UsageError>([] {
-                gpu_of_rank({"0: a", "0: "}, 0, 1, false);
+                gpu_of_rank({"0: a", "0: "}, 0, 1, 1);
               }),
               HasSubstr("rank 1 sees no GPU, others do"));
   EXPECT_THAT(failure_of<UsageError>([] {
-                gpu_of_rank({"0: a", "0: a", "0: a"}, 0, 1, false);
+                gpu_of_rank({"0: a", "0: a", "0: a"}, 0, 1, 1);
               }),
               HasSubstr("3 ranks on this node, but 1 GPU:"));
 }

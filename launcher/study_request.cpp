@@ -1,0 +1,247 @@
+#include "launcher/study_request.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json_file.h"
+#include "launcher/loading.h"
+#include "launcher/session/agreement.h"
+#include "model/formats/classifier_files.h"
+#include "train/run_length.h"
+#include "train/text_examples.h"
+
+namespace dtrain::launcher {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kPlanSchema = 1;
+// What a study without arguments may take.
+constexpr double kDefaultBudget = 600;
+// Two ranks on a trial are never twice as fast: what is less of a gain than this is not worth measuring.
+constexpr double kWorthMeasuring = 1.1;
+
+// Knowing nothing, by the metric that methods are compared by.
+double untrained_score(const data::TokenDataset& texts) {
+  const train::Objective& objective = train::objective_of(texts.targets().type());
+  const auto examples = train::text_examples(texts);
+  return objective.untrained(examples.all_targets(), examples.targets().outputs()).value(objective.score_metric());
+}
+
+// Of each example; empty where they have none.
+std::vector<std::int32_t> classes_of(const data::Targets& targets) {
+  std::vector<std::int32_t> classes;
+  if (targets.type() != ProblemType::single_label_classification) return classes;
+  for (std::int64_t i = 0; i < targets.size(); ++i) classes.push_back(targets.class_of(i));
+  return classes;
+}
+
+// --metric, or the objective's own.
+std::string comparison_metric(const Options& options, ProblemType type) {
+  if (options.metric == "auto") return train::objective_of(type).score_metric();
+  const auto& known = study::comparable_metrics(type);
+  if (std::find(known.begin(), known.end(), options.metric) == known.end()) {
+    throw UsageError(fmt::format("--metric: {} cannot be compared by {}; expected one of {}", problem_type_name(type),
+                                 options.metric, fmt::join(known, ", ")));
+  }
+  return options.metric;
+}
+
+void take_plan_file(study::StudyPlan& plan, const fs::path& path) {
+  const json document = read_json_object(path);
+  try {
+    if (document.at("schema") != kPlanSchema) throw UsageError(fmt::format("expected schema {}", kPlanSchema));
+    plan.methods.clear();
+    for (const auto& entry : document.at("methods")) {
+      auto method = study::method_plans({entry.at("method").get<std::string>()},
+                                        entry.at("learning_rates").get<std::vector<double>>())
+                        .front();
+      method.lowest = entry.at("range").at(0);
+      method.highest = entry.at("range").at(1);
+      plan.methods.push_back(std::move(method));
+    }
+    document.at("samples").get_to(plan.samples);
+    document.at("seed").get_to(plan.search_seed);
+    document.at("subset_seed").get_to(plan.subset_seed);
+    document.at("result_seeds").get_to(plan.result_seeds);
+    plan.search = study::search_depth(document.at("search"), "'search'");
+    if (plan.methods.empty() || plan.samples.empty() || plan.result_seeds.empty())
+      throw UsageError("expected at least one method, sample count and result seed");
+  } catch (const std::exception& error) {
+    throw InputError(fmt::format("{}: not the plan of a study ({})", path.string(), error.what()));
+  }
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::int64_t whole_steps(const train::TrainOptions& training, std::int64_t samples) {
+  return train::total_steps(training, (samples + training.batch_size - 1) / training.batch_size);
+}
+
+// Dealt to all ranks, the first rank's.
+study::StudyPlan plan_of_first(const study::StudyPlan& plan, dist::Communicator& control) {
+  const std::string mine = control.rank() == 0 ? study::plan_json(plan).dump() : "";
+  return study::plan_from_json(json::parse(gather_texts(control, mine).front()));
+}
+
+// The times as if so many ranks on a trial were so many times as fast.
+std::vector<study::MethodForecast> scaled(std::vector<study::MethodForecast> forecasts, int ranks) {
+  for (study::MethodForecast& forecast : forecasts) {
+    forecast.beside = forecast.alone;
+    forecast.beside.step_seconds /= ranks;
+    forecast.beside.prefix_example_seconds /= ranks;
+    forecast.beside.score_example_seconds /= ranks;
+  }
+  return forecasts;
+}
+
+}  // namespace
+
+StudyRequest study_request(const Options& options, const data::Task& task) {
+  StudyRequest request;
+  study::StudyPlan& plan = request.plan;
+  plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
+  plan.samples = sample_counts(options);
+  plan.search_seed = options.training.seed;
+  plan.subset_seed = options.subset_seed;
+  const std::int64_t seeds = options.seeds > 0 ? options.seeds : 3;
+  for (std::int64_t i = 1; i <= seeds; ++i)
+    plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
+  if (options.search != "auto") plan.search = study::search_depth(options.search, "--search");
+
+  const bool asked = !plan.samples.empty() || options.seeds > 0 || !options.lrs.empty();
+  if (!options.plan_file.empty()) {
+    take_plan_file(plan, options.plan_file);
+  } else {
+    request.budget_seconds = budget_seconds(options);
+    if (options.budget == "auto" && !asked) request.budget_seconds = kDefaultBudget;
+    request.freedom.samples = plan.samples.empty();
+    request.freedom.seeds = options.seeds == 0;
+    request.freedom.search = options.search == "auto";
+  }
+  request.freedom.available = task.train.size();
+  request.freedom.steps = [training = options.training](std::int64_t samples) { return whole_steps(training, samples); };
+  if (plan.samples.empty()) plan.samples = {std::min<std::int64_t>(1000, task.train.size())};
+  plan.samples = study::checked_samples(plan.samples, task.train.size(), ranks_per_trial(options).value_or(1));
+  for (const std::int64_t samples : plan.samples) plan.steps[samples] = request.freedom.steps(samples);
+  request.measured_samples = plan.samples.back();
+
+  plan.select_metric = options.training.select_metric;
+  plan.problem_type = task.problem_type;
+  plan.metric = comparison_metric(options, task.problem_type);
+  plan.margin = options.margin / 100;
+  plan.model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
+  plan.task = task.name;
+  plan.classes = task.labels.size();
+  plan.dev_majority_share = untrained_score(task.dev);
+  const auto add = [&](const std::string& name, const data::TokenDataset& set) {
+    plan.sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
+  };
+  add("test", task.test);
+  for (const auto& [name, set] : task.ood) add("ood." + name, set);
+  return request;
+}
+
+study::Material study_material(const Options& options, const Session& session, const data::Task& task) {
+  study::Material material;
+  material.model_directory = model_directory(options);
+  material.classifier = [&options, &session, &task](std::uint64_t head_seed) {
+    return model::load_classifier({.directory = model_directory(options),
+                                   .pooling = pooling_option(options),
+                                   .classes = task.labels.size(),
+                                   .head_seed = head_seed,
+                                   .problem_type = task.problem_type,
+                                   .device = session.context().device});
+  };
+  material.train = [&task](std::int64_t samples, std::uint64_t subset_seed) {
+    return training_examples(task, samples, subset_seed);
+  };
+  material.dev = [&task](std::int64_t samples) {
+    return train::text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
+  };
+  material.sets.emplace_back("test", train::text_examples(task.test));
+  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
+  material.labels = task.labels.names();
+  material.training = options.training;
+  material.training.cache_memory = cache_memory(options, session);
+  return material;
+}
+
+StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
+                        const study::Material& material, const study::TrialSizes& sizes,
+                        const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
+                        const fs::path& scratch, const train::RunContext& world) {
+  const int ranks = world.control.size();
+  const std::optional<int> given = ranks_per_trial(options);
+  const int size = given.value_or(1);
+  if (ranks % size != 0) {
+    throw UsageError(fmt::format("--ranks-per-trial {}: {} ranks cannot be dealt into groups of that size", size, ranks));
+  }
+  StudySetup setup;
+  const auto measure = [&](int ranks_per_trial) {
+    setup.groups = std::make_unique<study::Groups>(world, ranks_per_trial);
+    setup.forecasts =
+        study::forecast(request.plan, material, request.measured_samples, scratch, *setup.groups, world);
+  };
+  const auto fit = [&] {
+    setup.plan = request.plan;
+    if (before) {
+      setup.plan.samples = before->samples;
+      setup.plan.steps = before->steps;
+      setup.plan.result_seeds = before->result_seeds;
+      setup.plan.search = before->search;
+    } else if (request.budget_seconds) {
+      auto fitted = study::fit_plan(request.plan, request.freedom, setup.forecasts, sizes, setup.groups->count(),
+                                    *request.budget_seconds - seconds_since(request.began));
+      setup.plan = std::move(fitted.plan);
+      setup.fits = fitted.fits;
+    }
+    setup.plan = plan_of_first(setup.plan, world.control);
+  };
+  const auto simulated = [&](const std::vector<study::MethodForecast>& forecasts, int groups) {
+    return study::simulate_plan(setup.plan, finished, forecasts, sizes, groups);
+  };
+  measure(size);
+  fit();
+  setup.simulation = simulated(setup.forecasts, setup.groups->count());
+  const bool may_join = !given && ranks > 1 && !session.is_gpu_shared() && setup.plan.samples.front() >= ranks;
+  const auto gain = [&] { return setup.simulation.seconds / simulated(scaled(setup.forecasts, ranks), 1).seconds; };
+  // The first rank knows what is finished.
+  const auto worth = at::tensor({may_join && gain() > kWorthMeasuring ? 1 : 0}, at::kInt);
+  world.control.broadcast(worth, 0);
+  if (worth.item<int>() == 0) return setup;
+  auto apart = std::move(setup);
+  setup = {};
+  measure(ranks);
+  fit();
+  setup.simulation = simulated(setup.forecasts, 1);
+  const auto joins = at::tensor({setup.simulation.seconds < apart.simulation.seconds ? 1 : 0}, at::kInt);
+  world.control.broadcast(joins, 0);
+  return joins.item<int>() == 1 ? std::move(setup) : std::move(apart);
+}
+
+json plan_file_json(const study::StudyPlan& plan) {
+  json methods = json::array();
+  for (const study::MethodPlan& method : plan.methods) {
+    methods.push_back({{"method", method.method.text()},
+                       {"learning_rates", method.learning_rates},
+                       {"range", {method.lowest, method.highest}}});
+  }
+  return {{"schema", kPlanSchema},
+          {"methods", methods},
+          {"samples", plan.samples},
+          {"seed", plan.search_seed},
+          {"subset_seed", plan.subset_seed},
+          {"result_seeds", plan.result_seeds},
+          {"search", study::search_depth_name(plan.search)}};
+}
+
+}  // namespace dtrain::launcher

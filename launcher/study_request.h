@@ -1,0 +1,62 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
+
+#include "data/task.h"
+#include "launcher/options.h"
+#include "launcher/session/session.h"
+#include "study/budget.h"
+#include "study/forecast.h"
+#include "study/groups.h"
+#include "study/plan.h"
+#include "study/runner.h"
+#include "study/trial_runner.h"
+
+namespace dtrain::launcher {
+
+/// What the options ask of a study.
+struct StudyRequest {
+  /// Complete but for what a budget chooses.
+  study::StudyPlan plan;
+  /// What a budget may choose, and the budget in seconds; nothing: the plan is as it is.
+  study::PlanFreedom freedom;
+  std::optional<double> budget_seconds;
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+  /// What the step times are measured on.
+  std::int64_t measured_samples = 0;
+};
+
+/// Throws UsageError for what the task does not have, InputError for a --plan file that is none.
+StudyRequest study_request(const Options& options, const data::Task& task);
+
+/// Classifiers, examples and training options of the trials. Options, session and task outlive the result.
+study::Material study_material(const Options& options, const Session& session, const data::Task& task);
+
+/// The plan of a study, the groups that its ranks form, and what that will take.
+struct StudySetup {
+  study::StudyPlan plan;
+  std::unique_ptr<study::Groups> groups;
+  std::vector<study::MethodForecast> forecasts;
+  study::Simulation simulation;
+  /// False: even the smallest plan takes longer than the budget.
+  bool fits = true;
+};
+
+/// Collective. Measures the methods' steps, fits the plan to the budget, and chooses how many ranks train a trial:
+/// --ranks-per-trial, else one, unless all ranks on each trial may end first; then that is measured, too. What is
+/// `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is `before` keeps it where
+/// its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot be dealt so.
+StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
+                        const study::Material& material, const study::TrialSizes& sizes,
+                        const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
+                        const std::filesystem::path& scratch, const train::RunContext& world);
+
+/// The content of plan.json, which --plan takes: methods, learning rates, sample counts, seeds, search.
+nlohmann::json plan_file_json(const study::StudyPlan& plan);
+
+}  // namespace dtrain::launcher

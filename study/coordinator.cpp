@@ -1,0 +1,230 @@
+#include "study/coordinator.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "base/error.h"
+#include "study/words.h"
+
+namespace dtrain::study {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stopped", "run", "stop", "end"};
+
+}  // namespace
+
+std::string Letter::text() const {
+  json letter = {{"kind", kKinds.at(static_cast<std::size_t>(kind))}};
+  if (trial) letter["trial"] = trial_json(*trial, outcome.value_or(TrialOutcome()));
+  return letter.dump();
+}
+
+Letter Letter::of(const std::string& text) {
+  try {
+    const json document = json::parse(text);
+    const auto name = document.at("kind").get<std::string>();
+    const auto* const kind = std::find(kKinds.begin(), kKinds.end(), name);
+    if (kind == kKinds.end()) throw std::invalid_argument("a letter of kind " + name);
+    Letter letter;
+    letter.kind = static_cast<Kind>(kind - kKinds.begin());
+    if (document.contains("trial")) std::tie(letter.trial, letter.outcome) = trial_from_json(document.at("trial"));
+    return letter;
+  } catch (const json::exception& error) {
+    throw std::invalid_argument(fmt::format("no letter: {}", error.what()));
+  }
+}
+
+Coordinator::Coordinator(const Setting& setting, FinishedTrials finished, TimeLeft times)
+    : setting_(setting),
+      schedule_(setting.plan, std::move(finished)),
+      times_(std::move(times)),
+      groups_(static_cast<std::size_t>(setting.groups.count())) {
+  trials_began_ = seconds();
+}
+
+double Coordinator::seconds() const {
+  return setting_.seconds_before + std::chrono::duration<double>(Clock::now() - setting_.began).count();
+}
+
+void Coordinator::send(int group, const Letter& letter) {
+  const std::string text = letter.text();
+  const int first = setting_.groups.leader(group);
+  for (int rank = first; rank < first + setting_.groups.ranks_per_trial(); ++rank) setting_.orders.post(rank, text);
+}
+
+void Coordinator::serve() {
+  while (const auto letter = setting_.requests.take())
+    read(letter->from / setting_.groups.ranks_per_trial(), Letter::of(letter->text));
+  hand_out();
+  if (Clock::now() - last_sign_ < std::chrono::seconds(1)) return;
+  last_sign_ = Clock::now();
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    const Group& group = groups_[i];
+    if (group.state == State::waiting) send(static_cast<int>(i), {Letter::Kind::alive, {}, {}});
+    // The own group was silent as long as nobody served.
+    if (i == 0 || group.state != State::working || Clock::now() - group.heard < setting_.timeout) continue;
+    const int first = setting_.groups.leader(static_cast<int>(i));
+    throw CommunicationError(fmt::format(
+        "the group of rank {} has been silent for {} with its trial ({}); end it, and go on with --resume", first,
+        duration_text(std::chrono::duration<double>(Clock::now() - group.heard).count()),
+        group.trial ? group.trial->key() : "none"));
+  }
+  show_progress();
+}
+
+void Coordinator::read(int index, const Letter& letter) {
+  Group& group = groups_.at(static_cast<std::size_t>(index));
+  group.heard = Clock::now();
+  switch (letter.kind) {
+    case Letter::Kind::ask:
+      group.state = State::waiting;
+      return;
+    case Letter::Kind::result:
+      return take_result(index, letter);
+    case Letter::Kind::stopped:
+      if (group.trial) schedule_.give_up(*group.trial);
+      group.trial.reset();
+      group.state = State::waiting;
+      stopping_ = true;
+      for (std::size_t i = 0; i < groups_.size(); ++i) {
+        if (groups_[i].state == State::working) send(static_cast<int>(i), {Letter::Kind::stop, {}, {}});
+      }
+      return;
+    case Letter::Kind::alive:
+      return;
+    default:
+      throw std::invalid_argument("a letter that no group writes");
+  }
+}
+
+void Coordinator::take_result(int index, const Letter& letter) {
+  Group& group = groups_[static_cast<std::size_t>(index)];
+  const Trial& trial = *letter.trial;
+  TrialOutcome outcome = *letter.outcome;
+  outcome.group = index;
+  outcome.started = group.trial_began;
+  setting_.journal.append(trial, outcome);
+  times_.took(trial, outcome.seconds);
+  group.busy_seconds += seconds() - group.trial_began;
+  group.trial.reset();
+  const std::string what =
+      outcome.failed() ? "failed, " + outcome.failure
+      : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
+          ? fmt::format("dev {} {:.4f}", setting_.plan.select_metric, outcome.metric("dev", setting_.plan.select_metric))
+          : fmt::format("test {} {:.4f}", setting_.plan.metric, outcome.metric("test", setting_.plan.metric));
+  const double took = outcome.seconds;
+  schedule_.finish(trial, std::move(outcome));
+  shorten();
+  setting_.log.line(fmt::format("trial {}/{}  {}, {} samples, learning rate {}, seed {}{}: {}, {}", schedule_.ended(),
+                                schedule_.expected(), trial.method, count_text(trial.samples),
+                                rate_text(trial.learning_rate), trial.seed,
+                                trial.phase == Trial::Phase::result ? ""
+                                : trial.length < 1 ? fmt::format(" (search, {:.0f} % of the steps)", 100 * trial.length)
+                                                   : " (search)",
+                                what, duration_text(took)));
+}
+
+void Coordinator::hand_out() {
+  const auto seconds_of = [&](const Trial& trial) { return times_.seconds(trial); };
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    Group& group = groups_[i];
+    if (group.state != State::waiting) continue;
+    if (stopping_) {
+      group.state = State::gone;
+      send(static_cast<int>(i), {Letter::Kind::stop, {}, {}});
+      continue;
+    }
+    const auto trial = schedule_.next(seconds_of, group.last_method);
+    if (trial) {
+      group = {State::working, trial, trial->method, seconds(), Clock::now(), group.busy_seconds};
+      send(static_cast<int>(i), {Letter::Kind::run, trial, TrialOutcome()});
+    } else if (schedule_.is_done()) {
+      group.state = State::gone;
+      send(static_cast<int>(i), {Letter::Kind::end, {}, {}});
+    }
+  }
+}
+
+bool Coordinator::is_over() const {
+  return std::all_of(groups_.begin(), groups_.end(), [](const Group& group) { return group.state == State::gone; });
+}
+
+double Coordinator::seconds_left() const {
+  const auto seconds_of = [&](const Trial& trial) { return times_.seconds(trial); };
+  double under_way = 0;
+  for (const Group& group : groups_) {
+    if (group.trial) under_way += std::max(0.0, times_.seconds(*group.trial) - (seconds() - group.trial_began));
+  }
+  const int count = static_cast<int>(groups_.size());
+  return simulate(setting_.plan, schedule_, seconds_of, count).seconds + under_way / count;
+}
+
+// Takes from the plan what no longer fits its time, the last that was added first.
+void Coordinator::shorten() {
+  if (!setting_.budget_seconds) return;
+  while (seconds() + seconds_left() > *setting_.budget_seconds * 1.02) {
+    if (!drop_least()) return;
+  }
+}
+
+bool Coordinator::drop_least() {
+  const StudyPlan& plan = setting_.plan;
+  const auto say = [&](const std::string& what) {
+    changes_.push_back(fmt::format("{}: the trials take longer than was forecast, and the budget is {}", what,
+                                   duration_text(*setting_.budget_seconds)));
+    setting_.log.line("plan shortened: " + changes_.back());
+  };
+  for (std::size_t seed = plan.result_seeds.size(); seed > 2; --seed) {
+    for (auto samples = plan.samples.rbegin(); samples != plan.samples.rend(); ++samples) {
+      const std::uint64_t last = plan.result_seeds[seed - 1];
+      if (schedule_.is_dropped(*samples, last)) continue;
+      const std::size_t before = schedule_.left().size();
+      schedule_.drop_seed(*samples, last);
+      if (schedule_.left().size() == before) continue;  // all of it has begun
+      say(fmt::format("{} samples without seed {}", count_text(*samples), last));
+      return true;
+    }
+  }
+  for (auto samples = plan.samples.rbegin(); samples != std::prev(plan.samples.rend()); ++samples) {
+    if (schedule_.is_dropped(*samples)) continue;
+    schedule_.drop_count(*samples);
+    say(fmt::format("no more trials of {} samples", count_text(*samples)));
+    return true;
+  }
+  return false;
+}
+
+void Coordinator::show_progress() {
+  std::vector<std::string> running;
+  for (const Group& group : groups_) {
+    if (!group.trial) continue;
+    const double share = (seconds() - group.trial_began) / std::max(1e-9, times_.seconds(*group.trial));
+    running.push_back(fmt::format("{} {} at {:.0f} %", group.trial->method, count_text(group.trial->samples),
+                                  100 * std::min(share, 0.99)));
+  }
+  setting_.log.progress(fmt::format("{} of {} trials, {} left; {}", schedule_.ended(), schedule_.expected(),
+                                    duration_text(seconds_left()), fmt::join(running, ", ")));
+}
+
+RunFacts Coordinator::facts() const {
+  RunFacts facts;
+  facts.groups = static_cast<int>(groups_.size());
+  facts.ranks_per_trial = setting_.groups.ranks_per_trial();
+  facts.budget_seconds = setting_.budget_seconds;
+  facts.seconds = seconds();
+  double busy = 0;
+  for (const Group& group : groups_) busy += group.busy_seconds;
+  const double here = facts.seconds - trials_began_;
+  facts.idle_share = here > 0 ? std::max(0.0, 1 - busy / (here * static_cast<double>(groups_.size()))) : 0;
+  facts.changes = changes_;
+  return facts;
+}
+
+}  // namespace dtrain::study

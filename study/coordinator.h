@@ -1,0 +1,107 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "dist/mailbox.h"
+#include "study/forecast.h"
+#include "study/groups.h"
+#include "study/journal.h"
+#include "study/plan.h"
+#include "study/run_facts.h"
+#include "study/schedule.h"
+
+namespace dtrain::study {
+
+/// What a group's leader writes to the coordinator, and the coordinator to the ranks of a group.
+struct Letter {
+  enum class Kind {
+    ask,     ///< a group wants a trial
+    result,  ///< the trial that a group was given, and its outcome
+    alive,   ///< a group, or the coordinator, is still there
+    stopped, ///< a group was asked to stop by a signal, and has nothing under way
+    run,     ///< begin this trial
+    stop,    ///< end at the next step: the study stops
+    end      ///< nothing is left
+  };
+  Kind kind = Kind::alive;
+  std::optional<Trial> trial;
+  std::optional<TrialOutcome> outcome;
+
+  std::string text() const;
+  /// Throws std::invalid_argument for what is no letter.
+  static Letter of(const std::string& text);
+};
+
+/// Hands the trials of a study to the groups and takes their outcomes, on the first rank, beside the trials that this
+/// rank trains itself: it works only while `serve` is called, at each step and between batches.
+class Coordinator {
+ public:
+  struct Setting {
+    const StudyPlan& plan;
+    const Groups& groups;
+    Journal& journal;
+    /// Where groups write to, and where from the ranks are written to.
+    dist::Mailbox& requests;
+    dist::Mailbox& orders;
+    Log log;
+    /// How long a group at work may be silent.
+    std::chrono::milliseconds timeout;
+    /// The end of the budget, in seconds since the study began; nothing: none.
+    std::optional<double> budget_seconds;
+    /// Seconds of the study before a resume.
+    double seconds_before = 0;
+    /// When this process began with it.
+    std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+  };
+  Coordinator(const Setting& setting, FinishedTrials finished, TimeLeft times);
+
+  /// Reads what has come and answers it. Throws CommunicationError for a group at work that has been silent for longer
+  /// than the timeout, TrainingError where the journal cannot be written.
+  void serve();
+  /// No group will ask again.
+  bool is_over() const;
+  bool is_stopped() const { return stopping_; }
+
+  /// Seconds since the study began.
+  double seconds() const;
+  const Schedule& schedule() const { return schedule_; }
+  RunFacts facts() const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  enum class State { working, waiting, gone };
+  struct Group {
+    State state = State::working;
+    std::optional<Trial> trial;
+    std::string last_method;
+    double trial_began = 0;
+    Clock::time_point heard = Clock::now();
+    double busy_seconds = 0;
+  };
+
+  void read(int group, const Letter& letter);
+  void take_result(int group, const Letter& letter);
+  void hand_out();
+  void send(int group, const Letter& letter);
+  void shorten();
+  bool drop_least();
+  double seconds_left() const;
+  void show_progress();
+
+  Setting setting_;
+  Schedule schedule_;
+  TimeLeft times_;
+  std::vector<Group> groups_;
+  bool stopping_ = false;
+  double trials_began_ = 0;
+  Clock::time_point last_sign_ = Clock::now();
+  std::vector<std::string> changes_;
+};
+
+}  // namespace dtrain::study

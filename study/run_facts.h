@@ -1,0 +1,30 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dtrain::study {
+
+/// How a study ran, as far as it has.
+struct RunFacts {
+  int groups = 1;
+  int ranks_per_trial = 1;
+  /// --budget; nothing: none.
+  std::optional<double> budget_seconds;
+  /// Of the trials, as the plan said it at the start; 0: not known.
+  double forecast_seconds = 0;
+  /// From the beginning to the last trial's end.
+  double seconds = 0;
+  /// The share of the groups' time in which they had no trial.
+  double idle_share = 0;
+  /// What was taken out of the plan while it ran, and why.
+  std::vector<std::string> changes;
+};
+
+/// As the journal and results.json hold them, and back.
+nlohmann::json run_facts_json(const RunFacts& facts);
+RunFacts run_facts_from_json(const nlohmann::json& json);
+
+}  // namespace dtrain::study

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "study/plan.h"
+#include "study/search.h"
+#include "study/trial.h"
+
+namespace dtrain::study {
+
+/// Seconds that a trial will take.
+using SecondsOf = std::function<double(const Trial&)>;
+
+/// The trials of a study as one queue that any number of groups of ranks are served from. What runs when decides no
+/// result.
+class Schedule {
+ public:
+  /// `plan` must outlive it.
+  Schedule(const StudyPlan& plan, FinishedTrials finished);
+
+  /// The trial to begin now: of those that wait for nothing the one with the longest way to the end of the study, its
+  /// own time and that of whatever waits for it (highest level first; Hu, 1961). Of two that are equal, one of
+  /// `last_method`, whose frozen features a group may still have. It counts as under way from then on. Nothing where
+  /// every trial that is left waits for one that is under way, or none is left.
+  std::optional<Trial> next(const SecondsOf& seconds, const std::string& last_method = {});
+
+  void finish(const Trial& trial, TrialOutcome outcome);
+  /// Trials under way that did not end run again.
+  void give_up(const Trial& trial) { running_.erase(trial.key()); }
+
+  /// Nothing is left, and nothing under way.
+  bool is_done() const;
+  const FinishedTrials& finished() const { return finished_; }
+  /// How many trials ended, of those of the plan; and how many more there will be if no search widens.
+  std::size_t ended() const;
+  std::size_t expected() const;
+
+  /// The trials that are neither finished nor under way, those of searches not yet decided with the plan's rates.
+  std::vector<Trial> left() const;
+
+  /// Takes result trials out that have not begun: no more of that seed at that count, by any method. Throws
+  /// std::invalid_argument for the first seed of a count.
+  void drop_seed(std::int64_t samples, std::uint64_t seed);
+  /// Takes a count and all that are larger out, but for what has ended or is under way. Throws std::invalid_argument
+  /// for the plan's first.
+  void drop_count(std::int64_t samples);
+  bool is_dropped(std::int64_t samples) const { return dropped_counts_.count(samples) > 0; }
+  bool is_dropped(std::int64_t samples, std::uint64_t seed) const {
+    return is_dropped(samples) || dropped_seeds_.count({samples, seed}) > 0;
+  }
+
+ private:
+  struct Ready {
+    Trial trial;
+    std::size_t count_index;
+  };
+  std::vector<Ready> ready() const;
+  double level(const Ready& ready, const SecondsOf& seconds) const;
+  bool has_begun(const Trial& trial) const;
+
+  const StudyPlan& plan_;
+  FinishedTrials finished_;
+  std::set<std::string> running_;
+  std::set<std::int64_t> dropped_counts_;
+  std::set<std::pair<std::int64_t, std::uint64_t>> dropped_seeds_;
+};
+
+/// How a schedule would go: seconds to its end, and the share of the groups' time without a trial. Searches are taken
+/// to find the middle of their rates best.
+struct Simulation {
+  double seconds = 0;
+  double idle_share = 0;
+};
+Simulation simulate(const StudyPlan& plan, Schedule schedule, const SecondsOf& seconds, int groups);
+
+}  // namespace dtrain::study

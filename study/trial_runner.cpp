@@ -1,0 +1,95 @@
+#include "study/trial_runner.h"
+
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <new>
+#include <optional>
+
+#include "peft/registry.h"
+#include "train/attach_context.h"
+#include "train/evaluation.h"
+#include "train/not_finite.h"
+#include "train/results.h"
+#include "train/trainer.h"
+
+namespace dtrain::study {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// By name.
+std::map<std::string, double> scalars(const train::Metrics& metrics) {
+  return {metrics.values.begin(), metrics.values.end()};
+}
+
+}  // namespace
+
+TrialRunner::TrialRunner(const StudyPlan& plan, const Material& material,
+                         std::map<std::string, std::int64_t> stored_bytes)
+    : plan_(plan),
+      material_(material),
+      stored_bytes_(std::move(stored_bytes)),
+      features_(material.training.cache_memory) {}
+
+TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& context) {
+  const auto begin = Clock::now();
+  const auto failed = [](std::string why) {
+    TrialOutcome outcome;
+    outcome.failure = std::move(why);
+    return outcome;
+  };
+  TrialOutcome outcome;
+  try {
+    outcome = train_and_score(trial, context);
+  } catch (const train::NotFiniteError& error) {
+    // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
+    outcome = failed(error.what());
+  } catch (const c10::OutOfMemoryError& error) {
+    if (context.control.size() > 1) throw;
+    outcome = failed(fmt::format("out of GPU memory ({})", error.what_without_backtrace()));
+  } catch (const std::bad_alloc&) {
+    if (context.control.size() > 1) throw;
+    outcome = failed("out of memory");
+  }
+  outcome.ranks = context.control.size();
+  outcome.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  return outcome;
+}
+
+TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunContext& context) {
+  const auto method = peft::parse_method_spec(trial.method);
+  auto classifier = material_.classifier(trial.seed);
+  peft::make_method(method)->attach(*classifier, train::attach_context(trial.seed));
+  train::TrainOptions options = material_.training;
+  options.method = method;
+  options.learning_rate = trial.learning_rate;
+  options.seed = trial.seed;
+  if (trial.length < 1) {
+    // A training of its own, with its own warm-up and decay, over fewer steps.
+    options.max_steps =
+        static_cast<std::int64_t>(std::ceil(static_cast<double>(plan_.steps.at(trial.samples)) * trial.length));
+  }
+  const auto examples = material_.train(trial.samples, plan_.subset_seed_of(trial.seed));
+  const auto dev = material_.dev(trial.samples);
+
+  TrialOutcome outcome;
+  const auto report = train::train(*classifier, examples, dev, options, {}, context, features_);
+  outcome.steps = report.steps;
+  outcome.best_step = report.best_step;
+  outcome.curve = report.curve;
+  if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
+  outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
+  if (trial.phase == Trial::Phase::search) return outcome;
+  const auto& objective = train::objective_of(material_.training.problem_type);
+  for (const auto& [name, set] : material_.sets) {
+    auto evaluation = train::evaluate(*classifier, set, objective, context, &features_);
+    outcome.metrics[name] = scalars(evaluation.metrics);
+    outcome.scores[name] = std::move(evaluation.scores);
+  }
+  return outcome;
+}
+
+}  // namespace dtrain::study
