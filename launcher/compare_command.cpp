@@ -64,6 +64,7 @@ void run_compare(const Options& given, const Session& session) {
   const fs::path journal = files.output / "journal.jsonl";
   study::FinishedTrials finished;
   std::optional<study::StudyPlan> before;
+  study::MethodCosts earlier_costs;
   on_first_rank(session, [&] {
     request.plan.identity = study::study_identity(
         request.plan, material.training, task,
@@ -74,6 +75,7 @@ void run_compare(const Options& given, const Session& session) {
     log.line(fmt::format("{} trials are finished already", finished.size()));
     // A plan that was fitted to the time is gone on with, unless there is more time now.
     const auto content = study::read_journal(journal, {});
+    earlier_costs = content.costs;
     if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
       before = content.plan;
   });
@@ -88,6 +90,10 @@ void run_compare(const Options& given, const Session& session) {
   study::MethodCosts costs;
   for (const study::MethodForecast& forecast : setup.forecasts)
     costs[forecast.method] = study::method_costs(plan, forecast, sizes.batch_size);
+  // What was measured once stays.
+  for (const auto& [method, of_method] : earlier_costs) {
+    for (const auto& [samples, cost] : of_method) costs[method][samples] = cost;
+  }
   study::RunFacts facts;
   facts.groups = setup.groups->count();
   facts.ranks_per_trial = setup.groups->ranks_per_trial();

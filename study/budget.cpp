@@ -56,10 +56,12 @@ class Fitting {
   void add_counts() {
     const std::int64_t first = fitted_.plan.samples.front();
     if (first > 100) try_count(100);
-    for (std::int64_t count = first * 10; first < freedom_.available; count *= 10) {
-      // The last tenfold step goes to all there is: two counts close together say little more than one.
-      const bool is_last = count * 2 > freedom_.available;
-      if (!try_count(is_last ? freedom_.available : count) || is_last) break;
+    std::int64_t last = first;
+    // The last tenfold step goes to all there is; two counts close together say little more than one.
+    while (last * 2 <= freedom_.available) {
+      const std::int64_t next = last * 20 > freedom_.available ? freedom_.available : last * 10;
+      if (!try_count(next)) break;
+      last = next;
     }
   }
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -114,6 +115,9 @@ void Coordinator::take_result(int index, const Letter& letter) {
   times_.took(trial, outcome.seconds);
   group.busy_seconds += seconds() - group.trial_began;
   group.trial.reset();
+  for (const std::string& warning : outcome.warnings) {
+    if (said_.insert(warning).second) setting_.log.warning(fmt::format("{}: {}", trial.method, warning));
+  }
   const std::string what =
       outcome.failed() ? "failed, " + outcome.failure
       : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0

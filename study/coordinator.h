@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -102,6 +103,7 @@ class Coordinator {
   double trials_began_ = 0;
   Clock::time_point last_sign_ = Clock::now();
   std::vector<std::string> changes_;
+  std::set<std::string> said_;
 };
 
 }  // namespace dtrain::study

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/run_length.h"
+
 namespace dtrain::study {
 
 double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
@@ -15,10 +17,10 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
   const double scored_seconds = static_cast<double>(sizes.scored) * estimate.score_example_seconds;
   double seconds = steps * estimate.step_seconds;
   if (estimate.prefix_example_seconds == 0) {
-    // The trainer evaluates after each epoch, at most ten times.
+    // The trainer evaluates after each epoch.
     const auto steps_per_epoch =
         std::ceil(static_cast<double>(trial.samples) / static_cast<double>(sizes.batch_size));
-    seconds += std::min(std::ceil(steps / steps_per_epoch), 10.0) * dev_seconds;
+    seconds += std::min(std::ceil(steps / steps_per_epoch), static_cast<double>(train::kMostEvaluations)) * dev_seconds;
     return seconds + (is_result ? scored_seconds : 0);
   }
   // Features are made once: a search's examples are the same for each learning rate, a seed draws its own; dev belongs
@@ -41,7 +43,8 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
     cost.samples_per_second = steps / steps_per_epoch * static_cast<double>(samples) / cost.train_seconds;
     cost.peak_memory_bytes = estimate.peak_memory_bytes;
     cost.trainable_parameters = estimate.trainable_parameters;
-    cost.allreduce_bytes_per_step = estimate.allreduce_bytes;
+    // Of a trial on one rank there are none: what it would take on several.
+    cost.allreduce_bytes_per_step = estimate.trainable_parameters * static_cast<std::int64_t>(sizeof(float));
     cost.stored_bytes = forecast.stored_bytes;
     costs[samples] = cost;
   }

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "study/advice.h"
+#include "study/search.h"
 #include "study/tables.h"
 #include "study/words.h"
 #include "train/objective.h"
@@ -51,7 +52,8 @@ json cell_json(const Cell& cell) {
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
-          {"cost", train::cost_json(cell.cost)}};
+          {"cost", train::cost_json(cell.cost)},
+          {"study_seconds", {{"search", cell.search_seconds}, {"results", cell.result_seconds}}}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -119,6 +121,7 @@ std::vector<std::string> reading_notes(const Report& report) {
 
 Report make_report(StudyPlan plan, FinishedTrials finished, const MethodCosts& costs) {
   Report report;
+  finished = trials_of(plan, finished);
   report.findings = analyse(plan, finished, costs);
   report.verdicts = verdicts(plan, report.findings);
   report.plan = std::move(plan);
@@ -145,6 +148,7 @@ json results_json(const Report& report) {
   for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
   return {{"schema", 1},
           {"machine", report.machine},
+          {"run", run_facts_json(report.run)},
           {"plan", plan},
           {"trials", trials},
           {"cells", cells},

@@ -56,7 +56,6 @@ class Member {
       if (order.kind == Letter::Kind::stop) return true;
       if (order.kind == Letter::Kind::end) return false;
       train::RunContext context = groups_.context();
-      context.log = {};
       context.tick = [&] { look_around(); };
       context.stop_requested = [&] { return stop_ || world_.stop_requested(); };
       context.end_if_stopped = [&] {

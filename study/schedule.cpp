@@ -40,11 +40,11 @@ std::vector<Schedule::Ready> Schedule::ready() const {
     for (const MethodPlan& method : plan_.methods) {
       const Search found = search(plan_, method, samples, finished_);
       for (const Trial& trial : found.ready) {
-        if (!has_begun(trial)) trials.push_back({trial, i});
+        if (!has_begun(trial)) trials.push_back({trial, &method, i});
       }
       if (!found.done || !found.chosen) continue;
       for (const Trial& trial : result_trials(plan_, method, samples, *found.chosen)) {
-        if (!has_begun(trial) && !is_dropped(samples, trial.seed)) trials.push_back({trial, i});
+        if (!has_begun(trial) && !is_dropped(samples, trial.seed)) trials.push_back({trial, &method, i});
       }
     }
   }
@@ -58,16 +58,16 @@ double Schedule::level(const Ready& ready, const SecondsOf& seconds) const {
   if (trial.phase == Trial::Phase::result) return level;
   Trial whole = trial;
   whole.length = 1;
-  const bool quick = plan_.search == SearchDepth::quick;
-  if (trial.length < 1 && !quick) level += seconds(whole);
+  if (trial.length < 1 && rungs_of(plan_, *ready.method, trial.samples).then_whole) level += seconds(whole);
   std::int64_t last = trial.samples;
   for (std::size_t i = ready.count_index + 1; i < plan_.samples.size(); ++i) {
     if (is_dropped(plan_.samples[i])) continue;
     last = plan_.samples[i];
+    const Rungs rungs = rungs_of(plan_, *ready.method, last);
     Trial later = whole;
     later.samples = last;
-    if (!quick) level += seconds(later);
-    later.length = kShortRung;
+    if (rungs.then_whole) level += seconds(later);
+    later.length = rungs.first;
     level += seconds(later);
   }
   Trial result = whole;
@@ -114,15 +114,13 @@ std::vector<Trial> Schedule::left() const {
         if (!has_begun(trial)) trials.push_back(trial);
       }
       if (!found.done) {
-        const bool whole = std::any_of(found.asked.begin(), found.asked.end(),
-                                       [](const Trial& trial) { return trial.length == 1; });
-        const Trial search_trial{Trial::Phase::search, method.method.text(), samples, rate, plan_.search_seed};
-        if (found.asked.empty()) {
-          Trial short_trial = search_trial;
-          short_trial.length = kShortRung;
-          trials.insert(trials.end(), 3, short_trial);
-        }
-        if (!whole && plan_.search != SearchDepth::quick) trials.insert(trials.end(), 2, search_trial);
+        const Rungs rungs = rungs_of(plan_, method, samples);
+        const bool promoted = std::any_of(found.asked.begin(), found.asked.end(),
+                                          [&](const Trial& trial) { return trial.length > rungs.first; });
+        Trial search_trial{Trial::Phase::search, method.method.text(), samples, rate, plan_.search_seed};
+        if (rungs.then_whole && !promoted) trials.insert(trials.end(), 2, search_trial);
+        search_trial.length = rungs.first;
+        if (found.asked.empty()) trials.insert(trials.end(), 3, search_trial);
       }
       for (const Trial& trial : result_trials(plan_, method, samples, rate)) {
         if (!has_begun(trial) && !is_dropped(samples, trial.seed)) trials.push_back(trial);
@@ -132,19 +130,7 @@ std::vector<Trial> Schedule::left() const {
   return trials;
 }
 
-std::size_t Schedule::ended() const {
-  std::size_t count = 0;
-  for (const std::int64_t samples : plan_.samples) {
-    for (const MethodPlan& method : plan_.methods) {
-      const Search found = search(plan_, method, samples, finished_);
-      for (const Trial& trial : found.asked) count += finished_.count(trial.key());
-      if (!found.chosen) continue;
-      for (const Trial& trial : result_trials(plan_, method, samples, *found.chosen))
-        count += finished_.count(trial.key());
-    }
-  }
-  return count;
-}
+std::size_t Schedule::ended() const { return trials_of(plan_, finished_).size(); }
 
 std::size_t Schedule::expected() const { return ended() + running_.size() + left().size(); }
 

@@ -58,6 +58,7 @@ class Schedule {
  private:
   struct Ready {
     Trial trial;
+    const MethodPlan* method;
     std::size_t count_index;
   };
   std::vector<Ready> ready() const;

@@ -37,13 +37,14 @@ class Halving {
         sign_(train::larger_is_better(plan.select_metric) ? 1 : -1) {}
 
   Search from(const std::vector<double>& rates) {
-    const auto steps = plan_.steps.find(samples_);
-    const bool shorter = steps != plan_.steps.end() && steps->second >= kStepsToHalve && method_.is_searched_wide();
-    decisive_ = shorter && plan_.search == SearchDepth::quick ? kShortRung : 1;
-    for (const double rate : rates) ask(rate, shorter ? kShortRung : 1);
-    if (shorter) widen(kShortRung);
-    if (shorter && decisive_ == 1 && !waits()) promote();
-    if (decisive_ == 1) widen(1);
+    const Rungs rungs = rungs_of(plan_, method_, samples_);
+    for (const double rate : rates) ask(rate, rungs.first);
+    widen(rungs.first);
+    decisive_ = rungs.then_whole ? 1 : rungs.first;
+    if (rungs.then_whole) {
+      if (!waits()) promote(rungs_[rungs.first]);
+      widen(1);
+    }
     if (plan_.search == SearchDepth::fine && method_.is_searched_wide() && !waits()) refine();
     return finish();
   }
@@ -86,7 +87,9 @@ class Halving {
                        [&](const auto& rung) { return has_between(rung.second, low, high); });
   }
 
-  bool may_try(double rate) const { return rate >= method_.lowest * (1 - 1e-9) && rate <= method_.highest * (1 + 1e-9); }
+  bool may_try(double rate) const {
+    return method_.is_searched_wide() && rate >= method_.lowest * (1 - 1e-9) && rate <= method_.highest * (1 + 1e-9);
+  }
 
   // Until the best of a rung has a neighbour on either side that was tried at any length.
   void widen(double length) {
@@ -108,8 +111,7 @@ class Halving {
     }
   }
 
-  void promote() {
-    const Rung& rung = rungs_[kShortRung];
+  void promote(const Rung& rung) {
     const auto best = rung.find(best_of(rung));
     const auto after = std::next(best);
     const bool has_below = best != rung.begin();
@@ -164,6 +166,15 @@ class Halving {
 
 }  // namespace
 
+Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples) {
+  const auto steps = plan.steps.find(samples);
+  if (!method.is_searched_wide() || steps == plan.steps.end()) return {1, false};
+  const double first = std::max(kShortest, static_cast<double>(kShortSteps) / static_cast<double>(steps->second));
+  if (first >= 1) return {1, false};
+  if (plan.search == SearchDepth::quick) return {first, false};
+  return first > kShortest ? Rungs{1, false} : Rungs{first, true};
+}
+
 double rate_above(double rate) {
   const auto [digits, power] = digits_of(rate);
   if (is_near(digits, 1)) return rounded(3, power);
@@ -202,6 +213,23 @@ Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samp
     }
   }
   return Halving(plan, method, samples, finished).from(rates);
+}
+
+FinishedTrials trials_of(const StudyPlan& plan, const FinishedTrials& finished) {
+  FinishedTrials of_plan;
+  const auto keep = [&](const Trial& trial) {
+    const auto found = finished.find(trial.key());
+    if (found != finished.end()) of_plan.insert(*found);
+  };
+  for (const std::int64_t samples : plan.samples) {
+    for (const MethodPlan& method : plan.methods) {
+      const Search searched = search(plan, method, samples, finished);
+      for (const Trial& trial : searched.asked) keep(trial);
+      if (!searched.chosen) continue;
+      for (const Trial& trial : result_trials(plan, method, samples, *searched.chosen)) keep(trial);
+    }
+  }
+  return of_plan;
 }
 
 }  // namespace dtrain::study

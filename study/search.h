@@ -9,16 +9,29 @@
 
 namespace dtrain::study {
 
+/// How long the trainings of a search are, as shares of a whole one's steps. A short one has a warm-up and a decay of its
+/// own. It has a quarter of the steps, but at least kShortSteps: the fewer steps, the higher the rate that looks best.
+struct Rungs {
+  /// Of the first rung.
+  double first = 1;
+  /// Whether the best two of it are then trained whole.
+  bool then_whole = false;
+};
+constexpr double kShortest = 0.25;
+constexpr std::int64_t kShortSteps = 75;
+/// Quick: the first rung alone. Halving and fine: two rungs where the first saves three quarters of the steps, else
+/// whole trainings alone. Whole ones alone, too, where the rates were given.
+Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
+
 /// The search for the learning rate of a method at a sample count, as far as it has come: a function of the plan and of
 /// the trials that ended, whoever ran them and in whatever order.
 ///
 /// Successive halving (Jamieson and Talwalkar, 2016) on dev over a geometric ladder of rates, which widens: the rates
-/// of the plan, at later counts the best one of the count before and its two neighbours, are tried at a quarter of the
-/// steps (kShortRung). While the best of them is at an end, the next rate of the ladder is tried, too, as far as the
-/// method's range goes. A quick search chooses that one. Else the best and the better of its neighbours are trained
-/// whole, and the best of those is chosen once both its neighbours have been tried; a fine one tries whole trainings
-/// halfway to them, too. A trial that fails is worse than any that ends. Where a whole training has less than
-/// kStepsToHalve steps, and where the rates were given, all are trained whole.
+/// of the plan, at later counts the best one of the count before and its two neighbours, are tried on the first rung.
+/// While the best of them is at an end, the next rate of the ladder is tried, too, as far as the method's range goes.
+/// Where there is a second rung, the best and the better of its neighbours are trained whole, and the best of those is
+/// chosen once both its neighbours have been tried on either rung. A fine search tries whole trainings halfway to them,
+/// too. A trial that fails is worse than any that ends.
 struct Search {
   /// What can begin now and is not finished: trials that wait for nothing. Some may be under way.
   std::vector<Trial> ready;
@@ -33,12 +46,13 @@ struct Search {
   bool at_high_edge = false;
 };
 
-constexpr double kShortRung = 0.25;
-constexpr std::int64_t kStepsToHalve = 100;
-
 /// `samples` is one of the plan's. A method with one learning rate has nothing to search. Waits, with nothing ready,
 /// for the search of the count before.
 Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, const FinishedTrials& finished);
+
+/// Those of the finished trials that belong to the plan: what its searches asked for, and the results at the rates that
+/// they chose. Others are left from a study that had other methods, counts, rates or seeds.
+FinishedTrials trials_of(const StudyPlan& plan, const FinishedTrials& finished);
 
 /// The neighbours of a rate on the ladder, about a factor of the square root of ten away: 1, 3, 10; 1.5, 5, 15; any
 /// other by that factor, to two digits.

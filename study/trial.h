@@ -55,6 +55,8 @@ struct TrialOutcome {
   /// counted.
   int group = 0;
   double started = 0;
+  /// What a person should know of it (features that do not fit, say).
+  std::vector<std::string> warnings;
 
   bool failed() const { return !failure.empty(); }
   /// NaN where the trial failed or has no such metric.

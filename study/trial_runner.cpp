@@ -34,8 +34,12 @@ TrialRunner::TrialRunner(const StudyPlan& plan, const Material& material,
       stored_bytes_(std::move(stored_bytes)),
       features_(material.training.cache_memory) {}
 
-TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& context) {
+TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group) {
   const auto begin = Clock::now();
+  train::RunContext context = group;
+  std::vector<std::string> warnings;
+  context.log = {};
+  context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
   const auto failed = [](std::string why) {
     TrialOutcome outcome;
     outcome.failure = std::move(why);
@@ -54,6 +58,7 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& conte
     if (context.control.size() > 1) throw;
     outcome = failed("out of memory");
   }
+  outcome.warnings = std::move(warnings);
   outcome.ranks = context.control.size();
   outcome.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
   return outcome;

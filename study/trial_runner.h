@@ -43,12 +43,13 @@ class TrialRunner {
   TrialRunner(const StudyPlan& plan, const Material& material, std::map<std::string, std::int64_t> stored_bytes);
 
   /// Collective over the context's ranks, whose results are alike. A loss that is not finite is an outcome, and so is a
-  /// lack of memory where one rank is the whole group: the others of a larger one would wait for it. Throws Stopped
-  /// after a signal.
+  /// lack of memory where one rank is the whole group: the others of a larger one would wait for it. What is to be said
+  /// goes into the outcome. Throws Stopped after a signal.
   TrialOutcome run(const Trial& trial, const train::RunContext& context);
 
  private:
   TrialOutcome train_and_score(const Trial& trial, const train::RunContext& context);
+
 
   const StudyPlan& plan_;
   const Material& material_;

@@ -79,7 +79,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const std::int64_t steps_per_epoch = (examples.size() + options.batch_size - 1) / options.batch_size;
   result.steps = total_steps(options, steps_per_epoch);
   const auto evaluations =
-      static_cast<double>(std::min<std::int64_t>((result.steps + steps_per_epoch - 1) / steps_per_epoch, 10));
+      static_cast<double>(std::min((result.steps + steps_per_epoch - 1) / steps_per_epoch, kMostEvaluations));
   const auto method = peft::make_method(options.method);
   const auto phases = method->phases(classifier);
   const auto ends = phase_ends(phases, result.steps);

@@ -29,7 +29,7 @@ std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std
 
 std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch) {
   const std::int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
-  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + 9) / 10);
+  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + kMostEvaluations - 1) / kMostEvaluations);
 }
 
 std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {

@@ -18,8 +18,11 @@ std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epo
 /// The step before which each phase of a run of `steps` steps ends.
 std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps);
 
-/// After how many steps dev is scored again: every epoch, but at most ten times in a run, for evaluations cost time
-/// that small data cannot spare.
+/// How often dev is scored in a run at most.
+constexpr std::int64_t kMostEvaluations = 5;
+
+/// After how many steps dev is scored again: every epoch, but at most kMostEvaluations times in a run. Small data has
+/// many epochs and a dev set that is larger than itself: ten times took longer than the training.
 std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch);
 
 /// The examples that a run of `steps` steps trains on, each as often as it is seen.

@@ -80,6 +80,7 @@ def results(directory):
 def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
+        del cell["study_seconds"]
         for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
             del cell["cost"][key]
     return cells
@@ -95,7 +96,7 @@ def study(material, tmp_path_factory):
 
 def test_prints_its_plan_with_a_forecast_then_tables_and_a_verdict(study):
     _, text = study
-    plan = text.index("learning rates  trials")
+    plan = text.index("search from")
     table = text.index("test accuracy %")
     verdict = text.index("On test (120 examples, 2 seeds)")
     assert plan < text.index("trial 1/32") < text.index("trial 32/32") < table < verdict
@@ -181,7 +182,8 @@ def test_stored_bytes_are_what_train_stores(material, study, tmp_path, method, f
 
 def finished(output):
     journal = output / "journal.jsonl"
-    return journal.read_text().count("\n") - 1 if journal.exists() else 0
+    return sum('"phase"' in line for line in journal.read_text().splitlines(True) if line.endswith("\n")
+               ) if journal.exists() else 0
 
 
 def start_until(arguments, output, trials):
@@ -243,11 +245,12 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
 
 
 def test_resume_of_a_finished_study_runs_nothing(material, study):
-    before = (study[0] / "journal.jsonl").read_text()
+    before = results(study[0])
     done = run(*command(material, *STUDY, "--output", study[0], "--resume"))
     assert done.returncode == 0, done.all
     assert "32 trials are finished already" in done.all and "trial " not in done.stdout.split("in all")[-1]
-    assert (study[0] / "journal.jsonl").read_text() == before
+    assert results(study[0])["trials"] == before["trials"]
+    assert results(study[0])["verdict"] == before["verdict"]
 
 
 def test_resume_refuses_another_study_and_names_what_differs(material, study):
@@ -303,9 +306,9 @@ def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material,
 
 
 def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, tmp_path):
-    # Examples of 8 tokens of 128 bytes: 80 for training with each seed, 80 of dev, 120 and 60 of the two tests. The token
-    # states that layers:k=1 keeps of them fit, and head's 420 vectors, but not both.
-    memory = str(420 * 8 * 128 + 10_000)
+    # Examples of 8 tokens of 128 bytes: 80 for training, 80 of dev, 120 and 60 of the two tests. The token states that a
+    # trial of layers:k=1 keeps of them fit, and head's 340 vectors, but not both, nor those of two seeds.
+    memory = str(340 * 8 * 128 + 10_000)
     cells = []
     for order in (["layers:k=1", "head"], ["head", "layers:k=1"]):
         output = tmp_path / order[0].partition(":")[0]
@@ -319,7 +322,7 @@ def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, t
 
 def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(material, tmp_path):
     done = run(*command(material, "--methods", "layers:k=1", "--samples", "80", "--max-steps", "5", "--seeds", "2", "--lrs",
-                        "0.01", "--cache-memory", str(420 * 8 * 128 - 1), "--output", tmp_path / "out", ranks=1))
+                        "0.01", "--cache-memory", str(340 * 8 * 128 - 1), "--output", tmp_path / "out", ranks=1))
     assert done.returncode == 0, done.all
     assert "computed again each time" in done.all
 
@@ -334,8 +337,14 @@ def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(materi
     (["--lrs", "0"], "--lrs: expected a number above 0, found '0'"),
     (["--lrs", "0.1,-1"], "found '-1'"),
     (["--lrs", "nan"], "found 'nan'"),
-    (["--samples", "2"], "3 ranks, but --samples 2"),
-    (["--seeds", "0"], "--seeds: expected at least 1, found 0"),
+    (["--samples", "2", "--ranks-per-trial", "3"], "3 ranks a trial, but --samples 2"),
+    (["--ranks-per-trial", "2"], "--ranks-per-trial 2: 3 ranks cannot be dealt into groups of that size"),
+    (["--ranks-per-trial", "0"], "--ranks-per-trial: expected auto or a whole number from 1, found '0'"),
+    (["--seeds", "-1"], "--seeds: expected 0 or more, found -1"),
+    (["--budget", "10"], "--budget: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '10'"),
+    (["--budget", "0m"], "found '0m'"),
+    (["--search", "deep"], "--search: expected one of auto, quick, halving, fine, found 'deep'"),
+    (["--plan", "plan.json", "--seeds", "3"], "--plan"),
 ])
 def test_refuses_what_cannot_be(material, tmp_path, arguments, message):
     done = run(*command(material, "--output", tmp_path / "out", *arguments, ranks=3))
@@ -370,3 +379,108 @@ def test_needs_test_examples(material, tmp_path):
     done = run(*arguments[:at], *arguments[at + 2:])
     assert done.returncode == 2
     assert "no test examples; name a file of them with --test" in done.all
+
+
+def equal_but_for_costs(one, other):
+    assert without_times(results(one)["cells"]) == without_times(results(other)["cells"])
+    assert results(one)["comparisons"] == results(other)["comparisons"]
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_results_do_not_depend_on_how_many_groups_share_the_trials(material, study, tmp_path, ranks):
+    done = run(*command(material, *STUDY, "--ranks-per-trial", "1", "--output", tmp_path / "out", ranks=ranks))
+    assert done.returncode == 0, done.all
+    document = results(tmp_path / "out")
+    assert document["run"]["groups"] == ranks
+    assert {trial["ranks"] for trial in document["trials"]} == {1}
+    assert {trial["group"] for trial in document["trials"]} == set(range(ranks))
+    equal_but_for_costs(tmp_path / "out", study[0])
+
+
+def test_virtual_ranks_make_groups_of_any_size_alike(material, tmp_path):
+    for name, ranks, size in [("one", 1, 1), ("two", 4, 2), ("four", 4, 4)]:
+        done = run(*command(material, "--methods", "full,lora", "--samples", "40", "--max-steps", "10", "--seeds", "2",
+                            "--lrs", "0.001,0.01", "--virtual-ranks", "4", "--ranks-per-trial", str(size), "--output",
+                            tmp_path / name, ranks=ranks))
+        assert done.returncode == 0, done.all
+        assert {trial["ranks"] for trial in results(tmp_path / name)["trials"]} == {size}
+        equal_but_for_costs(tmp_path / name, tmp_path / "one")
+
+
+def test_a_study_is_gone_on_with_by_more_and_by_other_trials(material, tmp_path):
+    common = ["--max-steps", "10", "--lrs", "0.001,0.01", "--output", tmp_path / "grown"]
+    first = run(*command(material, "--methods", "head", "--samples", "40", "--seeds", "1", *common))
+    assert first.returncode == 0, first.all
+    grown = run(*command(material, "--methods", "head,lora", "--samples", "40,80", "--seeds", "2", *common, "--resume"))
+    assert grown.returncode == 0, grown.all
+    assert "3 trials are finished already" in grown.all
+    assert sum('"phase"' in line for line in (tmp_path / "grown" / "journal.jsonl").read_text().splitlines()) == 16
+    common[-1] = tmp_path / "whole"
+    whole = run(*command(material, "--methods", "head,lora", "--samples", "40,80", "--seeds", "2", *common))
+    assert whole.returncode == 0, whole.all
+    equal_but_for_costs(tmp_path / "grown", tmp_path / "whole")
+    common[-1] = tmp_path / "grown"
+    fewer = run(*command(material, "--methods", "lora", "--samples", "80", "--seeds", "2", *common, "--resume"))
+    assert fewer.returncode == 0, fewer.all
+    assert "16 trials are finished already" in fewer.all
+    assert [cell["method"] for cell in results(tmp_path / "grown")["cells"]] == ["lora"]
+    assert len(results(tmp_path / "grown")["trials"]) == 4
+
+
+def test_a_plan_is_run_again_elsewhere(material, study, tmp_path):
+    at = STUDY.index("--max-steps")
+    done = run(*command(material, "--plan", study[0] / "plan.json", *STUDY[at:at + 2], "--output", tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    equal_but_for_costs(tmp_path / "out", study[0])
+    (tmp_path / "bad.json").write_text('{"schema": 1, "methods": []}')
+    done = run(*command(material, "--plan", tmp_path / "bad.json", "--output", tmp_path / "bad"))
+    assert done.returncode == 3 and "bad.json: not the plan of a study" in done.all
+
+
+def test_a_budget_chooses_counts_seeds_and_search(material, tmp_path):
+    done = run(*command(material, "--methods", "head,lora", "--budget", "1h", "--max-steps", "4", "--output",
+                        tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    document = results(tmp_path / "out")
+    assert document["plan"]["samples"] == [100, 160] or document["plan"]["samples"] == [160]
+    assert len(document["plan"]["result_seeds"]) == 5 and document["plan"]["search"] == "fine"
+    assert document["run"]["budget_seconds"] == 3600 and document["run"]["changes"] == []
+    assert "; budget 1 h" in done.all
+
+
+def test_a_budget_that_proves_too_small_shortens_the_plan_and_says_so(material, tmp_path):
+    done = run(*command(material, "--methods", "full", "--budget", "1s", "--samples", "40,80", "--seeds", "4", "--lrs",
+                        "0.001,0.01", "--max-steps", "300", "--output", tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    assert "even the smallest plan is too long" in done.all
+    assert "plan shortened: 80 samples without seed 4" in done.all
+    document = results(tmp_path / "out")
+    assert document["run"]["changes"]
+    first = [cell for cell in document["cells"] if cell["samples"] == 40]
+    assert len(first) == 1 and first[0]["metrics"]["test"]["accuracy"]["seeds"] >= 2
+
+
+def test_groups_that_wait_do_not_run_into_the_timeout(material, tmp_path):
+    # One trial, and three groups that have none for longer than --comm-timeout.
+    done = run(*command(material, "--methods", "full", "--samples", "160", "--seeds", "1", "--lrs", "0.001",
+                        "--max-steps", "1500", "--comm-timeout", "2", "--output", tmp_path / "out", ranks=4))
+    assert done.returncode == 0, done.all
+    assert results(tmp_path / "out")["trials"][0]["seconds"] > 2, "the trial must outlast the timeout"
+
+
+def test_a_group_that_is_silent_ends_the_study_with_its_name(material, tmp_path):
+    output = tmp_path / "out"
+    process = start_until(command(material, *[{"40": "400"}.get(word, word) for word in STUDY], "--comm-timeout", "3", "--output", output),
+                          output, 2)
+    ranks = sorted(ranks_of(process))
+    try:
+        os.kill(ranks[1], signal.SIGSTOP)
+        text, _ = process.communicate(timeout=60)
+    finally:
+        try:
+            os.kill(ranks[1], signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    assert process.returncode == 5, text
+    assert "the group of rank 1 has been silent for" in text
+    assert finished(output) >= 2

@@ -28,7 +28,7 @@ class JournalTest : public testing::Test {
     fs::remove_all(directory_);
     fs::create_directories(directory_);
     log_.warning = [this](std::string_view text) { warnings_.emplace_back(text); };
-    trials_ = search_trials(plan_, plan_.methods[0], 100);
+    trials_ = search(plan_, plan_.methods[0], 100, {}).ready;
   }
   ~JournalTest() override { fs::remove_all(directory_); }
 
@@ -118,7 +118,33 @@ TEST_F(JournalTest, RefusesAFileThatIsNoJournal) {
   write_file_atomically(path(), "");
   EXPECT_THAT(message_of_going_on<InputError>(), HasSubstr("empty"));
   write_file_atomically(path(), "{\"schema\":99}\n");
-  EXPECT_THAT(message_of_going_on<InputError>(), HasSubstr("expected schema 1"));
+  EXPECT_THAT(message_of_going_on<InputError>(), HasSubstr("expected schema 2"));
+}
+
+TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
+  write(1);
+  Journal journal = Journal::go_on(path(), plan_, log_);
+  StudyPlan more = small_plan({"full", "head", "lora"}, {100, 1000});
+  journal.append(more);
+  journal.append(MethodCosts{{"full", {{100, {1, 2, 3, 4, 5, 6}}}}});
+  journal.append(MethodCosts{{"full", {{100, {7, 2, 3, 4, 5, 6}}}}});
+  RunFacts facts;
+  facts.groups = 4;
+  facts.budget_seconds = 600;
+  facts.changes = {"no seed 5"};
+  journal.append(facts);
+  journal.append(trials_[1], outcome_of(610, 300));
+  const JournalContent content = read_journal(path(), log_);
+  EXPECT_EQ(plan_json(content.plan), plan_json(more));
+  EXPECT_EQ(content.costs.at("full").at(100).train_seconds, 7);
+  EXPECT_EQ(run_facts_json(content.run), run_facts_json(facts));
+  EXPECT_EQ(content.finished.size(), 2U);
+}
+
+TEST_F(JournalTest, IsGoneOnWithByOtherTrialsOfTheSameIdentity) {
+  write(2);
+  plan_ = small_plan({"lora"}, {1000}, 5);
+  EXPECT_EQ(Journal::go_on(path(), plan_, log_).finished().size(), 2U);
 }
 
 TEST_F(JournalTest, SaysThatTheDiskRefuses) {

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "peft/registry.h"
-#include "study/forecast.h"
 #include "study/trial.h"
 #include "tests/study/study_case.h"
 
@@ -50,7 +49,7 @@ TEST(Samples, AreSortedAndHeldAgainstTheDataAndTheRanks) {
                 checked_samples({100, 20000}, 5000, 2);
               }),
               HasSubstr("--samples 20000: more than the 5,000 training examples"));
-  EXPECT_THAT(refusal([] { checked_samples({4}, 5000, 8); }), HasSubstr("8 ranks, but --samples 4"));
+  EXPECT_THAT(refusal([] { checked_samples({4}, 5000, 8); }), HasSubstr("8 ranks a trial, but --samples 4"));
 }
 
 TEST(DevExamples, StaySmallWhereTrainingDataIsSmall) {
@@ -62,10 +61,10 @@ TEST(DevExamples, StaySmallWhereTrainingDataIsSmall) {
 
 TEST(Trials, JudgeWithOtherSeedsThanTheyChooseBy) {
   const StudyPlan plan = small_plan({"full", "head"}, {100});
-  const auto search = search_trials(plan, plan.methods[0], 100);
-  ASSERT_EQ(search.size(), 3U);
+  const auto searched = search(plan, plan.methods[0], 100, {}).ready;
+  ASSERT_EQ(searched.size(), 3U);
   std::set<std::uint64_t> search_seeds;
-  for (const Trial& trial : search) search_seeds.insert(trial.seed);
+  for (const Trial& trial : searched) search_seeds.insert(trial.seed);
   EXPECT_THAT(search_seeds, ElementsAre(plan.search_seed));
   for (const Trial& trial : result_trials(plan, plan.methods[0], 100, 0.001))
     EXPECT_EQ(search_seeds.count(trial.seed), 0U);
@@ -85,7 +84,7 @@ TEST(Trials, HaveKeysOfTheirOwn) {
   std::size_t count = 0;
   for (const auto& method : plan.methods) {
     for (const std::int64_t samples : plan.samples) {
-      auto trials = search_trials(plan, method, samples);
+      auto trials = search(plan, method, samples, {}).ready;
       const auto results = result_trials(plan, method, samples, 0.003);
       trials.insert(trials.end(), results.begin(), results.end());
       for (const Trial& trial : trials) keys.insert(trial.key());
@@ -93,49 +92,6 @@ TEST(Trials, HaveKeysOfTheirOwn) {
     }
   }
   EXPECT_EQ(keys.size(), count);
-}
-
-TEST(Trials, NeedNoSearchForOneLearningRate) {
-  StudyPlan plan = small_plan({"full"}, {100});
-  plan.methods[0].learning_rates = {0.01};
-  EXPECT_TRUE(search_trials(plan, plan.methods[0], 100).empty());
-  EXPECT_EQ(chosen_learning_rate(plan, plan.methods[0], 100, {}), 0.01);
-}
-
-FinishedTrials search_with_losses(const StudyPlan& plan, const std::vector<double>& losses) {
-  FinishedTrials finished;
-  std::size_t next = 0;
-  for (const Trial& trial : search_trials(plan, plan.methods[0], 100)) {
-    TrialOutcome outcome = outcome_of(500, 500, losses[next]);
-    if (losses[next] < 0) {
-      outcome = {};
-      outcome.failure = "the loss of step 3 is nan";
-    }
-    finish(finished, trial, outcome);
-    ++next;
-  }
-  return finished;
-}
-
-TEST(LearningRate, IsTheBestOnDev) {
-  const StudyPlan plan = small_plan({"full"}, {100});
-  const auto chosen = [&](const std::vector<double>& losses) {
-    return chosen_learning_rate(plan, plan.methods[0], 100, search_with_losses(plan, losses));
-  };
-  EXPECT_EQ(chosen({0.5, 0.4, 0.6}), 0.003);
-  EXPECT_EQ(chosen({0.5, 0.5, 0.6}), 0.001) << "the smaller of two that are equal";
-  EXPECT_EQ(chosen({-1, -1, 0.9}), 0.01) << "those that failed do not count";
-  EXPECT_EQ(chosen({-1, -1, -1}), std::nullopt);
-}
-
-TEST(LearningRate, FollowsAMetricThatIsBetterLarge) {
-  StudyPlan plan = small_plan({"full"}, {100});
-  plan.select_metric = "accuracy";
-  FinishedTrials finished;
-  int right = 400;
-  for (const Trial& trial : search_trials(plan, plan.methods[0], 100))
-    finish(finished, trial, outcome_of(right += 100, 0));
-  EXPECT_EQ(chosen_learning_rate(plan, plan.methods[0], 100, finished), 0.01);
 }
 
 TEST(Plan, ComesBackFromJson) {
@@ -170,38 +126,6 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   EXPECT_TRUE(std::isnan(back.metric("test", "matthews")));
   EXPECT_EQ(back.scores, outcome.scores);
   EXPECT_EQ(back.cost.stored_bytes, 5000);
-}
-
-MethodForecast forecast_of(const std::string& method, double step, double prefix, double score) {
-  MethodForecast forecast{method, {}, 0};
-  forecast.estimate.step_seconds = step;
-  forecast.estimate.prefix_example_seconds = prefix;
-  forecast.estimate.score_example_seconds = score;
-  return forecast;
-}
-
-TEST(Forecast, CountsStepsAndEvaluations) {
-  // 150 steps over 100 examples in batches of 32: 38 epochs, ten evaluations.
-  const TrialSizes sizes{8000, 3000, 32, {{100, 150}}, {{"full", 3}}, 2};
-  const Trial search{Trial::Phase::search, "full", 100, 0.1, 0};
-  const Trial result{Trial::Phase::result, "full", 100, 0.1, 1};
-  const auto plain = forecast_of("full", 0.1, 0, 0.001);
-  EXPECT_NEAR(trial_seconds(plain, search, sizes), 15 + 10 * 500 * 0.001, 1e-9);
-  EXPECT_NEAR(trial_seconds(plain, result, sizes), 15 + (10 * 500 + 3000) * 0.001, 1e-9);
-  const auto cached = forecast_of("full", 0.001, 0.002, 0.001);
-  EXPECT_NEAR(trial_seconds(cached, search, sizes), 0.15 + (0.2 + 500 * 0.001) / 3, 1e-9);
-  EXPECT_NEAR(trial_seconds(cached, result, sizes), 0.15 + 0.2 + 3000 * 0.001 / 2, 1e-9);
-}
-
-TEST(TimeLeft, LearnsFromWhatTrialsTook) {
-  const TrialSizes sizes{8000, 0, 32, {{100, 150}}, {{"full", 3}, {"head", 3}}, 2};
-  TimeLeft left({forecast_of("full", 0.1, 0, 0), forecast_of("head", 0.01, 0, 0)}, sizes);
-  const Trial full{Trial::Phase::search, "full", 100, 0.1, 0};
-  const Trial head{Trial::Phase::search, "head", 100, 0.1, 0};
-  EXPECT_NEAR(left.seconds(full), 15, 1e-9);
-  left.took(full, 30);
-  EXPECT_NEAR(left.seconds(full), 30, 1e-9);
-  EXPECT_NEAR(left.seconds(head), 1.5, 1e-9) << "another method's trials say nothing about it";
 }
 
 }  // namespace

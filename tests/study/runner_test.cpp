@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 class StudyOfOne : public testing::Test {
  protected:
   StudyOfOne() {
-    plan_.methods = {{peft::parse_method_spec("full"), {0.001}}};
+    plan_.methods = {{peft::parse_method_spec("full"), {0.001}, 0.001, 0.001}};
     plan_.result_seeds = {1};
     material_.classifier = [](std::uint64_t) {
       return model::load_classifier({.directory = model::reference_directory() / "no_dropout",
@@ -46,7 +46,11 @@ class StudyOfOne : public testing::Test {
     Journal journal = Journal::begin(directory_ / "journal.jsonl", plan_);
     train::RunContext context = train::context_over(*communicator_);
     context.log = log;
-    return run_study(plan_, material_, {}, &journal, {{"full", {}, 0}}, trial_sizes(plan_, material_, 20), context);
+    const Groups groups(context, 1);
+    Post post{dist::make_single_mailbox(), dist::make_single_mailbox()};
+    return run_study(plan_, material_, {}, &journal, {{"full", {}, {}, 0}}, trial_sizes(plan_, material_, 20), groups,
+                     post, {}, context)
+        .finished;
   }
   std::size_t journaled() const { return read_journal(directory_ / "journal.jsonl", {}).finished.size(); }
 
@@ -68,11 +72,8 @@ TEST_F(StudyOfOne, RecordsARateThatBreaksTrainingAsAFailedTrial) {
 
 TEST_F(StudyOfOne, IsEndedByEveryOtherError) {
   // Of a disk, say, or of the program itself: no property of the method, so nothing that its results may hold.
-  Log log;
-  log.progress = [](std::string_view text) {
-    if (!text.empty()) throw TrainingError("no space left");
-  };
-  EXPECT_THROW(run(log), TrainingError);
+  material_.dev = [](std::int64_t) -> train::Examples { throw TrainingError("no space left"); };
+  EXPECT_THROW(run(), TrainingError);
   EXPECT_EQ(journaled(), 0U);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "study/plan.h"
+#include "study/search.h"
 #include "study/trial.h"
 
 namespace dtrain::study {
@@ -21,7 +22,9 @@ inline double normal(SplitMix64& random) {
 inline StudyPlan small_plan(const std::vector<std::string>& methods, std::vector<std::int64_t> samples,
                             std::uint64_t seeds = 3) {
   StudyPlan plan;
-  for (const auto& method : methods) plan.methods.push_back({peft::parse_method_spec(method), {0.001, 0.003, 0.01}});
+  for (const auto& method : methods)
+    plan.methods.push_back({peft::parse_method_spec(method), {0.001, 0.003, 0.01}, 0.001, 0.01});
+  for (const std::int64_t count : samples) plan.steps[count] = 150;
   plan.samples = std::move(samples);
   for (std::uint64_t seed = 1; seed <= seeds; ++seed) plan.result_seeds.push_back(seed);
   plan.model = "tiny";
@@ -62,7 +65,7 @@ inline void finish(FinishedTrials& finished, const Trial& trial, TrialOutcome ou
 inline void finish_method(FinishedTrials& finished, const StudyPlan& plan, std::size_t method, std::int64_t samples,
                           int test, int web, double train_seconds) {
   const MethodPlan& planned = plan.methods[method];
-  for (const Trial& trial : search_trials(plan, planned, samples))
+  for (const Trial& trial : search(plan, planned, samples, finished).ready)
     finish(finished, trial, outcome_of(test, web, trial.learning_rate == 0.003 ? 0.4 : 0.6));
   int shift = 0;
   for (const Trial& trial : result_trials(plan, planned, samples, 0.003)) {

@@ -215,7 +215,7 @@ TEST_F(StudyOfThree, CallsNoMethodBetterAfterOneSeed) {
 }
 
 TEST_F(StudyOfThree, SaysWhereTheBestLearningRateIsAtAnEdge) {
-  for (const Trial& trial : search_trials(plan_, plan_.methods[2], 1000))
+  for (const Trial& trial : search(plan_, plan_.methods[2], 1000, {}).ready)
     finish(finished_, trial, outcome_of(1, 1, 1 / trial.learning_rate));
   for (const Trial& trial : result_trials(plan_, plan_.methods[2], 1000, 0.01))
     finish(finished_, trial, outcome_of(699, 300));
@@ -287,7 +287,7 @@ TEST_F(StudyOfThree, KeepsAFailedSeedOutOfMeansAndPairsAndSaysSo) {
 }
 
 TEST_F(StudyOfThree, SaysThatAMethodNeverTrained) {
-  for (const Trial& trial : search_trials(plan_, plan_.methods[0], 1000)) {
+  for (const Trial& trial : search(plan_, plan_.methods[0], 1000, {}).ready) {
     TrialOutcome failed;
     failed.failure = "the loss of step 1 is inf";
     finish(finished_, trial, failed);

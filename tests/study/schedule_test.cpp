@@ -1,0 +1,225 @@
+#include "study/schedule.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+#include <stdexcept>
+#include <string>
+
+#include "study/budget.h"
+#include "study/forecast.h"
+#include "tests/study/study_case.h"
+
+namespace dtrain::study {
+namespace {
+
+using testing::ElementsAre;
+using testing::SizeIs;
+
+// full takes ten times as long as head.
+double seconds_of(const Trial& trial) {
+  return (trial.method == "full" ? 10 : 1) * trial.length * static_cast<double>(trial.samples) / 100;
+}
+
+TrialOutcome any_outcome(const Trial& trial) { return outcome_of(500, 500, trial.learning_rate == 0.003 ? 0.4 : 0.6); }
+
+TEST(Schedule, BeginsWithWhatTheMostWaitsFor) {
+  const StudyPlan plan = small_plan({"head", "full"}, {100, 1000});
+  Schedule schedule(plan, {});
+  const auto first = schedule.next(seconds_of);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->method, "full");
+  EXPECT_EQ(first->phase, Trial::Phase::search);
+}
+
+TEST(Schedule, HandsOutEachTrialOnceAndHoldsBackWhatWaits) {
+  const StudyPlan plan = small_plan({"full"}, {100});
+  Schedule schedule(plan, {});
+  std::vector<Trial> running;
+  while (const auto trial = schedule.next(seconds_of)) running.push_back(*trial);
+  EXPECT_THAT(running, SizeIs(3)) << "the results wait for the search";
+  EXPECT_FALSE(schedule.is_done());
+  for (const Trial& trial : running) schedule.finish(trial, any_outcome(trial));
+  std::set<std::string> results;
+  while (const auto trial = schedule.next(seconds_of)) {
+    EXPECT_EQ(trial->learning_rate, 0.003);
+    results.insert(trial->key());
+    schedule.finish(*trial, any_outcome(*trial));
+  }
+  EXPECT_THAT(results, SizeIs(3));
+  EXPECT_TRUE(schedule.is_done());
+  EXPECT_EQ(schedule.ended(), 6U);
+  EXPECT_EQ(schedule.expected(), 6U);
+}
+
+TEST(Schedule, RunsWhatWasGivenUpAgain) {
+  const StudyPlan plan = small_plan({"full"}, {100}, 1);
+  Schedule schedule(plan, {});
+  const auto first = schedule.next(seconds_of);
+  schedule.give_up(*first);
+  EXPECT_EQ(schedule.next(seconds_of)->key(), first->key());
+}
+
+TEST(Schedule, GivesAGroupTheMethodItHadOfEqualTrials) {
+  StudyPlan plan = small_plan({"head", "norm"}, {100});
+  Schedule schedule(plan, {});
+  EXPECT_EQ(schedule.next(seconds_of, "norm")->method, "norm");
+  EXPECT_EQ(schedule.next(seconds_of, "head")->method, "head");
+}
+
+TEST(Schedule, DropsSeedsAndCountsThatHaveNotBegun) {
+  const StudyPlan plan = small_plan({"head"}, {100, 1000, 10'000});
+  Schedule schedule(plan, {});
+  const std::size_t all = schedule.expected();
+  EXPECT_EQ(all, 18U);
+  schedule.drop_seed(100, 3);
+  EXPECT_EQ(schedule.expected(), all - 1);
+  schedule.drop_count(1000);
+  EXPECT_TRUE(schedule.is_dropped(10'000)) << "it would start from the optimum of a count that is not there";
+  EXPECT_EQ(schedule.expected(), 5U);
+  EXPECT_THROW(schedule.drop_count(100), std::invalid_argument);
+  EXPECT_THROW(schedule.drop_seed(100, 1), std::invalid_argument);
+  std::size_t ran = 0;
+  while (const auto trial = schedule.next(seconds_of)) {
+    schedule.finish(*trial, any_outcome(*trial));
+    ++ran;
+  }
+  EXPECT_EQ(ran, 5U);
+}
+
+TEST(Simulation, OfOneGroupIsTheSum) {
+  const StudyPlan plan = small_plan({"full", "head"}, {100});
+  const auto one = simulate(plan, Schedule(plan, {}), seconds_of, 1);
+  EXPECT_NEAR(one.seconds, 6 * 10 + 6 * 1, 1e-9);
+  EXPECT_NEAR(one.idle_share, 0, 1e-9);
+}
+
+TEST(Simulation, LeavesLittleIdleOnThePlanOfADefaultStudy) {
+  StudyPlan plan = small_plan({"full", "head", "lora"}, {100, 1000}, 3);
+  for (const int groups : {2, 4, 8}) {
+    const auto found = simulate(plan, Schedule(plan, {}), seconds_of, groups);
+    // No schedule is shorter than the work over the groups, nor than full's search and one result at 1,000.
+    EXPECT_GE(found.seconds, (6 * 110 + 12 * 11) / groups);
+    if (groups == 2) {
+      EXPECT_LT(found.idle_share, 0.1);
+    }
+  }
+}
+
+MethodForecast forecast_of(const std::string& method, double step, double prefix, double score) {
+  MethodForecast forecast{method, {}, {}, 0};
+  forecast.beside.step_seconds = step;
+  forecast.beside.prefix_example_seconds = prefix;
+  forecast.beside.score_example_seconds = score;
+  forecast.alone = forecast.beside;
+  forecast.alone.step_seconds = step / 2;
+  forecast.alone.trainable_parameters = 1000;
+  return forecast;
+}
+
+TEST(Forecast, CountsStepsAndEvaluations) {
+  // 150 steps over 100 examples in batches of 32: 38 epochs, five evaluations.
+  const StudyPlan plan = small_plan({"full"}, {100});
+  const TrialSizes sizes{8000, 3000, 32, 2};
+  const Trial search{Trial::Phase::search, "full", 100, 0.1, 0};
+  const Trial result{Trial::Phase::result, "full", 100, 0.1, 1};
+  Trial shorter = search;
+  shorter.length = 0.5;
+  const auto plain = forecast_of("full", 0.1, 0, 0.001);
+  EXPECT_NEAR(trial_seconds(plan, plain, search, sizes), 15 + 5 * 500 * 0.001, 1e-9);
+  EXPECT_NEAR(trial_seconds(plan, plain, shorter, sizes), 7.5 + 5 * 500 * 0.001, 1e-9);
+  EXPECT_NEAR(trial_seconds(plan, plain, result, sizes), 15 + (5 * 500 + 3000) * 0.001, 1e-9);
+  const auto cached = forecast_of("full", 0.001, 0.002, 0.001);
+  EXPECT_NEAR(trial_seconds(plan, cached, search, sizes), 0.15 + (0.2 + 500 * 0.001) / 3, 1e-9);
+  EXPECT_NEAR(trial_seconds(plan, cached, result, sizes), 0.15 + 0.2 + 3000 * 0.001 / 2, 1e-9);
+}
+
+TEST(Costs, AreThoseOfAMethodByItself) {
+  const StudyPlan plan = small_plan({"full"}, {100});
+  const auto costs = method_costs(plan, forecast_of("full", 0.1, 0, 0.001), 32);
+  EXPECT_NEAR(costs.at(100).train_seconds, 150 * 0.05, 1e-9);
+  EXPECT_NEAR(costs.at(100).samples_per_second, 150.0 / 4 * 100 / 7.5, 1e-9);
+  EXPECT_EQ(costs.at(100).allreduce_bytes_per_step, 4000);
+}
+
+TEST(TimeLeft, LearnsFromWhatTrialsTook) {
+  const StudyPlan plan = small_plan({"full", "head"}, {100});
+  TimeLeft left(plan, {forecast_of("full", 0.1, 0, 0), forecast_of("head", 0.01, 0, 0)}, {8000, 0, 32, 2});
+  const Trial full{Trial::Phase::search, "full", 100, 0.1, 0};
+  const Trial head{Trial::Phase::search, "head", 100, 0.1, 0};
+  EXPECT_NEAR(left.seconds(full), 15, 1e-9);
+  left.took(full, 30);
+  EXPECT_NEAR(left.seconds(full), 30, 1e-9);
+  EXPECT_NEAR(left.seconds(head), 1.5, 1e-9) << "another method's trials say nothing about it";
+}
+
+class Budget : public testing::Test {
+ protected:
+  FittedPlan fit(double seconds, int groups = 2) const {
+    StudyPlan plan = small_plan({}, {});
+    plan.methods = method_plans({"full", "head", "lora"}, {});
+    return fit_plan(plan, freedom_, forecasts_, {8000, 3000, 32, 3}, groups, seconds);
+  }
+
+  PlanFreedom freedom_{true, true, true, 100'000,
+                       [](std::int64_t samples) { return std::max<std::int64_t>(150, 3 * samples / 32); }};
+  std::vector<MethodForecast> forecasts_ = {forecast_of("full", 0.4, 0, 0.005), forecast_of("head", 0.001, 0.005, 0.005),
+                                            forecast_of("lora", 0.25, 0, 0.005)};
+};
+
+TEST_F(Budget, BuysCountsThenSeedsThenTheSearch) {
+  double last = 0;
+  std::size_t counts = 0;
+  for (const double minutes : {8, 10, 20, 60, 360, 2880, 10'000}) {
+    const FittedPlan fitted = fit(60 * minutes);
+    EXPECT_TRUE(fitted.fits) << minutes;
+    EXPECT_LE(fitted.simulation.seconds, 60 * minutes * (1 - kReserve));
+    EXPECT_GE(fitted.plan.samples.size(), counts) << "more time never buys fewer counts";
+    if (fitted.plan.search != SearchDepth::quick) {
+      EXPECT_THAT(fitted.plan.result_seeds, SizeIs(kMostSeeds));
+    }
+    counts = fitted.plan.samples.size();
+    last = fitted.simulation.seconds;
+  }
+  EXPECT_GT(last, 0);
+  const FittedPlan most = fit(1e9);
+  EXPECT_THAT(most.plan.samples, ElementsAre(100, 1000, 10'000, 100'000));
+  EXPECT_EQ(most.plan.search, SearchDepth::fine);
+}
+
+TEST_F(Budget, SaysWhereEvenTheSmallestPlanIsTooLong) {
+  const FittedPlan fitted = fit(1);
+  EXPECT_FALSE(fitted.fits);
+  EXPECT_THAT(fitted.plan.samples, ElementsAre(100));
+  EXPECT_THAT(fitted.plan.result_seeds, SizeIs(2));
+  EXPECT_GT(fitted.simulation.seconds, 1);
+}
+
+TEST_F(Budget, KeepsWhatWasGiven) {
+  freedom_.samples = false;
+  freedom_.seeds = false;
+  StudyPlan plan = small_plan({}, {300}, 4);
+  plan.methods = method_plans({"head"}, {});
+  const FittedPlan fitted = fit_plan(plan, freedom_, forecasts_, {8000, 3000, 32, 3}, 1, 1e9);
+  EXPECT_THAT(fitted.plan.samples, ElementsAre(300));
+  EXPECT_THAT(fitted.plan.result_seeds, SizeIs(4));
+  EXPECT_EQ(fitted.plan.search, SearchDepth::fine);
+}
+
+TEST_F(Budget, EndsWithAllThereIs) {
+  freedom_.available = 1300;
+  EXPECT_THAT(fit(1e9).plan.samples, ElementsAre(100, 1000)) << "1,300 says hardly more than 1,000";
+  freedom_.available = 3000;
+  EXPECT_THAT(fit(1e9).plan.samples, ElementsAre(100, 1000, 3000));
+  freedom_.available = 60;
+  EXPECT_THAT(fit(1e9).plan.samples, ElementsAre(60));
+}
+
+TEST_F(Budget, UsesMoreGroupsForMore) {
+  EXPECT_GE(fit(600, 8).plan.samples.size() + fit(600, 8).plan.result_seeds.size(),
+            fit(600, 2).plan.samples.size() + fit(600, 2).plan.result_seeds.size());
+}
+
+}  // namespace
+}  // namespace dtrain::study
