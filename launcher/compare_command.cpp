@@ -82,8 +82,8 @@ void run_compare(const Options& given, const Session& session) {
   // It trains a step or two of each method: what cannot be trained must not leave a study that has begun, and a study
   // that is resumed with other options must not lose its config.ini.
   const auto sizes = study::trial_sizes(request.plan, material, task.dev.size());
-  const StudySetup setup = set_up_study(options, session, request, material, sizes, finished, before,
-                                        files.output / "stored.part", world);
+  const StudySetup setup =
+      set_up_study(options, session, request, material, sizes, finished, before, files.output / "stored.part", world);
   const study::StudyPlan& plan = setup.plan;
   for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
   prepare_output(options, session);

@@ -204,8 +204,7 @@ std::optional<double> budget_seconds(const Options& options) {
   if (unit != kUnits.end()) {
     const char* const last = text.data() + text.size() - 1;
     const auto [end, error] = std::from_chars(text.data(), last, number);
-    if (error == std::errc() && end == last && number > 0 && number * unit->second < 1e9)
-      return number * unit->second;
+    if (error == std::errc() && end == last && number > 0 && number * unit->second < 1e9) return number * unit->second;
   }
   throw UsageError(
       fmt::format("--budget: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '{}'", text));

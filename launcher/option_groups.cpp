@@ -124,7 +124,8 @@ void add_study(Adder add, Options& o) {
       "them); auto: halving, or what --budget has time for");
   add("ranks-per-trial", bound(o.ranks_per_trial, "G"),
       "ranks that train one trial together, the others train others; auto: what ends first");
-  add("trials-per-gpu", bound(o.trials_per_gpu, "K"), "most trials of one rank that share a GPU; auto: as many as asked");
+  add("trials-per-gpu", bound(o.trials_per_gpu, "K"),
+      "most trials of one rank that share a GPU; auto: as many as asked");
   add("metric", bound(o.metric, "NAME"),
       "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
   add("margin", bound(o.margin),

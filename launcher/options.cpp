@@ -54,12 +54,11 @@ struct Rivals {
   std::string other;
   std::string command;  // where they are rivals; empty: in every command that has both
 };
-const std::vector<Rivals> kRivals = {{"epochs", "max-steps", ""}, {"min-steps", "max-steps", ""},
-                                     {"task", "train", ""},       {"run", "method", "train"},
-                                     {"run", "adapters", ""},     {"resume", "overwrite", ""},
-                                     {"plan", "methods", ""},     {"plan", "samples", ""},
-                                     {"plan", "seeds", ""},       {"plan", "lrs", ""},
-                                     {"plan", "search", ""},      {"plan", "budget", ""}};
+const std::vector<Rivals> kRivals = {
+    {"epochs", "max-steps", ""}, {"min-steps", "max-steps", ""}, {"task", "train", ""},
+    {"run", "method", "train"},  {"run", "adapters", ""},        {"resume", "overwrite", ""},
+    {"plan", "methods", ""},     {"plan", "samples", ""},        {"plan", "seeds", ""},
+    {"plan", "lrs", ""},         {"plan", "search", ""},         {"plan", "budget", ""}};
 
 // What says more about the file that --train names.
 const std::vector<std::string> kOfTrainingFile = {

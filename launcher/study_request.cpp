@@ -128,7 +128,9 @@ StudyRequest study_request(const Options& options, const data::Task& task) {
     request.freedom.search = options.search == "auto";
   }
   request.freedom.available = task.train.size();
-  request.freedom.steps = [training = options.training](std::int64_t samples) { return whole_steps(training, samples); };
+  request.freedom.steps = [training = options.training](std::int64_t samples) {
+    return whole_steps(training, samples);
+  };
   if (plan.samples.empty()) plan.samples = {std::min<std::int64_t>(1000, task.train.size())};
   plan.samples = study::checked_samples(plan.samples, task.train.size(), ranks_per_trial(options).value_or(1));
   for (const std::int64_t samples : plan.samples) plan.steps[samples] = request.freedom.steps(samples);
@@ -183,13 +185,13 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   const std::optional<int> given = ranks_per_trial(options);
   const int size = given.value_or(1);
   if (ranks % size != 0) {
-    throw UsageError(fmt::format("--ranks-per-trial {}: {} ranks cannot be dealt into groups of that size", size, ranks));
+    throw UsageError(
+        fmt::format("--ranks-per-trial {}: {} ranks cannot be dealt into groups of that size", size, ranks));
   }
   StudySetup setup;
   const auto measure = [&](int ranks_per_trial) {
     setup.groups = std::make_unique<study::Groups>(world, ranks_per_trial);
-    setup.forecasts =
-        study::forecast(request.plan, material, request.measured_samples, scratch, *setup.groups, world);
+    setup.forecasts = study::forecast(request.plan, material, request.measured_samples, scratch, *setup.groups, world);
   };
   const auto fit = [&] {
     setup.plan = request.plan;

@@ -8,7 +8,8 @@ namespace {
 
 void set_seeds(StudyPlan& plan, std::int64_t count) {
   plan.result_seeds.clear();
-  for (std::int64_t i = 1; i <= count; ++i) plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
+  for (std::int64_t i = 1; i <= count; ++i)
+    plan.result_seeds.push_back(plan.search_seed + static_cast<std::uint64_t>(i));
 }
 
 // Grows a plan while it fits.
@@ -112,7 +113,8 @@ FittedPlan fit_plan(const StudyPlan& plan, const PlanFreedom& freedom, const std
 Simulation simulate_plan(const StudyPlan& plan, const FinishedTrials& finished,
                          const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, int groups) {
   const TimeLeft times(plan, forecasts, sizes);
-  return simulate(plan, Schedule(plan, finished), [&](const Trial& trial) { return times.seconds(trial); }, groups);
+  return simulate(
+      plan, Schedule(plan, finished), [&](const Trial& trial) { return times.seconds(trial); }, groups);
 }
 
 }  // namespace dtrain::study

@@ -72,10 +72,10 @@ void Coordinator::serve() {
     // The own group was silent as long as nobody served.
     if (i == 0 || group.state != State::working || Clock::now() - group.heard < setting_.timeout) continue;
     const int first = setting_.groups.leader(static_cast<int>(i));
-    throw CommunicationError(fmt::format(
-        "the group of rank {} has been silent for {} with its trial ({}); end it, and go on with --resume", first,
-        duration_text(std::chrono::duration<double>(Clock::now() - group.heard).count()),
-        group.trial ? group.trial->key() : "none"));
+    throw CommunicationError(
+        fmt::format("the group of rank {} has been silent for {} with its trial ({}); end it, and go on with --resume",
+                    first, duration_text(std::chrono::duration<double>(Clock::now() - group.heard).count()),
+                    group.trial ? group.trial->key() : "none"));
   }
   show_progress();
 }
@@ -121,7 +121,8 @@ void Coordinator::take_result(int index, const Letter& letter) {
   const std::string what =
       outcome.failed() ? "failed, " + outcome.failure
       : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
-          ? fmt::format("dev {} {:.4f}", setting_.plan.select_metric, outcome.metric("dev", setting_.plan.select_metric))
+          ? fmt::format("dev {} {:.4f}", setting_.plan.select_metric,
+                        outcome.metric("dev", setting_.plan.select_metric))
           : fmt::format("test {} {:.4f}", setting_.plan.metric, outcome.metric("test", setting_.plan.metric));
   const double took = outcome.seconds;
   schedule_.finish(trial, std::move(outcome));
@@ -164,7 +165,10 @@ double Coordinator::seconds_left() const {
   const auto seconds_of = [&](const Trial& trial) { return times_.seconds(trial); };
   double under_way = 0;
   for (const Group& group : groups_) {
-    if (group.trial) under_way += std::max(0.0, times_.seconds(*group.trial) - (seconds() - group.trial_began));
+    if (!group.trial) continue;
+    // What takes longer than was forecast is taken to be nearly done.
+    const double so_far = seconds() - group.trial_began;
+    under_way += std::max(times_.seconds(*group.trial) - so_far, 0.05 * so_far);
   }
   const int count = static_cast<int>(groups_.size());
   return simulate(setting_.plan, schedule_, seconds_of, count).seconds + under_way / count;

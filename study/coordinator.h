@@ -22,13 +22,13 @@ namespace dtrain::study {
 /// What a group's leader writes to the coordinator, and the coordinator to the ranks of a group.
 struct Letter {
   enum class Kind {
-    ask,     ///< a group wants a trial
-    result,  ///< the trial that a group was given, and its outcome
-    alive,   ///< a group, or the coordinator, is still there
-    stopped, ///< a group was asked to stop by a signal, and has nothing under way
-    run,     ///< begin this trial
-    stop,    ///< end at the next step: the study stops
-    end      ///< nothing is left
+    ask,      ///< a group wants a trial
+    result,   ///< the trial that a group was given, and its outcome
+    alive,    ///< a group, or the coordinator, is still there
+    stopped,  ///< a group was asked to stop by a signal, and has nothing under way
+    run,      ///< begin this trial
+    stop,     ///< end at the next step: the study stops
+    end       ///< nothing is left
   };
   Kind kind = Kind::alive;
   std::optional<Trial> trial;

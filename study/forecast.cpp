@@ -18,8 +18,7 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
   double seconds = steps * estimate.step_seconds;
   if (estimate.prefix_example_seconds == 0) {
     // The trainer evaluates after each epoch.
-    const auto steps_per_epoch =
-        std::ceil(static_cast<double>(trial.samples) / static_cast<double>(sizes.batch_size));
+    const auto steps_per_epoch = std::ceil(static_cast<double>(trial.samples) / static_cast<double>(sizes.batch_size));
     seconds += std::min(std::ceil(steps / steps_per_epoch), static_cast<double>(train::kMostEvaluations)) * dev_seconds;
     return seconds + (is_result ? scored_seconds : 0);
   }
@@ -37,8 +36,7 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
     const train::Estimate& estimate = forecast.alone;
     const auto steps = static_cast<double>(plan.steps.at(samples));
     Cost cost;
-    cost.train_seconds =
-        steps * estimate.step_seconds + static_cast<double>(samples) * estimate.prefix_example_seconds;
+    cost.train_seconds = steps * estimate.step_seconds + static_cast<double>(samples) * estimate.prefix_example_seconds;
     const double steps_per_epoch = std::ceil(static_cast<double>(samples) / static_cast<double>(batch_size));
     cost.samples_per_second = steps / steps_per_epoch * static_cast<double>(samples) / cost.train_seconds;
     cost.peak_memory_bytes = estimate.peak_memory_bytes;

@@ -32,8 +32,8 @@ struct TrialSizes {
   std::int64_t seeds = 1;
 };
 
-/// Seconds of a trial, evaluations included, beside the others. Features of the frozen part that trials share are spread
-/// over them.
+/// Seconds of a trial, evaluations included, beside the others. Features of the frozen part that trials share are
+/// spread over them.
 double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
                      const TrialSizes& sizes);
 

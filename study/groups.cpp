@@ -6,11 +6,9 @@
 
 namespace dtrain::study {
 
-Groups::Groups(const train::RunContext& world, int ranks_per_trial)
-    : world_(world), ranks_per_trial_(ranks_per_trial) {
+Groups::Groups(const train::RunContext& world, int ranks_per_trial) : world_(world), ranks_per_trial_(ranks_per_trial) {
   if (ranks_per_trial < 1 || world.control.size() % ranks_per_trial != 0) {
-    throw std::invalid_argument(
-        fmt::format("{} ranks in groups of {}", world.control.size(), ranks_per_trial));
+    throw std::invalid_argument(fmt::format("{} ranks in groups of {}", world.control.size(), ranks_per_trial));
   }
   if (ranks_per_trial == world.control.size()) return;
   if (ranks_per_trial == 1) {

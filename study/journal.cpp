@@ -49,8 +49,7 @@ json costs_json(const MethodCosts& costs) {
 
 MethodCosts costs_from_json(const json& lines) {
   MethodCosts costs;
-  for (const auto& line : lines)
-    costs[line.at("method")][line.at("samples")] = train::cost_from_json(line.at("cost"));
+  for (const auto& line : lines) costs[line.at("method")][line.at("samples")] = train::cost_from_json(line.at("cost"));
   return costs;
 }
 

@@ -10,9 +10,9 @@
 
 namespace dtrain::study {
 
-/// journal.jsonl: what a study has finished. The first line is the plan; each line after it is a finished trial, on disk
-/// before anything that builds on it begins, or a plan that follows (a resume with other trials), what the methods cost,
-/// or how the study ran so far. Of what stands there twice the last counts.
+/// journal.jsonl: what a study has finished. The first line is the plan; each line after it is a finished trial, on
+/// disk before anything that builds on it begins, or a plan that follows (a resume with other trials), what the methods
+/// cost, or how the study ran so far. Of what stands there twice the last counts.
 class Journal {
  public:
   /// Begins a journal, in place of whatever was there.

@@ -51,8 +51,8 @@ const char* search_depth_name(SearchDepth depth);
 SearchDepth search_depth(const std::string& name, const std::string& what);
 
 /// What a study tries. For each method and sample count: the search for a learning rate (study/search.h), with the
-/// search seed; then the one that dev chose, with each result seed. A seed also draws its own subset of the training data, the same for all
-/// methods, so that the differences between methods are paired.
+/// search seed; then the one that dev chose, with each result seed. A seed also draws its own subset of the training
+/// data, the same for all methods, so that the differences between methods are paired.
 struct StudyPlan {
   std::vector<MethodPlan> methods;
   /// Ascending, each once.

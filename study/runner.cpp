@@ -120,8 +120,8 @@ class Member {
   bool stop_ = false;
 };
 
-train::Estimate measure(const StudyPlan& plan, const MethodPlan& method, const Material& material,
-                        std::int64_t samples, const train::RunContext& context) {
+train::Estimate measure(const StudyPlan& plan, const MethodPlan& method, const Material& material, std::int64_t samples,
+                        const train::RunContext& context) {
   auto classifier = material.classifier(plan.search_seed);
   peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
   train::TrainOptions options = material.training;
@@ -149,9 +149,9 @@ train::Estimate of_first(const train::Estimate& mine, dist::Communicator& contro
 
 // What the slowest group took, in place of what this one did.
 void take_slowest(train::Estimate& estimate, dist::Communicator& control) {
-  const auto mine = at::tensor({estimate.step_seconds, estimate.prefix_example_seconds, estimate.score_example_seconds},
-                               at::kDouble)
-                        .unsqueeze(0);
+  const auto mine =
+      at::tensor({estimate.step_seconds, estimate.prefix_example_seconds, estimate.score_example_seconds}, at::kDouble)
+          .unsqueeze(0);
   const auto slowest = std::get<0>(control.all_gather(mine).max(0));
   const auto* seconds = slowest.const_data_ptr<double>();
   estimate.step_seconds = seconds[0];
@@ -210,10 +210,10 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   TrialRunner runner(plan, material, std::move(stored_bytes));
   std::optional<Coordinator> coordinator;
   if (journal != nullptr) {
-    coordinator.emplace(Coordinator::Setting{plan, groups, *journal, *post.requests, *post.orders, world.log,
-                                             world.control.timeout(), limits.budget_seconds, seconds_of(finished),
-                                             limits.began},
-                        finished, TimeLeft(plan, forecasts, sizes));
+    coordinator.emplace(
+        Coordinator::Setting{plan, groups, *journal, *post.requests, *post.orders, world.log, world.control.timeout(),
+                             limits.budget_seconds, seconds_of(finished), limits.began},
+        finished, TimeLeft(plan, forecasts, sizes));
   }
   bool stopped = Member(runner, groups, post, coordinator ? &*coordinator : nullptr, world).work();
   while (coordinator && !coordinator->is_over()) {

@@ -83,9 +83,9 @@ std::optional<Trial> Schedule::next(const SecondsOf& seconds, const std::string&
   for (const Ready& candidate : trials) {
     const double own = level(candidate, seconds);
     const bool equal = best != nullptr && std::abs(own - best_level) < 1e-9 * best_level;
-    const bool better = best == nullptr || (equal ? candidate.trial.method == last_method &&
-                                                        best->trial.method != last_method
-                                                  : own > best_level);
+    const bool better =
+        best == nullptr ||
+        (equal ? candidate.trial.method == last_method && best->trial.method != last_method : own > best_level);
     if (!better) continue;
     best = &candidate;
     best_level = own;

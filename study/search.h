@@ -9,8 +9,9 @@
 
 namespace dtrain::study {
 
-/// How long the trainings of a search are, as shares of a whole one's steps. A short one has a warm-up and a decay of its
-/// own. It has a quarter of the steps, but at least kShortSteps: the fewer steps, the higher the rate that looks best.
+/// How long the trainings of a search are, as shares of a whole one's steps. A short one has a warm-up and a decay of
+/// its own. It has a quarter of the steps, but at least kShortSteps: the fewer steps, the higher the rate that looks
+/// best.
 struct Rungs {
   /// Of the first rung.
   double first = 1;

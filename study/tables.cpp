@@ -47,9 +47,8 @@ Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forec
   for (const std::int64_t samples : plan.samples) {
     for (const MethodPlan& method : plan.methods) {
       const std::string name = method.method.text();
-      const auto forecast = std::find_if(forecasts.begin(), forecasts.end(), [&](const MethodForecast& candidate) {
-        return candidate.method == name;
-      });
+      const auto forecast = std::find_if(forecasts.begin(), forecasts.end(),
+                                         [&](const MethodForecast& candidate) { return candidate.method == name; });
       const Trial result{Trial::Phase::result, name, samples, 0, 0};
       std::size_t searched = 0;
       std::size_t results = 0;
@@ -60,19 +59,18 @@ Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forec
         seconds += trial_seconds(plan, *forecast, trial, sizes);
       }
       const auto& estimate = forecast->alone;
-      table.rows.push_back(
-          {name, count_text(samples),
-           method.learning_rates.size() == 1 ? rate_text(method.learning_rates[0])
-           : samples == plan.samples.front() || !method.is_searched_wide()
-               ? fmt::format("{} to {}", rate_text(method.learning_rates.front()),
-                             rate_text(method.learning_rates.back()))
-               : "the count before",
-           fmt::format("{} + {}", searched, results), count_text(plan.steps.at(samples)),
-           fmt::format(
-               "{} ({:.3g} %)", count_text(estimate.trainable_parameters),
-               100 * static_cast<double>(estimate.trainable_parameters) / static_cast<double>(estimate.parameters)),
-           duration_text(estimate.step_seconds), duration_text(trial_seconds(plan, *forecast, result, sizes)),
-           duration_text(seconds)});
+      table.rows.push_back({name, count_text(samples),
+                            method.learning_rates.size() == 1 ? rate_text(method.learning_rates[0])
+                            : samples == plan.samples.front() || !method.is_searched_wide()
+                                ? fmt::format("{} to {}", rate_text(method.learning_rates.front()),
+                                              rate_text(method.learning_rates.back()))
+                                : "the count before",
+                            fmt::format("{} + {}", searched, results), count_text(plan.steps.at(samples)),
+                            fmt::format("{} ({:.3g} %)", count_text(estimate.trainable_parameters),
+                                        100 * static_cast<double>(estimate.trainable_parameters) /
+                                            static_cast<double>(estimate.parameters)),
+                            duration_text(estimate.step_seconds),
+                            duration_text(trial_seconds(plan, *forecast, result, sizes)), duration_text(seconds)});
       total += seconds;
     }
   }

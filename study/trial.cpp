@@ -104,8 +104,12 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
 
 std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   const auto phase = json.at("phase").get<std::string>();
-  Trial trial{phase == "search" ? Trial::Phase::search : Trial::Phase::result, json.at("method"), json.at("samples"),
-              json.at("learning_rate"), json.at("seed"), json.at("length")};
+  Trial trial{phase == "search" ? Trial::Phase::search : Trial::Phase::result,
+              json.at("method"),
+              json.at("samples"),
+              json.at("learning_rate"),
+              json.at("seed"),
+              json.at("length")};
   TrialOutcome outcome;
   if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
   json.at("steps").get_to(outcome.steps);

@@ -50,7 +50,6 @@ class TrialRunner {
  private:
   TrialOutcome train_and_score(const Trial& trial, const train::RunContext& context);
 
-
   const StudyPlan& plan_;
   const Material& material_;
   std::map<std::string, std::int64_t> stored_bytes_;

@@ -54,7 +54,8 @@ std::string resolution_text(const EvaluationSet& set, std::int64_t seeds) {
   difference.example_variance = 0.06 / static_cast<double>(set.examples);
   difference.rest_variance = 0.0;
   difference.seed_variance = 0.01 * 0.01 / static_cast<double>(seeds);
-  return text + fmt::format(", of {} with {} seeds that scatter by a point", points(difference.half_width(0.95)), seeds);
+  return text +
+         fmt::format(", of {} with {} seeds that scatter by a point", points(difference.half_width(0.95)), seeds);
 }
 
 std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits) {

@@ -133,8 +133,7 @@ std::shared_ptr<const FeatureCache> FeatureStore::cache_for(model::Classifier& c
     auto found = caches_.find(key);
     if (found == caches_.end()) {
       make_room(FeatureCache::bytes_of(classifier, stage, examples, batches));
-      auto made =
-          std::make_shared<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
+      auto made = std::make_shared<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
       used_ += made->bytes();
       left_out = made->left_out();
       found = caches_.emplace(key, Entry{std::move(made)}).first;

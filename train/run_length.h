@@ -21,7 +21,8 @@ std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std
 /// How often dev is scored in a run at most.
 constexpr std::int64_t kMostEvaluations = 5;
 
-/// After how many steps dev is scored again: every epoch, but at most kMostEvaluations times in a run. Small data has
+/// After how many steps dev is scored again, besides at the end of each phase: every epoch, but at most
+/// kMostEvaluations times in a run. Small data has
 /// many epochs and a dev set that is larger than itself: ten times took longer than the training.
 std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch);
 

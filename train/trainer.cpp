@@ -61,7 +61,8 @@ class TrainingRun {
       while (position == phases_.end()) enter_next_phase();
       const StepOutcome outcome = step(position);
       ++position;
-      if (position % interval == 0 || position == steps_) evaluate_dev(position);
+      // What a phase ends with may be the best of the run.
+      if (position % interval == 0 || position == steps_ || position == phases_.end()) evaluate_dev(position);
       if (position == steps_) break;
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0;
       if (save || outcome.stop_requested) write_checkpoint_of(position);

@@ -63,8 +63,9 @@ class MpiMailbox final : public Mailbox {
   }
 
   void forget_sent() {
-    sending_.erase(std::remove_if(sending_.begin(), sending_.end(), [](Sending& sending) { return has_ended(sending); }),
-                   sending_.end());
+    sending_.erase(
+        std::remove_if(sending_.begin(), sending_.end(), [](Sending& sending) { return has_ended(sending); }),
+        sending_.end());
   }
 
   MPI_Comm communicator_ = MPI_COMM_NULL;

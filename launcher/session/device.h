@@ -11,8 +11,8 @@
 namespace dtrain::launcher {
 
 /// The number of the GPU of `rank`, or nothing where no rank sees one. `seen[r]` is "NODE: GPU,GPU" for each rank r,
-/// and `gpus` how many this rank sees; ranks that see the same ones share them out, at most `ranks_per_gpu` each. Throws
-/// UsageError where some ranks see none, or there are more ranks than that.
+/// and `gpus` how many this rank sees; ranks that see the same ones share them out, at most `ranks_per_gpu` each.
+/// Throws UsageError where some ranks see none, or there are more ranks than that.
 std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, int gpus, int ranks_per_gpu);
 
 /// The device of a rank.

@@ -164,7 +164,8 @@ class Budget : public testing::Test {
 
   PlanFreedom freedom_{true, true, true, 100'000,
                        [](std::int64_t samples) { return std::max<std::int64_t>(150, 3 * samples / 32); }};
-  std::vector<MethodForecast> forecasts_ = {forecast_of("full", 0.4, 0, 0.005), forecast_of("head", 0.001, 0.005, 0.005),
+  std::vector<MethodForecast> forecasts_ = {forecast_of("full", 0.4, 0, 0.005),
+                                            forecast_of("head", 0.001, 0.005, 0.005),
                                             forecast_of("lora", 0.25, 0, 0.005)};
 };
 

@@ -98,9 +98,8 @@ TEST(Search, ShortensTrainingsByAQuarterAtMostAndNotBelow75Steps) {
 TEST(Search, HalvesToTheBestAndItsBetterNeighbour) {
   const StudyPlan plan = wide_plan({100}, 400, SearchDepth::halving);
   // Short trainings like 5e-3 better than whole ones do.
-  const auto found = run_search(plan, 100, [](double rate, double length) {
-    return bowl(length < 1 ? 2.5e-3 : 1.5e-3)(rate, length);
-  });
+  const auto found = run_search(
+      plan, 100, [](double rate, double length) { return bowl(length < 1 ? 2.5e-3 : 1.5e-3)(rate, length); });
   EXPECT_THAT(found.tried, ElementsAre(std::pair(5e-4, .25), std::pair(1.5e-3, .25), std::pair(5e-3, .25),
                                        std::pair(1.5e-3, 1.0), std::pair(5e-3, 1.0)));
   EXPECT_EQ(found.search.chosen, 1.5e-3);
@@ -148,8 +147,7 @@ TEST(Search, TakesFailuresForWorseThanAnything) {
   const auto found = run_search(wide_plan({100}, 400, SearchDepth::quick), 100,
                                 [](double rate, double length) { return rate > 1e-3 ? -1 : bowl(4e-4)(rate, length); });
   EXPECT_EQ(found.search.chosen, 5e-4);
-  const auto none =
-      run_search(wide_plan({100}, 400, SearchDepth::halving), 100, [](double, double) { return -1; });
+  const auto none = run_search(wide_plan({100}, 400, SearchDepth::halving), 100, [](double, double) { return -1; });
   EXPECT_TRUE(none.search.done);
   EXPECT_FALSE(none.search.chosen);
 }

@@ -131,8 +131,9 @@ TEST_F(StudyOfThree, CallsEqualMeansEqual) {
   const Verdict said = verdict();
   EXPECT_THAT(
       said.findings[0],
-      AllOf(HasSubstr("full and lora have the highest accuracy, 70.1"),
-            HasSubstr("full is not told apart from lora (the same score on every example): they are equal within 0.4")));
+      AllOf(
+          HasSubstr("full and lora have the highest accuracy, 70.1"),
+          HasSubstr("full is not told apart from lora (the same score on every example): they are equal within 0.4")));
   EXPECT_EQ(said.advised, "lora");
   EXPECT_THAT(said.advice, AllOf(HasSubstr("Take lora: it has the highest mean"), Not(HasSubstr("higher mean"))));
 }
