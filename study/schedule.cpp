@@ -71,8 +71,9 @@ double Schedule::level(const Ready& ready, const SecondsOf& seconds) const {
     level += seconds(later);
   }
   Trial result = whole;
-  result.phase = Trial::Phase::result;
   result.samples = last;
+  if (plan_.search == SearchDepth::fine) level += seconds(result);  // between the rates
+  result.phase = Trial::Phase::result;
   return level + seconds(result);
 }
 

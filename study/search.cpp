@@ -45,6 +45,10 @@ class Halving {
       if (!waits()) promote(rungs_[rungs.first]);
       widen(1);
     }
+    if (!waits()) {
+      result_.ladder_done = true;
+      result_.best_of_ladder = best_that_trained();
+    }
     if (plan_.search == SearchDepth::fine && method_.is_searched_wide() && !waits()) refine();
     return finish();
   }
@@ -137,16 +141,21 @@ class Halving {
     }
   }
 
+  std::optional<double> best_that_trained() {
+    const Rung& rung = rungs_[decisive_];
+    const double best = best_of(rung);
+    return std::isinf(rung.at(best)) ? std::nullopt : std::optional(best);
+  }
+
   Search finish() {
     for (const auto& [length, rung] : rungs_) {
       for (const auto& [rate, value] : rung) result_.asked.push_back(trial(rate, length));
     }
     result_.done = result_.ready.empty();
     if (!result_.done) return std::move(result_);
-    const Rung& rung = rungs_[decisive_];
-    const double best = best_of(rung);
-    if (std::isinf(rung.at(best))) return std::move(result_);
-    result_.chosen = best;
+    result_.chosen = best_that_trained();
+    if (!result_.chosen) return std::move(result_);
+    const double best = *result_.chosen;
     const auto tried_below = [&](const auto& entry) { return entry.second.begin()->first < best; };
     const auto tried_above = [&](const auto& entry) { return std::prev(entry.second.end())->first > best; };
     result_.at_low_edge = std::none_of(rungs_.begin(), rungs_.end(), tried_below);
@@ -197,7 +206,8 @@ double rate_below(double rate) {
 Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, const FinishedTrials& finished) {
   if (method.learning_rates.size() == 1) {
     Search known;
-    known.done = true;
+    known.done = known.ladder_done = true;
+    known.best_of_ladder = method.learning_rates[0];
     known.chosen = method.learning_rates[0];
     return known;
   }
@@ -205,11 +215,12 @@ Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samp
   const auto place = std::find(plan.samples.begin(), plan.samples.end(), samples);
   if (place != plan.samples.begin() && method.is_searched_wide()) {
     const Search before = search(plan, method, *std::prev(place), finished);
-    if (!before.done) return {};
-    if (before.chosen) {
-      rates = {*before.chosen};
-      if (const double below = rate_below(*before.chosen); below >= method.lowest * (1 - 1e-9)) rates.push_back(below);
-      if (const double above = rate_above(*before.chosen); above <= method.highest * (1 + 1e-9)) rates.push_back(above);
+    if (!before.ladder_done) return {};
+    if (before.best_of_ladder) {
+      const double best = *before.best_of_ladder;
+      rates = {best};
+      if (const double below = rate_below(best); below >= method.lowest * (1 - 1e-9)) rates.push_back(below);
+      if (const double above = rate_above(best); above <= method.highest * (1 + 1e-9)) rates.push_back(above);
     }
   }
   return Halving(plan, method, samples, finished).from(rates);

@@ -42,6 +42,9 @@ struct Search {
   bool done = false;
   /// Once done; none where no learning rate trained.
   std::optional<double> chosen;
+  /// What is best before a fine search goes on, known earlier: the next count starts from it.
+  bool ladder_done = false;
+  std::optional<double> best_of_ladder;
   /// Whether the chosen rate is an end of the range, beyond which nothing may be tried.
   bool at_low_edge = false;
   bool at_high_edge = false;

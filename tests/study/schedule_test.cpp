@@ -217,6 +217,12 @@ TEST_F(Budget, EndsWithAllThereIs) {
   EXPECT_THAT(fit(1e9).plan.samples, ElementsAre(60));
 }
 
+TEST_F(Budget, LeavesLittleIdle) {
+  EXPECT_LT(fit(600, 2).simulation.idle_share, 0.05);
+  // Ten minutes hold neither a third count nor more to do beside the chain of the searches of the two.
+  EXPECT_LT(fit(600, 8).simulation.idle_share, 0.11);
+}
+
 TEST_F(Budget, UsesMoreGroupsForMore) {
   EXPECT_GE(fit(600, 8).plan.samples.size() + fit(600, 8).plan.result_seeds.size(),
             fit(600, 2).plan.samples.size() + fit(600, 2).plan.result_seeds.size());
