@@ -147,15 +147,37 @@ class Halving {
     return std::isinf(rung.at(best)) ? std::nullopt : std::optional(best);
   }
 
+  // What a whole training wants, from the shorter ones of the only rung.
+  double inferred(double best) const {
+    const Rung& rung = rungs_.at(decisive_);
+    const auto place = rung.find(best);
+    double vertex = std::log(best);
+    if (place != rung.begin() && std::next(place) != rung.end()) {
+      const auto [low, low_value] = *std::prev(place);
+      const auto [high, high_value] = *std::next(place);
+      const double below = std::log(best / low);
+      const double above = std::log(high / best);
+      // Slopes on both sides; the best is no worse than its neighbours, so the vertex lies between them. A neighbour
+      // that failed says nothing of the shape.
+      const double rise = (place->second - low_value) / below;
+      const double fall = (place->second - high_value) / above;
+      if (std::isfinite(rise) && std::isfinite(fall) && rise + fall > 0)
+        vertex += 0.5 * (rise * above - fall * below) / (rise + fall);
+    }
+    const auto [digits, power] = digits_of(std::exp(vertex) * std::sqrt(decisive_));
+    return rounded(digits, power);
+  }
+
   Search finish() {
     for (const auto& [length, rung] : rungs_) {
       for (const auto& [rate, value] : rung) result_.asked.push_back(trial(rate, length));
     }
     result_.done = result_.ready.empty();
     if (!result_.done) return std::move(result_);
-    result_.chosen = best_that_trained();
-    if (!result_.chosen) return std::move(result_);
-    const double best = *result_.chosen;
+    const auto found = best_that_trained();
+    if (!found) return std::move(result_);
+    const double best = *found;
+    result_.chosen = decisive_ < 1 ? inferred(best) : best;
     const auto tried_below = [&](const auto& entry) { return entry.second.begin()->first < best; };
     const auto tried_above = [&](const auto& entry) { return std::prev(entry.second.end())->first > best; };
     result_.at_low_edge = std::none_of(rungs_.begin(), rungs_.end(), tried_below);

@@ -20,7 +20,7 @@ struct Rungs {
 };
 constexpr double kShortest = 0.25;
 constexpr std::int64_t kShortSteps = 75;
-/// Quick: the first rung alone. Halving and fine: two rungs where the first saves three quarters of the steps, else
+/// Quick: the first rung alone, from which the rate of a whole training is inferred. Halving and fine: two rungs where the first saves three quarters of the steps, else
 /// whole trainings alone. Whole ones alone, too, where the rates were given.
 Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
 
@@ -30,7 +30,9 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
 /// Successive halving (Jamieson and Talwalkar, 2016) on dev over a geometric ladder of rates, which widens: the rates
 /// of the plan, at later counts the best one of the count before and its two neighbours, are tried on the first rung.
 /// While the best of them is at an end, the next rate of the ladder is tried, too, as far as the method's range goes.
-/// Where there is a second rung, the best and the better of its neighbours are trained whole, and the best of those is
+/// A quick search that is shorter than whole trainings takes the vertex of the parabola through the best and its
+/// neighbours, in the logarithm of the rate, times the square root of the share of the steps: longer trainings want
+/// lower rates (docs/study.md has what was measured). Where there is a second rung, the best and the better of its neighbours are trained whole, and the best of those is
 /// chosen once both its neighbours have been tried on either rung. A fine search tries whole trainings halfway to them,
 /// too. A trial that fails is worse than any that ends.
 struct Search {

@@ -162,6 +162,10 @@ Table search_table(const StudyPlan& plan, const Findings& findings) {
                             std::isnan(point.dev) ? "failed" : fmt::format("{:.4f}", point.dev),
                             cell.learning_rate == point.learning_rate && point.length == 1 ? "chosen" : ""});
     }
+    if (!cell.search.empty() && cell.learning_rate && cell.search.back().length < 1) {
+      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(*cell.learning_rate), "100 %", "",
+                            "inferred from the shorter trainings"});
+    }
   }
   return table;
 }
