@@ -125,13 +125,13 @@ void run_compare(const Options& given, const Session& session) {
   }
 
   study::Post post{session.make_mailbox(), session.make_mailbox()};
-  const study::StudyLimits limits{request.budget_seconds, request.began};
+  const study::StudyLimits limits{request.budget_seconds, request.freedom.seeds, request.began};
   auto run = study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, setup.forecasts,
                               sizes, *setup.groups, post, limits, world);
   on_first_rank(session, [&] {
     run.facts.forecast_seconds = facts.forecast_seconds;
     files.journal->append(run.facts);
-    study::Report report = study::make_report(plan, std::move(run.finished), costs);
+    study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;
     report.machine = session.description();
     report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",

@@ -199,6 +199,7 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
       setup.plan.samples = before->samples;
       setup.plan.steps = before->steps;
       setup.plan.result_seeds = before->result_seeds;
+      setup.plan.more_seeds = before->more_seeds;
       setup.plan.search = before->search;
     } else if (request.budget_seconds) {
       auto fitted = study::fit_plan(request.plan, request.freedom, setup.forecasts, sizes, setup.groups->count(),

@@ -122,7 +122,7 @@ std::optional<PairedDifference> difference(const StudyPlan& plan, const Finished
   if (!first.learning_rate || !second.learning_rate) return std::nullopt;
   std::vector<std::vector<double>> rows;
   std::vector<double> weights;
-  for (const std::uint64_t seed : plan.result_seeds) {
+  for (const std::uint64_t seed : plan.seeds_of(first.samples, first.method)) {
     const auto outcome = [&](const Cell& cell) -> const std::vector<double>* {
       const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
       const auto found = finished.find(trial.key());

@@ -43,5 +43,7 @@ Simulation simulate_plan(const StudyPlan& plan, const FinishedTrials& finished,
 
 constexpr double kReserve = 0.1;
 constexpr std::int64_t kMostSeeds = 5;
+/// In all, where seeds are added because a decision hangs on them: as far as docs/statistics.md has simulated it.
+constexpr std::size_t kMostAddedSeeds = 10;
 
 }  // namespace dtrain::study

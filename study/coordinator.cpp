@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "study/analysis.h"
+#include "study/budget.h"
 #include "study/words.h"
 
 namespace dtrain::study {
@@ -44,6 +46,7 @@ Letter Letter::of(const std::string& text) {
 
 Coordinator::Coordinator(const Setting& setting, FinishedTrials finished, TimeLeft times)
     : setting_(setting),
+      plan_(setting.plan),
       schedule_(setting.plan, std::move(finished)),
       times_(std::move(times)),
       groups_(static_cast<std::size_t>(setting.groups.count())) {
@@ -121,9 +124,8 @@ void Coordinator::take_result(int index, const Letter& letter) {
   const std::string what =
       outcome.failed() ? "failed, " + outcome.failure
       : trial.phase == Trial::Phase::search || outcome.metrics.count("test") == 0
-          ? fmt::format("dev {} {:.4f}", setting_.plan.select_metric,
-                        outcome.metric("dev", setting_.plan.select_metric))
-          : fmt::format("test {} {:.4f}", setting_.plan.metric, outcome.metric("test", setting_.plan.metric));
+          ? fmt::format("dev {} {:.4f}", plan_.select_metric, outcome.metric("dev", plan_.select_metric))
+          : fmt::format("test {} {:.4f}", plan_.metric, outcome.metric("test", plan_.metric));
   const double took = outcome.seconds;
   schedule_.finish(trial, std::move(outcome));
   shorten();
@@ -146,7 +148,8 @@ void Coordinator::hand_out() {
       send(static_cast<int>(i), {Letter::Kind::stop, {}, {}});
       continue;
     }
-    const auto trial = schedule_.next(seconds_of, group.last_method);
+    auto trial = schedule_.next(seconds_of, group.last_method);
+    if (!trial && schedule_.is_done() && add_seeds()) trial = schedule_.next(seconds_of, group.last_method);
     if (trial) {
       group = {State::working, trial, trial->method, seconds(), Clock::now(), group.busy_seconds};
       send(static_cast<int>(i), {Letter::Kind::run, trial, TrialOutcome()});
@@ -155,6 +158,47 @@ void Coordinator::hand_out() {
       send(static_cast<int>(i), {Letter::Kind::end, {}, {}});
     }
   }
+}
+
+// One more seed for whoever may still be the answer, at the count where the fewest are expected to decide.
+bool Coordinator::add_seeds() {
+  if (!setting_.budget_seconds || !setting_.may_add_seeds) return false;
+  const Findings findings = analyse(plan_, schedule_.finished());
+  const CountDecision* hangs = nullptr;
+  for (const CountDecision& count : findings.decisions) {
+    if (schedule_.is_dropped(count.samples) || !count.remedy || !count.remedy->more_seeds || count.remedy->examples)
+      continue;
+    if (hangs == nullptr || *count.remedy->more_seeds < *hangs->remedy->more_seeds) hangs = &count;
+  }
+  if (hangs == nullptr) return false;
+  std::set<std::size_t> contenders(hangs->decision.open.begin(), hangs->decision.open.end());
+  for (const auto& also : {hangs->decision.best, hangs->decision.advised}) {
+    if (also) contenders.insert(*also);
+  }
+  std::uint64_t seed = plan_.result_seeds.back();
+  for (const std::size_t index : contenders) {
+    for (const std::uint64_t used : plan_.seeds_of(hangs->samples, hangs->candidate(index).method))
+      seed = std::max(seed, used);
+  }
+  ++seed;
+  const auto had = plan_.seeds_of(hangs->samples, hangs->candidate(*contenders.begin()).method).size();
+  if (had >= kMostAddedSeeds) return false;
+  double longest = 0;
+  double all = 0;
+  std::vector<std::string> names;
+  for (const std::size_t index : contenders) {
+    names.push_back(hangs->candidate(index).method);
+    const double one = times_.seconds({Trial::Phase::result, names.back(), hangs->samples, 0, seed});
+    longest = std::max(longest, one);
+    all += one;
+  }
+  const double needed = std::max(longest, all / static_cast<double>(groups_.size()));
+  if (seconds() + needed > *setting_.budget_seconds) return false;
+  for (const std::string& name : names) plan_.more_seeds[hangs->samples][name].push_back(seed);
+  setting_.journal.append(plan_);
+  setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get seed {}", count_text(hangs->samples),
+                                listed(names), seed));
+  return true;
 }
 
 bool Coordinator::is_over() const {
@@ -171,7 +215,7 @@ double Coordinator::seconds_left() const {
     under_way += std::max(times_.seconds(*group.trial) - so_far, 0.05 * so_far);
   }
   const int count = static_cast<int>(groups_.size());
-  return simulate(setting_.plan, schedule_, seconds_of, count).seconds + under_way / count;
+  return simulate(plan_, schedule_, seconds_of, count).seconds + under_way / count;
 }
 
 // Takes from the plan what no longer fits its time, the last that was added first.
@@ -183,7 +227,7 @@ void Coordinator::shorten() {
 }
 
 bool Coordinator::drop_least() {
-  const StudyPlan& plan = setting_.plan;
+  const StudyPlan& plan = plan_;
   const auto say = [&](const std::string& what) {
     changes_.push_back(fmt::format("{}: the trials take longer than was forecast, and the budget is {}", what,
                                    duration_text(*setting_.budget_seconds)));

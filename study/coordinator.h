@@ -55,6 +55,8 @@ class Coordinator {
     std::chrono::milliseconds timeout;
     /// The end of the budget, in seconds since the study began; nothing: none.
     std::optional<double> budget_seconds;
+    /// Whether seeds may be added where decisions hang on them, as long as there is time.
+    bool may_add_seeds = false;
     /// Seconds of the study before a resume.
     double seconds_before = 0;
     /// When this process began with it.
@@ -72,6 +74,8 @@ class Coordinator {
   /// Seconds since the study began.
   double seconds() const;
   const Schedule& schedule() const { return schedule_; }
+  /// With the seeds that were added.
+  const StudyPlan& plan() const { return plan_; }
   RunFacts facts() const;
 
  private:
@@ -92,10 +96,12 @@ class Coordinator {
   void send(int group, const Letter& letter);
   void shorten();
   bool drop_least();
+  bool add_seeds();
   double seconds_left() const;
   void show_progress();
 
   Setting setting_;
+  StudyPlan plan_;
   Schedule schedule_;
   TimeLeft times_;
   std::vector<Group> groups_;

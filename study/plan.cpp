@@ -32,6 +32,16 @@ const std::vector<std::string>& comparable_metrics(ProblemType type) {
   return names.at(type);
 }
 
+std::vector<std::uint64_t> StudyPlan::seeds_of(std::int64_t count, const std::string& method) const {
+  std::vector<std::uint64_t> seeds = result_seeds;
+  const auto of_count = more_seeds.find(count);
+  if (of_count == more_seeds.end()) return seeds;
+  const auto of_method = of_count->second.find(method);
+  if (of_method != of_count->second.end())
+    seeds.insert(seeds.end(), of_method->second.begin(), of_method->second.end());
+  return seeds;
+}
+
 const char* search_depth_name(SearchDepth depth) {
   return depth == SearchDepth::quick ? "quick" : depth == SearchDepth::halving ? "halving" : "fine";
 }
@@ -90,6 +100,11 @@ json plan_json(const StudyPlan& plan) {
     methods.push_back({{"method", method.method.text()},
                        {"learning_rates", method.learning_rates},
                        {"range", {method.lowest, method.highest}}});
+  json more_seeds = json::array();
+  for (const auto& [samples, of_count] : plan.more_seeds) {
+    for (const auto& [method, seeds] : of_count)
+      more_seeds.push_back({{"samples", samples}, {"method", method}, {"seeds", seeds}});
+  }
   json steps = json::array();
   for (const auto& [samples, count] : plan.steps) steps.push_back({{"samples", samples}, {"steps", count}});
   json sets = json::array();
@@ -109,6 +124,7 @@ json plan_json(const StudyPlan& plan) {
           {"search", search_depth_name(plan.search)},
           {"search_seed", plan.search_seed},
           {"result_seeds", plan.result_seeds},
+          {"more_seeds", more_seeds},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
           {"problem_type", problem_type_name(plan.problem_type)},
@@ -136,6 +152,9 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   plan.search = search_depth(json.at("search"), "'search' of the plan");
   json.at("search_seed").get_to(plan.search_seed);
   json.at("result_seeds").get_to(plan.result_seeds);
+  for (const auto& entry : json.at("more_seeds")) {
+    plan.more_seeds[entry.at("samples")][entry.at("method")] = entry.at("seeds").get<std::vector<std::uint64_t>>();
+  }
   json.at("subset_seed").get_to(plan.subset_seed);
   json.at("select_metric").get_to(plan.select_metric);
   // Journals of earlier versions have neither.

@@ -60,6 +60,8 @@ struct StudyPlan {
   std::uint64_t search_seed = 0;
   /// Without the search seed: what chose a learning rate must not also judge it.
   std::vector<std::uint64_t> result_seeds;
+  /// Seeds that a method got at a count beyond these, because a decision hung on them.
+  std::map<std::int64_t, std::map<std::string, std::vector<std::uint64_t>>> more_seeds;
   /// The seed of the draw of the search's examples; each seed after the search seed adds one.
   std::uint64_t subset_seed = 0;
   /// Steps of a whole training, by sample count.
@@ -84,6 +86,8 @@ struct StudyPlan {
   /// What decides the numbers of every trial, by name, as text: what a resumed study must share.
   std::map<std::string, std::string> identity;
 
+  /// Of the result of a method at a count.
+  std::vector<std::uint64_t> seeds_of(std::int64_t count, const std::string& method) const;
   std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }
 };
 

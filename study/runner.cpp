@@ -212,7 +212,7 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   if (journal != nullptr) {
     coordinator.emplace(
         Coordinator::Setting{plan, groups, *journal, *post.requests, *post.orders, world.log, world.control.timeout(),
-                             limits.budget_seconds, seconds_of(finished), limits.began},
+                             limits.budget_seconds, limits.may_add_seeds, seconds_of(finished), limits.began},
         finished, TimeLeft(plan, forecasts, sizes));
   }
   bool stopped = Member(runner, groups, post, coordinator ? &*coordinator : nullptr, world).work();
@@ -223,7 +223,7 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   world.log.progress("");
   StudyRun result;
   if (coordinator) {
-    result = {coordinator->schedule().finished(), coordinator->facts()};
+    result = {coordinator->plan(), coordinator->schedule().finished(), coordinator->facts()};
     stopped = coordinator->is_stopped();
   }
   // The job ends with its first rank that ends: not before every group has.

@@ -36,6 +36,8 @@ struct Post {
 
 /// What a run of a study leaves on the first rank; elsewhere nothing.
 struct StudyRun {
+  /// With the seeds that were added.
+  StudyPlan plan;
   FinishedTrials finished;
   RunFacts facts;
 };
@@ -44,6 +46,8 @@ struct StudyRun {
 struct StudyLimits {
   /// --budget in seconds, from `began` on.
   std::optional<double> budget_seconds;
+  /// Whether seeds may be added where decisions hang on them, as long as there is time.
+  bool may_add_seeds = false;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 };
 

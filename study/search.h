@@ -20,8 +20,9 @@ struct Rungs {
 };
 constexpr double kShortest = 0.25;
 constexpr std::int64_t kShortSteps = 75;
-/// Quick: the first rung alone, from which the rate of a whole training is inferred. Halving and fine: two rungs where the first saves three quarters of the steps, else
-/// whole trainings alone. Whole ones alone, too, where the rates were given.
+/// Quick: the first rung alone, from which the rate of a whole training is inferred. Halving and fine: two rungs where
+/// the first saves three quarters of the steps, else whole trainings alone. Whole ones alone, too, where the rates were
+/// given.
 Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples);
 
 /// The search for the learning rate of a method at a sample count, as far as it has come: a function of the plan and of
@@ -32,9 +33,9 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
 /// While the best of them is at an end, the next rate of the ladder is tried, too, as far as the method's range goes.
 /// A quick search that is shorter than whole trainings takes the vertex of the parabola through the best and its
 /// neighbours, in the logarithm of the rate, times the square root of the share of the steps: longer trainings want
-/// lower rates (docs/study.md has what was measured). Where there is a second rung, the best and the better of its neighbours are trained whole, and the best of those is
-/// chosen once both its neighbours have been tried on either rung. A fine search tries whole trainings halfway to them,
-/// too. A trial that fails is worse than any that ends.
+/// lower rates (docs/study.md has what was measured). Where there is a second rung, the best and the better of its
+/// neighbours are trained whole, and the best of those is chosen once both its neighbours have been tried on either
+/// rung. A fine search tries whole trainings halfway to them, too. A trial that fails is worse than any that ends.
 struct Search {
   /// What can begin now and is not finished: trials that wait for nothing. Some may be under way.
   std::vector<Trial> ready;

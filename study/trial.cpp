@@ -71,7 +71,7 @@ double TrialOutcome::metric(const std::string& set, const std::string& name) con
 std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
                                  double learning_rate) {
   std::vector<Trial> trials;
-  for (const std::uint64_t seed : plan.result_seeds)
+  for (const std::uint64_t seed : plan.seeds_of(samples, method.method.text()))
     trials.push_back({Trial::Phase::result, method.method.text(), samples, learning_rate, seed});
   return trials;
 }
