@@ -47,7 +47,7 @@ Letter Letter::of(const std::string& text) {
 Coordinator::Coordinator(const Setting& setting, FinishedTrials finished, TimeLeft times)
     : setting_(setting),
       plan_(setting.plan),
-      schedule_(setting.plan, std::move(finished)),
+      schedule_(plan_, std::move(finished)),
       times_(std::move(times)),
       groups_(static_cast<std::size_t>(setting.groups.count())) {
   trials_began_ = seconds();

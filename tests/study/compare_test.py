@@ -484,19 +484,3 @@ def test_a_group_that_is_silent_ends_the_study_with_its_name(material, tmp_path)
     assert process.returncode == 5, text
     assert "the group of rank 1 has been silent for" in text
     assert finished(output) >= 2
-
-
-def test_time_that_is_left_goes_to_seeds_where_the_answer_hangs_on_them(material, tmp_path):
-    done = run(*command(material, "--methods", "full,lora", "--samples", "80", "--budget", "25s", "--lrs", "0.003",
-                        "--max-steps", "30", "--output", tmp_path / "out"))
-    assert done.returncode == 0, done.all
-    document = results(tmp_path / "out")
-    added = document["plan"]["more_seeds"]
-    assert added == [] or "the answer hangs on" in done.all
-    for entry in added:
-        assert min(entry["seeds"]) > max(document["plan"]["result_seeds"])
-        ran = {trial["seed"] for trial in document["trials"] if trial["phase"] == "result"
-               and trial["method"] == entry["method"]}
-        assert set(entry["seeds"]) <= ran
-    decided = all(count["open"] == [] for count in document["verdict"]["counts"])
-    assert decided or added, "undecided, and 20 seconds of time left"

@@ -1,0 +1,186 @@
+#include "study/coordinator.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dist/communicator.h"
+#include "study/budget.h"
+#include "tests/study/study_case.h"
+#include "tests/train/small_run.h"
+
+namespace dtrain::study {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::Contains;
+using testing::Each;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+// One group, which answers what the coordinator orders by made-up outcomes.
+class CoordinatorTest : public testing::Test {
+ protected:
+  CoordinatorTest() {
+    fs::create_directories(directory_);
+    log_.line = [this](std::string_view text) { lines_.emplace_back(text); };
+    log_.warning = [this](std::string_view text) { warnings_.emplace_back(text); };
+    for (MethodPlan& method : plan_.methods) {
+      method.learning_rates = {0.003};
+      method.lowest = method.highest = 0.003;
+      forecasts_.push_back({method.method.text(), {}, {}, 0});
+      forecasts_.back().beside.step_seconds = 0.001;
+    }
+  }
+  ~CoordinatorTest() override { fs::remove_all(directory_); }
+
+  void begin(std::optional<double> budget, bool may_add_seeds) {
+    journal_ = Journal::begin(directory_ / "journal.jsonl", plan_);
+    coordinator_ =
+        std::make_unique<Coordinator>(Coordinator::Setting{plan_, groups_, *journal_, *requests_, *orders_, log_,
+                                                           std::chrono::seconds(60), budget, may_add_seeds},
+                                      FinishedTrials(), TimeLeft(plan_, forecasts_, {20, 20, 32, 2}));
+  }
+
+  // What the group is told, once it has asked.
+  Letter ask(Letter::Kind kind = Letter::Kind::ask) {
+    requests_->post(0, Letter{kind, {}, {}}.text());
+    coordinator_->serve();
+    const auto order = orders_->take();
+    if (!order) throw std::logic_error("no order");
+    return Letter::of(order->text);
+  }
+  void answer(const Trial& trial, const TrialOutcome& outcome) {
+    requests_->post(0, Letter{Letter::Kind::result, trial, outcome}.text());
+  }
+
+  std::vector<Trial> run(const std::function<TrialOutcome(const Trial&)>& outcome) {
+    std::vector<Trial> ran;
+    for (Letter order = ask(); order.kind == Letter::Kind::run; order = ask()) {
+      ran.push_back(*order.trial);
+      answer(*order.trial, outcome(*order.trial));
+    }
+    return ran;
+  }
+
+  fs::path directory_ = fs::path(testing::TempDir()) / ("coordinator" + std::to_string(getpid()));
+  StudyPlan plan_ = small_plan({"full", "lora"}, {100, 1000}, 3);
+  std::vector<MethodForecast> forecasts_;
+  Log log_;
+  std::vector<std::string> lines_;
+  std::vector<std::string> warnings_;
+  std::unique_ptr<dist::Communicator> communicator_ = dist::make_single_communicator();
+  train::RunContext context_ = train::context_over(*communicator_);
+  Groups groups_{context_, 1};
+  std::unique_ptr<dist::Mailbox> requests_ = dist::make_single_mailbox();
+  std::unique_ptr<dist::Mailbox> orders_ = dist::make_single_mailbox();
+  std::optional<Journal> journal_;
+  std::unique_ptr<Coordinator> coordinator_;
+};
+
+// The methods differ by what they have right of 1,000 examples; seeds scatter. lora is the cheaper one.
+TrialOutcome answered(const Trial& trial, int full_ahead) {
+  const int scatter = 3 * static_cast<int>(trial.seed * 7 % 5) * (trial.method == "full" ? 1 : -1);
+  TrialOutcome outcome = outcome_of(700 + scatter + (trial.method == "full" ? full_ahead : 0), 300);
+  outcome.cost.train_seconds = trial.method == "full" ? 10 : 1;
+  return outcome;
+}
+
+TEST(Letter, ComesBackFromItsText) {
+  const StudyPlan plan = small_plan({"full"}, {100});
+  const Trial trial = result_trials(plan, plan.methods[0], 100, 0.1)[0];
+  const Letter back = Letter::of(Letter{Letter::Kind::result, trial, outcome_of(613, 377)}.text());
+  EXPECT_EQ(back.kind, Letter::Kind::result);
+  EXPECT_EQ(back.trial->key(), trial.key());
+  EXPECT_EQ(back.outcome->scores, outcome_of(613, 377).scores);
+  EXPECT_EQ(Letter::of(Letter{Letter::Kind::stop, {}, {}}.text()).kind, Letter::Kind::stop);
+  EXPECT_THROW(Letter::of("{}"), std::invalid_argument);
+  EXPECT_THROW(Letter::of("{\"kind\":\"love\"}"), std::invalid_argument);
+}
+
+TEST_F(CoordinatorTest, HandsOutThePlanAndEnds) {
+  begin({}, true);
+  const auto ran = run([](const Trial& trial) { return answered(trial, 0); });
+  EXPECT_THAT(ran, SizeIs(12)) << "without a budget no seed is added, whatever is undecided";
+  EXPECT_TRUE(coordinator_->is_over());
+  EXPECT_FALSE(coordinator_->is_stopped());
+  EXPECT_EQ(read_journal(directory_ / "journal.jsonl", {}).finished.size(), 12U);
+}
+
+TEST_F(CoordinatorTest, GivesSeedsToWhatIsUndecidedWhileThereIsTime) {
+  begin(1000, true);
+  // At 100 samples full is far ahead; at 1,000 the methods are close.
+  const auto ran = run([](const Trial& trial) { return answered(trial, trial.samples == 100 ? 200 : 6); });
+  ASSERT_FALSE(coordinator_->plan().more_seeds.empty());
+  EXPECT_THAT(lines_, Contains(HasSubstr("1,000 samples: the answer hangs on full and lora, which get seed 4")));
+  std::set<std::string> added;
+  for (const Trial& trial : ran) {
+    if (trial.seed > 3) added.insert(std::to_string(trial.samples));
+  }
+  EXPECT_EQ(added, std::set<std::string>{"1000"}) << "what is decided needs no more";
+  for (const auto& [method, seeds] : coordinator_->plan().more_seeds.at(1000))
+    EXPECT_LE(seeds.size() + 3, kMostAddedSeeds);
+  const auto kept = read_journal(directory_ / "journal.jsonl", {});
+  EXPECT_EQ(kept.plan.more_seeds, coordinator_->plan().more_seeds);
+  EXPECT_EQ(kept.finished.size(), ran.size());
+}
+
+TEST_F(CoordinatorTest, AddsNoSeedsWhereTheyWereGivenOrThereIsNoTime) {
+  begin(1000, false);
+  EXPECT_THAT(run([](const Trial& trial) { return answered(trial, 8); }), SizeIs(12));
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1;
+  begin(20, true);
+  for (const Trial& trial : run([](const Trial& trial) { return answered(trial, 8); })) EXPECT_LE(trial.seed, 3U);
+}
+
+TEST_F(CoordinatorTest, ShortensThePlanFromItsEndWhereTrialsTakeLonger) {
+  begin(2, false);
+  const auto ran = run([](const Trial& trial) {
+    TrialOutcome outcome = answered(trial, 0);
+    outcome.seconds = 1;  // instead of .15
+    return outcome;
+  });
+  const RunFacts facts = coordinator_->facts();
+  ASSERT_FALSE(facts.changes.empty());
+  EXPECT_THAT(facts.changes.front(), HasSubstr("1,000 samples without seed 3"));
+  EXPECT_LT(ran.size(), 12U);
+  std::set<std::uint64_t> seeds;
+  for (const Trial& trial : ran) {
+    if (trial.samples == 100) seeds.insert(trial.seed);
+  }
+  EXPECT_GE(seeds.size(), 2U) << "the first count keeps two seeds";
+}
+
+TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {
+  begin({}, true);
+  const Letter order = ask();
+  ASSERT_EQ(order.kind, Letter::Kind::run);
+  EXPECT_EQ(ask(Letter::Kind::stopped).kind, Letter::Kind::stop);
+  EXPECT_TRUE(coordinator_->is_over());
+  EXPECT_TRUE(coordinator_->is_stopped());
+  EXPECT_EQ(coordinator_->schedule().ended(), 0U);
+  EXPECT_EQ(coordinator_->schedule().expected(), 12U);
+}
+
+TEST_F(CoordinatorTest, SaysEachWarningOnce) {
+  begin({}, true);
+  run([](const Trial& trial) {
+    TrialOutcome outcome = answered(trial, 0);
+    outcome.warnings = {"features do not fit"};
+    return outcome;
+  });
+  EXPECT_THAT(warnings_, SizeIs(1));
+  EXPECT_THAT(warnings_, Each(HasSubstr("features do not fit")));
+}
+
+}  // namespace
+}  // namespace dtrain::study
