@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <optional>
+
 #include "base/atomic_file.h"
 #include "base/error.h"
 
@@ -10,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-// Brackets inside of strings do not count.
-bool nests_too_deep(std::string_view text) {
+// The byte that opens one level too many. Brackets inside of strings do not count.
+std::optional<std::size_t> first_too_deep(std::string_view text) {
   int depth = 0;
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -22,29 +25,50 @@ bool nests_too_deep(std::string_view text) {
     } else if (byte == '"') {
       in_string = true;
     } else if (byte == '[' || byte == '{') {
-      if (++depth > kDeepestJson) return true;
+      if (++depth > kDeepestJson) return i;
     } else if (byte == ']' || byte == '}') {
       --depth;
     }
   }
-  return false;
+  return std::nullopt;
+}
+
+using PlaceOf = std::function<std::string(std::size_t byte)>;
+
+// What the library says, from behind a mark.
+std::string_view behind(std::string_view text, std::string_view mark) {
+  const std::size_t begin = text.find(mark);
+  return begin == text.npos ? text : text.substr(begin + mark.size());
+}
+
+json parsed(std::string_view text, const PlaceOf& place_of, bool place_has_position) {
+  if (const auto byte = first_too_deep(text))
+    throw InputError(
+        fmt::format("{}: nests deeper than {} levels, which no such file does", place_of(*byte), kDeepestJson));
+  const auto refusal = [&](const json::exception& error, std::size_t byte, const char* hint) {
+    // Its number and name, "[json.exception.parse_error.101] ", and "parse error at line 1, column 2: ".
+    std::string_view reason = behind(error.what(), "] ");
+    if (place_has_position) reason = behind(behind(reason, "column "), ": ");
+    return InputError(fmt::format("{}: not valid JSON: {}{}", place_of(byte), reason, hint));
+  };
+  try {
+    return json::parse(text);
+  } catch (const json::parse_error& error) {
+    const std::size_t byte = std::max<std::size_t>(error.byte, 1) - 1;
+    throw refusal(error, byte, byte >= text.size() ? "; is the file complete?" : "");
+  } catch (const json::exception& error) {  // a number beyond all bounds
+    throw refusal(error, 0, "");
+  }
 }
 
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& place) {
-  if (nests_too_deep(text))
-    throw InputError(fmt::format("{}: nests deeper than {} levels, which no such file does", place, kDeepestJson));
-  try {
-    return json::parse(text);
-  } catch (const json::exception& error) {
-    // Without its number and its name, "[json.exception.parse_error.101] ".
-    const std::string_view reason = error.what();
-    const std::size_t begin = reason.find("] ");
-    throw InputError(
-        fmt::format("{}: not valid JSON: {}", place, begin == reason.npos ? reason : reason.substr(begin + 2)));
-  }
+  return parsed(
+      text, [&](std::size_t) { return place; }, false);
 }
+
+json parse_json(std::string_view text, const PlaceOf& place_of) { return parsed(text, place_of, true); }
 
 json read_json_object(const std::filesystem::path& path) {
   json document = parse_json(read_file(path), path.string());

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -13,6 +15,9 @@ inline constexpr int kDeepestJson = 100;
 /// The value of a JSON text. `place` begins the message: a file, or a file and a line. Throws InputError where the text
 /// is no JSON, or nests deeper than kDeepestJson (the parser would take it; what walks over the value would not).
 nlohmann::json parse_json(std::string_view text, const std::string& place);
+
+/// Likewise of a part of a file: `place_of` is the place of a byte of the text, the one where it goes wrong.
+nlohmann::json parse_json(std::string_view text, const std::function<std::string(std::size_t byte)>& place_of);
 
 /// The object that a JSON file holds. Throws InputError naming a file that cannot be read or holds something else.
 nlohmann::json read_json_object(const std::filesystem::path& path);

@@ -6,13 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/mapped_file.h"
 #include "peft/method.h"
 
@@ -66,11 +66,22 @@ std::string digest_of(const fs::path& path) {
   return digest.text();
 }
 
+// The files that data_digests tells apart by their content.
+bool is_file_of_data(const std::string& key, const std::string& value) {
+  if (key == "class-weights") return !value.empty() && value != "balanced";
+  return is_one_of(kDataFiles, key);
+}
+
+// In a sentence.
+std::string words_of(const std::string& digest) {
+  return digest == "class-weights" ? "class weights of a file" : digest + " data";
+}
+
 std::string shown(const std::string& value) { return value.empty() ? "not given" : fmt::format("'{}'", value); }
 
 }  // namespace
 
-std::map<std::string, std::string> data_digests(const data::TaskFiles& files) {
+std::map<std::string, std::string> data_digests(const data::TaskFiles& files, const std::string& class_weights) {
   std::map<std::string, std::string> digests;
   const auto add = [&](const std::string& name, const fs::path& path) {
     std::error_code ignored;
@@ -80,6 +91,7 @@ std::map<std::string, std::string> data_digests(const data::TaskFiles& files) {
     if (!path.empty()) add(name, path);
   }
   for (const auto& [name, path] : files.ood) add("ood." + name, path);
+  if (is_file_of_data("class-weights", class_weights)) add("class-weights", class_weights);
   return digests;
 }
 
@@ -89,7 +101,8 @@ std::vector<std::string> option_differences(const std::string& before, const std
   for (const auto& [key, value] : earlier) given.try_emplace(key, "");
   std::vector<std::string> differences;
   for (const auto& [key, value] : given) {
-    if (is_one_of(kWithoutEffect, key) || (!with_files && is_one_of(kDataFiles, key))) continue;
+    if (is_one_of(kWithoutEffect, key)) continue;
+    if (!with_files && is_file_of_data(key, earlier[key]) && is_file_of_data(key, value)) continue;
     if (are_equal(key, earlier[key], value)) continue;
     differences.push_back(fmt::format("{} was {} and is now {}", key, shown(earlier[key]), shown(value)));
   }
@@ -99,21 +112,24 @@ std::vector<std::string> option_differences(const std::string& before, const std
 void check_finished_run(const fs::path& output, const std::string& now,
                         const std::map<std::string, std::string>& digests) {
   const fs::path path = output / "results.json";
-  const auto results = nlohmann::json::parse(read_file(path), nullptr, false);
-  if (!results.is_object())
-    throw InputError(fmt::format("{}: expected the results of a run, found no JSON object", path.string()));
+  const auto results = read_json_object(path);
   std::map<std::string, std::string> before;
-  if (results.contains("data")) before = results["data"].get<std::map<std::string, std::string>>();
+  try {
+    before = results.value("data", before);
+  } catch (const nlohmann::json::exception&) {
+    throw InputError(fmt::format("{}: 'data': expected digests by the names of sets, found {}", path.string(),
+                                 shown_json(results["data"])));
+  }
   auto differences = option_differences(read_file(output / "config.ini"), now, before.empty());
   if (!before.empty()) {
     auto sets = digests;
     for (const auto& [name, digest] : before) sets.try_emplace(name, "");
     for (const auto& [name, digest] : sets) {
       const auto found = before.find(name);
-      if (found == before.end()) differences.push_back(fmt::format("it had no {} data", name));
-      if (found != before.end() && digest.empty()) differences.push_back(fmt::format("it had {} data", name));
+      if (found == before.end()) differences.push_back(fmt::format("it had no {}", words_of(name)));
+      if (found != before.end() && digest.empty()) differences.push_back(fmt::format("it had {}", words_of(name)));
       if (found != before.end() && !digest.empty() && found->second != digest)
-        differences.push_back(fmt::format("its {} data were others", name));
+        differences.push_back(fmt::format("its {} were others", words_of(name)));
     }
   }
   if (differences.empty()) return;

@@ -3,10 +3,9 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/listing.h"
 #include "base/table.h"
 #include "data/label_map.h"
@@ -46,10 +45,10 @@ void inspect_directory(const fs::path& directory, const Log& log) {
   for (const char* name : {"adapter_config.json", "dtrain.json", "config.json", "results.json", "state.json"}) {
     if (!fs::exists(directory / name)) continue;
     known = true;
-    auto document = nlohmann::json::parse(read_file(directory / name), nullptr, false);
-    if (document.is_discarded()) throw InputError(fmt::format("{}: not valid JSON", (directory / name).string()));
+    auto document = read_json_object(directory / name);
     if (name == std::string("results.json") && document.contains("metrics")) {
       for (auto& [set, metrics] : document["metrics"].items()) {
+        if (!metrics.is_object()) continue;
         metrics.erase("classes");
         metrics.erase("confusion");
       }

@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/nearest_name.h"
 #include "base/random.h"
 #include "launcher/node_memory.h"
@@ -22,7 +22,7 @@ namespace {
 
 // A JSON object with a number for each label, in the labels' order.
 std::vector<double> read_class_weights(const std::string& path, const data::LabelMap& labels) {
-  const auto document = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto document = parse_json(read_file(path), path);
   if (!document.is_object()) {
     throw InputError(
         fmt::format("{}: expected a JSON object of labels and weights, such as {{\"{}\": 2.5}} (--class-weights)", path,

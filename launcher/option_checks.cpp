@@ -139,10 +139,6 @@ void check_options(Options& o) {
   const std::string separator = separator_of(o.separator, "separator");
   require(separator.size() <= 1, "separator", "one character", fmt::format("'{}'", o.separator));
   separator_of(o.label_separator, "label-separator");
-  for (const auto& label : o.ignored_labels) {
-    require(label.find('#') == std::string::npos, "ignore-label",
-            "a label without #, which begins a comment in a --config file", fmt::format("'{}'", label));
-  }
   auto metrics = train::metric_names();
   metrics.insert(metrics.begin(), "auto");
   one_of(o.select_metric, "select-metric", metrics);

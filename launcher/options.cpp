@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "launcher/config_file.h"
 #include "launcher/option_checks.h"
 #include "launcher/option_groups.h"
 #include "launcher/share.h"
@@ -83,7 +84,7 @@ std::string ini_of(const po::variables_map& values, const std::string& command) 
   std::string text = fmt::format("# dtrain {} --config THIS-FILE\n", command);
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "help" || name == "targets" || name == "resume" || name == "overwrite") continue;
-    const auto line = [&, key = name](const auto& shown) { text += fmt::format("{} = {}\n", key, shown); };
+    const auto line = [&, key = name](const auto& shown) { text += config_line(key, fmt::format("{}", shown)); };
     const boost::any& content = value.value();
     if (const auto* as_text = boost::any_cast<std::string>(&content)) {
       if (!as_text->empty()) line(*as_text);
@@ -165,7 +166,7 @@ class Sources {
       throw InputError(fmt::format("--config: cannot read {}, or it is empty", path));
     }
     config_ = path;
-    take(path, [&] { return po::parse_config_file(file, all_, true); });
+    take(path, [&] { return read_config_file(file, all_); });
   }
 
   void finish() {
@@ -174,13 +175,13 @@ class Sources {
     if (command_.name == "bench") refuse_what_bench_does_not_use();
     try {
       check_options(options_);
+      if (!options_.output.empty() || command_.name == "compare") options_.resolved = ini_of(values_, command_.name);
     } catch (const UsageError& error) {
       const std::string message = error.what();
       const auto source = sources_.find(message.starts_with("--") ? message.substr(2, message.find(':') - 2) : "");
       if (source == sources_.end()) throw;
       fail(source->second, message);
     }
-    options_.resolved = ini_of(values_, command_.name);
   }
 
  private:

@@ -137,7 +137,8 @@ void run_train(const Options& options, const Session& session) {
     throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
   if (options.resume && is_finished(output, session)) {
     on_first_rank(session, [&] {
-      check_finished_run(output, resolved_options(options, session), data_digests(task_files(options)));
+      check_finished_run(output, resolved_options(options, session),
+                         data_digests(task_files(options), options.class_weights));
     });
     log.line(fmt::format("{}: this run is finished, there is nothing to resume; --overwrite starts it anew",
                          (output / "results.json").string()));
@@ -164,7 +165,7 @@ void run_train(const Options& options, const Session& session) {
     classifier = std::move(trained.classifier);
   }
   // Of what is read now: the files may change while it trains.
-  const auto digests = data_digests(task_files(options));
+  const auto digests = data_digests(task_files(options), options.class_weights);
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
   train::TrainOptions training = training_options(options, task);

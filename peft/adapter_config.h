@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "peft/config_keys.h"
+#include "base/file_keys.h"
 
 namespace dtrain::peft {
 
@@ -36,18 +36,15 @@ class AdapterConfig {
   const nlohmann::json& json() const { return json_; }
   const std::filesystem::path& path() const { return path_; }
 
-  /// Reads keys of which one value alone is supported, and refuses others.
-  void expect(const std::vector<std::pair<std::string, nlohmann::json>>& values) const;
   /// Refuses a key that changes what the adapter computes in a way that dtrain does not.
   [[noreturn]] void refuse(const std::string& key, const std::string& reason) const;
-  /// Refuses the first key that `known` says is refused, or does not know, and that says anything. Null and what is
-  /// empty say nothing; an unknown key that is false or zero is taken for switched off, with a notice.
-  void refuse_others(const ConfigKeys& known) const;
+  /// Refuses a key whose value `known` refuses, and one that it does not have and that is not switched off.
+  void refuse_others(const FileKeys& known) const;
   /// What refuse_others has let pass and a person should know, a sentence each.
   const std::vector<std::string>& notices() const { return notices_; }
   /// Holds the list `known` to what was read: throws std::logic_error for a key that was read and that the list does
   /// not have as heeded, and for one of `own`, a part of the list, that is heeded there and that nobody has read.
-  void check_reads(const ConfigKeys& known, const ConfigKeys& own) const;
+  void check_reads(const FileKeys& known, const FileKeys& own) const;
 
  private:
   [[noreturn]] void refuse_type(const std::string& key) const;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file_keys.h"
 #include "peft/adapter_config.h"
 #include "peft/method.h"
 #include "peft/method_settings.h"
@@ -27,13 +28,13 @@ struct MethodKind {
   std::string peft_type = {};
   /// The spec that makes here what PEFT's configuration file describes. Throws InputError for what is not supported.
   MethodSpec (*read_peft)(const AdapterConfig&, model::Classifier&) = nullptr;
-  /// What it does with the keys of that file besides common_peft_keys.
-  ConfigKeys peft_keys = {};
+  /// The keys of that file besides those of every method (peft/formats/peft_files.h).
+  FileKeys peft_keys = {};
   /// adapter-hub's `architecture`, where it has the method. Of several methods with one, the first reads all.
   std::string adapter_hub_architecture = {};
   MethodSpec (*read_adapter_hub)(const AdapterConfig&) = nullptr;
-  /// What it does with the keys of that configuration.
-  ConfigKeys adapter_hub_keys = {};
+  /// The keys of that configuration.
+  FileKeys adapter_hub_keys = {};
 };
 
 }  // namespace dtrain::peft

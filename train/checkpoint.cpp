@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "model/formats/safetensors.h"
 
 namespace dtrain::train {
@@ -35,8 +36,7 @@ std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& direc
 }
 
 Checkpoint read_one(const fs::path& directory) {
-  const auto state = nlohmann::json::parse(read_file(directory / "state.json"), nullptr, false);
-  if (!state.is_object()) throw InputError(fmt::format("{}: not a JSON object", (directory / "state.json").string()));
+  const auto state = read_json_object(directory / "state.json");
   // Of another version, and not damaged: nothing to fall back from.
   if (const auto schema = state.find("schema"); schema != state.end() && *schema != kSchema) {
     throw UsageError(

@@ -113,7 +113,7 @@ std::string first_rows(const Records& records) {
   return text;
 }
 
-bool is_header(const Names& first, const Columns& asked, bool is_csv) {
+bool is_header(const Names& first, const Columns& asked, bool has_header) {
   if (asked.header != Header::automatic) return asked.header == Header::yes;
   const auto wanted = asked_columns(asked);
   if (std::any_of(wanted.begin(), wanted.end(), [](const Asked& column) { return column.is_name(); })) return true;
@@ -121,7 +121,8 @@ bool is_header(const Names& first, const Columns& asked, bool is_csv) {
   const auto known =
       std::count_if(first.begin(), first.end(), [](const std::string& field) { return is_column_name(field, {}); });
   if (position_of_any(first, kTextNames) || position_of_any(first, kLabelNames) || known >= 2) return true;
-  return is_csv && std::none_of(wanted.begin(), wanted.end(), [](const Asked& column) { return column.is_number(); });
+  return has_header &&
+         std::none_of(wanted.begin(), wanted.end(), [](const Asked& column) { return column.is_number(); });
 }
 
 // The second text that belongs to a first, or the first that belongs to a second.
@@ -277,7 +278,7 @@ std::string ColumnChoice::description() const {
   return others.empty() ? text_of : fmt::format("{}; not read: {}", text_of, capped_list(others));
 }
 
-ColumnChoice choose_columns(Records& records, const Columns& asked, const std::string& name, bool is_csv) {
+ColumnChoice choose_columns(Records& records, const Columns& asked, const std::string& name, bool has_header) {
   ColumnChoice choice;
   for (const Asked& column : asked_columns(asked)) {
     if (column.text.find_first_not_of('0') == std::string::npos && !column.text.empty())
@@ -288,7 +289,7 @@ ColumnChoice choose_columns(Records& records, const Columns& asked, const std::s
   if (!choice.json) {
     Names first;
     for (const std::string& field : records.rows.front().fields) first.push_back(trimmed(field));
-    if (is_header(first, asked, is_csv)) {
+    if (is_header(first, asked, has_header)) {
       choice.names = std::move(first);
       records.rows.erase(records.rows.begin());
     }

@@ -38,8 +38,8 @@ bool is_column_name(std::string_view field, const Columns& asked);
 /// Whether a name is a known one of a label column, or the one asked for.
 bool is_label_column(std::string_view name, const Columns& asked);
 
-/// Chooses the columns, and takes the header out of the records. `is_csv`: without known names or numbers the first
+/// Chooses the columns, and takes the header out of the records. `has_header`: without known names or numbers the first
 /// line is a header. Throws InputError as read_labelled_texts says; messages begin with `name`.
-ColumnChoice choose_columns(Records& records, const Columns& asked, const std::string& name, bool is_csv);
+ColumnChoice choose_columns(Records& records, const Columns& asked, const std::string& name, bool has_header);
 
 }  // namespace dtrain::data

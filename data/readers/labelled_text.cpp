@@ -10,7 +10,7 @@
 #include "base/listing.h"
 #include "data/readers/column_choice.h"
 #include "data/readers/delimited_file.h"
-#include "data/readers/json_file.h"
+#include "data/readers/json_records.h"
 #include "data/readers/label_column.h"
 #include "data/readers/text_content.h"
 #include "data/tokenizers/text_normalizer.h"
@@ -31,7 +31,8 @@ Records read_commas(std::string_view content, const std::string& name, const Col
 }
 
 Records read_objects(std::string_view content, const std::string& name, const Columns& columns) {
-  Records records = read_json(content, name, [&](std::string_view key) { return is_label_column(key, columns); });
+  Records records =
+      read_json_records(content, name, [&](std::string_view key) { return is_label_column(key, columns); });
   if (records.rows.empty()) throw InputError(fmt::format("{}: there are no rows in it", name));
   if (records.columns.empty()) throw InputError(fmt::format("{}: its objects are empty", name));
   return records;
@@ -40,13 +41,13 @@ Records read_objects(std::string_view content, const std::string& name, const Co
 struct Format {
   const char* ending;
   Records (*read)(std::string_view content, const std::string& name, const Columns& columns);
+  // Of a format whose records have no column names: the first line is a header unless something speaks against it.
+  bool has_header = false;
 };
-// Every format there is. Adding one: its reader and a line here.
-constexpr std::array<Format, 5> kFormats = {{{".tsv", read_tabs},
-                                             {".txt", read_tabs},
-                                             {".csv", read_commas},
-                                             {".jsonl", read_objects},
-                                             {".json", read_objects}}};
+// Every format there is. Adding one: its file pair here, a line, a line in CMakeLists.txt.
+constexpr std::array kFormats = {Format{".tsv", read_tabs}, Format{".txt", read_tabs},
+                                 Format{".csv", read_commas, /*has_header=*/true}, Format{".jsonl", read_objects},
+                                 Format{".json", read_objects}};
 
 const Format& format_of(const fs::path& path) {
   std::vector<std::string> endings;
@@ -101,7 +102,7 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   std::string content = read_text(path, texts.notes);
   Records records = format.read(content, name, columns);
   std::string().swap(content);  // large files: nothing is held twice for longer than it must be
-  const ColumnChoice choice = choose_columns(records, columns, name, format.read == read_commas);
+  const ColumnChoice choice = choose_columns(records, columns, name, format.has_header);
   if (records.rows.empty()) throw InputError(fmt::format("{}: there are no rows below the header", name));
   texts.has_pairs = choice.pair.has_value();
   texts.columns_assumed = choice.assumed;

@@ -91,7 +91,9 @@ class AdapterHubFiles final : public AdapterFiles {
   }
 
   MethodSpec method(model::Classifier&) const override {
-    outer_.refuse_others(adapter_hub_file_keys());
+    notices_.clear();
+    check(outer_, adapter_hub_file_keys());
+    if (fs::exists(directory_ / kHeadConfig)) check(AdapterConfig(directory_ / kHeadConfig), adapter_hub_head_keys());
     json inner = outer_.value("config", json::object());
     if (!outer_.json().contains("version")) update_activation(inner);
     const AdapterConfig config(directory_ / kConfig, inner);
@@ -101,7 +103,7 @@ class AdapterHubFiles final : public AdapterFiles {
       if (kind.read_adapter_hub == nullptr) continue;
       known.insert(kind.adapter_hub_architecture);
       if (kind.adapter_hub_architecture != architecture) continue;
-      config.refuse_others(kind.adapter_hub_keys);
+      check(config, kind.adapter_hub_keys);
       const MethodSpec spec = kind.read_adapter_hub(config);
       config.check_reads(kind.adapter_hub_keys, kind.adapter_hub_keys);
       return spec;
@@ -110,9 +112,17 @@ class AdapterHubFiles final : public AdapterFiles {
                   fmt::format("not supported in adapter-hub's format; expected one of {}", fmt::join(known, ", ")));
   }
 
+  std::vector<std::string> notices() const override { return notices_; }
+
  private:
+  void check(const AdapterConfig& config, const FileKeys& known) const {
+    config.refuse_others(known);
+    notices_.insert(notices_.end(), config.notices().begin(), config.notices().end());
+  }
+
   fs::path directory_;
   AdapterConfig outer_;
+  mutable std::vector<std::string> notices_;
 };
 
 bool is_in(const fs::path& directory) {

@@ -34,7 +34,7 @@ class PeftFiles final : public AdapterFiles {
       config_.refuse("task_type", "expected SEQ_CLS, the classification of whole texts, which is all that dtrain does");
     }
     const MethodKind& kind = peft_method_kind(config_);
-    const ConfigKeys known = joined({common_peft_keys(), kind.peft_keys});
+    const FileKeys known = joined({common_peft_keys(), kind.peft_keys});
     config_.refuse_others(known);
     const MethodSpec spec = kind.read_peft(config_, classifier);
     config_.check_reads(known, kind.peft_keys);
@@ -80,6 +80,17 @@ void write(const TrainedAdapter& adapter, const fs::path& directory) {
 }
 
 }  // namespace
+
+const FileKeys& common_peft_keys() {
+  static const FileKeys keys = {{"peft_type", KeyUse::heeded, "the method"},
+                                {"task_type", KeyUse::heeded, "SEQ_CLS or null; others are refused"},
+                                {"base_model_name_or_path", KeyUse::heeded, "the base model, where --model names none"},
+                                {"auto_mapping", KeyUse::no_effect, "the Python class of the base model"},
+                                {"revision", KeyUse::no_effect, "of the base model on the hub; here it is a directory"},
+                                {"peft_version", KeyUse::no_effect, "the release that wrote the file"},
+                                {"inference_mode", KeyUse::no_effect, "the command decides whether it trains"}};
+  return keys;
+}
 
 AdapterLayout peft_layout() {
   return {.format = AdapterFormat::peft,

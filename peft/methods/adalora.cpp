@@ -134,15 +134,15 @@ AdaLoraConfig read_config(const MethodSettings& settings) {
   return config;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined(
       {wrapping_keys(true),
        heeded_keys({"init_r", "target_r", "lora_alpha", "lora_dropout", "tinit", "tfinal", "deltaT", "beta1", "beta2",
                     "orth_reg_weight", "rank_pattern"}),
-       keys_of(KeyUse::without_effect, "PEFT does not use it here either", {"r", "use_rslora", "alpha_pattern"}),
-       {{"init_lora_weights", KeyUse::without_effect, "the file holds the weights"}},
-       {{"total_step", KeyUse::without_effect, "a run that goes on from it has steps of its own"}},
-       keys_of(KeyUse::refused, "not supported", {"use_dora", "lora_bias", "fan_in_fan_out"}),
+       keys_of(KeyUse::no_effect, "PEFT does not use it here either", {"r", "use_rslora", "alpha_pattern"}),
+       {{"init_lora_weights", KeyUse::no_effect, "the file holds the weights"}},
+       {{"total_step", KeyUse::no_effect, "a run that goes on from it has steps of its own"}},
+       keys_of(KeyUse::refused, "it changes what the adapter computes", {"use_dora", "lora_bias", "fan_in_fan_out"}),
        other_lora_keys()});
 }
 

@@ -206,10 +206,10 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Boft>(std::move(config));
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
                  {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 

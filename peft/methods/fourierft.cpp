@@ -104,10 +104,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"n_frequency", "n_frequency_pattern", "scaling", "random_loc_seed"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
                  {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 

@@ -105,10 +105,10 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "apply_GS"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}}});
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}}});
 }
 
 }  // namespace

@@ -191,11 +191,11 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({target_keys(),
                  heeded_keys({"feedforward_modules"}),
-                 {{"init_ia3_weights", KeyUse::without_effect, "the file holds the weights"}},
-                 {{"fan_in_fan_out", KeyUse::without_effect, "PEFT does so, too, on a torch.nn.Linear"}}});
+                 {{"init_ia3_weights", KeyUse::no_effect, "the file holds the weights"}},
+                 {{"fan_in_fan_out", KeyUse::no_effect, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 
 }  // namespace

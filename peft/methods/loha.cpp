@@ -77,11 +77,11 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(false),
                  rank_keys("alpha"),
                  heeded_keys({"rank_dropout", "module_dropout"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
                  {{"use_effective_conv2d", KeyUse::noted, "the model has no convolutions"}}});
 }
 

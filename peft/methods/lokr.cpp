@@ -170,12 +170,12 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Lokr>(std::move(config));
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined(
       {wrapping_keys(false),
        rank_keys("alpha"),
        heeded_keys({"rank_dropout", "module_dropout", "rank_dropout_scale", "decompose_both", "decompose_factor"}),
-       {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+       {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
        {{"use_effective_conv2d", KeyUse::noted, "the model has no convolutions"}}});
 }
 

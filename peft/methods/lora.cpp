@@ -166,7 +166,7 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Lora>(std::move(config));
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  rank_keys("lora_alpha"),
                  heeded_keys({"lora_dropout", "use_rslora", "use_dora", "lora_bias", "init_lora_weights"}),

@@ -238,11 +238,11 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Oft>(std::move(config));
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "oft_block_size", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms",
                               "coft", "eps"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
                  {{"module_dropout", KeyUse::noted, "PEFT does not apply it to a torch.nn.Linear either"}},
                  {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }

@@ -198,11 +198,11 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-ConfigKeys peft_keys() {
+FileKeys peft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "projection_prng_key", "save_projection", "sparse", "very_sparse",
                               "randlora_dropout", "randlora_alpha"}),
-                 {{"init_weights", KeyUse::without_effect, "the file holds the weights"}},
+                 {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
                  {{"fan_in_fan_out", KeyUse::noted, "PEFT does so, too, on a torch.nn.Linear"}}});
 }
 

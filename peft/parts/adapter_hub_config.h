@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/file_keys.h"
 #include "model/classifier.h"
-#include "peft/config_keys.h"
 
 /// adapter-hub's adapter_config.json, as far as methods write it.
 namespace dtrain::peft {
@@ -18,7 +18,9 @@ inline constexpr const char* kBottleneckArchitecture = "bottleneck";
 inline constexpr const char* kUnionArchitecture = "union";
 
 /// The keys of adapter_config.json around the configuration of an adapter.
-ConfigKeys adapter_hub_file_keys();
+FileKeys adapter_hub_file_keys();
+/// Those of head_config.json.
+FileKeys adapter_hub_head_keys();
 
 /// adapter_config.json around the configuration of an adapter.
 nlohmann::json adapter_hub_config(model::Classifier& classifier, const nlohmann::json& config,

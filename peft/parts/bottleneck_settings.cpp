@@ -216,7 +216,7 @@ std::map<std::string, std::string> read_bottleneck(const AdapterConfig& config) 
   return settings;
 }
 
-ConfigKeys bottleneck_keys() {
+FileKeys bottleneck_keys() {
   return joined(
       {heeded_keys({"architecture",      "mh_adapter",         "output_adapter",
                     "reduction_factor",  "non_linearity",      "original_ln_before",
@@ -226,12 +226,12 @@ ConfigKeys bottleneck_keys() {
                     "leave_out",         "phm_layer",          "phm_dim",
                     "phm_rank",          "phm_bias",           "factorized_phm_W",
                     "shared_phm_rule",   "factorized_phm_rule"}),
-       keys_of(KeyUse::without_effect, "the file holds the weights",
+       keys_of(KeyUse::no_effect, "the file holds the weights",
                {"init_weights", "init_weights_seed", "phm_c_init", "phm_init_range", "hypercomplex_nonlinearity"}),
-       {{"learn_phm", KeyUse::without_effect, "whether the rule was trained"},
-        {"cross_adapter", KeyUse::without_effect, "an encoder has no cross-attention"},
-        {"inv_adapter_reduction_factor", KeyUse::without_effect, "of inv_adapter"}},
-       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes",
+       {{"learn_phm", KeyUse::no_effect, "whether the rule was trained"},
+        {"cross_adapter", KeyUse::no_effect, "an encoder has no cross-attention"},
+        {"inv_adapter_reduction_factor", KeyUse::no_effect, "of inv_adapter"}},
+       keys_of(KeyUse::refused, "it changes what the adapter computes",
                {"inv_adapter", "stochastic_depth", "shared_W_phm"})});
 }
 

@@ -24,6 +24,6 @@ nlohmann::json bottleneck_json(const BottleneckConfig& config);
 /// The settings that make what such a configuration describes. Throws InputError for what is not supported.
 std::map<std::string, std::string> read_bottleneck(const AdapterConfig& config);
 /// The keys of such a configuration.
-ConfigKeys bottleneck_keys();
+FileKeys bottleneck_keys();
 
 }  // namespace dtrain::peft

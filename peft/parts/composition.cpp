@@ -51,7 +51,7 @@ const std::vector<PartKind>& part_kinds() {
   return kinds;
 }
 
-ConfigKeys composition_keys() { return heeded_keys({"architecture", "configs"}); }
+FileKeys composition_keys() { return heeded_keys({"architecture", "configs"}); }
 
 std::unique_ptr<Method> make_composition(std::vector<MethodPart> parts) {
   return std::make_unique<Composition>(std::move(parts));

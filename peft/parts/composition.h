@@ -26,14 +26,14 @@ std::unique_ptr<Method> make_composition(std::vector<MethodPart> parts);
 struct PartKind {
   std::string architecture;
   /// Those of its configuration.
-  ConfigKeys keys;
+  FileKeys keys;
   /// Its settings.
   std::map<std::string, std::string> (*read)(const AdapterConfig& config);
 };
 const std::vector<PartKind>& part_kinds();
 
 /// The keys of a union's own configuration.
-ConfigKeys composition_keys();
+FileKeys composition_keys();
 
 /// The method, of those that compose others, that one of adapter-hub's unions describes. Throws InputError for others.
 MethodSpec read_composition(const AdapterConfig& config);

@@ -45,20 +45,6 @@ class GatedLoraSlot final : public model::LinearSlot {
   Gate gate_;
 };
 
-// Of the keys of which one value alone is supported.
-const std::vector<std::pair<std::string, json>>& expected_values() {
-  static const std::vector<std::pair<std::string, json>> values = {{"dropout", 0.0},
-                                                                   {"use_gating", true},
-                                                                   {"use_dora", false},
-                                                                   {"composition_mode", "add"},
-                                                                   {"selfattn_lora", true},
-                                                                   {"intermediate_lora", false},
-                                                                   {"output_lora", false},
-                                                                   {"attn_matrices", {"q", "v"}},
-                                                                   {"leave_out", json::array()}};
-  return values;
-}
-
 }  // namespace
 
 json gated_lora_json(const GatedLoraConfig& config) {
@@ -82,18 +68,26 @@ json gated_lora_json(const GatedLoraConfig& config) {
 }
 
 std::map<std::string, std::string> read_gated_lora(const AdapterConfig& config) {
-  config.expect(expected_values());
   return {{"r", std::to_string(config.value<std::int64_t>("r", 8))}};
 }
 
-ConfigKeys gated_lora_keys() {
-  return joined(
-      {heeded_keys({"architecture", "r"}),
-       expected_keys(expected_values()),
-       {{"alpha", KeyUse::without_effect, "adapter-hub scales by the gate instead"},
-        {"dtype", KeyUse::without_effect, "weights are read as float"}},
-       keys_of(KeyUse::without_effect, "the file holds the weights", {"init_weights", "init_weights_seed"}),
-       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes", {"vera_d", "vera_b"})});
+FileKeys gated_lora_keys() {
+  constexpr KeyUse refused = KeyUse::refused;
+  constexpr const char* kPlace = "other places for the matrices";
+  return joined({heeded_keys({"architecture", "r"}),
+                 {{"dropout", refused, "dropout of its input", "[0]"},
+                  {"use_gating", refused, "LoRA without a gate in a composition", "[true]"},
+                  {"use_dora", refused, "DoRA with a gate", "[false]"},
+                  {"composition_mode", refused, "other ways to join it to the base", R"(["add"])"},
+                  {"selfattn_lora", refused, kPlace, "[true]"},
+                  {"intermediate_lora", refused, kPlace, "[false]"},
+                  {"output_lora", refused, kPlace, "[false]"},
+                  {"attn_matrices", refused, kPlace, R"([["q", "v"]])"},
+                  {"leave_out", refused, kPlace, "[[]]"}},
+                 {{"alpha", KeyUse::no_effect, "adapter-hub scales by the gate instead"},
+                  {"dtype", KeyUse::no_effect, "weights are read as float"}},
+                 keys_of(KeyUse::no_effect, "the file holds the weights", {"init_weights", "init_weights_seed"}),
+                 keys_of(KeyUse::refused, "it changes what the adapter computes", {"vera_d", "vera_b"})});
 }
 
 void add_gated_lora(model::Classifier& classifier, const GatedLoraConfig& config, at::Generator& generator) {

@@ -25,7 +25,7 @@ inline constexpr const char* kLoraArchitecture = "lora";
 nlohmann::json gated_lora_json(const GatedLoraConfig& config);
 /// The settings that make what adapter-hub's configuration describes. Throws InputError for what is not supported.
 std::map<std::string, std::string> read_gated_lora(const AdapterConfig& config);
-ConfigKeys gated_lora_keys();
+FileKeys gated_lora_keys();
 
 /// Fills the slots of the linear layers.
 void add_gated_lora(model::Classifier& classifier, const GatedLoraConfig& config, at::Generator& generator);

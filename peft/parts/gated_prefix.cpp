@@ -40,14 +40,6 @@ std::string attention_module(model::EncoderLayer& layer) {
   return layer.query.path().substr(0, layer.query.path().rfind('.'));
 }
 
-// Of the keys of which one value alone is supported.
-const std::vector<std::pair<std::string, json>>& expected_values() {
-  static const std::vector<std::pair<std::string, json>> values = {
-      {"flat", false},  {"shared_gating", true},  {"non_linearity", "tanh"},
-      {"dropout", 0.0}, {"encoder_prefix", true}, {"leave_out", json::array()}};
-  return values;
-}
-
 }  // namespace
 
 std::vector<MethodSetting> gated_prefix_settings(const GatedPrefixConfig& d) {
@@ -78,18 +70,23 @@ json gated_prefix_json(const GatedPrefixConfig& config) {
 }
 
 std::map<std::string, std::string> read_gated_prefix(const AdapterConfig& config) {
-  config.expect(expected_values());
   // The composition tells its kinds apart by it.
   static_cast<void>(config.value("use_gating", false));
   return {{"prefix_length", std::to_string(config.value<std::int64_t>("prefix_length", 30))},
           {"bottleneck_size", std::to_string(config.value<std::int64_t>("bottleneck_size", 512))}};
 }
 
-ConfigKeys gated_prefix_keys() {
+FileKeys gated_prefix_keys() {
+  constexpr KeyUse refused = KeyUse::refused;
   return joined({heeded_keys({"architecture", "prefix_length", "bottleneck_size", "use_gating"}),
-                 expected_keys(expected_values()),
-                 {{"cross_prefix", KeyUse::without_effect, "an encoder has no cross-attention"},
-                  {"init_weights_seed", KeyUse::without_effect, "the file holds the weights"}}});
+                 {{"flat", refused, "keys and values that nothing computes", "[false]"},
+                  {"shared_gating", refused, "a gate for keys and one for values", "[true]"},
+                  {"non_linearity", refused, "another function between the linear layers", R"(["tanh"])"},
+                  {"dropout", refused, "dropout of the keys and values", "[0]"},
+                  {"encoder_prefix", refused, "no prefix in the encoder", "[true]"},
+                  {"leave_out", refused, "layers without a prefix", "[[]]"}},
+                 {{"cross_prefix", KeyUse::no_effect, "an encoder has no cross-attention"},
+                  {"init_weights_seed", KeyUse::no_effect, "the file holds the weights"}}});
 }
 
 void add_gated_prefix(model::Classifier& classifier, const GatedPrefixConfig& config, at::Generator& generator) {

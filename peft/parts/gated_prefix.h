@@ -30,7 +30,7 @@ GatedPrefixConfig gated_prefix_config(const MethodSettings& settings, const Gate
 nlohmann::json gated_prefix_json(const GatedPrefixConfig& config);
 /// The settings that make what adapter-hub's configuration describes. Throws InputError for what is not supported.
 std::map<std::string, std::string> read_gated_prefix(const AdapterConfig& config);
-ConfigKeys gated_prefix_keys();
+FileKeys gated_prefix_keys();
 
 /// Fills the attention's slots.
 void add_gated_prefix(model::Classifier& classifier, const GatedPrefixConfig& config, at::Generator& generator);

@@ -43,9 +43,7 @@ std::vector<std::string> read_peft_wrapping(const AdapterConfig& config, model::
   return paths_of(find_targets(classifier, read_wrapping(targets, "").targets, query_and_value(classifier), spec.name));
 }
 
-ConfigKeys wrapping_keys(bool has_bias) {
-  return joined({target_keys(), has_bias ? heeded_keys({"bias"}) : ConfigKeys()});
-}
+FileKeys wrapping_keys(bool has_bias) { return joined({target_keys(), has_bias ? heeded_keys({"bias"}) : FileKeys()}); }
 
 void read_peft_settings(const AdapterConfig& config, const std::vector<std::string>& keys, MethodSpec& spec) {
   for (const std::string& key : keys) {

@@ -28,8 +28,7 @@ struct Wrapping {
 };
 
 /// `settings` and those that make a Wrapping. `only_bias` is what a method calls the biases of the wrapped linear
-/// layers
-/// ("lora_only"); empty: it has no setting `bias`. `defaults` says what it wraps by default.
+/// layers ("lora_only"); empty: it has no setting `bias`. `defaults` says what it wraps by default.
 std::vector<MethodSetting> with_wrapping(std::vector<MethodSetting> settings, const std::string& only_bias,
                                          const std::string& defaults = "query and value");
 Wrapping read_wrapping(const MethodSettings& settings, const std::string& only_bias);
@@ -40,7 +39,7 @@ std::vector<std::string> read_peft_wrapping(const AdapterConfig& config, model::
                                             MethodSpec& spec);
 
 /// The keys that read_peft_wrapping reads.
-ConfigKeys wrapping_keys(bool has_bias);
+FileKeys wrapping_keys(bool has_bias);
 
 /// The same key as a setting, where it is there: a text, a number or true and false.
 void read_peft_settings(const AdapterConfig& config, const std::vector<std::string>& keys, MethodSpec& spec);
@@ -52,15 +51,17 @@ class WeightSlot : public model::LinearSlot {
   virtual void merge_into(model::Linear& base) = 0;
 };
 
-/// A method of PEFT's that changes the weights of chosen linear layers, each by a WeightSlot.
+/// A method that changes the weights of chosen linear layers, each by a WeightSlot, with PEFT's ways to choose them.
 class LinearMethod : public Method {
  public:
-  /// `name`: as in MethodKind; `peft_type`: as in PEFT's configuration.
+  /// `name`: as in MethodKind; `peft_type`: as in PEFT's configuration; empty: PEFT does not have it.
   LinearMethod(std::string name, std::string peft_type, Wrapping wrapping)
       : name_(std::move(name)), peft_type_(std::move(peft_type)), wrapping_(std::move(wrapping)) {}
 
   void attach(model::Classifier& classifier, const AttachContext& context) const override;
-  AdapterFormat format(const model::Classifier&) const override { return AdapterFormat::peft; }
+  AdapterFormat format(const model::Classifier&) const override {
+    return peft_type_.empty() ? AdapterFormat::plain : AdapterFormat::peft;
+  }
   nlohmann::json adapter_config(model::Classifier& classifier, const std::string& base_model) const override;
   void merge(model::Classifier& classifier) const override;
 

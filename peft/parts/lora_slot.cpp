@@ -98,18 +98,18 @@ LoraFactors draw(const Linear& base, const LoraUpdate& update, at::Generator& ge
 
 }  // namespace
 
-ConfigKeys other_lora_keys() {
-  const std::string start = "where the matrices started; a start that changed the base model is refused by its name";
-  return joined(
-      {keys_of(KeyUse::without_effect, start, {"eva_config", "corda_config", "loftq_config", "lora_ga_config"}),
-       {{"megatron_core", KeyUse::without_effect, "the module of megatron_config"},
-        {"qalora_group_size", KeyUse::without_effect, "of use_qalora"},
-        {"runtime_config", KeyUse::without_effect, "on which device parts are computed"},
-        {"ensure_weight_tying", KeyUse::without_effect, "an encoder's classifier has no tied weights"}},
-       keys_of(KeyUse::refused, "not supported: it changes what the adapter computes",
-               {"use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
-                "alora_invocation_tokens", "layer_replication", "target_parameters", "trainable_token_indices",
-                "megatron_config"})});
+FileKeys other_lora_keys() {
+  constexpr const char* start =
+      "where the matrices started; a start that changed the base model is refused by its name";
+  return joined({keys_of(KeyUse::no_effect, start, {"eva_config", "corda_config", "loftq_config", "lora_ga_config"}),
+                 {{"megatron_core", KeyUse::no_effect, "the module of megatron_config"},
+                  {"qalora_group_size", KeyUse::no_effect, "of use_qalora"},
+                  {"runtime_config", KeyUse::no_effect, "on which device parts are computed"},
+                  {"ensure_weight_tying", KeyUse::no_effect, "an encoder's classifier has no tied weights"}},
+                 keys_of(KeyUse::refused, "it changes what the adapter computes",
+                         {"use_qalora", "use_bdlora", "arrow_config", "kasa_config", "monteclora_config",
+                          "velora_config", "alora_invocation_tokens", "layer_replication", "target_parameters",
+                          "trainable_token_indices", "megatron_config"})});
 }
 
 void check_lora_init(const std::string& word) {

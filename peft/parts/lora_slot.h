@@ -33,7 +33,7 @@ struct LoraUpdate {
 void check_lora_init(const std::string& word);
 
 /// Keys of PEFT's LoraConfig, which its AdaLoraConfig inherits, that no method here heeds.
-ConfigKeys other_lora_keys();
+FileKeys other_lora_keys();
 
 /// Where the two matrices of an update start.
 struct LoraFactors {

@@ -111,7 +111,7 @@ void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, 
   read_peft_pattern(config, "alpha_pattern", paths, common.alpha, spec);
 }
 
-ConfigKeys rank_keys(const char* alpha_key) { return heeded_keys({"r", alpha_key, "rank_pattern", "alpha_pattern"}); }
+FileKeys rank_keys(const char* alpha_key) { return heeded_keys({"r", alpha_key, "rank_pattern", "alpha_pattern"}); }
 
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,
                       const std::vector<std::string>& paths) {

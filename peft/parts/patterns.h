@@ -57,7 +57,7 @@ void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, 
                      MethodSpec& spec);
 
 /// The keys that read_peft_ranks reads.
-ConfigKeys rank_keys(const char* alpha_key);
+FileKeys rank_keys(const char* alpha_key);
 
 /// Those keys for linear layers of these paths.
 void write_peft_ranks(nlohmann::json& config, const std::string& alpha_key, const Ranks& ranks,

@@ -96,12 +96,12 @@ std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Class
   return tokens;
 }
 
-ConfigKeys virtual_token_keys(std::initializer_list<const char*> computed) {
+FileKeys virtual_token_keys(std::initializer_list<const char*> computed) {
   return joined({heeded_keys({"num_virtual_tokens"}),
                  keys_of(KeyUse::heeded, "the base model's; others are refused",
                          {"token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers"}),
                  {{"modules_to_save", KeyUse::heeded, "the head; other modules are refused"}},
-                 keys_of(KeyUse::without_effect, "the file holds what was computed", computed)});
+                 keys_of(KeyUse::no_effect, "the file holds what was computed", computed)});
 }
 
 }  // namespace dtrain::peft

@@ -55,6 +55,6 @@ std::int64_t read_virtual_tokens(const AdapterConfig& config, const model::Class
 
 /// The keys that read_virtual_tokens reads, and `computed`: those that say how the file's prompt was computed, which
 /// has no effect once it is there.
-ConfigKeys virtual_token_keys(std::initializer_list<const char*> computed);
+FileKeys virtual_token_keys(std::initializer_list<const char*> computed);
 
 }  // namespace dtrain::peft

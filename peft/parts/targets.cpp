@@ -193,7 +193,7 @@ std::string read_targets(const AdapterConfig& config, const std::vector<std::str
   return fmt::format("{}", fmt::join(known.empty() ? names : known, "+"));
 }
 
-ConfigKeys target_keys() {
+FileKeys target_keys() {
   return heeded_keys({"target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save"});
 }
 

@@ -44,7 +44,7 @@ std::vector<std::string> read_names(const AdapterConfig& config, const std::stri
 std::string read_targets(const AdapterConfig& config, const std::vector<std::string>& paths);
 
 /// The keys of PEFT's configuration that read_targets and read_modules_to_save read.
-ConfigKeys target_keys();
+FileKeys target_keys();
 
 /// The paths of linear layers.
 std::vector<std::string> paths_of(const std::vector<model::Linear*>& linears);

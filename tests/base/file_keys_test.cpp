@@ -49,5 +49,32 @@ TEST(FileKeys, ThatNoListHasAreNotedOnceAndNotAll) {
                           "'part.key 107' and 3 more"));
 }
 
+TEST(FileKeys, OfAFileThatMustBeKnownAsAWholeAreRefusedUnlessTheySayThatTheyAreOff) {
+  const auto check = [](const json& object) {
+    return check_keys(object, joined({heeded_keys({"size"}), keys_of(KeyUse::noted, "read by nobody", {"origin"})}),
+                      "c.json", "", UnknownKeys::refused);
+  };
+  EXPECT_THAT(check({{"size", 3}, {"a", nullptr}, {"b", ""}, {"c", json::array()}, {"origin", false}}), IsEmpty());
+  EXPECT_THAT(check({{"sise", 0}, {"origin", "x"}}),
+              ElementsAre("c.json: 'origin': \"x\" is ignored: read by nobody",
+                          "c.json: 'sise' is not known to this version of dtrain, and 0 is taken for switched off"));
+  EXPECT_EQ(failure_of<InputError>([&] {
+              check({{"sise", 3}});
+            }),
+            "c.json: 'sise': 3 is not supported (this version of dtrain does not know that key); expected no such key "
+            "or false or 0 or \"\" or [] or {}");
+}
+
+TEST(FileKeys, OfOneUseThatAreRefusedMayBeOff) {
+  const FileKeys keys = keys_of(KeyUse::refused, "another model", {"decoder", "cross"});
+  EXPECT_THAT(check_keys({{"decoder", false}, {"cross", json::object()}}, keys, "c.json"), IsEmpty());
+  EXPECT_THAT(failure_of<InputError>([&] {
+                check_keys({{"cross", true}}, keys, "c.json");
+              }),
+              testing::HasSubstr("'cross': true is not supported (another model)"));
+  EXPECT_EQ(find_key(keys, "cross"), &keys[1]);
+  EXPECT_EQ(find_key(keys, "size"), nullptr);
+}
+
 }  // namespace
 }  // namespace dtrain

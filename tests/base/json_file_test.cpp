@@ -1,5 +1,6 @@
 #include "base/json_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -40,6 +41,17 @@ TEST(JsonFile, ThatIsNoObjectIsRefusedWithWhatItIs) {
   for (const char* content : {"", "{\"a\": ", "{} more", "{\"a\": \"\xff\"}", "{\"a\": 1e999}"})
     EXPECT_THAT(failure(content), AllOf(HasSubstr("a.json: not valid JSON: "), Not(HasSubstr("json.exception"))));
   EXPECT_THAT(failure_of<InputError>([&] { read_json_object(folder.path() / "b.json"); }), HasSubstr("b.json"));
+}
+
+TEST(JsonFile, InPartsIsRefusedWhereItGoesWrong) {
+  const auto failure = [](std::string_view text) {
+    return failure_of<InputError>(
+        [&] { parse_json(text, [](std::size_t byte) { return fmt::format("x:{}", byte); }); });
+  };
+  EXPECT_THAT(failure("{\"a\": }"), AllOf(StartsWith("x:6: not valid JSON: syntax error"), Not(HasSubstr("complete"))));
+  EXPECT_THAT(failure("{\"a\": 1"), AllOf(StartsWith("x:7: not valid JSON: "), EndsWith("; is the file complete?")));
+  EXPECT_THAT(failure("[1e999]"), StartsWith("x:0: not valid JSON: number overflow"));
+  EXPECT_EQ(failure(repeated("[", 200)), "x:100: nests deeper than 100 levels, which no such file does");
 }
 
 TEST(JsonFile, ThatNestsDeeperThanAnyIsRefusedAtOnce) {

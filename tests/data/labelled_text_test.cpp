@@ -131,10 +131,10 @@ TEST_F(DataFile, WithBrokenJsonIsRefusedWhereItBreaks) {
   const std::string good = "{\"label\": \"x\", \"text\": \"one\"}\n";
   EXPECT_THAT(
       failure("a.jsonl", good + "{\"label\": \"x\", \"te"),
-      AllOf(HasSubstr("a.jsonl:2:19: not a JSON object; is the file complete? ("), HasSubstr("missing closing quote")));
+      AllOf(HasSubstr("a.jsonl:2:19: not valid JSON: "), HasSubstr("missing closing quote"), HasSubstr("complete?")));
   EXPECT_EQ(failure("a.jsonl", good + "[1, 2]\n"), "a.jsonl:2:1: expected a JSON object, found array");
   EXPECT_THAT(failure("a.jsonl", good + "{\"label\": 1e999, \"text\": \"\"}\n"),
-              HasSubstr("a.jsonl:2:1: number overflow"));
+              HasSubstr("a.jsonl:2:1: not valid JSON: number overflow"));
   EXPECT_THAT(failure("a.jsonl", good + R"({"label": "x", "text": "\ud800"})"), HasSubstr("a.jsonl:2:"));
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "data/readers/delimited_file.h"
-#include "data/readers/json_file.h"
+#include "data/readers/json_records.h"
 #include "tests/data/reference_file.h"
 
 namespace dtrain::data {
@@ -72,7 +72,8 @@ class Json : public testing::TestWithParam<const char*> {};
 TEST_P(Json, IsReadAsByPython) {
   for (int number = 0; number < kFiles; ++number) {
     const std::string name = fmt::format("{}.{}", number, GetParam());
-    const Records records = read_json(read_file(kReference / name), name, [](std::string_view) { return false; });
+    const Records records =
+        read_json_records(read_file(kReference / name), name, [](std::string_view) { return false; });
     // The reference has its columns by name, under a first row that names them.
     std::vector<std::size_t> order(records.columns.size());
     std::iota(order.begin(), order.end(), std::size_t{0});

@@ -96,6 +96,12 @@ def test_inspect_shows_the_labels_of_a_data_file(dtrain, data):
 def test_inspect_of_what_is_nothing_says_what_it_expects(dtrain, tmp_path):
     dtrain.refuses("inspect", "nowhere", code=3, says="nowhere: there is no such file or directory")
     dtrain.refuses("inspect", tmp_path, code=3, says="expected a model, an adapter, a run's output or a checkpoint")
+    for content, says in (("[" * 100_000, "nests deeper than 100 levels"), ("[1]", "expected a JSON object, found array"),
+                          ('{"metrics": ', "is the file complete?")):
+        (tmp_path / "results.json").write_text(content)
+        dtrain.refuses("inspect", tmp_path, code=3, says=["results.json: ", says])
+    (tmp_path / "results.json").write_text('{"metrics": {"dev": 3}}')
+    assert '"dev": 3' in dtrain.succeeds("inspect", tmp_path).out
 
 
 def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):

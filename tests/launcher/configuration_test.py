@@ -58,8 +58,10 @@ def test_an_out_of_domain_set_of_the_command_line_replaces_those_of_the_configur
 
 
 def test_config_ini_of_a_run_gives_the_same_run_again(dtrain, task, data, tmp_path):
+    other = tmp_path / "dev#2.tsv"
+    other.write_bytes((data / "dev.tsv").read_bytes())
     dtrain.succeeds("train", *task, *SHORT, "--method", "lora:r=4", "--lr", "1e-3", "--seed", "5", "--ood",
-                    f"other={data}/dev.tsv", "--drop-unknown-labels", "--warmup-ratio", "0.1", "--output", "first")
+                    f"other={other}", "--drop-unknown-labels", "--warmup-ratio", "0.1", "--output", "first")
     written = (tmp_path / "first" / "config.ini").read_text()
     assert "seed = 5\n" in written and "method = lora:r=4\n" in written and "warmup-ratio = 0.1\n" in written
     # Nothing but the file: the variables that were set for the first run are in it.

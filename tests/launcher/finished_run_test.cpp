@@ -36,6 +36,16 @@ TEST(FinishedRun, IsTheSameWhereOnlyTheWayOfComputingDiffers) {
               ElementsAre("train was 'a.tsv' and is now 'b.tsv'"));
 }
 
+TEST(FinishedRun, DiffersByTheKindOfItsClassWeightsWhateverIsInTheirFile) {
+  EXPECT_THAT(option_differences("class-weights = a.json\n", "class-weights = b.json\n", false), IsEmpty());
+  EXPECT_THAT(option_differences("class-weights = a.json\n", "class-weights = b.json\n", true),
+              ElementsAre("class-weights was 'a.json' and is now 'b.json'"));
+  EXPECT_THAT(option_differences("class-weights = balanced\n", "class-weights = b.json\n", false),
+              ElementsAre("class-weights was 'balanced' and is now 'b.json'"));
+  EXPECT_THAT(option_differences("", "class-weights = balanced\n", false),
+              ElementsAre("class-weights was not given and is now 'balanced'"));
+}
+
 class FinishedRunFiles : public testing::Test {
  protected:
   FinishedRunFiles() {
@@ -56,14 +66,27 @@ TEST_F(FinishedRunFiles, AreComparedByTheContentOfTheData) {
               AllOf(HasSubstr("lr was '0.1' and is now '0.2'"), HasSubstr("its train data were others"),
                     HasSubstr("it had test data"), HasSubstr("it had no ood.b data"), HasSubstr("--overwrite"),
                     Not(HasSubstr("a.tsv"))));
+  directory.file("results.json", R"({"data": {"train": "01", "class-weights": "02"}})");
+  const std::string now = "lr = 0.1\ntrain = a.tsv\nclass-weights = w.json\n";
+  directory.file("config.ini", now);
+  EXPECT_NO_THROW(check_finished_run(directory.path(), now, {{"train", "01"}, {"class-weights", "02"}}));
+  EXPECT_THAT(refusal(now, {{"train", "01"}, {"class-weights", "03"}}),
+              HasSubstr("its class weights of a file were others"));
+}
+
+TEST_F(FinishedRunFiles, ThatAreDamagedAreRefusedByName) {
+  for (const char* content : {"torn", "[1]", R"({"data": 3})", R"({"data": {"train": 3}})"}) {
+    directory.file("results.json", content);
+    EXPECT_THAT(failure_of<InputError>([&] { check_finished_run(directory.path(), "", {}); }),
+                HasSubstr("results.json: "))
+        << content;
+  }
 }
 
 TEST_F(FinishedRunFiles, OfARunThatKeptNoDigestsAreComparedByName) {
   directory.file("results.json", "{}");
   EXPECT_NO_THROW(check_finished_run(directory.path(), "lr = 0.1\ntrain = a.tsv\n", {{"train", "01"}}));
   EXPECT_THAT(refusal("lr = 0.1\ntrain = b.tsv\n", {{"train", "01"}}), HasSubstr("train was 'a.tsv'"));
-  directory.file("results.json", "torn");
-  EXPECT_THROW(check_finished_run(directory.path(), "", {}), InputError);
 }
 
 TEST(DataDigests, AreOfTheContentAlone) {
@@ -71,11 +94,14 @@ TEST(DataDigests, AreOfTheContentAlone) {
   data::TaskFiles files;
   files.train = directory.file("a.tsv", "x\ty\n");
   files.ood = {{"other", directory.file("b.tsv", "x\ty\n")}};
-  const auto digests = data_digests(files);
-  EXPECT_EQ(digests.size(), 2);
+  const std::string weights = directory.file("w.json", "x\ty\n");
+  const auto digests = data_digests(files, weights);
+  EXPECT_EQ(digests.size(), 3);
+  EXPECT_EQ(digests.at("train"), digests.at("class-weights"));
   EXPECT_EQ(digests.at("train"), digests.at("ood.other"));
   files.train = directory.file("a.tsv", "x\tz\n");
-  EXPECT_NE(data_digests(files).at("train"), digests.at("train"));
+  EXPECT_NE(data_digests(files, "balanced").at("train"), digests.at("train"));
+  EXPECT_EQ(data_digests(files, "balanced").size(), 2);
 }
 
 }  // namespace

@@ -247,6 +247,8 @@ def test_class_weights_come_from_a_file_of_names(dtrain, task):
     dtrain.succeeds("train", *task, "--max-steps", "2", "--log-steps", "1", "--class-weights", weights, "--output", "unequal")
     unequal = json.loads((dtrain.folder / "unequal" / "log.jsonl").read_text().splitlines()[0])["loss"]
     assert unequal != pytest.approx(losses["plain"][0], rel=1e-5)
+    weights.write_text('{"tool": 1')
+    dtrain.refuses("train", *task, "--class-weights", weights, code=3, says=["weights.json: not valid JSON", "complete?"])
     for content, says in (({"tool": 1, "plant": 1}, "'animal'"), ([1, 2, 3], "JSON object"),
                           ({"tool": 1, "plant": 1, "animal": 1, "tols": 1}, "did you mean 'tool'?"),
                           ({"tool": 1, "plant": 1, "animal": "x"}, "expected a number for 'animal'")):

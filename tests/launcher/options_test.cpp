@@ -83,7 +83,8 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--weight-decay", "1e300"}, {"--weight-decay: expected at most 1000000"}},
       {{"train", "--max-grad-norm", "1e300"}, {"--max-grad-norm: expected at most 1e+30"}},
       {{"compare", "--seeds", "9223372036854775807"}, {"--seeds: expected at most 10000"}},
-      {{"compare", "--metric", "acuracy"}, {"expected one of auto, accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
+      {{"compare", "--metric", "acuracy"},
+       {"expected one of auto, accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
       {{"compare", "--metric", "macro_f1"},
        {"--metric: expected one of auto, accuracy, balanced_accuracy, samples_f1, r2, found 'macro_f1'"}},
       {{"compare", "--margin", "0"}, {"--margin: expected points, above 0 and below 100, found 0"}},
@@ -102,7 +103,8 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--separator", "\""}, {"--separator: expected punctuation", "'\"'"}},
       {{"train", "--separator", "||"}, {"--separator: expected one character, found '||'"}},
       {{"train", "--label-separator", "and"}, {"--label-separator: expected punctuation", "'and'"}},
-      {{"train", "--ignore-label", "#N/A"}, {"--ignore-label: expected a label without #", "'#N/A'"}},
+      {{"train", "--ignore-label", "#N/A", "--output", "x"}, {"--ignore-label: config.ini could not", "'#N/A'"}},
+      {{"compare", "--train", "a #1.tsv"}, {"--train: config.ini could not give this value back", "'a #1.tsv'"}},
       {{"predict", "--ignore-label", "-"}, {"dtrain predict has no option 'ignore-label'", "evaluate"}},
       {{"train", "--lr"}, {"--lr"}},
       {{"train", "somewhere"}, {"too many positional options"}},
@@ -170,11 +172,11 @@ class Variable {
 };
 
 TEST(Options, OfAHigherSourceSwitchOffTheirRivalsInALowerOne) {
-  const Options by_epochs = parsed_with("max-steps = 2\n", {"train", "--epochs", "1"});
+  const Options by_epochs = parsed_with("max-steps = 2\n", {"train", "--epochs", "1", "--output", "o"});
   EXPECT_EQ(by_epochs.epochs, 1);
   EXPECT_FALSE(by_epochs.training.max_steps);
   EXPECT_THAT(by_epochs.resolved, AllOf(HasSubstr("epochs = 1\n"), Not(HasSubstr("max-steps"))));
-  const Options by_steps = parsed_with("epochs = 1\nmin-steps = 7\n", {"train", "--max-steps", "2"});
+  const Options by_steps = parsed_with("epochs = 1\nmin-steps = 7\n", {"train", "--max-steps", "2", "--output", "o"});
   EXPECT_EQ(by_steps.training.max_steps, 2);
   EXPECT_THAT(by_steps.resolved,
               AllOf(HasSubstr("max-steps = 2\n"), Not(HasSubstr("epochs")), Not(HasSubstr("min-steps"))));
@@ -216,12 +218,14 @@ TEST(Options, ThatContradictEachOtherInOneSourceAreRefusedWithItsName) {
 }
 
 TEST(Options, OfARunAreTakenBackFromWhatItWrites) {
-  for (const auto& arguments : std::vector<std::vector<std::string>>{{"train"},
-                                                                     {"train", "--max-steps", "2", "--train", "t"},
-                                                                     {"train", "--run", "r", "--epochs", "2"},
-                                                                     {"merge", "--adapters", "a,b"},
-                                                                     {"compare"}}) {
+  for (auto arguments : std::vector<std::vector<std::string>>{{"train"},
+                                                              {"train", "--max-steps", "2", "--train", "t"},
+                                                              {"train", "--run", "r", "--epochs", "2"},
+                                                              {"merge", "--adapters", "a,b"},
+                                                              {"compare"}}) {
+    arguments.insert(arguments.end(), {"--output", "o#1"});
     const std::string written = parsed(arguments).resolved;
+    EXPECT_THAT(written, HasSubstr("output = o#1\n"));
     EXPECT_EQ(parsed_with(written, {arguments[0]}).resolved, written);
   }
 }

@@ -130,6 +130,14 @@ def test_a_finished_run_of_other_options_is_refused_and_left_as_it_is(dtrain, ta
         dtrain.refuses(*given, *arguments, "--output", "out", "--resume", code=2,
                        says=["--resume: the run in out is finished", says, "--overwrite"])
     assert (tmp_path / "out" / "results.json").read_bytes() == before
+    weights = tmp_path / "weights.json"
+    weights.write_text('{"animal": 1, "plant": 2, "tool": 3}')
+    dtrain.succeeds(*run, "--class-weights", weights, "--output", "weighed")
+    ended = dtrain.succeeds(*run, "--class-weights", weights, "--output", "weighed", "--resume")
+    assert "there is nothing to resume" in ended.out, ended
+    weights.write_text('{"animal": 1, "plant": 2, "tool": 4}')
+    dtrain.refuses(*run, "--class-weights", weights, "--output", "weighed", "--resume", code=2,
+                   says=["its class weights of a file were others"])
     # The same data elsewhere, and what changes no result.
     moved = tmp_path / "moved.tsv"
     moved.write_bytes((data / "train.tsv").read_bytes())

@@ -152,6 +152,20 @@ TEST_F(ForeignAdapter, WithAKeyThatIsNotKnownIsRefused) {
   EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("phase_of_the_moon"), HasSubstr("does not know that key")));
 }
 
+TEST_F(ForeignAdapter, WithAHeadThatIsNotTransformersIsRefused) {
+  change("head_config.json", [](auto& json) { json["config"] = {{"head_type", "classification"}, {"layers", 2}}; });
+  EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("head_config.json: 'config'"),
+                                        HasSubstr("that of AutoModelForSequenceClassification is read")));
+  change("head_config.json", [](auto& json) { json.update({{"config", nullptr}, {"key_of_tomorrow", 1}}); });
+  EXPECT_THAT(refusal(), HasSubstr("head_config.json: 'key_of_tomorrow': 1 is not supported"));
+  std::vector<std::string> warnings;
+  Log log;
+  log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  change("head_config.json", [](auto& json) { json["key_of_tomorrow"] = false; });
+  load_trained(directory, {}, {}, at::kCPU, log);
+  EXPECT_THAT(warnings, testing::Contains(HasSubstr("'key_of_tomorrow' is not known")));
+}
+
 TEST_F(ForeignAdapter, OfAnotherArchitectureIsRefusedWithTheListOfThoseThatAre) {
   change("adapter_config.json", [](auto& json) { json["config"]["architecture"] = "reft"; });
   EXPECT_THAT(refusal(), testing::AllOf(HasSubstr("reft"), HasSubstr("bottleneck")));

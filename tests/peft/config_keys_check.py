@@ -38,7 +38,7 @@ def check_adapters(text):
 
     known = tables(text, "adapter-hub")
     configs = {"bottleneck": adapters.BnConfig, "lora": adapters.LoRAConfig, "prefix_tuning": adapters.PrefixTuningConfig}
-    assert configs.keys() | {"adapter_config.json", "union"} == known.keys(), sorted(known)
+    assert configs.keys() | {"adapter_config.json", "head_config.json", "union"} == known.keys(), sorted(known)
     for title, config in configs.items():
         yield title, fields(config) | {"architecture"}, known[title]
     yield "union", set(adapters.MAMConfig().to_dict()), known["union"]
@@ -50,8 +50,9 @@ def check_adapters(text):
         import json
 
         model.save_adapter(folder, "a")
-        yield "adapter_config.json", set(json.loads((pathlib.Path(folder) / "adapter_config.json").read_text())), known[
-            "adapter_config.json"]
+        model.save_head(folder)
+        for name in ("adapter_config.json", "head_config.json"):
+            yield name, set(json.loads((pathlib.Path(folder) / name).read_text())), known[name]
 
 
 def main():

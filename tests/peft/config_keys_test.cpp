@@ -2,6 +2,7 @@
 // and the lists against what loading does.
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +17,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "model/formats/classifier_files.h"
+#include "peft/formats/peft_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/parts/adapter_hub_config.h"
 #include "peft/parts/composition.h"
@@ -29,23 +31,17 @@ namespace {
 
 using testing::HasSubstr;
 
-const char* word_of(KeyUse use) {
-  switch (use) {
-    case KeyUse::heeded:
-      return "heeded";
-    case KeyUse::without_effect:
-      return "no effect";
-    case KeyUse::noted:
-      return "no effect, said";
-    case KeyUse::refused:
-      break;
-  }
-  return "refused";
+std::string use_of(const FileKey& key) {
+  std::string use(key_use_name(key.use));
+  if (key.use != KeyUse::refused || key.neutral == kSwitchedOff) return use;
+  std::vector<std::string> neutral;
+  for (const auto& value : nlohmann::json::parse(key.neutral)) neutral.push_back("`" + value.dump() + "`");
+  return neutral.empty() ? "refused unless `null`" : fmt::format("{} unless {}", use, fmt::join(neutral, ", "));
 }
 
-std::string section(const std::string& title, const ConfigKeys& keys) {
+std::string section(const std::string& title, const FileKeys& keys) {
   std::string text = fmt::format("### {}\n\n| key | here | why |\n|---|---|---|\n", title);
-  for (const ConfigKey& key : keys) text += fmt::format("| `{}` | {} | {} |\n", key.name, word_of(key.use), key.reason);
+  for (const FileKey& key : keys) text += fmt::format("| `{}` | {} | {} |\n", key.key, use_of(key), key.reason);
   return text + "\n";
 }
 
@@ -56,29 +52,30 @@ std::string expected_tables() {
     if (!kind.peft_type.empty()) text += section(kind.peft_type, kind.peft_keys);
   }
   text += "## adapter-hub\n\n" + section("adapter_config.json", adapter_hub_file_keys());
+  text += section("head_config.json", adapter_hub_head_keys());
   text += section(kUnionArchitecture, composition_keys());
   for (const PartKind& kind : part_kinds()) text += section(kind.architecture, kind.keys);
   return text;
 }
 
-TEST(ConfigKeys, AreDocumentedAsTheMethodsListThem) {
+TEST(FileKeys, AreDocumentedAsTheMethodsListThem) {
   const std::string document = read_file(DTRAIN_SOURCE_DIR "/docs/adapter-files.md");
   const std::string expected = expected_tables();
   EXPECT_EQ(document.substr(std::min(document.find("## PEFT\n"), document.size())) + "\n", expected)
       << "docs/adapter-files.md does not end with the tables as they are expected here";
 }
 
-TEST(ConfigKeys, AreListedOnce) {
-  std::vector<ConfigKeys> all = {adapter_hub_file_keys(), composition_keys()};
+TEST(FileKeys, AreListedOnce) {
+  std::vector<FileKeys> all = {adapter_hub_file_keys(), adapter_hub_head_keys(), composition_keys()};
   for (const MethodKind& kind : method_kinds()) {
     all.push_back(joined({common_peft_keys(), kind.peft_keys}));
     EXPECT_EQ(kind.peft_type.empty(), kind.peft_keys.empty()) << kind.name;
     EXPECT_EQ(kind.adapter_hub_architecture.empty(), kind.adapter_hub_keys.empty()) << kind.name;
   }
   for (const PartKind& kind : part_kinds()) all.push_back(kind.keys);
-  for (const ConfigKeys& keys : all) {
+  for (const FileKeys& keys : all) {
     std::set<std::string> names;
-    for (const ConfigKey& key : keys) EXPECT_TRUE(names.insert(key.name).second) << key.name;
+    for (const FileKey& key : keys) EXPECT_TRUE(names.insert(std::string(key.key)).second) << key.key;
   }
 }
 
@@ -116,24 +113,25 @@ class ConfigKeyUse : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ConfigKeyUse, IsAsItIsListed) {
-  for (const ConfigKey& key : method_kind(GetParam()).peft_keys) {
+  for (const FileKey& key : method_kind(GetParam()).peft_keys) {
     if (key.use == KeyUse::heeded) continue;  // loading checks that it is read
+    const std::string name(key.key);
     for (const nlohmann::json& value : {nlohmann::json(true), nlohmann::json("on"), nlohmann::json({{"a", 1}})}) {
-      const auto [refusal, warnings] = load_with(key.name, value);
+      const auto [refusal, warnings] = load_with(name, value);
       if (key.use == KeyUse::refused) {
-        EXPECT_THAT(refusal, HasSubstr(key.name + " = " + value.dump())) << key.name;
-        EXPECT_THAT(refusal, HasSubstr(key.reason)) << key.name;
+        EXPECT_THAT(refusal, HasSubstr(fmt::format("'{}': {} is not supported", name, value.dump())));
+        EXPECT_THAT(refusal, HasSubstr(std::string(key.reason))) << name;
       } else {
-        EXPECT_EQ(refusal, "") << key.name;
-        EXPECT_EQ(warnings.find(key.use == KeyUse::noted ? key.reason : key.name) != std::string::npos,
+        EXPECT_EQ(refusal, "") << name;
+        EXPECT_EQ(warnings.find(key.use == KeyUse::noted ? key.reason : key.key) != std::string::npos,
                   key.use == KeyUse::noted)
-            << key.name << ": " << warnings;
+            << name << ": " << warnings;
       }
     }
     for (const nlohmann::json& off :
          {nlohmann::json(), nlohmann::json(false), nlohmann::json(nlohmann::json::object())}) {
-      const auto [refusal, warnings] = load_with(key.name, off);
-      EXPECT_EQ(refusal + warnings, "") << key.name << " = " << off;
+      const auto [refusal, warnings] = load_with(name, off);
+      EXPECT_EQ(refusal + warnings, "") << name << " = " << off;
     }
   }
   EXPECT_THAT(load_with("a_key_of_tomorrow", 1).first, HasSubstr("a_key_of_tomorrow"));

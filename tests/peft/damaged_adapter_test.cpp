@@ -267,10 +267,10 @@ TEST_F(DamagedAdapter, WithSettingsThatHaveNoEffectIsReadAndSaysSo) {
   log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
   load_trained(directory / "lora", {}, {}, at::kCPU, log);
   EXPECT_THAT(warnings, testing::UnorderedElementsAre(
-                            testing::HasSubstr("fan_in_fan_out = true is ignored"),
-                            testing::HasSubstr("a_key_of_tomorrow = false is not known to this version of dtrain and "
-                                               "is taken for switched off"),
-                            testing::HasSubstr("another_key = 0 is not known")));
+                            testing::HasSubstr("'fan_in_fan_out': true is ignored"),
+                            testing::HasSubstr("'a_key_of_tomorrow' is not known to this version of dtrain, "
+                                               "and false is taken for switched off"),
+                            testing::HasSubstr("'another_key' is not known to this version of dtrain, and 0")));
 }
 
 TEST_F(DamagedAdapter, WithAnotherNumberOfLabelsIsRefused) {

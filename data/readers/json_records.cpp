@@ -1,4 +1,4 @@
-#include "data/readers/json_file.h"
+#include "data/readers/json_records.h"
 
 #include <fmt/format.h>
 
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_file.h"
 #include "data/readers/text_content.h"
 
 namespace dtrain::data {
@@ -19,14 +20,6 @@ using nlohmann::json;
 
 constexpr std::string_view kBlanks = " \t\r\n";
 constexpr std::size_t kNone = std::string_view::npos;
-
-// What the JSON library says, without its name and its line, which is 1 always.
-std::string reason_of(const json::exception& error) {
-  const std::string_view text = error.what();
-  const std::size_t position = text.find("column ");
-  const std::size_t begin = position == std::string_view::npos ? text.find("] ") : text.find(": ", position);
-  return std::string(begin == std::string_view::npos ? text : text.substr(begin + 2));
-}
 
 std::string text_of(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.is_null() ? "" : value.dump();
@@ -79,7 +72,9 @@ class ObjectRecords {
 
   // The object that begins at an offset, on a line.
   void add(std::size_t offset, std::size_t size, std::int64_t line) {
-    const json object = parse(offset, size);
+    const json object = parse_json(content_.substr(offset, size), [&](std::size_t byte) {
+      return fmt::format("{}:{}", name_, place_of(content_, offset + byte));
+    });
     if (!object.is_object()) {
       throw InputError(fmt::format("{}:{}: expected a JSON object, found {}", name_, place_of(content_, offset),
                                    object.type_name()));
@@ -106,18 +101,6 @@ class ObjectRecords {
   }
 
  private:
-  json parse(std::size_t offset, std::size_t size) const {
-    try {
-      return json::parse(content_.substr(offset, size));
-    } catch (const json::parse_error& error) {
-      throw InputError(fmt::format("{}:{}: not a JSON object; is the file complete? ({})", name_,
-                                   place_of(content_, offset + std::max<std::size_t>(error.byte, 1) - 1),
-                                   reason_of(error)));
-    } catch (const json::exception& error) {  // a number beyond all bounds
-      throw InputError(fmt::format("{}:{}: {}", name_, place_of(content_, offset), reason_of(error)));
-    }
-  }
-
   void take(const std::string& key, const json& value, Record& record) {
     const auto [found, is_new] = column_of_.emplace(key, records_.columns.size());
     const std::size_t column = found->second;
@@ -222,8 +205,8 @@ void refuse_columns(std::string_view content, const std::string& name) {
 
 }  // namespace
 
-Records read_json(std::string_view content, const std::string& name,
-                  const std::function<bool(std::string_view)>& keeps_lists) {
+Records read_json_records(std::string_view content, const std::string& name,
+                          const std::function<bool(std::string_view)>& keeps_lists) {
   const ObjectRecords objects(content, name, keeps_lists);
   const std::size_t open = next_byte(content, 0);
   const std::size_t end = open == kNone ? kNone : end_of_value(content, open);
