@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <stdexcept>
 
 #include "base/log.h"
@@ -66,8 +65,8 @@ std::string step_sentence(const Diagnosis& diagnosis) {
   std::vector<std::string> parts;
   for (const auto* step : shown)
     parts.push_back(fmt::format("{} {}", in_points(step->gain), choice_words(diagnosis, *step)));
-  std::string text = parts.empty() ? "No single choice is shown to cost anything"
-                                   : fmt::format("Of the gap, {}", fmt::format("{}", listed(parts)));
+  if (!parts.empty()) parts[0].insert(parts[0].find(')') + 1, " are");
+  std::string text = parts.empty() ? "No single choice is shown to cost anything" : "Of the gap, " + listed(parts);
   if (!hidden.empty()) text += fmt::format("; not told apart from nothing: {}", listed(hidden));
   if (!gained.empty()) text += fmt::format("; better as it was: {}", listed(gained));
   return text + ".";

@@ -17,12 +17,15 @@ namespace {
 // few examples.
 constexpr int kRises = 2;
 
+constexpr double kRounding = 1e-6;
+
 // Features as the solver takes them, in the units that train has.
 class Standardised {
  public:
   explicit Standardised(const at::Tensor& train)
       : mean_(train.to(at::kDouble).mean(0)), deviation_(train.to(at::kDouble).std(0, /*unbiased=*/false)) {
-    deviation_.masked_fill_(deviation_ == 0, 1);  // a feature that is constant says nothing
+    // What varies no more than a float rounds is constant and says nothing: the first token's embedding, for one.
+    deviation_.masked_fill_(deviation_ <= kRounding * mean_.abs(), 1);
   }
   at::Tensor operator()(const at::Tensor& features) const {
     return features.to(at::kDouble).sub(mean_).div_(deviation_);
