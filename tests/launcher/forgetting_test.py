@@ -11,7 +11,8 @@ LENGTH = ["--max-length", "32"]
 @pytest.fixture
 def retain(tmp_path):
     file = tmp_path / "retain.txt"
-    file.write_text("".join(f"a text about {word} and nothing else of note\n" for word in "sun rain wind snow fog".split()))
+    words = "sun rain wind snow fog river house bread king war".split()
+    file.write_text("".join(f"a text about {one} and {other}\n" for one in words for other in words if one < other))
     return file
 
 

@@ -102,10 +102,10 @@ TEST(DifferenceEstimate, OfSeveralSeedsIsThatOfTheStudy) {
   const auto expected = paired_difference({{0, 1, 0, 0, 1, 0}, {0, 1, 0, -1, 1, 1}, {0, 0, 1, 0, 1, 0}});
   EXPECT_EQ(estimate.value, expected.mean);
   EXPECT_EQ(estimate.interval.low, expected.interval(0.95).low);
-  EXPECT_NEAR(share_estimate(after).value, 11.0 / 18, 1e-12);
+  EXPECT_NEAR(share_estimate(after).value, 12.0 / 18, 1e-12);
 }
 
-// A diagnosis of a BERT of two layers on a task that its first token decides.
+// A diagnosis of a BERT of three layers on a task that its first token decides.
 Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& methods = {"bitfit"}) {
   DiagnosisMaterial material;
   material.classifier = [](Pooling pooling, std::uint64_t seed) {
@@ -131,7 +131,7 @@ Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& me
 
 TEST(Diagnosis, CutsTheGapIntoWhatEachChoiceCosts) {
   const Diagnosis diagnosis = small_diagnosis(1);
-  EXPECT_EQ(diagnosis.probes.size(), 9U);  // three stages, three poolings
+  EXPECT_EQ(diagnosis.probes.size(), 12U);  // four stages, three poolings
   std::vector<std::string> kinds;
   for (const auto& row : diagnosis.rows) kinds.push_back(row.kind);
   EXPECT_THAT(kinds, ElementsAre("asked", "rate", "optimum", "pooling", "best_probe", "head", "full", "method"));
@@ -156,7 +156,7 @@ TEST(Diagnosis, IsJsonAndWordsAndAFigure) {
   const auto json = diagnosis_json(diagnosis);
   EXPECT_EQ(json.at("schema"), 1);
   EXPECT_EQ(json.at("seeds"), 2);
-  EXPECT_EQ(json.at("probes").size(), 9U);
+  EXPECT_EQ(json.at("probes").size(), 12U);
   EXPECT_EQ(json.at("rows").size(), diagnosis.rows.size());
   EXPECT_EQ(json.at("rows")[2].at("method"), "probe");
   EXPECT_TRUE(json.at("rows")[2].at("learning_rate").is_null());
@@ -169,7 +169,7 @@ TEST(Diagnosis, IsJsonAndWordsAndAFigure) {
   EXPECT_EQ(diagnosis_table(diagnosis).rows.size(), diagnosis.rows.size());
   const auto table = probe_table(diagnosis);
   EXPECT_THAT(table.header, ElementsAre("layer", "cls", "mean", "pooler"));
-  EXPECT_EQ(table.rows.size(), 3U);
+  EXPECT_EQ(table.rows.size(), 4U);
   const auto figure = probe_figure(diagnosis);
   EXPECT_THAT(figure, HasSubstr("<title>Test accuracy of linear probes by layer."));
   EXPECT_THAT(figure, testing::EndsWith("</svg>\n"));
