@@ -7,6 +7,7 @@
 namespace dtrain::launcher {
 
 void run_compare(const Options& options, const Session& session);
+void run_diagnose(const Options& options, const Session& session);
 void run_train(const Options& options, const Session& session);
 void run_evaluate(const Options& options, const Session& session);
 void run_predict(const Options& options, const Session& session);

@@ -1,12 +1,19 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <map>
+#include <string>
+
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/table.h"
 #include "launcher/commands.h"
+#include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
 #include "launcher/trained_models.h"
+#include "model/formats/classifier_files.h"
+#include "peft/registry.h"
 #include "train/evaluation.h"
 #include "train/results.h"
 #include "train/text_examples.h"
@@ -35,6 +42,59 @@ Scoring load(const Options& options, const Session& session, bool labels_require
   return scoring;
 }
 
+// The pretrained model that a trained one came from: an adapter's own base, and of a whole model --model, or the one
+// that its run names.
+fs::path base_of(const Options& options, const peft::TrainedModel& trained) {
+  if (!peft::make_method(trained.method)->changes_whole_model()) return trained.base_model;
+  if (!options.model.empty()) return options.model;
+  const fs::path results = fs::path(options.run) / "results.json";
+  if (fs::exists(results)) {
+    const auto json = nlohmann::json::parse(read_file(results), nullptr, false);
+    if (json.is_object() && json.contains("model") && json["model"].is_string()) {
+      fs::path model = json["model"].get<std::string>();
+      if (fs::exists(model / "config.json")) return model;
+    }
+  }
+  throw UsageError(fmt::format(
+      "--retain: {} is a whole model, and nothing names the pretrained one it came from; name it with --model",
+      options.run));
+}
+
+constexpr std::int64_t kMostRetained = 1000;
+
+// What was forgotten, by name.
+std::map<std::string, double> forgetting_of(const Options& options, const Session& session,
+                                            const peft::TrainedModel& trained) {
+  const fs::path base = base_of(options, trained);
+  const auto context = session.context();
+  auto& classifier = *trained.classifier;
+  const auto pretrained = model::load_classifier({.directory = base,
+                                                  .pooling = classifier.pooling(),
+                                                  .classes = classifier.classes(),
+                                                  .head_seed = 0,
+                                                  .problem_type = classifier.problem_type,
+                                                  .device = context.device});
+  const study::ForgettingProbe probe(
+      *pretrained, forgetting_material(options, session, base, options.retain, kMostRetained), context);
+  return probe.measure(classifier, context);
+}
+
+Table forgetting_table(const std::map<std::string, double>& measured) {
+  Table table{{"forgetting", "before", "after"}, {}};
+  const auto add = [&](const char* title, const char* name, const std::string& before) {
+    if (measured.count(name) > 0) table.rows.push_back({title, before, fmt::format("{:.4f}", measured.at(name))});
+  };
+  const auto before = [&](const std::string& name) {
+    return measured.count(name) > 0 ? fmt::format("{:.4f}", measured.at(name)) : "";
+  };
+  add("retrieval of examples by definition, mean reciprocal rank", "mrr", before("mrr_before"));
+  add("masked-language-model loss", "mlm_loss", before("mlm_loss_before"));
+  add("states alike (linear CKA), mean over the layers", "cka", "1");
+  add("states alike (linear CKA), last layer", "cka_last", "1");
+  add("similarities of texts agree (Spearman)", "similarity_agreement", "1");
+  return table;
+}
+
 // The texts of the rows, as the file of predictions shows them.
 std::vector<train::Columns> text_columns(const data::LabelledTexts& texts) {
   std::vector<train::Columns> columns = {{"text", {}}};
@@ -56,14 +116,20 @@ void run_evaluate(const Options& options, const Session& session) {
   const auto examples = train::text_examples(scoring.set.examples);
   const auto evaluation = train::evaluate(*scoring.trained.classifier, examples, objective, session.context());
   session.log().line("\n" + train::metrics_table({{"test", evaluation.metrics}}));
+  std::map<std::string, double> forgetting;
+  if (!options.retain.empty()) {
+    forgetting = forgetting_of(options, session, scoring.trained);
+    session.log().line(terminal_table(forgetting_table(forgetting)));
+  }
   if (options.output.empty()) return;
   on_first_rank(session, [&] {
-    const nlohmann::json json = {
+    nlohmann::json json = {
         {"schema", 1},
         {"method", scoring.trained.method.text()},
         {"problem_type", problem_type_name(objective.type())},
         {"run", options.run},
         {"metrics", {{"test", train::set_json(objective, evaluation, examples, scoring.trained.labels)}}}};
+    if (!forgetting.empty()) json["forgetting"] = forgetting;
     const fs::path path = fs::path(options.output) / "results.json";
     write_file_atomically(path, json.dump(2) + "\n");
     session.log().line(fmt::format("written: {}", path.string()));

@@ -15,6 +15,7 @@
 #include "launcher/node_memory.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
+#include "study/diagnose.h"
 #include "train/text_examples.h"
 
 namespace dtrain::launcher {
@@ -88,12 +89,15 @@ void check_length(const Options& options, std::int64_t positions, std::int64_t v
 Start start_of(const Options& options) {
   const auto directory = model_directory(options);
   Start start{.model = directory, .tokenizer = directory};
-  const auto methods =
-      options.command == "compare" ? split_list(options.methods) : std::vector<std::string>{options.method};
-  for (const std::string& method : methods) {
-    start.virtual_tokens =
-        std::max(start.virtual_tokens, peft::make_method(peft::parse_method_spec(method))->virtual_tokens());
+  std::vector<peft::MethodSpec> methods;
+  if (options.command == "diagnose") {
+    methods = study::diagnosis_methods(options.methods, model::read_encoder_config(directory).layers);
+  } else {
+    for (const auto& text : options.command == "compare" ? split_list(options.methods) : std::vector{options.method})
+      methods.push_back(peft::parse_method_spec(text));
   }
+  for (const auto& method : methods)
+    start.virtual_tokens = std::max(start.virtual_tokens, peft::make_method(method)->virtual_tokens());
   return start;
 }
 

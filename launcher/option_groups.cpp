@@ -31,15 +31,19 @@ void add_data(Adder add, Options& o) {
   add("train", open(o.train_file, "FILE"), "training file (TSV, CSV, JSON or JSONL)");
   add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
   add("samples", open(o.samples, "N"),
-      o.command == "compare" ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
-                             : "training examples to use (default: all)");
+      o.command == "compare"    ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
+      : o.command == "diagnose" ? "training examples to use (default: 1000)"
+                                : "training examples to use (default: all)");
   add("subset-seed", bound(o.subset_seed), "seed of the draw of --samples");
 }
 
-void add_tests(Adder add, Options& o) {
+void add_test(Adder add, Options& o) {
   add("test", open(o.test_file, "FILE"), "test file");
-  add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
   add("test-samples", bound(o.test_samples), "test examples to use; 0: all");
+}
+
+void add_ood(Adder add, Options& o) {
+  add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
   add("ood-samples", bound(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
 }
 
@@ -85,8 +89,10 @@ void add_tokens(Adder add, Options& o) {
 void add_model(Adder add, Options& o) {
   const bool trained = o.command == "evaluate" || o.command == "predict";
   add("model", open(o.model, "DIR"),
-      trained ? "the adapter's base model (default: where it was when the adapter was trained)"
-              : "Hugging Face model directory (default: the embedded MiniLM)");
+      o.command == "evaluate" ? "the adapter's base model (default: where it was when the adapter was trained); with "
+                                "--retain also what a whole model came from (default: as its run says)"
+      : trained               ? "the adapter's base model (default: where it was when the adapter was trained)"
+                              : "Hugging Face model directory (default: the embedded MiniLM)");
 }
 
 void add_pooling(Adder add, Options& o) {
@@ -130,6 +136,16 @@ void add_study(Adder add, Options& o) {
       "compare the methods by accuracy or balanced_accuracy, samples_f1, r2; auto: as the task's own");
   add("margin", bound(o.margin),
       "points of that metric that do not matter: the cheapest method within them is advised");
+}
+
+void add_diagnosis(Adder add, Options& o) {
+  add("lr", open(o.lr, "X"), "the learning rate that the frozen model was trained with (default: 5e-5)");
+  add("methods", bound(o.methods, "A,B"),
+      "methods to try besides, each as --method takes it, or a range: layers:k=1..4; auto: lora and "
+      "layers:k=1,2,4,...");
+  add("lrs", open(o.lrs, "X,X"),
+      "learning rates to search for these and full fine-tuning (default: each one's middle, no search)");
+  add("seeds", bound(o.seeds), "seeds of what is trained");
 }
 
 void add_length(Adder add, Options& o) {
@@ -182,8 +198,9 @@ void add_reduction(Adder add, Options& o) {
 
 void add_output(Adder add, Options& o) {
   add("output", open(o.output, "DIR"),
-      o.command == "compare" ? "directory for the results (default: dtrain-compare, or the next free number)"
-                             : "directory for the results");
+      o.command == "compare" || o.command == "diagnose"
+          ? fmt::format("directory for the results (default: dtrain-{}, or the next free number)", o.command).c_str()
+          : "directory for the results");
   add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
 }
 
@@ -211,10 +228,18 @@ constexpr Group kGroups[] = {
            "names of its classes in order, where its files do not say them (a file: one a line)");
      }},
     {"merge", "Input", add_merge},
+    {"retain", "Forgetting",
+     [](Adder add, Options& o) {
+       add("retain", open(o.retain, "FILE"),
+           "measure what training forgot: on this text of no task (.txt with a text a line, or a data file), or "
+           "embedded "
+           "for Debian's fortunes");
+     }},
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV, JSON or JSONL)"); }},
     {"data", "Data", add_data},
-    {"tests", "Data", add_tests},
+    {"test", "Data", add_test},
+    {"ood", "Data", add_ood},
     {"columns", "Data", add_columns},
     {"ignored", "Data", add_ignored},
     {"unknown", "Data", add_unknown},
@@ -227,6 +252,7 @@ constexpr Group kGroups[] = {
     {"lora", "Method", add_lora},
     {"start", "Method", add_start},
     {"study", "Study", add_study},
+    {"diagnosis", "Diagnosis", add_diagnosis},
     {"length", "Training", add_length},
     {"batch", "Training", add_batch},
     {"step", "Training", add_step},

@@ -32,6 +32,13 @@ Options defaults_of(const std::string& command) {
     options.test_samples = 2000;
     options.ood_samples = 1000;
   }
+  if (command == "diagnose") {
+    options.test_samples = 2000;
+    options.methods = "auto";
+    options.seeds = 1;
+    options.lr = "5e-5";
+    options.training.min_steps = 100;
+  }
   if (command == "extract") options.method = "lora:bias=all:lora_alpha=8:r=8:target_modules=all-linear";
   return options;
 }
@@ -319,16 +326,21 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,study,length,batch,step,training,loss,machine,"
+       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,length,batch,step,training,loss,"
+       "machine,"
        "reduction,output,"
        "resume"},
+      {"diagnose", "why a frozen body is worse: probes of every layer, and what each choice costs",
+       "data,test,columns,ignored,unknown,problem,tokens,model,pooling,diagnosis,length,batch,step,machine,reduction,"
+       "output"},
       {"train", "trains one model and writes it, its metrics and its log",
-       "data,tests,columns,ignored,unknown,problem,tokens,model,pooling,method,rate,start,length,batch,step,training,"
+       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,method,rate,start,length,batch,step,"
+       "training,"
        "loss,"
        "files,machine,"
        "reduction,output,resume"},
       {"evaluate", "metrics of a trained model or adapter on a file",
-       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,machine,output"},
+       "run,input,columns,ignored,unknown,problem,tokens,model,pooling,retain,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",
        "run,input,columns,problem,tokens,model,pooling,machine,output"},
       {"merge", "an adapter into its base model, or several adapters into one",

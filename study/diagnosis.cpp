@@ -1,0 +1,242 @@
+#include "study/diagnosis.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "base/log.h"
+#include "study/words.h"
+
+namespace dtrain::study {
+namespace {
+
+std::string percent(const Estimate& estimate) {
+  return fmt::format("{} ({} to {})", points(estimate.value), points(estimate.interval.low),
+                     points(estimate.interval.high));
+}
+
+std::string signed_percent(const Estimate& estimate) {
+  return fmt::format("{:+.1f} ({:+.1f} to {:+.1f})", 100 * estimate.value, 100 * estimate.interval.low,
+                     100 * estimate.interval.high);
+}
+
+// "12.3 points (10.1 to 14.5)".
+std::string in_points(const Estimate& estimate) {
+  return fmt::format("{} points ({} to {})", points(estimate.value), points(estimate.interval.low),
+                     points(estimate.interval.high));
+}
+
+std::string choice_words(const Diagnosis& diagnosis, const DiagnosisStep& step) {
+  const auto& best = diagnosis.best_probe();
+  if (step.choice == "learning_rate") {
+    return fmt::format("the learning rate of the head ({} instead of {})",
+                       rate_text(*diagnosis.row("rate").learning_rate),
+                       rate_text(*diagnosis.row("asked").learning_rate));
+  }
+  if (step.choice == "training") return "a head that its training leaves short of its optimum";
+  if (step.choice == "pooling") {
+    return fmt::format("the pooling ({} instead of {})", pooling_name(diagnosis.row("pooling").pooling),
+                       pooling_name(diagnosis.row("asked").pooling));
+  }
+  if (step.choice == "layer")
+    return fmt::format("the layer (the best probe, chosen on dev: {} of layer {})", pooling_name(best.pooling),
+                       best.stage);
+  return "what no linear head on these features reaches";
+}
+
+// The costs that are shown, largest first, and those that are not.
+std::string step_sentence(const Diagnosis& diagnosis) {
+  std::vector<const DiagnosisStep*> shown;
+  std::vector<std::string> hidden;
+  std::vector<std::string> gained;
+  for (const DiagnosisStep& step : diagnosis.steps) {
+    const std::string words = choice_words(diagnosis, step);
+    if (step.gain.interval.low > 0) {
+      shown.push_back(&step);
+    } else if (step.gain.excludes_zero()) {
+      gained.push_back(fmt::format("{} ({} points)", words, points(step.gain.value)));
+    } else {
+      hidden.push_back(words);
+    }
+  }
+  std::stable_sort(shown.begin(), shown.end(),
+                   [](const auto* a, const auto* b) { return a->gain.value > b->gain.value; });
+  std::vector<std::string> parts;
+  for (const auto* step : shown)
+    parts.push_back(fmt::format("{} {}", in_points(step->gain), choice_words(diagnosis, *step)));
+  if (!parts.empty()) parts[0].insert(parts[0].find(')') + 1, " are");
+  std::string text = parts.empty() ? "No single choice is shown to cost anything" : "Of the gap, " + listed(parts);
+  if (!hidden.empty()) text += fmt::format("; not told apart from nothing: {}", listed(hidden));
+  if (!gained.empty()) text += fmt::format("; better as it was: {}", listed(gained));
+  return text + ".";
+}
+
+// What of the points between the best linear head and full fine-tuning each method has back.
+std::string method_sentence(const Diagnosis& diagnosis) {
+  const double best = diagnosis.row("best_probe").accuracy.value;
+  const double full = diagnosis.row("full").accuracy.value;
+  const bool shown = diagnosis.steps.back().gain.interval.low > 0;
+  std::vector<std::string> parts;
+  for (const DiagnosisRow& row : diagnosis.rows) {
+    if (row.kind != "method") continue;
+    if (!row.failure.empty()) {
+      parts.push_back(fmt::format("{} failed", row.method));
+    } else if (shown) {
+      parts.push_back(fmt::format("{} {:.0f} %", row.method, 100 * (row.accuracy.value - best) / (full - best)));
+    } else {
+      parts.push_back(fmt::format("{} {:+.1f} points", row.method, 100 * row.to_full.value));
+    }
+  }
+  if (parts.empty()) return "";
+  return shown
+             ? fmt::format("Of the points that no linear head reaches, {}.", "training more has back: " + listed(parts))
+             : fmt::format("Against full fine-tuning: {}.", listed(parts));
+}
+
+}  // namespace
+
+const DiagnosisRow& Diagnosis::row(const std::string& kind) const {
+  const auto found = std::find_if(rows.begin(), rows.end(), [&](const DiagnosisRow& r) { return r.kind == kind; });
+  if (found == rows.end()) throw std::out_of_range("Diagnosis: no row " + kind);
+  return *found;
+}
+
+const StageProbe& Diagnosis::best_probe() const {
+  return *std::min_element(probes.begin(), probes.end(), [](const StageProbe& a, const StageProbe& b) {
+    return a.probe.dev_log_loss < b.probe.dev_log_loss;
+  });
+}
+
+void conclude(Diagnosis& diagnosis) {
+  const SeedScores& full = diagnosis.row("full").scores;
+  for (DiagnosisRow& row : diagnosis.rows) {
+    if (!row.failure.empty()) continue;
+    row.accuracy = share_estimate(row.scores);
+    row.to_full = difference_estimate(full, row.scores);
+  }
+  const bool has_pooling =
+      std::any_of(diagnosis.rows.begin(), diagnosis.rows.end(), [](const auto& row) { return row.kind == "pooling"; });
+  std::vector<std::pair<std::string, std::string>> chain = {{"learning_rate", "rate"}, {"training", "optimum"}};
+  if (has_pooling) chain.emplace_back("pooling", "pooling");
+  chain.emplace_back("layer", "best_probe");
+  chain.emplace_back("linear_head", "full");
+  diagnosis.steps.clear();
+  std::string before = "asked";
+  for (const auto& [choice, kind] : chain) {
+    diagnosis.steps.push_back({choice, difference_estimate(diagnosis.row(before).scores, diagnosis.row(kind).scores)});
+    before = kind;
+  }
+  diagnosis.gap = difference_estimate(diagnosis.row("asked").scores, full);
+}
+
+nlohmann::json diagnosis_json(const Diagnosis& diagnosis) {
+  nlohmann::json json = {{"schema", 1},
+                         {"model", diagnosis.model},
+                         {"task", diagnosis.task},
+                         {"machine", diagnosis.machine},
+                         {"classes", diagnosis.classes},
+                         {"samples", diagnosis.samples},
+                         {"dev_examples", diagnosis.dev_examples},
+                         {"test_examples", diagnosis.test_examples},
+                         {"majority_share", diagnosis.majority_share},
+                         {"seeds", diagnosis.seeds},
+                         {"layers", diagnosis.layers},
+                         {"gap", estimate_json(diagnosis.gap)},
+                         {"notes", diagnosis.notes},
+                         {"words", diagnosis_words(diagnosis)}};
+  for (const DiagnosisStep& step : diagnosis.steps)
+    json["steps"].push_back({{"choice", step.choice}, {"gain", estimate_json(step.gain)}});
+  for (const StageProbe& stage : diagnosis.probes) {
+    const Probe& probe = stage.probe;
+    json["probes"].push_back({{"layer", stage.stage},
+                              {"pooling", pooling_name(stage.pooling)},
+                              {"l2", probe.l2},
+                              {"at_edge", probe.at_edge},
+                              {"gradient", probe.gradient},
+                              {"evaluations", probe.evaluations},
+                              {"train_log_loss", probe.train_log_loss},
+                              {"dev_log_loss", probe.dev_log_loss},
+                              {"dev_accuracy", probe.dev_accuracy},
+                              {"test_accuracy", estimate_json(share_estimate({probe.test_scores}))}});
+  }
+  for (const DiagnosisRow& row : diagnosis.rows) {
+    nlohmann::json entry = {
+        {"kind", row.kind},
+        {"title", row.title},
+        {"method", row.method},
+        {"pooling", pooling_name(row.pooling)},
+        {"layer", row.stage ? nlohmann::json(*row.stage) : nlohmann::json()},
+        {"learning_rate", row.learning_rate ? nlohmann::json(*row.learning_rate) : nlohmann::json()},
+        {"trainable_parameters", row.trainable_parameters},
+        {"seconds", row.seconds},
+        {"failure", row.failure.empty() ? nlohmann::json() : nlohmann::json(row.failure)}};
+    if (row.failure.empty()) {
+      entry["dev_log_loss"] = row.dev_log_loss;
+      entry["test_accuracy"] = estimate_json(row.accuracy);
+      entry["to_full"] = estimate_json(row.to_full);
+    }
+    json["rows"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+Table diagnosis_table(const Diagnosis& diagnosis) {
+  Table table{{"", "test accuracy %", "to full, points", "learning rate", "trainable", "time"}, {}};
+  for (const DiagnosisRow& row : diagnosis.rows) {
+    const bool failed = !row.failure.empty();
+    table.rows.push_back({row.title, failed ? "failed" : percent(row.accuracy),
+                          failed || row.kind == "full" ? "" : signed_percent(row.to_full),
+                          row.learning_rate ? rate_text(*row.learning_rate) : "", count_text(row.trainable_parameters),
+                          duration_text(row.seconds)});
+  }
+  return table;
+}
+
+Table probe_table(const Diagnosis& diagnosis) {
+  std::vector<model::Pooling> poolings;
+  for (const StageProbe& probe : diagnosis.probes) {
+    if (std::find(poolings.begin(), poolings.end(), probe.pooling) == poolings.end()) poolings.push_back(probe.pooling);
+  }
+  Table table{{"layer"}, {}};
+  for (const model::Pooling pooling : poolings) table.header.push_back(pooling_name(pooling));
+  for (int stage = 0; stage <= diagnosis.layers; ++stage) {
+    std::vector<std::string> cells = {stage == 0 ? "0 (embeddings)" : std::to_string(stage)};
+    for (const model::Pooling pooling : poolings) {
+      for (const StageProbe& probe : diagnosis.probes) {
+        if (probe.stage != stage || probe.pooling != pooling) continue;
+        const bool best = &probe == &diagnosis.best_probe();
+        cells.push_back(points(probe.probe.test_accuracy) + (best ? " *" : ""));
+      }
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+std::vector<std::string> diagnosis_words(const Diagnosis& diagnosis) {
+  const DiagnosisRow& asked = diagnosis.row("asked");
+  const DiagnosisRow& full = diagnosis.row("full");
+  std::vector<std::string> words;
+  words.push_back(fmt::format("As asked ({}) {} % of the test examples are right, fully fine-tuned ({}) {} %: {}.",
+                              asked.title, points(asked.accuracy.value), full.title, points(full.accuracy.value),
+                              diagnosis.gap.interval.low > 0 ? "a gap of " + in_points(diagnosis.gap)
+                                                             : "no gap is shown (" + in_points(diagnosis.gap) + ")"));
+  words.push_back(step_sentence(diagnosis));
+  const auto methods = method_sentence(diagnosis);
+  if (!methods.empty()) words.push_back(methods);
+  if (diagnosis.seeds == 1) {
+    words.emplace_back(
+        "One seed: the intervals hold the draw of the test examples, and neither that of the seed (--seeds) nor that "
+        "of "
+        "the training examples.");
+  } else {
+    words.push_back(
+        fmt::format("{} seeds: the intervals hold the seed and the draw of the test examples, and not that "
+                    "of the training examples.",
+                    diagnosis.seeds));
+  }
+  return words;
+}
+
+}  // namespace dtrain::study
