@@ -171,7 +171,10 @@ void add_reduction(Adder add, Options& o) {
 void add_output(Adder add, Options& o) {
   add("output", open(o.output, "DIR"),
       o.command == "compare" ? "directory for the results (default: dtrain-compare, or the next free number)"
-                             : "directory for the results");
+      : o.command == "report"
+          ? "directory for the report, or a file that ends in .html for the page alone (default: the "
+            "study's own directory)"
+          : "directory for the results");
   add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
 }
 

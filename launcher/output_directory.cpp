@@ -18,8 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",   "predictions",
-                                  "checkpoint", "config.ini", "journal.jsonl", "report.html", "report.md"};
+constexpr std::array kContents = {"model",       "adapter",    "results.json", "log.jsonl",
+                                  "predictions", "checkpoint", "config.ini",   "journal.jsonl",
+                                  "report.html", "report.md",  "trials.csv",   "study.json"};
 
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
@@ -108,7 +109,7 @@ std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const s
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
-  if (options.output.empty() || options.command == "compare") return nullptr;
+  if (options.output.empty() || options.command == "compare" || options.command == "report") return nullptr;
   std::unique_ptr<DirectoryLock> lock;
   on_first_rank(session, [&] {
     check_output(options);  // nothing is touched in a directory that is refused

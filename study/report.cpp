@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
@@ -51,7 +52,19 @@ json cell_json(const Cell& cell) {
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
-          {"cost", train::cost_json(cell.cost)}};
+          {"cost", train::cost_json(cell.cost)},
+          {"search_seconds", cell.search_seconds},
+          {"result_seconds", cell.result_seconds}};
+}
+
+json run_json(const RunFacts& run) {
+  return {{"groups", run.groups},
+          {"ranks_per_trial", run.ranks_per_trial},
+          {"budget_seconds", run.budget_seconds ? json(*run.budget_seconds) : json(nullptr)},
+          {"forecast_seconds", run.forecast_seconds},
+          {"seconds", run.seconds},
+          {"idle_share", run.idle_share},
+          {"changes", run.changes}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -73,7 +86,30 @@ json comparison_json(const Comparison& comparison, const std::string& metric) {
           {"shown", comparison.shown()}};
 }
 
-// What a reader must know to read the numbers, and what cannot be read from them.
+}  // namespace
+
+Progress Report::progress() const {
+  Progress progress;
+  const auto count = [&](const std::vector<Trial>& trials) {
+    progress.planned += static_cast<std::int64_t>(trials.size());
+    const auto done = std::count_if(trials.begin(), trials.end(),
+                                    [&](const Trial& trial) { return finished.count(trial.key()) > 0; });
+    progress.finished += done;
+    return done == static_cast<std::ptrdiff_t>(trials.size());
+  };
+  for (const std::int64_t samples : plan.samples) {
+    for (const MethodPlan& method : plan.methods) {
+      if (!count(search_trials(plan, method, samples))) {
+        progress.planned += static_cast<std::int64_t>(plan.result_seeds.size());
+        continue;
+      }
+      const auto rate = chosen_learning_rate(plan, method, samples, finished);
+      if (rate) count(result_trials(plan, method, samples, *rate));
+    }
+  }
+  return progress;
+}
+
 std::vector<std::string> reading_notes(const Report& report) {
   const StudyPlan& plan = report.plan;
   std::vector<std::string> notes = {
@@ -114,8 +150,6 @@ std::vector<std::string> reading_notes(const Report& report) {
   return notes;
 }
 
-}  // namespace
-
 Report make_report(StudyPlan plan, FinishedTrials finished) {
   Report report;
   report.findings = analyse(plan, finished);
@@ -142,14 +176,49 @@ json results_json(const Report& report) {
     comparisons.push_back(comparison_json(comparison, report.plan.metric));
   json plan = plan_json(report.plan);
   for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
+  const Progress progress = report.progress();
   return {{"schema", 1},
           {"machine", report.machine},
+          {"begun", report.begun},
+          {"command", report.command},
+          {"versions", report.versions},
+          {"labels", report.labels},
+          {"run", run_json(report.run)},
+          {"progress", {{"finished", progress.finished}, {"planned", progress.planned}}},
           {"plan", plan},
           {"trials", trials},
           {"cells", cells},
           {"comparisons", comparisons},
           {"verdict", verdict_json(report.plan, report.findings, report.verdicts)},
           {"notes", reading_notes(report)}};
+}
+
+json setting_json(const Report& report) {
+  return {{"schema", 1},
+          {"begun", report.begun},
+          {"machine", report.machine},
+          {"command", report.command},
+          {"versions", report.versions},
+          {"labels", report.labels},
+          {"notes", report.notes},
+          {"run", run_json(report.run)}};
+}
+
+void take_setting(const json& setting, Report& report) {
+  setting.at("begun").get_to(report.begun);
+  setting.at("machine").get_to(report.machine);
+  setting.at("command").get_to(report.command);
+  setting.at("versions").get_to(report.versions);
+  setting.at("labels").get_to(report.labels);
+  setting.at("notes").get_to(report.notes);
+  const json& run = setting.at("run");
+  run.at("groups").get_to(report.run.groups);
+  run.at("ranks_per_trial").get_to(report.run.ranks_per_trial);
+  if (!run.at("budget_seconds").is_null()) report.run.budget_seconds = run.at("budget_seconds").get<double>();
+  run.at("forecast_seconds").get_to(report.run.forecast_seconds);
+  run.at("seconds").get_to(report.run.seconds);
+  run.at("idle_share").get_to(report.run.idle_share);
+  run.at("changes").get_to(report.run.changes);
 }
 
 std::string terminal_text(const Report& report) {

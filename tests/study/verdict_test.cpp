@@ -164,7 +164,7 @@ TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
   EXPECT_THAT(said.advised, IsEmpty());
   EXPECT_EQ(said.best_guess, "full");
   EXPECT_THAT(said.advice, testing::StartsWith("Undecided: which method is best within 1.0 points: "));
-  EXPECT_THAT(said.advice, AllOf(HasSubstr("would, if the means stay as they are"),
+  EXPECT_THAT(said.advice, AllOf(HasSubstr("would decide it, if the means stay as they are"),
                                  HasSubstr("Until then full is the best guess"), HasSubstr("with probability ")));
 }
 
