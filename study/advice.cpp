@@ -111,7 +111,7 @@ std::string change_text(const StudyPlan& plan, const AdviceChange& change, std::
                                           count_text(change.samples_before), count_text(change.samples_after));
   if (counts < 3) return fmt::format("{}; where exactly takes at least three counts to say", between);
   if (!change.crossover || !change.crossover->interval) {
-    return fmt::format("{}; that their difference depends on the size of the data is not shown", between);
+    return fmt::format("{}; a line through their difference over log N does not show where", between);
   }
   const auto count = [](double samples) {
     // Two digits say what there is to say.

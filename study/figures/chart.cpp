@@ -11,8 +11,8 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kWidth = 440;
-constexpr double kPlotHeight = 210;
+constexpr double kWidth = 400;
+constexpr double kPlotHeight = 200;
 constexpr double kRadius = 3.8;
 // Between the error bars of two series at one x.
 constexpr double kBeside = 5;
@@ -87,23 +87,15 @@ class Drawing {
     const double top = y_of(std::min(zone.high, chart_.y.high));
     const double bottom = y_of(std::max(zone.low, chart_.y.low));
     if (!(bottom > top)) return "";
-    std::string text =
-        fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"zone\"/>\n", coordinate(frame_.left),
-                    coordinate(top), coordinate(frame_.width()), coordinate(bottom - top));
-    if (!zone.name.empty())
-      text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"note\" text-anchor=\"end\">{}</text>\n",
-                          coordinate(frame_.right - 4), coordinate(bottom - top > 14 ? bottom - 4 : top - 3),
-                          escaped(zone.name));
-    return text;
+    return fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"zone\"/>\n", coordinate(frame_.left),
+                       coordinate(top), coordinate(frame_.width()), coordinate(bottom - top));
   }
 
   std::string level_markup(const Level& level) const {
     if (!chart_.y.holds(level.at)) return "";
     const double y = y_of(level.at);
-    return fmt::format(
-        "<path d=\"M{} {}H{}\" class=\"level\"/>\n<text x=\"{}\" y=\"{}\" class=\"note halo\">{}</text>\n",
-        coordinate(frame_.left), coordinate(y), coordinate(frame_.right), coordinate(frame_.left + 4),
-        coordinate(y - 4), escaped(level.name));
+    return fmt::format("<path d=\"M{} {}H{}\" class=\"level\"/>\n", coordinate(frame_.left), coordinate(y),
+                       coordinate(frame_.right));
   }
 
   // Between the low ends and the high ends; only points that have both.
@@ -194,6 +186,8 @@ std::string svg(const Chart& chart, const std::string& id) {
     if (!series.in_legend) continue;
     entries.push_back({series.name, series.style, series.line ? LegendEntry::Kind::line : LegendEntry::Kind::marker});
   }
+  for (const Level& level : chart.levels) entries.push_back({level.name, 0, LegendEntry::Kind::level});
+  for (const Zone& zone : chart.zones) entries.push_back({zone.name, 0, LegendEntry::Kind::zone});
   const Legend names = legend(entries, 2, 0, kWidth - 4);
   Frame frame;
   frame.top = names.height + 24;  // the y axis' title

@@ -40,7 +40,7 @@ struct Series {
   bool front = false;
 };
 
-/// A horizontal line across the figure, with what it stands for.
+/// A dotted line across the figure, with what it stands for.
 struct Level {
   double at = 0;
   std::string name;

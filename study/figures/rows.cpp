@@ -11,7 +11,7 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kWidth = 440;
+constexpr double kWidth = 400;
 constexpr double kRow = 24;
 constexpr double kDenseRow = 17;
 // From so many rows on they stand closer.
@@ -37,18 +37,20 @@ double within(const Frame& frame, const Axis& axis, double value) {
   return std::clamp(frame.x(axis.position(value)), frame.left, frame.right);
 }
 
+// What the rows stand before.
 std::string vertical_marks(const RowChart& chart, const Frame& frame) {
   std::string text;
   for (const Zone& zone : chart.zones) {
     const double left = within(frame, chart.x, zone.low);
-    const double right = within(frame, chart.x, zone.high);
     text += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"zone\"/>\n", coordinate(left),
-                        coordinate(frame.top), coordinate(right - left), coordinate(frame.height()));
-    if (!zone.name.empty())
-      text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"note\" text-anchor=\"middle\">{}</text>\n",
-                          coordinate(std::clamp((left + right) / 2, frame.left + text_width(zone.name, 10.5) / 2,
-                                                frame.right - text_width(zone.name, 10.5) / 2)),
-                          coordinate(frame.top - 4), escaped(zone.name));
+                        coordinate(frame.top), coordinate(within(frame, chart.x, zone.high) - left),
+                        coordinate(frame.height()));
+  }
+  text += x_axis(frame, chart.x);
+  for (const Level& level : chart.levels) {
+    if (!chart.x.holds(level.at)) continue;
+    text += fmt::format("<path d=\"M{} {}V{}\" class=\"level\"/>\n", coordinate(frame.x(chart.x.position(level.at))),
+                        coordinate(frame.bottom), coordinate(frame.top));
   }
   return text;
 }
@@ -84,23 +86,19 @@ std::string row_markup(const RowChart& chart, const Frame& frame, const Row& row
 
 std::string svg(const RowChart& chart, const std::string& id) {
   const double height = chart.rows.size() >= kMany ? kDenseRow : kRow;
+  std::vector<LegendEntry> marks;
+  for (const Level& level : chart.levels) {
+    if (!level.name.empty()) marks.push_back({level.name, 0, LegendEntry::Kind::level});
+  }
+  for (const Zone& zone : chart.zones) marks.push_back({zone.name, 0, LegendEntry::Kind::zone});
+  const Legend names = legend(marks, 2, 0, kWidth - 4);
   Frame frame;
-  frame.top = 18;
+  frame.top = names.height + 4;
   frame.bottom = frame.top + 8 + height * static_cast<double>(chart.rows.size());
   frame.left = std::min(kWidestName, widest(chart.rows, &Row::name)) + 14;
   const double texts = widest(chart.rows, &Row::text);
   frame.right = kWidth - (texts > 0 ? texts + 8 : 12);
-  std::string content = vertical_marks(chart, frame) + x_axis(frame, chart.x);
-  for (const Level& level : chart.levels) {
-    if (!chart.x.holds(level.at)) continue;
-    const double x = frame.x(chart.x.position(level.at));
-    content += fmt::format("<path d=\"M{} {}V{}\" class=\"level\"/>\n", coordinate(x), coordinate(frame.bottom),
-                           coordinate(frame.top));
-    if (!level.name.empty())
-      content += fmt::format("<text x=\"{}\" y=\"{}\" class=\"note\" text-anchor=\"{}\">{}</text>\n", coordinate(x),
-                             coordinate(frame.top - 4), x > frame.left + frame.width() / 2 ? "end" : "start",
-                             escaped(level.name));
-  }
+  std::string content = names.markup + vertical_marks(chart, frame);
   double y = frame.top + 4 + height / 2;
   for (const Row& row : chart.rows) {
     content += row_markup(chart, frame, row, y, height);

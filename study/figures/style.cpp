@@ -29,6 +29,12 @@ std::string polygon(double x, double y, double radius, int corners, double first
   return points;
 }
 
+// A legend's sample of what is filled.
+std::string box(double x, double y, const std::string& style_class) {
+  return fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"10\" class=\"{}\"/>\n", coordinate(x + 4),
+                     coordinate(y - 5), coordinate(kLegendSample - 8), style_class);
+}
+
 }  // namespace
 
 std::string series_class(std::size_t series) { return fmt::format("series-{}", series % kColours); }
@@ -96,12 +102,18 @@ Legend legend(const std::vector<LegendEntry>& entries, double x, double y, doubl
       case LegendEntry::Kind::marker:
         result.markup += marker(entry.series, middle, line, 4.5, false, "");
         break;
+      case LegendEntry::Kind::level:
+        result.markup += fmt::format("<path d=\"M{} {}h{}\" class=\"level\"/>\n", coordinate(at), coordinate(line),
+                                     coordinate(kLegendSample));
+        break;
+      case LegendEntry::Kind::zone:
+        result.markup += box(at, line, "zone");
+        break;
       case LegendEntry::Kind::fill:
+        result.markup += box(at, line, "bar " + series_class(entry.series));
+        break;
       case LegendEntry::Kind::outline:
-        result.markup +=
-            fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"10\" class=\"{} {}\"/>\n", coordinate(at + 4),
-                        coordinate(line - 5), coordinate(kLegendSample - 8),
-                        entry.kind == LegendEntry::Kind::fill ? "bar" : "bar search", series_class(entry.series));
+        result.markup += box(at, line, "bar search " + series_class(entry.series));
         break;
     }
     result.markup += fmt::format("<text x=\"{}\" y=\"{}\" class=\"legend\">{}</text>\n",
@@ -131,7 +143,9 @@ svg.figure .name, svg.figure .legend { font-size: 12px; }
 svg.figure .grid { stroke: var(--grid); stroke-width: 1; fill: none; }
 svg.figure .axis { stroke: var(--muted); stroke-width: 1; fill: none; }
 svg.figure .level { stroke: var(--muted); stroke-width: 1.2; stroke-dasharray: 2 3; fill: none; }
-svg.figure .zone { fill: var(--zone); stroke: none; }
+svg.figure .zone { fill: var(--zone); stroke: var(--rule); stroke-width: .6; }
+svg.figure .inside { font-size: 10.5px; fill: var(--page); pointer-events: none; }
+svg.figure .inside.pale { fill: var(--ink); }
 svg.figure .note { font-size: 10.5px; fill: var(--muted); }
 svg.figure .line { stroke: var(--series); stroke-width: 2; fill: none; stroke-linejoin: round; }
 svg.figure .thin { stroke-width: 1.3; }

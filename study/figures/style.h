@@ -20,7 +20,7 @@ std::string marker(std::size_t series, double x, double y, double radius, bool h
 
 /// An entry of a legend.
 struct LegendEntry {
-  enum class Kind { line, marker, fill, outline };
+  enum class Kind { line, marker, fill, outline, level, zone };
   std::string name;
   std::size_t series = 0;
   Kind kind = Kind::line;

@@ -45,6 +45,11 @@ std::string svg(const Timeline& timeline, const std::string& id) {
         "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"bar{} {}\"><title>{}</title></rect>\n",
         coordinate(left), coordinate(frame.top + kLane * static_cast<double>(span.lane) + kGap / 2), coordinate(width),
         coordinate(kLane - kGap), span.pale ? " search" : "", series_class(span.style), escaped(span.name));
+    if (!span.label.empty() && text_width(span.label, 10.5) + 4 < width)
+      content += fmt::format("<text x=\"{}\" y=\"{}\" class=\"inside{}\" text-anchor=\"middle\">{}</text>\n",
+                             coordinate(left + width / 2),
+                             coordinate(frame.top + kLane * (static_cast<double>(span.lane) + 0.5) + 3.5),
+                             span.pale ? " pale" : "", escaped(span.label));
   }
   return svg_element(id, timeline.title, timeline.description, kWidth, frame.bottom + kBelowAxis, content);
 }

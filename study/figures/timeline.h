@@ -16,6 +16,8 @@ struct Span {
   bool pale = false;
   /// What a pointer over it shows.
   std::string name;
+  /// In it, where there is room.
+  std::string label = {};
 };
 
 /// Who did what when (a Gantt chart): a lane is a row, and what is white in it is idle time.

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/log.h"
+#include "peft/registry.h"
 #include "study/advice.h"
 #include "study/words.h"
 
@@ -40,7 +41,7 @@ Answer shown(const Report& report, const CountDecision& count) {
   const Decision& decision = count.decision;
   const std::string& method = count.candidate(*decision.advised).method;
   const std::string margin = points(plan.margin);
-  Answer answer{method, decision.open.empty(), "", "", ""};
+  Answer answer{method, true, "", "", "", ""};
   const std::string why =
       decision.advised == decision.best
           ? fmt::format(
@@ -58,7 +59,7 @@ Answer shown(const Report& report, const CountDecision& count) {
       "that is "
       "truly worse than another by more than {} points.{}",
       margin, probability_sentence(plan, count, *decision.advised));
-  if (!decision.open.empty()) answer.certainty += " What is left open: " + undecided_text(plan, count);
+  if (!decision.open.empty()) answer.certainty += " " + undecided_text(plan, count);
   answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do";
   return answer;
 }
@@ -67,7 +68,7 @@ Answer guessed(const Report& report, const CountDecision& count) {
   const StudyPlan& plan = report.plan;
   const std::size_t best = *count.decision.best;
   const std::string& method = count.candidate(best).method;
-  Answer answer{method, false, "", "", ""};
+  Answer answer{method, false, "", "", "", ""};
   answer.sentence = fmt::format(
       "The best guess is {}, but this study does not settle which method is best to {}: {} reaches {} on the test set, "
       "the "
@@ -81,12 +82,31 @@ Answer guessed(const Report& report, const CountDecision& count) {
   return answer;
 }
 
+// What the method is, what to type to train with it, and what its search leaves open.
+std::string meaning_of(const Report& report, const std::string& method, std::int64_t samples) {
+  const Cell& cell = *report.findings.cell(method, samples);
+  const auto plan = std::find_if(report.plan.methods.begin(), report.plan.methods.end(),
+                                 [&](const MethodPlan& candidate) { return candidate.method.text() == method; });
+  const auto& kind = peft::method_kind(plan->method.name);
+  std::string text =
+      fmt::format("What {} is: {}{}; {} parameters train. To train with it: dtrain train --method {} --lr {}", method,
+                  kind.summary, kind.paper.empty() ? "" : fmt::format(" ({})", kind.paper),
+                  count_text(cell.cost.trainable_parameters), method, rate_text(*cell.learning_rate));
+  if (cell.at_low_edge || cell.at_high_edge)
+    text += fmt::format(". That rate is the {} that was tried: a better one may lie beyond (--lrs)",
+                        cell.at_high_edge ? "largest" : "smallest");
+  return text + ".";
+}
+
 }  // namespace
 
 Answer answer_at(const Report& report, std::int64_t samples) {
   const CountDecision* count = report.findings.decision(samples);
-  if (count != nullptr && count->decision.advised) return shown(report, *count);
-  if (count != nullptr && count->decision.best) return guessed(report, *count);
+  if (count != nullptr && count->decision.taken()) {
+    Answer answer = count->decision.advised ? shown(report, *count) : guessed(report, *count);
+    answer.meaning = meaning_of(report, answer.take, samples);
+    return answer;
+  }
   Answer answer;
   answer.sentence = fmt::format("There is no answer yet on how to {}.", purpose(report.plan, samples));
   answer.certainty = count != nullptr ? advice_text(report.plan, report.findings, *count)

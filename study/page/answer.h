@@ -13,12 +13,14 @@ namespace dtrain::study::page {
 struct Answer {
   /// "lora"; empty where there is nothing to say yet.
   std::string take;
-  /// It is shown, and nothing cheaper is undecided.
-  bool settled = false;
+  /// It is shown, not guessed. Something cheaper may still be undecided.
+  bool shown = false;
   /// "Take lora to fine-tune MiniLM on wordnet with 300 labelled examples: ..."
   std::string sentence;
   /// "How sure: ..."
   std::string certainty;
+  /// What the method is, and how to train with it.
+  std::string meaning;
   /// In a table: "shown", "best guess, 63 %".
   std::string certainty_in_short;
 };

@@ -98,7 +98,7 @@ std::vector<Figure> class_figures(const Report& report) {
     chart.rows.push_back({fmt::format("{} ({})", name, count_text(static_cast<long long>(members.size()))),
                           style_of(report.plan, difference.mean < 0 ? second->method : first->method),
                           100 * difference.mean, 100 * std::max(-1.0, interval.low), 100 * std::min(1.0, interval.high),
-                          fmt::format("{:+.1f}", 100 * difference.mean)});
+                          signed_points(difference.mean)});
   }
   if (chart.rows.empty()) return {};
   std::sort(chart.rows.begin(), chart.rows.end(), [](const figures::Row& left, const figures::Row& right) {

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <string_view>
 
 #include "study/figures/markup.h"
 
@@ -10,16 +12,51 @@ namespace dtrain::study::page {
 
 using figures::escaped;
 
+namespace {
+
+void replace_all(std::string& text, std::string_view what, std::string_view with) {
+  for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + with.size()))
+    text.replace(at, what.size(), with);
+}
+
+// The end of an option at `begin` ("--seeds 8", "--lr 5e-5.") with its value, where that is a number.
+std::size_t option_end(const std::string& text, std::size_t begin) {
+  const std::size_t end = std::min(text.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", begin), text.size());
+  if (end + 1 >= text.size() || text[end] != ' ' || text[end + 1] < '0' || text[end + 1] > '9') return end;
+  std::size_t value = std::min(text.find_first_not_of("0123456789.,e-", end + 1), text.size());
+  while (text[value - 1] == '.' || text[value - 1] == ',') --value;
+  return value;
+}
+
+// Escaped; a number stays together with its unit and its interval, and dtrain's options are shown as what is typed.
+std::string prose(const std::string& plain) {
+  std::string text = escaped(plain);
+  replace_all(text, " %", "\u00a0%");
+  replace_all(text, " ± ", "\u00a0±\u00a0");
+  std::string result;
+  std::size_t from = 0;
+  for (std::size_t at = text.find("--"); at != std::string::npos; at = text.find("--", from)) {
+    const bool begins = at == 0 || text[at - 1] == ' ' || text[at - 1] == '(';
+    const std::size_t end = option_end(text, at);
+    result += text.substr(from, at - from);
+    result += begins && end > at + 2 ? "<code>" + text.substr(at, end - at) + "</code>" : text.substr(at, end - at);
+    from = end;
+  }
+  return result + text.substr(from);
+}
+
+}  // namespace
+
 std::string paragraph(const std::string& text, const std::string& style_class) {
   if (text.empty()) return "";
   return fmt::format("<p{}>{}</p>\n", style_class.empty() ? "" : fmt::format(" class=\"{}\"", style_class),
-                     escaped(text));
+                     prose(text));
 }
 
 std::string bullets(const std::vector<std::string>& texts) {
   if (texts.empty()) return "";
   std::string items;
-  for (const std::string& text : texts) items += fmt::format("<li>{}</li>\n", escaped(text));
+  for (const std::string& text : texts) items += fmt::format("<li>{}</li>\n", prose(text));
   return "<ul>\n" + items + "</ul>\n";
 }
 
@@ -30,7 +67,7 @@ std::string html_table(const Table& table) {
     std::string text = "<tr>";
     for (std::size_t i = 0; i < left.size(); ++i)
       text += fmt::format("<{}{}>{}</{}>", tag, left[i] ? "" : " class=\"number\"",
-                          i < cells.size() ? escaped(cells[i]) : "", tag);
+                          i < cells.size() ? prose(cells[i]) : "", tag);
     return text + "</tr>\n";
   };
   std::string body;
@@ -51,7 +88,7 @@ std::string FigureNumbers::figures(const std::vector<Figure>& all) {
     ++last_;
     text += fmt::format(
         "<figure{}>\n<figcaption><b>Figure {}. {}.</b> {}</figcaption>\n<div class=\"{}\">{}</div>\n</figure>\n",
-        figure.wide ? " class=\"wide\"" : "", last_, escaped(figure.title), escaped(figure.caption),
+        figure.wide ? " class=\"wide\"" : "", last_, prose(figure.title), prose(figure.caption),
         figure.wide ? "scroll" : "drawing", figure.draw(fmt::format("figure-{}", last_)));
   }
   return text + "</div>\n";

@@ -46,9 +46,9 @@ class Part {
           "<div class=\"partial\">{}</div>\n",
           paragraph(fmt::format("Partial results: {}. What follows is from those alone, and may change.", partial)));
     }
-    text += fmt::format("<div class=\"answer{}\">\n{}{}{}</div>\n", answer.settled ? "" : " unsure",
+    text += fmt::format("<div class=\"answer{}\">\n{}{}{}{}</div>\n", answer.shown ? "" : " unsure",
                         paragraph(answer.sentence, "first"), paragraph(answer.certainty),
-                        paragraph(elsewhere(report_, samples)));
+                        paragraph(elsewhere(report_, samples)), paragraph(answer.meaning));
     const std::string instead = html_table(alternatives(report_, samples));
     if (!instead.empty())
       text +=
@@ -139,7 +139,9 @@ class Part {
   }
 
   std::string training() {
-    std::string text = numbers_.figures(search_figures(report_)) + numbers_.figures(curve_figures(report_));
+    // One after the other: their numbers follow from the order.
+    std::string text = numbers_.figures(search_figures(report_));
+    text += numbers_.figures(curve_figures(report_));
     const auto collapsed = collapse_figures(report_);
     std::int64_t runs = 0;
     for (const Cell& cell : report_.findings.cells) runs += cell.ended;

@@ -194,9 +194,9 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   for (const Series& method : series) {
     const Point& point = method.points[0];
     chart.rows.push_back({method.name, method.style, point.y, point.low, point.high,
-                          std::isfinite(point.low)
-                              ? fmt::format("{:+.1f} ({:.1f} to {:.1f})", point.y, point.low, point.high)
-                              : fmt::format("{:+.1f}", point.y)});
+                          std::isfinite(point.low) ? fmt::format("{} ({} to {})", signed_points(point.y / 100),
+                                                                 points(point.low / 100), points(point.high / 100))
+                                                   : signed_points(point.y / 100)});
   }
   chart.x = axis;
   chart.zones = {zone};

@@ -48,12 +48,14 @@ pre { background: var(--panel); padding: 10px 12px; white-space: pre-wrap; overf
 table { border-collapse: collapse; font-size: .9em; margin: .4em 0 1em; }
 th, td { padding: 4px 12px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; color: var(--muted); vertical-align: bottom; }
-td { overflow-wrap: anywhere; min-width: 6ch; }
-td.number { min-width: 0; overflow-wrap: normal; white-space: nowrap; }
+td { overflow-wrap: break-word; min-width: 6ch; }
+td:first-child { min-width: 12ch; }
+td.number { min-width: 0; white-space: nowrap; }
+p code, li code { white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
 .figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 400px), 1fr)); gap: 26px 34px;
   margin: 1em 0; }
-figure { margin: 0; max-width: 600px; display: flex; flex-direction: column; }
+figure { margin: 0; max-width: 540px; display: flex; flex-direction: column; }
 figure.wide { grid-column: 1 / -1; max-width: 900px; }
 figure.wide svg.figure { min-width: 620px; }
 figcaption { font-size: .88em; line-height: 1.4; margin-bottom: 10px; color: var(--muted); }
@@ -77,8 +79,8 @@ constexpr const char* kPrint = R"(
   p, li { orphans: 3; widows: 3; }
   .contents { display: none; }
   .scroll { overflow: visible; }
-  table { font-size: 8.5pt; }
-  td.number, td { white-space: normal; }
+  table { font-size: 8pt; }
+  th, td { padding-right: 8px; }
   .figures { grid-template-columns: 1fr 1fr; gap: 18px 22px; }
   figure.wide svg.figure { min-width: 0; }
   details::details-content { content-visibility: visible; block-size: auto; }

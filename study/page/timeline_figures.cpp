@@ -25,7 +25,8 @@ std::vector<Figure> timeline_figures(const Report& report) {
          style_of(report.plan, kind.method), search,
          fmt::format("{}, {} samples, learning rate {}, seed {}{}: {}{}", kind.method, count_text(kind.samples),
                      rate_text(kind.learning_rate), kind.seed, search ? " (search)" : "",
-                     duration_text(outcome.seconds), outcome.failed() ? ", failed" : "")});
+                     duration_text(outcome.seconds), outcome.failed() ? ", failed" : ""),
+         kind.method});
   }
   // Trials that took more than the time there was: when they began was not noted down.
   if (timeline.spans.empty() || busy > 1.01 * end * groups) return {};

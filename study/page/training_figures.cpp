@@ -123,14 +123,16 @@ std::optional<Figure> forgetting_figure(const Report& report, const std::string&
     chart.series.push_back(std::move(series));
   }
   if (chart.series.empty()) return std::nullopt;
-  chart.title = fmt::format("{} against {} on test", measure, metric_words(metric));
+  std::string words = measure;
+  std::replace(words.begin(), words.end(), '_', ' ');
+  chart.title = fmt::format("{} against {} on test", words, metric_words(metric));
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
   chart.x = figures::linear_axis(metric_axis(metric) + " on test", gains);
-  chart.y = figures::linear_axis(measure, kept);
+  chart.y = figures::linear_axis(words, kept);
   return Figure{
-      fmt::format("Forgetting against gain: {}", measure),
-      fmt::format("What was learned, to the right, and what the pretrained model kept of what it could do, with "
-                  "{} examples; bars are 95 % intervals over the seeds.",
+      fmt::format("Forgetting against gain: {}", words),
+      fmt::format("To the right what was learned, upwards what became of the pretrained model's own abilities, "
+                  "with {} examples; bars are 95 % intervals over the seeds.",
                   count_text(samples)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }

@@ -63,10 +63,9 @@ TEST(Ticks, HaveLabelsThatTellThemApart) {
 TEST(Ticks, OfALogarithmicAxisAreAsDenseAsThereIsRoom) {
   EXPECT_THAT(log_ticks(1, 1e5, 6), ElementsAre(1, 10, 100, 1000, 1e4, 1e5));
   EXPECT_THAT(log_ticks(0.8, 40, 6), ElementsAre(1, 2, 5, 10, 20));
-  EXPECT_THAT(log_ticks(1e-5, 2e-3, 6),
-              ElementsAre(testing::DoubleNear(1e-5, 1e-15), testing::DoubleNear(3e-5, 1e-15),
-                          testing::DoubleNear(1e-4, 1e-15), testing::DoubleNear(3e-4, 1e-15),
-                          testing::DoubleNear(1e-3, 1e-15)));
+  EXPECT_THAT(log_ticks(1e-5, 2e-3, 6), ElementsAre(testing::DoubleNear(1e-5, 1e-15), testing::DoubleNear(3e-5, 1e-15),
+                                                    testing::DoubleNear(1e-4, 1e-15), testing::DoubleNear(3e-4, 1e-15),
+                                                    testing::DoubleNear(1e-3, 1e-15)));
   EXPECT_THAT(log_ticks(1, 1e12, 5), ElementsAre(1, 1e3, 1e6, 1e9, 1e12));
   EXPECT_THAT(log_ticks(21, 29, 6), ElementsAre(22, 24, 26, 28));
 }
@@ -83,14 +82,16 @@ TEST(Axis, GoesAroundItsValuesWithinItsLimits) {
   EXPECT_DOUBLE_EQ(axis.high, 94);
   EXPECT_DOUBLE_EQ(axis.position(50), 0.5);
   EXPECT_EQ(linear_axis("share", {1, 99}, {0, 100}).low, 0);
-  const Axis logarithmic = log_axis_at("N", {100, 10000, 1000}, [](double value) { return std::to_string(int(value)); });
+  const Axis logarithmic =
+      log_axis_at("N", {100, 10000, 1000}, [](double value) { return std::to_string(int(value)); });
   EXPECT_DOUBLE_EQ(logarithmic.position(1000), 0.5);
   EXPECT_EQ(logarithmic.ticks.size(), 3U);
 }
 
 TEST(Axis, OfOneValueOrNoneIsStillAnAxis) {
-  for (const Axis& axis : {linear_axis("x", {}), linear_axis("x", {3}), linear_axis("x", {100}, {0, 100}),
-                           log_axis("x", {}, [](double) { return ""; }), log_axis("x", {5}, [](double) { return ""; })}) {
+  for (const Axis& axis :
+       {linear_axis("x", {}), linear_axis("x", {3}), linear_axis("x", {100}, {0, 100}),
+        log_axis("x", {}, [](double) { return ""; }), log_axis("x", {5}, [](double) { return ""; })}) {
     EXPECT_LT(axis.low, axis.high);
     EXPECT_FALSE(axis.ticks.empty());
     EXPECT_TRUE(std::isfinite(axis.position(axis.low)));
@@ -99,7 +100,9 @@ TEST(Axis, OfOneValueOrNoneIsStillAnAxis) {
 
 TEST(Markup, EscapesWhatAnXmlDocumentMustNotHold) {
   EXPECT_EQ(escaped("<b a=\"1\" c='2'>&</b>"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;&lt;/b&gt;");
-  EXPECT_EQ(escaped(std::string("a\0b\x1b[1m\n", 7)), "a\xEF\xBF\xBD" "b\xEF\xBF\xBD[1m\n");
+  EXPECT_EQ(escaped(std::string("a\0b\x1b[1m\n", 7)),
+            "a\xEF\xBF\xBD"
+            "b\xEF\xBF\xBD[1m\n");
   EXPECT_EQ(escaped("\xff\xc3(\xEF\xBF\xBF é"), "\xEF\xBF\xBD\xEF\xBF\xBD(\xEF\xBF\xBD é");
 }
 
@@ -147,7 +150,8 @@ TEST(Chart, LeavesOutPointsBeyondItsFrame) {
   Chart chart = small_chart();
   const auto markers = [](const std::string& text) {
     std::size_t count = 0;
-    for (std::size_t at = text.find("class=\"marker"); at != std::string::npos; at = text.find("class=\"marker", at + 1))
+    for (std::size_t at = text.find("class=\"marker"); at != std::string::npos;
+         at = text.find("class=\"marker", at + 1))
       ++count;
     return count;
   };
