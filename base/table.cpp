@@ -62,6 +62,12 @@ std::vector<std::string> escaped(std::vector<std::string> row) {
 
 }  // namespace
 
+std::vector<bool> left_columns(const Table& table) {
+  std::vector<bool> left;
+  for (const Column& column : columns_of(table)) left.push_back(column.left());
+  return left;
+}
+
 std::string terminal_table(const Table& table) {
   const auto columns = columns_of(table);
   std::vector<std::string> rule;

@@ -12,6 +12,9 @@ struct Table {
   std::vector<std::vector<std::string>> rows;
 };
 
+/// Of each column, whether it stands to the left.
+std::vector<bool> left_columns(const Table& table);
+
 /// For a terminal: two spaces between columns, a line under the header. Widths count code points.
 std::string terminal_table(const Table& table);
 

@@ -16,6 +16,7 @@ void run_extract(const Options& options, const Session& session);
 void run_estimate(const Options& options, const Session& session);
 void run_inspect(const Options& options, const Session& session);
 void run_methods(const Options& options, const Session& session);
+void run_report(const Options& options, const Session& session);
 void run_bench(const Options& options, const Session& session);
 
 }  // namespace dtrain::launcher

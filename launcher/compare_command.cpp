@@ -4,12 +4,15 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <sstream>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/share.h"
+#include "launcher/study_files.h"
 #include "launcher/study_request.h"
 #include "study/identity.h"
 #include "study/journal.h"
@@ -30,9 +33,16 @@ struct Files {
   std::optional<study::Journal> journal;
 };
 
-void write_report(const study::Report& report, const fs::path& output) {
-  write_file_atomically(output / "results.json", study::results_json(report).dump(2) + "\n");
-  write_file_atomically(output / "report.md", study::markdown_text(report));
+// What a report says besides plan, trials and how it ran.
+void describe(study::Report& report, const data::Task& task, const Session& session, const fs::path& output) {
+  report.machine = session.description();
+  report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",
+                               session.control().size(), (output / "config.ini").string());
+  report.notes = task.notes;
+  report.labels = task.labels.names();
+  report.begun = begun_text(output);
+  std::istringstream versions(version_text());
+  for (std::string line; std::getline(versions, line);) report.versions.push_back(line);
 }
 
 }  // namespace
@@ -101,6 +111,9 @@ void run_compare(const Options& given, const Session& session) {
   facts.forecast_seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() + setup.simulation.seconds;
   on_first_rank(session, [&] {
+    study::Report beginning;
+    describe(beginning, task, session, files.output);
+    write_setting(beginning, files.output);
     if (!files.journal) {
       if (options.resume) log.line("no journal yet: starting the study");
       files.journal = study::Journal::begin(journal, plan);
@@ -133,14 +146,12 @@ void run_compare(const Options& given, const Session& session) {
     files.journal->append(run.facts);
     study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;
-    report.machine = session.description();
-    report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",
-                                 world.control.size(), (files.output / "config.ini").string());
-    report.notes = task.notes;
-    write_report(report, files.output);
+    describe(report, task, session, files.output);
+    write_setting(report, files.output);
+    write_report(report, files.output, files.output, log);
     log.line(study::terminal_text(report));
     log.line(study::run_text(run.facts));
-    log.line(fmt::format("written: {}, {}", (files.output / "report.md").string(),
+    log.line(fmt::format("written: {}, {}", (files.output / "report.html").string(),
                          (files.output / "results.json").string()));
   });
 }

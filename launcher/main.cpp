@@ -27,7 +27,7 @@ const std::map<std::string, void (*)(const launcher::Options&, const launcher::S
     {"compare", launcher::run_compare}, {"train", launcher::run_train},       {"evaluate", launcher::run_evaluate},
     {"predict", launcher::run_predict}, {"estimate", launcher::run_estimate}, {"inspect", launcher::run_inspect},
     {"methods", launcher::run_methods}, {"bench", launcher::run_bench},       {"merge", launcher::run_merge},
-    {"extract", launcher::run_extract}, {"diagnose", launcher::run_diagnose},
+    {"extract", launcher::run_extract}, {"diagnose", launcher::run_diagnose}, {"report", launcher::run_report},
 };
 
 struct Outcome {

@@ -200,6 +200,9 @@ void add_output(Adder add, Options& o) {
   add("output", open(o.output, "DIR"),
       o.command == "compare" || o.command == "diagnose"
           ? fmt::format("directory for the results (default: dtrain-{}, or the next free number)", o.command).c_str()
+      : o.command == "report"
+          ? "directory for the report, or a file that ends in .html for the page alone (default: the "
+            "study's own directory)"
           : "directory for the results");
   add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
 }

@@ -352,6 +352,8 @@ const std::vector<CommandInfo>& commands() {
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,ignored,targets"},
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
+      {"report", "makes a study's report again from its journal, also while it runs; several studies on one page",
+       "output,targets"},
       {"bench", "times gemm, step or allreduce on this machine", kBenchGroups.at("step") + ",targets"},
   };
   return all;

@@ -18,9 +18,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model",       "adapter",    "results.json",  "log.jsonl",
-                                  "predictions", "checkpoint", "config.ini",    "journal.jsonl",
-                                  "report.html", "report.md",  "diagnose.json", "diagnose.svg"};
+constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",     "predictions",
+                                  "checkpoint", "config.ini", "journal.jsonl", "report.html",   "report.md",
+                                  "trials.csv", "study.json", "plan.json",     "diagnose.json", "diagnose.svg"};
 
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
@@ -108,7 +108,9 @@ std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const s
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
-  if (options.output.empty() || options.command == "compare" || options.command == "diagnose") return nullptr;
+  if (options.output.empty() || options.command == "compare" || options.command == "diagnose" ||
+      options.command == "report")
+    return nullptr;
   std::unique_ptr<DirectoryLock> lock;
   on_first_rank(session, [&] {
     check_output(options);  // nothing is touched in a directory that is refused

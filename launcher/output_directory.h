@@ -28,7 +28,7 @@ void check_output(const Options& options);
 
 /// check_output, and from then on no other dtrain works in --output while the result lives, which is on rank 0 alone;
 /// null where nothing is written. Collective: a failure is an error on every rank. Not for compare, which locks the
-/// directory that it chooses.
+/// directory that it chooses, nor for report, which works beside a study that runs.
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session);
 
 /// Of `directory`, on one rank; warns where its file system has no locks.

@@ -43,20 +43,7 @@ std::string remedy_text(const StudyPlan& plan, const Remedy& remedy) {
     return "Not even 50 more seeds on a hundred times as many test examples would be likely to tell: the difference is "
            "about the margin.";
   }
-  return fmt::format("About {} would, if the means stay as they are.", needed);
-}
-
-std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
-  const Decision& decision = count.decision;
-  if (decision.decided()) return "";
-  const auto open = names_of(count, decision.open);
-  const std::string margin = points(plan.margin);
-  const std::string what =
-      decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
-                                     count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
-                       : fmt::format("which method is best within {} points: {} {} still possible", margin,
-                                     listed(open), open.size() == 1 ? "is" : "are");
-  return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, *count.remedy) : "");
+  return fmt::format("About {} would decide it, if the means stay as they are.", needed);
 }
 
 std::string taken_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
@@ -119,6 +106,41 @@ double mean_of(const Cell& cell, const std::string& set, const std::string& metr
   return metrics->second.at(metric).mean;
 }
 
+std::string change_text(const StudyPlan& plan, const AdviceChange& change, std::size_t counts) {
+  const std::string between = fmt::format("from {} to {} between {} and {} samples", change.before, change.after,
+                                          count_text(change.samples_before), count_text(change.samples_after));
+  if (counts < 3) return fmt::format("{}; where exactly takes at least three counts to say", between);
+  if (!change.crossover || !change.crossover->interval) {
+    return fmt::format("{}; a line through their difference over log N does not show where", between);
+  }
+  const auto count = [](double samples) {
+    // Two digits say what there is to say.
+    const double unit = std::pow(10, std::max(0.0, std::floor(std::log10(samples)) - 1));
+    return samples >= 1e12 ? std::string("more than a million million")
+                           : count_text(static_cast<long long>(std::round(samples / unit) * unit));
+  };
+  return fmt::format(
+      "{}: by a line through their difference over log N, {} points are reached at about {} samples (95 % "
+      "interval {} to {})",
+      between, points(plan.margin), count(change.crossover->samples),
+      count(std::max(1.0, change.crossover->interval->low)), count(change.crossover->interval->high));
+}
+
+}  // namespace
+
+std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
+  const Decision& decision = count.decision;
+  if (decision.decided()) return "";
+  const auto open = names_of(count, decision.open);
+  const std::string margin = points(plan.margin);
+  const std::string what =
+      decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
+                                     count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
+                       : fmt::format("which method is best within {} points: {} {} still possible", margin,
+                                     listed(open), open.size() == 1 ? "is" : "are");
+  return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, *count.remedy) : "");
+}
+
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
   const std::string& taken = count.candidate(*count.decision.taken()).method;
   std::string text;
@@ -154,28 +176,6 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
   }
   return text;
 }
-
-std::string change_text(const StudyPlan& plan, const AdviceChange& change, std::size_t counts) {
-  const std::string between = fmt::format("from {} to {} between {} and {} samples", change.before, change.after,
-                                          count_text(change.samples_before), count_text(change.samples_after));
-  if (counts < 3) return fmt::format("{}; where exactly takes at least three counts to say", between);
-  if (!change.crossover || !change.crossover->interval) {
-    return fmt::format("{}; that their difference depends on the size of the data is not shown", between);
-  }
-  const auto count = [](double samples) {
-    // Two digits say what there is to say.
-    const double unit = std::pow(10, std::max(0.0, std::floor(std::log10(samples)) - 1));
-    return samples >= 1e12 ? std::string("more than a million million")
-                           : count_text(static_cast<long long>(std::round(samples / unit) * unit));
-  };
-  return fmt::format(
-      "{}: by a line through their difference over log N, {} points are reached at about {} samples (95 % "
-      "interval {} to {})",
-      between, points(plan.margin), count(change.crossover->samples),
-      count(std::max(1.0, change.crossover->interval->low)), count(change.crossover->interval->high));
-}
-
-}  // namespace
 
 std::string advice_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
   if (!count.decision.best) {

@@ -267,6 +267,7 @@ void Coordinator::show_progress() {
 
 RunFacts Coordinator::facts() const {
   RunFacts facts;
+  facts.ended = is_over() && !stopping_;
   facts.groups = static_cast<int>(groups_.size());
   facts.ranks_per_trial = setting_.groups.ranks_per_trial();
   facts.budget_seconds = setting_.budget_seconds;

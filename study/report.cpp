@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <utility>
 
 #include "base/log.h"
 #include "study/advice.h"
+#include "study/schedule.h"
 #include "study/search.h"
 #include "study/tables.h"
 #include "study/words.h"
@@ -53,7 +55,8 @@ json cell_json(const Cell& cell) {
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
           {"cost", train::cost_json(cell.cost)},
-          {"study_seconds", {{"search", cell.search_seconds}, {"results", cell.result_seconds}}}};
+          {"search_seconds", cell.search_seconds},
+          {"result_seconds", cell.result_seconds}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -75,7 +78,14 @@ json comparison_json(const Comparison& comparison, const std::string& metric) {
           {"shown", comparison.shown()}};
 }
 
-// What a reader must know to read the numbers, and what cannot be read from them.
+}  // namespace
+
+Progress Report::progress() const {
+  const auto count = static_cast<std::int64_t>(finished.size());
+  if (run.ended) return {count, count};
+  return {count, static_cast<std::int64_t>(Schedule(plan, finished).expected())};
+}
+
 std::vector<std::string> reading_notes(const Report& report) {
   const StudyPlan& plan = report.plan;
   std::vector<std::string> notes = {
@@ -117,8 +127,6 @@ std::vector<std::string> reading_notes(const Report& report) {
   return notes;
 }
 
-}  // namespace
-
 Report make_report(StudyPlan plan, FinishedTrials finished, const MethodCosts& costs) {
   Report report;
   finished = trials_of(plan, finished);
@@ -146,15 +154,40 @@ json results_json(const Report& report) {
     comparisons.push_back(comparison_json(comparison, report.plan.metric));
   json plan = plan_json(report.plan);
   for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
+  const Progress progress = report.progress();
   return {{"schema", 1},
           {"machine", report.machine},
+          {"begun", report.begun},
+          {"command", report.command},
+          {"versions", report.versions},
+          {"labels", report.labels},
           {"run", run_facts_json(report.run)},
+          {"progress", {{"finished", progress.finished}, {"planned", progress.planned}}},
           {"plan", plan},
           {"trials", trials},
           {"cells", cells},
           {"comparisons", comparisons},
           {"verdict", verdict_json(report.plan, report.findings, report.verdicts)},
           {"notes", reading_notes(report)}};
+}
+
+json setting_json(const Report& report) {
+  return {{"schema", 1},
+          {"begun", report.begun},
+          {"machine", report.machine},
+          {"command", report.command},
+          {"versions", report.versions},
+          {"labels", report.labels},
+          {"notes", report.notes}};
+}
+
+void take_setting(const json& setting, Report& report) {
+  setting.at("begun").get_to(report.begun);
+  setting.at("machine").get_to(report.machine);
+  setting.at("command").get_to(report.command);
+  setting.at("versions").get_to(report.versions);
+  setting.at("labels").get_to(report.labels);
+  setting.at("notes").get_to(report.notes);
 }
 
 std::string terminal_text(const Report& report) {

@@ -3,7 +3,8 @@
 namespace dtrain::study {
 
 nlohmann::json run_facts_json(const RunFacts& facts) {
-  return {{"groups", facts.groups},
+  return {{"ended", facts.ended},
+          {"groups", facts.groups},
           {"ranks_per_trial", facts.ranks_per_trial},
           {"budget_seconds", facts.budget_seconds ? nlohmann::json(*facts.budget_seconds) : nlohmann::json(nullptr)},
           {"forecast_seconds", facts.forecast_seconds},
@@ -14,6 +15,7 @@ nlohmann::json run_facts_json(const RunFacts& facts) {
 
 RunFacts run_facts_from_json(const nlohmann::json& json) {
   RunFacts facts;
+  json.at("ended").get_to(facts.ended);
   json.at("groups").get_to(facts.groups);
   json.at("ranks_per_trial").get_to(facts.ranks_per_trial);
   if (!json.at("budget_seconds").is_null()) facts.budget_seconds = json.at("budget_seconds").get<double>();

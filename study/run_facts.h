@@ -9,6 +9,8 @@ namespace dtrain::study {
 
 /// How a study ran, as far as it has.
 struct RunFacts {
+  /// Nothing of the plan is missing but what `changes` took out.
+  bool ended = false;
   int groups = 1;
   int ranks_per_trial = 1;
   /// --budget; nothing: none.

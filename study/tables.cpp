@@ -115,7 +115,7 @@ Table cost_table(const Findings& findings) {
 
 Table decision_table(const StudyPlan& plan, const Findings& findings) {
   Table table{{"method", "samples", "standing", "loss to the highest mean", "95 % interval",
-               fmt::format("no more than {} points", points(plan.margin)), "training"},
+               fmt::format("chance of no more than {}", points(plan.margin)), "training"},
               {}};
   static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
   for (const CountDecision& count : findings.decisions) {

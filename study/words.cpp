@@ -16,6 +16,11 @@ std::string points(double share) {
   return text == "-0.0" ? "0.0" : text;
 }
 
+std::string signed_points(double share) {
+  const std::string text = points(share);
+  return text == "0.0" || text[0] == '-' ? text : "+" + text;
+}
+
 std::string interval_points(const PairedDifference& difference) {
   const Interval interval = difference.interval(0.95);
   if (std::abs(difference.mean) > 1) return fmt::format("{} to {}", points(interval.low), points(interval.high));

@@ -13,6 +13,9 @@ namespace dtrain::study {
 /// A share in points with one digit: 0.1234 -> "12.3".
 std::string points(double share);
 
+/// The same with its sign: "+12.3", "-0.4", "0.0".
+std::string signed_points(double share);
+
 /// "2.1 to 4.0", in points; no end lies beyond 100, where the mean does not: what a metric between 0 and 1 can
 /// differ by.
 std::string interval_points(const PairedDifference& difference);

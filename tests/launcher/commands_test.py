@@ -10,7 +10,8 @@ import pytest
 from conftest import Dtrain, results, write_tsv
 
 LENGTH = ["--max-length", "32"]
-COMMANDS = ["compare", "diagnose", "train", "evaluate", "predict", "merge", "extract", "estimate", "inspect", "methods",
+COMMANDS = ["compare", "diagnose", "train", "evaluate", "predict", "merge", "extract", "estimate", "inspect",
+            "methods", "report",
             "bench"]
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 
+import jsonschema
 import pytest
 
 PROGRAM = os.environ["DTRAIN"]
@@ -153,6 +154,21 @@ def test_the_report_has_the_verdict_and_how_to_repeat_it(study):
         assert warning in text
 
 
+def test_results_are_as_the_schema_says(study):
+    schema = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.schema.json").read_text())
+    jsonschema.validate(results(study[0]), schema, jsonschema.Draft202012Validator)
+
+
+def test_report_makes_the_same_files_again_from_the_journal(study, tmp_path):
+    done = run(PROGRAM, "report", study[0], "--output", tmp_path / "again")
+    assert done.returncode == 0 and "32 of 32 trials finished" in done.all, done.all
+    for name in ("report.html", "report.md", "results.json", "trials.csv"):
+        assert (tmp_path / "again" / name).read_bytes() == (study[0] / name).read_bytes(), name
+    page = (study[0] / "report.html").read_text()
+    assert "mpirun -np 2 dtrain compare --config" in page and "2 ranks (back end mpi)" in page and "dtrain 0." in page
+    assert (study[0] / "trials.csv").read_text().count("\n") == 1 + 32
+
+
 def test_all_reduces_only_what_trains(study):
     for cell in results(study[0])["cells"]:
         assert cell["cost"]["allreduce_bytes_per_step"] == 4 * cell["cost"]["trainable_parameters"]
@@ -213,6 +229,8 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     arguments = command(material, *STUDY, "--output", output)
 
     process = start_until(arguments, output, 3)
+    partial = run(PROGRAM, "report", output, "--output", tmp_path / "partial")
+    assert partial.returncode == 0 and "of 32 trials finished (partial results)" in partial.all, partial.all
     process.send_signal(signal.SIGUSR1)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 75, text

@@ -95,7 +95,7 @@ TEST_P(MaskedLanguageModel, HasTheLossOfTransformers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, MaskedLanguageModel, testing::Values("bert_mlm", "roberta_mlm", "distilbert_mlm"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& of) { return of.param; });
 
 class Forgetting : public testing::Test {
  protected:

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+
+#include "study/figures/axis.h"
+
+namespace dtrain::study::figures {
+
+/// The rectangle that a figure's axes enclose, in user units; y grows downwards.
+struct Frame {
+  double left = 0;
+  double right = 0;
+  double top = 0;
+  double bottom = 0;
+
+  double width() const { return right - left; }
+  double height() const { return bottom - top; }
+  /// From a place along an axis (Axis::position).
+  double x(double position) const { return left + position * width(); }
+  double y(double position) const { return bottom - position * height(); }
+};
+
+/// What labels and title of the axis under a frame take.
+inline constexpr double kBelowAxis = 40;
+
+/// The axis under a frame: line, ticks, labels as far as they do not touch, title; and the grid's vertical lines.
+std::string x_axis(const Frame& frame, const Axis& axis);
+/// The axis at the left: the grid's horizontal lines and labels, and the title above the frame, where it reads without
+/// turning the head.
+std::string y_axis(const Frame& frame, const Axis& axis);
+/// The room that its labels need.
+double y_labels_width(const Axis& axis);
+
+}  // namespace dtrain::study::figures

@@ -1,0 +1,189 @@
+#include "study/page/answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/log.h"
+#include "peft/registry.h"
+#include "study/advice.h"
+#include "study/words.h"
+
+namespace dtrain::study::page {
+namespace {
+
+// "fine-tune MiniLM on wordnet with 300 labelled examples".
+std::string purpose(const StudyPlan& plan, std::int64_t samples) {
+  return fmt::format("fine-tune {} on {} with {} labelled examples", plan.model, plan.task, count_text(samples));
+}
+
+std::string percent_of(const Report& report, const std::string& method, std::int64_t samples) {
+  const SeedMean& mean = report.findings.cell(method, samples)->metrics.at("test").at(report.plan.metric);
+  return fmt::format("{} ± {} %", points(mean.mean), points(mean.half_width));
+}
+
+std::string score_text(const Report& report, const std::string& method, std::int64_t samples) {
+  return fmt::format("{} {}", percent_of(report, method, samples), metric_words(report.plan.metric));
+}
+
+// Only a method that others can beat can be held against them.
+std::string probability_sentence(const StudyPlan& plan, const CountDecision& count, std::size_t method) {
+  const double probability = count.decision.methods[method].within_margin;
+  if (std::isnan(probability)) return "";
+  return fmt::format(" The probability that {} loses no more than {} points of {} to its strongest rival is {}.",
+                     count.candidate(method).method, points(plan.margin), metric_words(plan.metric),
+                     probability_text(probability));
+}
+
+Answer shown(const Report& report, const CountDecision& count) {
+  const StudyPlan& plan = report.plan;
+  const Decision& decision = count.decision;
+  const std::string& method = count.candidate(*decision.advised).method;
+  const std::string margin = points(plan.margin);
+  Answer answer{method, true, "", "", "", ""};
+  const std::string why =
+      decision.advised == decision.best
+          ? fmt::format(
+                "it reaches {} on the test set, the highest of {} methods, and no cheaper method is shown to come "
+                "within {} points of it",
+                score_text(report, method, count.samples), count.contest.candidates().size(), margin)
+          : fmt::format(
+                "it is the cheapest of the methods shown to be within {} points of the best, with {} on the test "
+                "set ({}, which has the highest: {})",
+                margin, score_text(report, method, count.samples), count.candidate(*decision.best).method,
+                percent_of(report, count.candidate(*decision.best).method, count.samples));
+  answer.sentence = fmt::format("Take {} to {}: {}.", method, purpose(plan, count.samples), why);
+  answer.certainty = fmt::format(
+      "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name a method "
+      "that is "
+      "truly worse than another by more than {} points.{}",
+      margin, probability_sentence(plan, count, *decision.advised));
+  if (!decision.open.empty()) answer.certainty += " " + undecided_text(plan, count);
+  answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do";
+  return answer;
+}
+
+Answer guessed(const Report& report, const CountDecision& count) {
+  const StudyPlan& plan = report.plan;
+  const std::size_t best = *count.decision.best;
+  const std::string& method = count.candidate(best).method;
+  Answer answer{method, false, "", "", "", ""};
+  answer.sentence = fmt::format(
+      "The best guess is {}, but this study does not settle which method is best to {}: {} reaches {} on the test set, "
+      "the "
+      "highest of {} methods.",
+      method, purpose(plan, count.samples), method, score_text(report, method, count.samples),
+      count.contest.candidates().size());
+  answer.certainty =
+      fmt::format("How sure: not yet.{} {}", probability_sentence(plan, count, best), undecided_text(plan, count));
+  const double probability = count.decision.methods[best].within_margin;
+  answer.certainty_in_short = std::isnan(probability) ? "best guess" : "best guess, " + probability_text(probability);
+  return answer;
+}
+
+// What the method is, what to type to train with it, and what its search leaves open.
+std::string meaning_of(const Report& report, const std::string& method, std::int64_t samples) {
+  const Cell& cell = *report.findings.cell(method, samples);
+  const auto plan = std::find_if(report.plan.methods.begin(), report.plan.methods.end(),
+                                 [&](const MethodPlan& candidate) { return candidate.method.text() == method; });
+  const auto& kind = peft::method_kind(plan->method.name);
+  std::string text =
+      fmt::format("What {} is: {}{}; {} parameters train. To train with it: dtrain train --method {} --lr {}", method,
+                  kind.summary, kind.paper.empty() ? "" : fmt::format(" ({})", kind.paper),
+                  count_text(cell.cost.trainable_parameters), method, rate_text(*cell.learning_rate));
+  if (cell.at_low_edge || cell.at_high_edge)
+    text += fmt::format(". That rate is the {} that was tried: a better one may lie beyond (--lrs)",
+                        cell.at_high_edge ? "largest" : "smallest");
+  return text + ".";
+}
+
+}  // namespace
+
+Answer answer_at(const Report& report, std::int64_t samples) {
+  const CountDecision* count = report.findings.decision(samples);
+  if (count != nullptr && count->decision.taken()) {
+    Answer answer = count->decision.advised ? shown(report, *count) : guessed(report, *count);
+    answer.meaning = meaning_of(report, answer.take, samples);
+    return answer;
+  }
+  Answer answer;
+  answer.sentence = fmt::format("There is no answer yet on how to {}.", purpose(report.plan, samples));
+  answer.certainty = count != nullptr ? advice_text(report.plan, report.findings, *count)
+                                      : no_advice_text(report.plan, report.findings, samples);
+  answer.certainty_in_short = "no answer";
+  return answer;
+}
+
+Table alternatives(const Report& report, std::int64_t samples) {
+  const StudyPlan& plan = report.plan;
+  Table table{{"method", "accuracy", "points less", "95 % interval", "chance", "training", "search", "stored"}, {}};
+  const CountDecision* count = report.findings.decision(samples);
+  if (count == nullptr || !count->decision.taken()) return table;
+  const std::size_t taken = *count->decision.taken();
+  table.header = {"instead",
+                  fmt::format("{} on test", metric_words(plan.metric)),
+                  fmt::format("points lost against {}", count->candidate(taken).method),
+                  "95 % interval",
+                  fmt::format("chance to lose no more than {}", points(plan.margin)),
+                  "training",
+                  "finding its learning rate",
+                  "stored"};
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i < count->contest.candidates().size(); ++i) order.push_back(i);
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
+    if ((left == taken) != (right == taken)) return left == taken;
+    return count->candidate(left).mean > count->candidate(right).mean;
+  });
+  const double seconds = count->candidate(taken).train_seconds;
+  for (const std::size_t i : order) {
+    const Candidate& candidate = count->candidate(i);
+    const Cell& cell = *report.findings.cell(candidate.method, samples);
+    const auto& loss = count->contest.difference(taken, i);
+    std::string training = duration_text(candidate.train_seconds);
+    if (i != taken && seconds > 0 && candidate.train_seconds > 0)
+      training += fmt::format(" (× {:.2g})", candidate.train_seconds / seconds);
+    std::vector<std::string> row = {i == taken ? candidate.method + " (the answer)" : candidate.method,
+                                    percent_of(report, candidate.method, samples)};
+    if (i == taken || !loss) {
+      row.insert(row.end(), {"", "", ""});
+    } else {
+      row.insert(row.end(),
+                 {points(loss->mean), interval_points(*loss),
+                  candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
+    }
+    row.insert(row.end(), {training, cell.search_seconds > 0 ? duration_text(cell.search_seconds) : "not searched",
+                           bytes_text(static_cast<double>(cell.cost.stored_bytes))});
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table answers_by_count(const Report& report) {
+  Table table{{"labelled examples", "take", "how sure", metric_words(report.plan.metric) + " on test", "training"}, {}};
+  for (const Verdict& verdict : report.verdicts) {
+    const Answer answer = answer_at(report, verdict.samples);
+    if (answer.take.empty()) {
+      table.rows.push_back({count_text(verdict.samples), "nothing yet", answer.certainty_in_short, "", ""});
+      continue;
+    }
+    table.rows.push_back({count_text(verdict.samples), answer.take, answer.certainty_in_short,
+                          percent_of(report, answer.take, verdict.samples),
+                          duration_text(report.findings.cell(answer.take, verdict.samples)->cost.train_seconds)});
+  }
+  return table;
+}
+
+std::string elsewhere(const Report& report, std::int64_t samples) {
+  const CountDecision* count = report.findings.decision(samples);
+  return count == nullptr || !count->decision.taken() ? "" : out_of_domain_text(report.plan, report.findings, *count);
+}
+
+std::string unfinished(const Report& report) {
+  const Progress progress = report.progress();
+  return progress.finished >= progress.planned
+             ? ""
+             : fmt::format("{} of {} trials finished", progress.finished, progress.planned);
+}
+
+}  // namespace dtrain::study::page

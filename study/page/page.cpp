@@ -1,0 +1,274 @@
+#include "study/page/page.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include "base/log.h"
+#include "peft/registry.h"
+#include "study/advice.h"
+#include "study/figures/markup.h"
+#include "study/page/answer.h"
+#include "study/page/html.h"
+#include "study/page/study_figures.h"
+#include "study/tables.h"
+#include "study/words.h"
+
+namespace dtrain::study::page {
+namespace {
+
+using figures::escaped;
+
+// One study's part of the page.
+class Part {
+ public:
+  /// `level` of its section headings, `prefix` of their ids.
+  Part(const Study& study, int level, std::string prefix, FigureNumbers& numbers)
+      : study_(study), report_(*study.report), level_(level), prefix_(std::move(prefix)), numbers_(numbers) {}
+
+  std::string text() {
+    const std::string answer = opening();
+    const std::string rest = sections();
+    return answer + contents() + rest;
+  }
+
+ private:
+  std::string opening() const {
+    const std::int64_t samples = answered_samples(report_);
+    const Answer answer = answer_at(report_, samples);
+    std::string text;
+    const std::string partial = unfinished(report_);
+    if (!partial.empty()) {
+      text += fmt::format(
+          "<div class=\"partial\">{}</div>\n",
+          paragraph(fmt::format("Partial results: {}. What follows is from those alone, and may change.", partial)));
+    }
+    text += fmt::format("<div class=\"answer{}\">\n{}{}{}{}</div>\n", answer.shown ? "" : " unsure",
+                        paragraph(answer.sentence, "first"), paragraph(answer.certainty),
+                        paragraph(elsewhere(report_, samples)), paragraph(answer.meaning));
+    const std::string instead = html_table(alternatives(report_, samples));
+    if (!instead.empty())
+      text +=
+          heading(level_ + 1, "What something else would cost") + instead +
+          paragraph(fmt::format("Measured with {} labelled examples on the machine below. Training is one run; in "
+                                "brackets how many times as long as the answer's. Chance: the probability that taking "
+                                "the method instead loses no more than {} points.",
+                                count_text(samples), points(report_.plan.margin)),
+                    "small");
+    const Table counts = answers_by_count(report_);
+    if (counts.rows.size() > 1)
+      text += heading(level_ + 1, "With fewer or more labelled examples") + html_table(counts);
+    return text + paragraph(trend_text(report_.plan, report_.findings));
+  }
+
+  std::string sections() {
+    std::string text;
+    text += section("What was compared", methods());
+    text += section("Quality", numbers_.figures(quality_figures(report_)) +
+                                   html_table(quality_table(report_.plan, report_.findings)));
+    text += section("Differences", numbers_.figures(difference_figures(report_)) +
+                                       html_table(decision_table(report_.plan, report_.findings)));
+    text += section("Cost", numbers_.figures(cost_figures(report_)) + html_table(cost_table(report_.findings)));
+    text += section("Forgetting", numbers_.figures(forgetting_figures(report_)));
+    text += section("Why a frozen body is worse", diagnosis());
+    text += section("Class by class", numbers_.figures(class_figures(report_)));
+    text += section("Learning rates and training", training());
+    text += section("In words", words());
+    text += section("All pairs", folded("Every pair of methods, with its interval and p-value",
+                                        html_table(pair_table(report_.findings))));
+    text += section("The study as it ran", run());
+    text += section("How to read the numbers", bullets(reading_notes(report_)));
+    text += section("Machine, and how to repeat it", repeating());
+    return text;
+  }
+
+  std::string heading(int level, const std::string& title, const std::string& id = "") const {
+    return fmt::format("<h{}{}>{}</h{}>\n", level, id.empty() ? "" : fmt::format(" id=\"{}\"", id), escaped(title),
+                       level);
+  }
+
+  // Nothing for a section without content; what there is is listed in the contents.
+  std::string section(const std::string& title, const std::string& content) {
+    if (content.empty()) return "";
+    const std::string id = fmt::format("{}section-{}", prefix_, sections_.size() + 1);
+    sections_.emplace_back(id, title);
+    return fmt::format("<section>\n{}{}</section>\n", heading(level_, title, id), content);
+  }
+
+  std::string contents() const {
+    std::string links;
+    for (const auto& [id, title] : sections_) links += fmt::format("<a href=\"#{}\">{}</a>\n", id, escaped(title));
+    return fmt::format("<nav class=\"contents\" aria-label=\"Contents\">\n{}</nav>\n", links);
+  }
+
+  std::string methods() const {
+    const StudyPlan& plan = report_.plan;
+    Table table{{"method", "what trains", "trainable parameters", "from"}, {}};
+    for (const MethodPlan& method : plan.methods) {
+      const auto& kind = peft::method_kind(method.method.name);
+      std::string trainable;
+      for (const Cell& cell : report_.findings.cells) {
+        if (cell.method == method.method.text() && cell.cost.trainable_parameters > 0)
+          trainable = count_text(cell.cost.trainable_parameters);
+      }
+      table.rows.push_back({method.method.text(), kind.summary, trainable, kind.paper});
+    }
+    std::vector<std::string> sets;
+    for (const EvaluationSet& set : plan.sets)
+      sets.push_back(
+          fmt::format("{} ({} examples)",
+                      set.name == "test" ? "the test set" : set.name.substr(set.name.find('.') + 1) + ", out of domain",
+                      count_text(set.examples)));
+    std::vector<std::string> counts;
+    for (const std::int64_t samples : plan.samples) counts.push_back(count_text(samples));
+    return paragraph(
+               fmt::format("Each method trains {} on {} with {} labelled examples, at the learning rate that dev chose "
+                           "for it, with {} seeds; it is scored on {}.",
+                           plan.model, plan.task, listed(counts), plan.result_seeds.size(), listed(sets))) +
+           html_table(table);
+  }
+
+  std::string diagnosis() const {
+    std::string text;
+    for (const std::string& words : study_.diagnosis) text += paragraph(words);
+    return study_.diagnosis_svg.empty() ? text
+                                        : text + "<figure class=\"wide\">" + study_.diagnosis_svg + "</figure>\n";
+  }
+
+  std::string training() {
+    // One after the other: their numbers follow from the order.
+    std::string text = numbers_.figures(search_figures(report_));
+    text += numbers_.figures(curve_figures(report_));
+    const auto collapsed = collapse_figures(report_);
+    std::int64_t runs = 0;
+    for (const Cell& cell : report_.findings.cells) runs += cell.ended;
+    text += numbers_.figures(collapsed);
+    if (collapsed.empty() && runs > 0)
+      text += paragraph(fmt::format("None of the {} runs of the result collapsed or failed.", runs));
+    return text + folded("What the search found for each learning rate",
+                         html_table(search_table(report_.plan, report_.findings)));
+  }
+
+  std::string words() const {
+    std::string text;
+    for (const Verdict& verdict : report_.verdicts) {
+      text += heading(level_ + 1, fmt::format("With {} examples", count_text(verdict.samples))) +
+              bullets(verdict.findings) + paragraph(verdict.advice);
+      for (const std::string& warning : verdict.warnings) text += paragraph(warning, "warning");
+    }
+    return text;
+  }
+
+  std::string run() {
+    const RunFacts& facts = report_.run;
+    std::string text = numbers_.figures(timeline_figures(report_));
+    std::vector<std::string> lines;
+    if (facts.budget_seconds) lines.push_back(fmt::format("Budget: {}.", duration_text(*facts.budget_seconds)));
+    if (facts.forecast_seconds > 0 && facts.seconds > 0)
+      lines.push_back(fmt::format("Forecast {}, took {} ({:+.0f} %).", duration_text(facts.forecast_seconds),
+                                  duration_text(facts.seconds), 100 * (facts.seconds / facts.forecast_seconds - 1)));
+    for (const std::string& change : facts.changes) lines.push_back(change);
+    double search = 0;
+    double result = 0;
+    for (const Cell& cell : report_.findings.cells) {
+      search += cell.search_seconds;
+      result += cell.result_seconds;
+    }
+    if (search + result > 0)
+      lines.push_back(
+          fmt::format("{} trials: the searches for learning rates took {}, the results {} (summed over the trials).",
+                      report_.finished.size(), duration_text(search), duration_text(result)));
+    return text + bullets(lines);
+  }
+
+  std::string repeating() const {
+    const auto said = [](const std::string& text) { return text.empty() ? std::string("not written down") : text; };
+    std::string facts = entry("Machine", said(report_.machine)) + entry("Begun", said(report_.begun));
+    for (const std::string& version : report_.versions) facts += entry("Version", version);
+    std::string identity;
+    for (const auto& [name, value] : report_.plan.identity) identity += entry(name, value);
+    return fmt::format("<dl>\n{}</dl>\n<pre>{}</pre>\n", facts, escaped(said(report_.command))) +
+           folded("All that decides the numbers", fmt::format("<dl>\n{}</dl>\n", identity));
+  }
+
+  static std::string entry(const std::string& name, const std::string& value) {
+    return fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(name), escaped(value));
+  }
+
+  const Study& study_;
+  const Report& report_;
+  int level_;
+  std::string prefix_;
+  FigureNumbers& numbers_;
+  std::vector<std::pair<std::string, std::string>> sections_;
+};
+
+std::string question(const StudyPlan& plan) {
+  return fmt::format("Train all of it, freeze it, or use a parameter-efficient method? {} on {}", plan.model,
+                     plan.task);
+}
+
+// The answers of several studies, one under the other.
+Table overview(const std::vector<Study>& studies) {
+  Table table{{"study", "model", "task", "labelled examples", "take", "how sure", "on test", "training", "ran on"}, {}};
+  for (const Study& study : studies) {
+    const Report& report = *study.report;
+    const Table counts = answers_by_count(report);
+    const std::string partial = unfinished(report);
+    const std::string name = partial.empty() ? study.name : fmt::format("{} (partial: {})", study.name, partial);
+    if (counts.rows.empty())
+      table.rows.push_back(
+          {name, report.plan.model, report.plan.task, "", "nothing yet", "no answer", "", "", report.machine});
+    for (const auto& row : counts.rows)
+      table.rows.push_back({name, report.plan.model, report.plan.task, row[0], row[1], row[2],
+                            row[3].empty() ? "" : fmt::format("{} {}", row[3], metric_words(report.plan.metric)),
+                            row[4], report.machine});
+  }
+  return table;
+}
+
+// What several studies say together.
+std::string agreement(const std::vector<Study>& studies) {
+  std::map<std::int64_t, std::set<std::string>> taken;
+  std::map<std::int64_t, std::size_t> answers;
+  for (const Study& study : studies) {
+    for (const Verdict& verdict : study.report->verdicts) {
+      const Answer answer = answer_at(*study.report, verdict.samples);
+      if (answer.take.empty()) continue;
+      taken[verdict.samples].insert(answer.take);
+      ++answers[verdict.samples];
+    }
+  }
+  std::vector<std::string> texts;
+  for (const auto& [samples, methods] : taken) {
+    if (answers[samples] < 2) continue;
+    texts.push_back(methods.size() == 1 ? fmt::format("With {} labelled examples the studies agree on {}.",
+                                                      count_text(samples), *methods.begin())
+                                        : fmt::format("With {} labelled examples the studies do not agree: {}.",
+                                                      count_text(samples), listed({methods.begin(), methods.end()})));
+  }
+  return bullets(texts);
+}
+
+}  // namespace
+
+std::string html_text(const std::vector<Study>& studies) {
+  if (studies.empty()) throw std::invalid_argument("a page of no study");
+  FigureNumbers numbers;
+  if (studies.size() == 1) {
+    const std::string title = question(studies[0].report->plan);
+    return document(title, fmt::format("<h1>{}</h1>\n", escaped(title)) + Part(studies[0], 2, "", numbers).text());
+  }
+  std::string body = fmt::format("<h1>{} studies of how to fine-tune</h1>\n", studies.size()) + agreement(studies) +
+                     html_table(overview(studies));
+  for (std::size_t i = 0; i < studies.size(); ++i)
+    body += fmt::format("<h2 id=\"study-{}\">{}: {} on {}</h2>\n", i + 1, escaped(studies[i].name),
+                        escaped(studies[i].report->plan.model), escaped(studies[i].report->plan.task)) +
+            Part(studies[i], 3, fmt::format("study-{}-", i + 1), numbers).text();
+  return document(fmt::format("{} studies of how to fine-tune", studies.size()), body);
+}
+
+}  // namespace dtrain::study::page

@@ -1,0 +1,41 @@
+#include "study/page/study_figures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "study/words.h"
+#include "train/objective.h"
+
+namespace dtrain::study::page {
+
+std::int64_t answered_samples(const Report& report) {
+  const auto& decisions = report.findings.decisions;
+  const auto last = std::find_if(decisions.rbegin(), decisions.rend(),
+                                 [](const CountDecision& count) { return count.decision.taken().has_value(); });
+  if (last != decisions.rend()) return last->samples;
+  return report.verdicts.empty() ? report.plan.samples.back() : report.verdicts.back().samples;
+}
+
+std::string reference_method(const StudyPlan& plan) {
+  for (const MethodPlan& method : plan.methods) {
+    if (method.method.text() == "full") return "full";
+  }
+  return plan.methods.at(0).method.text();
+}
+
+std::size_t style_of(const StudyPlan& plan, const std::string& method) {
+  const auto found = std::find_if(plan.methods.begin(), plan.methods.end(),
+                                  [&](const MethodPlan& candidate) { return candidate.method.text() == method; });
+  return static_cast<std::size_t>(found - plan.methods.begin());
+}
+
+std::string metric_axis(const std::string& metric) {
+  return train::metric_kind(metric).is_share ? metric_words(metric) + ", %" : metric_words(metric) + " x 100";
+}
+
+std::string where(const std::string& set) {
+  return set == "test" ? "on test" : fmt::format("on {} (out of domain)", set.substr(set.find('.') + 1));
+}
+
+}  // namespace dtrain::study::page

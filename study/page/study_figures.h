@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "study/page/html.h"
+#include "study/report.h"
+
+/// The figures of a study, each from what the report holds; where nothing was measured there is none. A method has the
+/// same colour, dashes and marker in all of them: those of its place in the plan. The report must outlive them.
+namespace dtrain::study::page {
+
+/// The sample count that the page's answer is about: the largest with a decision, else the largest with a result, else
+/// the plan's largest.
+std::int64_t answered_samples(const Report& report);
+
+/// What others are compared with: full fine-tuning where the plan has it, else its first method.
+std::string reference_method(const StudyPlan& plan);
+
+/// The plan's metric on each set: over the sample counts with bands, or method by method where there is one count.
+std::vector<Figure> quality_figures(const Report& report);
+/// Each method minus the reference in points on each set, with the margin.
+std::vector<Figure> difference_figures(const Report& report);
+/// The plan's metric on test against seconds of training at the answered count, with the Pareto front.
+std::vector<Figure> cost_figures(const Report& report);
+
+/// What the search found on dev for each learning rate, with the chosen one, by sample count.
+std::vector<Figure> search_figures(const Report& report);
+/// dev while the results trained, means over the seeds, by sample count.
+std::vector<Figure> curve_figures(const Report& report);
+/// Each measure of what was forgotten against the plan's metric on test, at the answered count.
+std::vector<Figure> forgetting_figures(const Report& report);
+/// The share of runs that learned nothing or failed, of the methods that had such runs.
+std::vector<Figure> collapse_figures(const Report& report);
+
+/// What the taken method gains and loses on each class of the test set, against the reference (or, where it is that
+/// itself, against the best of the others).
+std::vector<Figure> class_figures(const Report& report);
+
+/// Which group of ranks ran what when.
+std::vector<Figure> timeline_figures(const Report& report);
+
+/// The place of a method in the plan.
+std::size_t style_of(const StudyPlan& plan, const std::string& method);
+/// "accuracy, %", "R² x 100": the metric as axes name it.
+std::string metric_axis(const std::string& metric);
+/// "on test", "on web (out of domain)".
+std::string where(const std::string& set);
+
+}  // namespace dtrain::study::page

@@ -1,0 +1,243 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <utility>
+
+#include "base/log.h"
+#include "study/figures/chart.h"
+#include "study/figures/rows.h"
+#include "study/page/study_figures.h"
+#include "study/words.h"
+#include "train/objective.h"
+
+namespace dtrain::study::page {
+namespace {
+
+using figures::Chart;
+using figures::Point;
+using figures::RowChart;
+using figures::Series;
+
+// Beyond this a loss is drawn on a logarithmic axis: what failed to learn would press the others into a line.
+constexpr double kWideRange = 20;
+// Measures of what was forgotten that are drawn; the others are in results.json.
+constexpr std::size_t kMostMeasures = 6;
+
+figures::Axis dev_axis(const std::string& metric, const std::vector<double>& values) {
+  const std::string title = fmt::format("{} on dev ({} is better)", train::metric_kind(metric).title,
+                                        train::larger_is_better(metric) ? "higher" : "lower");
+  std::vector<double> finite;
+  std::copy_if(values.begin(), values.end(), std::back_inserter(finite),
+               [](double value) { return std::isfinite(value); });
+  const auto [low, high] = std::minmax_element(finite.begin(), finite.end());
+  if (!finite.empty() && *low > 0 && *high / *low > kWideRange)
+    return figures::log_axis(title, finite, [](double value) { return fmt::format("{:g}", value); });
+  return figures::linear_axis(title, finite);
+}
+
+// Rungs of the search that took a part of the steps are points without a line.
+void add_search(const Cell& cell, std::size_t style, Chart& chart, std::vector<double>& rates,
+                std::vector<double>& values, std::vector<std::string>& notes) {
+  Series whole;
+  whole.name = cell.method;
+  whole.style = style;
+  Series rungs = whole;
+  rungs.line = rungs.in_legend = false;
+  for (const SearchPoint& point : cell.search) {
+    if (!std::isfinite(point.dev)) {
+      notes.push_back(fmt::format("{} failed at {}", cell.method, rate_text(point.learning_rate)));
+      continue;
+    }
+    Point drawn{point.learning_rate, point.dev};
+    drawn.hollow = point.length < 1;
+    drawn.chosen = point.length == 1 && cell.learning_rate == point.learning_rate;
+    if (drawn.chosen && (cell.at_low_edge || cell.at_high_edge)) drawn.note = "edge";
+    rates.push_back(drawn.x);
+    values.push_back(drawn.y);
+    (drawn.hollow ? rungs : whole).points.push_back(drawn);
+  }
+  if (!rungs.points.empty()) chart.series.push_back(std::move(rungs));
+  if (!whole.points.empty()) chart.series.push_back(std::move(whole));
+}
+
+// The results of a method at a count, step by step: the mean of those seeds that were scored there, and their range.
+std::vector<Point> mean_curve(const Report& report, const Cell& cell) {
+  std::map<std::int64_t, std::vector<double>> steps;
+  for (const auto& [key, trial] : report.finished) {
+    const auto& [kind, outcome] = trial;
+    if (kind.phase != Trial::Phase::result || kind.method != cell.method || kind.samples != cell.samples ||
+        outcome.failed() || kind.learning_rate != cell.learning_rate)
+      continue;
+    for (const CurvePoint& point : outcome.curve) {
+      const auto value = point.metrics.find(report.plan.select_metric);
+      if (value != point.metrics.end() && std::isfinite(value->second)) steps[point.step].push_back(value->second);
+    }
+  }
+  std::vector<Point> points;
+  for (const auto& [step, values] : steps) {
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    double sum = 0;
+    for (const double value : values) sum += value;
+    points.push_back({static_cast<double>(step), sum / static_cast<double>(values.size()), *low, *high});
+  }
+  return points;
+}
+
+// Over the seeds that were asked.
+std::optional<SeedMean> forgetting_mean(const Report& report, const Cell& cell, const std::string& measure) {
+  std::vector<double> values;
+  for (const auto& [key, trial] : report.finished) {
+    const auto& [kind, outcome] = trial;
+    if (kind.phase != Trial::Phase::result || kind.method != cell.method || kind.samples != cell.samples ||
+        kind.learning_rate != cell.learning_rate)
+      continue;
+    const auto found = outcome.forgetting.find(measure);
+    if (found != outcome.forgetting.end() && std::isfinite(found->second)) values.push_back(found->second);
+  }
+  if (values.empty()) return std::nullopt;
+  return mean_over_seeds(values);
+}
+
+std::optional<Figure> forgetting_figure(const Report& report, const std::string& measure) {
+  const std::int64_t samples = answered_samples(report);
+  const std::string& metric = report.plan.metric;
+  Chart chart;
+  std::vector<double> gains;
+  std::vector<double> kept;
+  for (const Cell& cell : report.findings.cells) {
+    const auto of_test = cell.metrics.find("test");
+    if (cell.samples != samples || of_test == cell.metrics.end() || of_test->second.count(metric) == 0) continue;
+    const auto mean = forgetting_mean(report, cell, measure);
+    if (!mean) continue;
+    Series series;
+    series.name = cell.method;
+    series.style = style_of(report.plan, cell.method);
+    series.line = false;
+    series.points = {{100 * of_test->second.at(metric).mean, mean->mean, mean->mean - mean->half_width,
+                      mean->mean + mean->half_width}};
+    gains.push_back(series.points[0].x);
+    for (const double value : {mean->mean, series.points[0].low, series.points[0].high}) kept.push_back(value);
+    chart.series.push_back(std::move(series));
+  }
+  if (chart.series.empty()) return std::nullopt;
+  std::string words = measure;
+  std::replace(words.begin(), words.end(), '_', ' ');
+  chart.title = fmt::format("{} against {} on test", words, metric_words(metric));
+  chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
+  chart.x = figures::linear_axis(metric_axis(metric) + " on test", gains);
+  chart.y = figures::linear_axis(words, kept);
+  return Figure{
+      fmt::format("Forgetting against gain: {}", words),
+      fmt::format("To the right what was learned, upwards what became of the pretrained model's own abilities, "
+                  "with {} examples; bars are 95 % intervals over the seeds.",
+                  count_text(samples)),
+      [chart](const std::string& id) { return figures::svg(chart, id); }};
+}
+
+}  // namespace
+
+std::vector<Figure> search_figures(const Report& report) {
+  std::vector<Figure> all;
+  for (const std::int64_t samples : report.plan.samples) {
+    Chart chart;
+    std::vector<double> rates;
+    std::vector<double> values;
+    std::vector<std::string> notes;
+    for (const Cell& cell : report.findings.cells) {
+      if (cell.samples == samples) add_search(cell, style_of(report.plan, cell.method), chart, rates, values, notes);
+    }
+    if (chart.series.empty()) continue;
+    chart.title =
+        fmt::format("{} on dev against the learning rate", train::metric_kind(report.plan.select_metric).title);
+    chart.description = fmt::format("With {} training examples, a line for each method.", count_text(samples));
+    chart.x = figures::log_axis("learning rate (logarithmic)", rates, rate_text);
+    chart.y = dev_axis(report.plan.select_metric, values);
+    const bool rungs =
+        std::any_of(chart.series.begin(), chart.series.end(), [](const Series& series) { return !series.in_legend; });
+    all.push_back(
+        {fmt::format("The search for the learning rate, {} examples", count_text(samples)),
+         fmt::format("The ring is the rate that was chosen; \"edge\" where it is the end of the rates that were "
+                     "tried, so that a better one may lie beyond.{}{}",
+                     rungs ? " Hollow: after a part of the steps." : "",
+                     notes.empty() ? "" : fmt::format(" Not drawn: {}.", listed(notes))),
+         [chart](const std::string& id) { return figures::svg(chart, id); }});
+  }
+  return all;
+}
+
+std::vector<Figure> curve_figures(const Report& report) {
+  std::vector<Figure> all;
+  for (const std::int64_t samples : report.plan.samples) {
+    Chart chart;
+    std::vector<double> steps;
+    std::vector<double> values;
+    for (const Cell& cell : report.findings.cells) {
+      if (cell.samples != samples) continue;
+      Series series;
+      series.name = cell.method;
+      series.style = style_of(report.plan, cell.method);
+      series.points = mean_curve(report, cell);
+      series.spread = Series::Spread::band;
+      series.markers = series.points.size() <= 12;
+      if (series.points.empty()) continue;
+      for (const Point& point : series.points) {
+        steps.push_back(point.x);
+        for (const double value : {point.low, point.high}) values.push_back(value);
+      }
+      chart.series.push_back(std::move(series));
+    }
+    if (chart.series.empty()) continue;
+    chart.title = fmt::format("{} on dev while training", train::metric_kind(report.plan.select_metric).title);
+    chart.description = fmt::format("With {} training examples, a line for each method.", count_text(samples));
+    chart.x = figures::linear_axis("step", steps, {0, INFINITY});
+    chart.y = dev_axis(report.plan.select_metric, values);
+    all.push_back(
+        {fmt::format("Learning curves, {} examples", count_text(samples)),
+         "At the chosen learning rate: the mean over the seeds, and the range from the lowest to the highest. "
+         "The weights of each run's best step are kept.",
+         [chart](const std::string& id) { return figures::svg(chart, id); }});
+  }
+  return all;
+}
+
+std::vector<Figure> forgetting_figures(const Report& report) {
+  std::set<std::string> measures;
+  for (const auto& [key, trial] : report.finished) {
+    for (const auto& [name, value] : trial.second.forgetting) measures.insert(name);
+  }
+  std::vector<Figure> all;
+  for (const std::string& measure : measures) {
+    if (all.size() == kMostMeasures) break;
+    if (auto figure = forgetting_figure(report, measure)) all.push_back(std::move(*figure));
+  }
+  return all;
+}
+
+std::vector<Figure> collapse_figures(const Report& report) {
+  RowChart chart;
+  for (const Cell& cell : report.findings.cells) {
+    const auto lost = static_cast<std::int64_t>(cell.collapsed.size() + cell.failed.size());
+    const auto runs = cell.ended + static_cast<std::int64_t>(cell.failed.size());
+    if (lost == 0) continue;
+    const Interval share = proportion_interval(lost, runs, 0.95);
+    chart.rows.push_back({fmt::format("{}, {}", cell.method, count_text(cell.samples)),
+                          style_of(report.plan, cell.method),
+                          100 * static_cast<double>(lost) / static_cast<double>(runs), 100 * share.low,
+                          100 * share.high, fmt::format("{} of {}", lost, runs)});
+  }
+  if (chart.rows.empty()) return {};
+  chart.title = "Share of the runs that learned nothing";
+  chart.description = "Methods and sample counts with such runs.";
+  chart.bars = true;
+  chart.x = figures::linear_axis("runs that collapsed or failed, %", {0, 100}, {0, 100});
+  return {
+      {"Runs that learned nothing",
+       "Runs of the result that did no better than always giving one answer, or whose loss was not finite; bars with "
+       "exact 95 % intervals (Clopper and Pearson). Methods and sample counts without such runs are not shown.",
+       [chart](const std::string& id) { return figures::svg(chart, id); }}};
+}
+
+}  // namespace dtrain::study::page
