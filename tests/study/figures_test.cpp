@@ -100,7 +100,7 @@ TEST(Axis, OfOneValueOrNoneIsStillAnAxis) {
 
 TEST(Markup, EscapesWhatAnXmlDocumentMustNotHold) {
   EXPECT_EQ(escaped("<b a=\"1\" c='2'>&</b>"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;&amp;&lt;/b&gt;");
-  EXPECT_EQ(escaped(std::string("a\0b\x1b[1m\n", 7)),
+  EXPECT_EQ(escaped(std::string("a\0b\x1b[1m\n", 8)),
             "a\xEF\xBF\xBD"
             "b\xEF\xBF\xBD[1m\n");
   EXPECT_EQ(escaped("\xff\xc3(\xEF\xBF\xBF é"), "\xEF\xBF\xBD\xEF\xBF\xBD(\xEF\xBF\xBD é");
