@@ -56,7 +56,7 @@ at::Tensor LogisticRegression::logits(const at::Tensor& features) const {
 }
 
 LogisticRegression fit_logistic_regression(const at::Tensor& features, const at::Tensor& labels, std::int64_t classes,
-                                           double l2, const LogisticRegression* start) {
+                                           double l2, const LogisticRegression* start, double tolerance) {
   const at::NoGradGuard no_grad;
   if (features.dim() != 2 || features.scalar_type() != at::kDouble || labels.dim() != 1 ||
       labels.size(0) != features.size(0) || features.size(0) == 0 || !(l2 > 0)) {
@@ -76,7 +76,7 @@ LogisticRegression fit_logistic_regression(const at::Tensor& features, const at:
                                                                       .max_iter(kMostIterations)
                                                                       .max_eval(2 * kMostIterations)
                                                                       .history_size(20)
-                                                                      .tolerance_grad(kGradientTolerance)
+                                                                      .tolerance_grad(tolerance)
                                                                       .tolerance_change(1e-14)
                                                                       .line_search_fn("strong_wolfe"));
   solver.step([&] {

@@ -26,7 +26,7 @@ struct LogisticRegression {
   at::Tensor logits(const at::Tensor& features) const;
 };
 
-/// The solver ends where no derivative is larger.
+/// The solver ends where no derivative is larger, unless it is told another.
 inline constexpr double kGradientTolerance = 1e-6;
 
 /// Solves it by L-BFGS (Liu and Nocedal, 1989; torch::optim::LBFGS with a strong-Wolfe line search) from zero, or from
@@ -34,6 +34,7 @@ inline constexpr double kGradientTolerance = 1e-6;
 /// `labels` [examples] int64, each class at least once, or its bias has no optimum. Throws std::invalid_argument where
 /// the shapes do not fit or l2 is not above 0.
 LogisticRegression fit_logistic_regression(const at::Tensor& features, const at::Tensor& labels, std::int64_t classes,
-                                           double l2, const LogisticRegression* start = nullptr);
+                                           double l2, const LogisticRegression* start = nullptr,
+                                           double tolerance = kGradientTolerance);
 
 }  // namespace dtrain::study

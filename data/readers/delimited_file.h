@@ -12,9 +12,9 @@ namespace dtrain::data {
 /// name:line:column.
 
 /// Tab-separated texts. Quotes are part of a text, unless the file is quoted as CSV is, told by one of: its first line
-/// has several fields and all are quoted; every field is but numbers; every field that has to be (it holds a tab, a quote
-/// or a line end; Excel: or a comma) and no other, as pandas and Excel write it; or a line has a quoted field that has to
-/// be. A file of the first or the last kind in which other quotes are at fault is refused there.
+/// has several fields and all are quoted; every field is but numbers; every field that has to be (it holds a tab, a
+/// quote or a line end; Excel: or a comma) and no other, as pandas and Excel write it; or a line has a quoted field
+/// that has to be. A file of the first or the last kind in which other quotes are at fault is refused there.
 Records read_tsv(std::string_view content, const std::string& name);
 
 /// RFC 4180 with any separator; a quoted field may hold line ends. Own code: the message needs the exact line and
