@@ -1,5 +1,6 @@
 """The program under test, started as a user starts it, and the small model and data that make its runs short."""
 
+import atexit
 import csv
 import json
 import os
@@ -8,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -17,6 +19,10 @@ MPIEXEC = os.environ["DTRAIN_TEST_MPIEXEC"]
 SHARE = pathlib.Path(os.environ["DTRAIN_TEST_SHARE"])
 MINILM = SHARE / "models" / "minilm-l6-h384"
 WORDNET = SHARE / "tasks" / "wordnet"
+# Where Open MPI keeps its sessions. The last of those in one folder removes it, and one that starts in that moment fails
+# in MPI_Init: tests that run side by side each have a folder.
+SESSIONS = tempfile.mkdtemp(prefix="ompi-")
+atexit.register(shutil.rmtree, SESSIONS, ignore_errors=True)
 
 
 class Ended:
@@ -41,6 +47,7 @@ class Dtrain:
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "OMPI_MCA_orte_tmpdir_base": SESSIONS,
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(cache),
             "DTRAIN_DEVICE": "cpu",
