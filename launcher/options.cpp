@@ -93,8 +93,8 @@ std::string ini_of(const po::variables_map& values, const std::string& command, 
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "help" || name == "targets" || name == "resume" || name == "overwrite") continue;
     const auto line = [&, key = name](const auto& shown) {
-      const std::string value = fmt::format("{}", shown);
-      text += returns ? config_line(key, value) : fmt::format("{} = {}\n", key, value);
+      const std::string given = fmt::format("{}", shown);
+      text += returns ? config_line(key, given) : fmt::format("{} = {}\n", key, given);
     };
     const boost::any& content = value.value();
     if (const auto* as_text = boost::any_cast<std::string>(&content)) {
