@@ -186,7 +186,7 @@ class Sources {
     if (command_.name == "bench") refuse_what_bench_does_not_use();
     try {
       check_options(options_);
-      const bool is_written = !options_.output.empty() || command_.name == "compare";
+      const bool is_written = !options_.output.empty() || command_.name == "compare" || command_.name == "diagnose";
       options_.resolved = ini_of(values_, command_.name, is_written);
     } catch (const UsageError& error) {
       const std::string message = error.what();
