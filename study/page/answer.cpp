@@ -41,7 +41,7 @@ Answer shown(const Report& report, const CountDecision& count) {
   const Decision& decision = count.decision;
   const std::string& method = count.candidate(*decision.advised).method;
   const std::string margin = points(plan.margin);
-  Answer answer{method, true, "", "", "", ""};
+  Answer answer{method, true, "", "", "", "", ""};
   const std::string why =
       decision.advised == decision.best
           ? fmt::format(
@@ -68,7 +68,7 @@ Answer guessed(const Report& report, const CountDecision& count) {
   const StudyPlan& plan = report.plan;
   const std::size_t best = *count.decision.best;
   const std::string& method = count.candidate(best).method;
-  Answer answer{method, false, "", "", "", ""};
+  Answer answer{method, false, "", "", "", "", ""};
   answer.sentence = fmt::format(
       "The best guess is {}, but this study does not settle which method is best to {}: {} reaches {} on the test set, "
       "the "
@@ -82,20 +82,17 @@ Answer guessed(const Report& report, const CountDecision& count) {
   return answer;
 }
 
-// What the method is, what to type to train with it, and what its search leaves open.
-std::string meaning_of(const Report& report, const std::string& method, std::int64_t samples) {
-  const Cell& cell = *report.findings.cell(method, samples);
+std::string meaning_of(const Report& report, const Cell& cell) {
   const auto plan = std::find_if(report.plan.methods.begin(), report.plan.methods.end(),
-                                 [&](const MethodPlan& candidate) { return candidate.method.text() == method; });
+                                 [&](const MethodPlan& candidate) { return candidate.method.text() == cell.method; });
   const auto& kind = peft::method_kind(plan->method.name);
-  std::string text =
-      fmt::format("What {} is: {}{}; {} parameters train. To train with it: dtrain train --method {} --lr {}", method,
-                  kind.summary, kind.paper.empty() ? "" : fmt::format(" ({})", kind.paper),
-                  count_text(cell.cost.trainable_parameters), method, rate_text(*cell.learning_rate));
+  std::string text = fmt::format("What {} is: {}{}; {} parameters train.", cell.method, kind.summary,
+                                 kind.paper.empty() ? "" : fmt::format(" ({})", kind.paper),
+                                 count_text(cell.cost.trainable_parameters));
   if (cell.at_low_edge || cell.at_high_edge)
-    text += fmt::format(". That rate is the {} that was tried: a better one may lie beyond (--lrs)",
-                        cell.at_high_edge ? "largest" : "smallest");
-  return text + ".";
+    text += fmt::format(" Its learning rate, {}, is the {} that was tried: a better one may lie beyond (--lrs).",
+                        rate_text(*cell.learning_rate), cell.at_high_edge ? "largest" : "smallest");
+  return text + " To train with it on your data:";
 }
 
 }  // namespace
@@ -104,7 +101,10 @@ Answer answer_at(const Report& report, std::int64_t samples) {
   const CountDecision* count = report.findings.decision(samples);
   if (count != nullptr && count->decision.taken()) {
     Answer answer = count->decision.advised ? shown(report, *count) : guessed(report, *count);
-    answer.meaning = meaning_of(report, answer.take, samples);
+    const Cell& cell = *report.findings.cell(answer.take, samples);
+    answer.meaning = meaning_of(report, cell);
+    answer.command = fmt::format("dtrain train --method {} --lr {} --train FILE --output DIR", cell.method,
+                                 rate_text(*cell.learning_rate));
     return answer;
   }
   Answer answer;

@@ -19,8 +19,10 @@ struct Answer {
   std::string sentence;
   /// "How sure: ..."
   std::string certainty;
-  /// What the method is, and how to train with it.
+  /// What the method is, and what its search leaves open.
   std::string meaning;
+  /// What to type to train with it.
+  std::string command;
   /// In a table: "shown", "best guess, 63 %".
   std::string certainty_in_short;
 };

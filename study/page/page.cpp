@@ -46,9 +46,10 @@ class Part {
           "<div class=\"partial\">{}</div>\n",
           paragraph(fmt::format("Partial results: {}. What follows is from those alone, and may change.", partial)));
     }
-    text += fmt::format("<div class=\"answer{}\">\n{}{}{}{}</div>\n", answer.shown ? "" : " unsure",
+    text += fmt::format("<div class=\"answer{}\">\n{}{}{}{}{}</div>\n", answer.shown ? "" : " unsure",
                         paragraph(answer.sentence, "first"), paragraph(answer.certainty),
-                        paragraph(elsewhere(report_, samples)), paragraph(answer.meaning));
+                        paragraph(elsewhere(report_, samples)), paragraph(answer.meaning),
+                        answer.command.empty() ? "" : fmt::format("<pre>{}</pre>\n", escaped(answer.command)));
     const std::string instead = html_table(alternatives(report_, samples));
     if (!instead.empty())
       text +=
@@ -118,10 +119,10 @@ class Part {
     }
     std::vector<std::string> sets;
     for (const EvaluationSet& set : plan.sets)
-      sets.push_back(
-          fmt::format("{} ({} examples)",
-                      set.name == "test" ? "the test set" : set.name.substr(set.name.find('.') + 1) + ", out of domain",
-                      count_text(set.examples)));
+      sets.push_back(fmt::format(
+          "{} ({} examples)",
+          set.name == "test" ? "the test set" : "the out-of-domain set " + set.name.substr(set.name.find('.') + 1),
+          count_text(set.examples)));
     std::vector<std::string> counts;
     for (const std::int64_t samples : plan.samples) counts.push_back(count_text(samples));
     return paragraph(

@@ -173,8 +173,7 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
   const std::string caption = fmt::format(
       "Zero is {}. Bars are 95 % intervals from seeds and examples; a method whose bar stays above the lower edge of "
-      "the "
-      "grey range loses no more than {} points to {}.",
+      "the grey range loses no more than {} points to {}. A bar that ends at the frame goes on beyond it.",
       reference, points(plan.margin), reference);
   const figures::Zone zone{-100 * plan.margin, 100 * plan.margin, margin_name(plan)};
   if (counts.size() > 1) {
@@ -259,6 +258,7 @@ std::vector<Figure> cost_figures(const Report& report) {
   for (const Point& point : points) {
     if (front.points.empty() || point.y > front.points.back().y) front.points.push_back({point.x, point.y});
   }
+  const bool one = front.points.size() == 1;
   chart.series.insert(chart.series.begin(), std::move(front));
   chart.title = fmt::format("{} on test against seconds of training", metric_words(plan.metric));
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
@@ -267,8 +267,9 @@ std::vector<Figure> cost_figures(const Report& report) {
   chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric));
   return {
       {fmt::format("What training costs, and what it gives, with {} examples", count_text(samples)),
-       "Up and to the left is better. The dotted line is the Pareto front: a method below it is slower than one that "
-       "is at least as good.",
+       one ? "Up and to the left is better. One method is both the fastest and the best of them."
+           : "Up and to the left is better. The dotted line is the Pareto front: a method below it is slower than one "
+             "that is at least as good.",
        [chart](const std::string& id) { return figures::svg(chart, id); }}};
 }
 

@@ -49,7 +49,8 @@ table { border-collapse: collapse; font-size: .9em; margin: .4em 0 1em; }
 th, td { padding: 4px 12px 4px 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 th { font-weight: 600; color: var(--muted); vertical-align: bottom; }
 td { overflow-wrap: break-word; min-width: 6ch; }
-td:first-child { min-width: 12ch; }
+td:first-child { min-width: 8ch; }
+.answer pre { background: var(--page); }
 td.number { min-width: 0; white-space: nowrap; }
 p code, li code { white-space: nowrap; }
 .number { text-align: right; font-variant-numeric: tabular-nums; }
