@@ -81,7 +81,7 @@ def results(directory):
 def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
-        del cell["study_seconds"]
+        del cell["search_seconds"], cell["result_seconds"]
         for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
             del cell["cost"][key]
     return cells
