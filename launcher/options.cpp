@@ -87,11 +87,15 @@ bool is_off(const boost::any& value) {
   return (number != nullptr && *number == 0) || (text != nullptr && text->empty()) || (is_on != nullptr && !*is_on);
 }
 
-std::string ini_of(const po::variables_map& values, const std::string& command) {
+// With `returns`, throws UsageError for a value that --config could not give back.
+std::string ini_of(const po::variables_map& values, const std::string& command, bool returns) {
   std::string text = fmt::format("# dtrain {} --config THIS-FILE\n", command);
   for (const auto& [name, value] : values) {
     if (name == "config" || name == "help" || name == "targets" || name == "resume" || name == "overwrite") continue;
-    const auto line = [&, key = name](const auto& shown) { text += config_line(key, fmt::format("{}", shown)); };
+    const auto line = [&, key = name](const auto& shown) {
+      const std::string given = fmt::format("{}", shown);
+      text += returns ? config_line(key, given) : fmt::format("{} = {}\n", key, given);
+    };
     const boost::any& content = value.value();
     if (const auto* as_text = boost::any_cast<std::string>(&content)) {
       if (!as_text->empty()) line(*as_text);
@@ -182,7 +186,8 @@ class Sources {
     if (command_.name == "bench") refuse_what_bench_does_not_use();
     try {
       check_options(options_);
-      if (!options_.output.empty() || command_.name == "compare") options_.resolved = ini_of(values_, command_.name);
+      const bool is_written = !options_.output.empty() || command_.name == "compare" || command_.name == "diagnose";
+      options_.resolved = ini_of(values_, command_.name, is_written);
     } catch (const UsageError& error) {
       const std::string message = error.what();
       const auto source = sources_.find(message.starts_with("--") ? message.substr(2, message.find(':') - 2) : "");
@@ -326,7 +331,8 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,length,batch,step,training,loss,"
+       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,retain,length,batch,step,training,"
+       "loss,"
        "machine,"
        "reduction,output,"
        "resume"},
@@ -352,8 +358,7 @@ const std::vector<CommandInfo>& commands() {
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,ignored,targets"},
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
-      {"report", "makes a study's report again from its journal, also while it runs; several studies on one page",
-       "output,targets"},
+      {"report", "a study's report again from its journal, also while it runs; several on one page", "output,targets"},
       {"bench", "times gemm, step or allreduce on this machine", kBenchGroups.at("step") + ",targets"},
   };
   return all;

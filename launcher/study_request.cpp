@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json_file.h"
+#include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/session/agreement.h"
 #include "model/formats/classifier_files.h"
@@ -26,6 +27,8 @@ constexpr int kPlanSchema = 1;
 constexpr double kDefaultBudget = 600;
 // Two ranks on a trial are never twice as fast: what is less of a gain than this is not worth measuring.
 constexpr double kWorthMeasuring = 1.1;
+// Texts, and pairs of a definition and an example, that forgetting is measured on: as many for each result.
+constexpr std::int64_t kMostRetained = 300;
 
 // Knowing nothing, by the metric that methods are compared by.
 double untrained_score(const data::TokenDataset& texts) {
@@ -76,6 +79,18 @@ void take_plan_file(study::StudyPlan& plan, const fs::path& path) {
   } catch (const std::exception& error) {
     throw InputError(fmt::format("{}: not the plan of a study ({})", path.string(), error.what()));
   }
+}
+
+// The base model is asked once on each group of ranks, by its first result.
+void take_forgetting(const Options& options, const Session& session, study::Material& material) {
+  auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetained);
+  material.forgetting_examples = asked.retain.size() + asked.queries.size() + asked.answers.size();
+  material.forgetting = [probe = std::shared_ptr<study::ForgettingProbe>(), asked = std::move(asked),
+                         base = material.classifier](model::Classifier& trained,
+                                                     const train::RunContext& context) mutable {
+    if (!probe) probe = std::make_shared<study::ForgettingProbe>(*base(0), asked, context);
+    return probe->measure(trained, context);
+  };
 }
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
@@ -171,6 +186,7 @@ study::Material study_material(const Options& options, const Session& session, c
   };
   material.sets.emplace_back("test", train::text_examples(task.test));
   for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
+  if (!options.retain.empty()) take_forgetting(options, session, material);
   material.labels = task.labels.names();
   material.training = options.training;
   material.training.cache_memory = cache_memory(options, session);

@@ -25,7 +25,7 @@ struct MethodForecast {
 /// The sizes that the time of a trial follows from, besides its sample count.
 struct TrialSizes {
   std::int64_t dev_available = 0;
-  /// Test and out-of-domain examples together.
+  /// Test and out-of-domain examples together, and those that forgetting is measured on.
   std::int64_t scored = 0;
   std::int64_t batch_size = 0;
   /// Result seeds.

@@ -94,6 +94,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
     outcome.metrics[name] = scalars(evaluation.metrics);
     outcome.scores[name] = std::move(evaluation.scores);
   }
+  if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);
   return outcome;
 }
 

@@ -30,6 +30,10 @@ struct Material {
   std::function<train::Examples(std::int64_t samples)> dev;
   /// "test" and "ood.NAME".
   std::vector<std::pair<std::string, train::Examples>> sets;
+  /// What training forgot, by name (ForgettingProbe::measure), collective over the context's ranks; null: not asked.
+  /// It scores so many examples.
+  std::function<std::map<std::string, double>(model::Classifier& trained, const train::RunContext& context)> forgetting;
+  std::int64_t forgetting_examples = 0;
   std::vector<std::string> labels;
   std::filesystem::path model_directory;
   train::TrainOptions training;

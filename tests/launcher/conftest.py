@@ -74,13 +74,13 @@ class Dtrain:
 
     def succeeds(self, *arguments, **settings):
         ended = self(*arguments, **settings)
-        assert ended.code == 0, ended
+        assert ended.code == 0, repr(ended)
         return ended
 
     def refuses(self, *arguments, code, says, **settings):
         """It ends with `code`, one error message on standard error that has every word of `says`, and no trace of C++."""
         ended = self(*arguments, **settings)
-        assert ended.code == code, ended
+        assert ended.code == code, repr(ended)
         assert ended.err.count("dtrain: error:") == 1, ended
         for word in [says] if isinstance(says, str) else says:
             assert word in ended.err, ended

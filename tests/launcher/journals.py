@@ -109,7 +109,7 @@ RUN = {"ended": False, "groups": 2, "ranks_per_trial": 1, "budget_seconds": 600,
 
 def write_study(folder, plan, trials, setting=SETTING):
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [{"schema": 2, "plan": plan}, {"run": RUN}, *trials]
+    lines = [{"schema": 2, "plan": plan}, *trials, {"run": RUN}]
     (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if setting is not None:
         (folder / "study.json").write_text(json.dumps(setting))

@@ -130,7 +130,7 @@ def test_differences_of_a_class_are_those_of_its_examples(dtrain, study):
 
     def right(method):
         bits = [trial["scores"]["test"]["hex"] for trial in journal[1:]
-                if trial["phase"] == "result" and trial["method"] == method and trial["samples"] == 10000]
+                if trial.get("phase") == "result" and trial["method"] == method and trial["samples"] == 10000]
         return [[int(bit) for digit in text for bit in f"{int(digit, 16):04b}"] for text in bits]
 
     shown = 0

