@@ -86,6 +86,7 @@ void run_compare(const Options& given, const Session& session) {
     // A plan that was fitted to the time is gone on with, unless there is more time now.
     const auto content = study::read_journal(journal, {});
     earlier_costs = content.costs;
+    request.earlier_ranks_per_trial = content.run.ranks_per_trial;
     if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
       before = content.plan;
   });

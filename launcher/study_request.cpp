@@ -198,7 +198,11 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
                         const fs::path& scratch, const train::RunContext& world) {
   const int ranks = world.control.size();
-  const std::optional<int> given = ranks_per_trial(options);
+  const auto earlier = at::tensor({request.earlier_ranks_per_trial}, at::kInt);
+  world.control.broadcast(earlier, 0);
+  std::optional<int> given = ranks_per_trial(options);
+  if (const int before_ranks = earlier.item<int>(); !given && before_ranks > 0 && ranks % before_ranks == 0)
+    given = before_ranks;
   const int size = given.value_or(1);
   if (ranks % size != 0) {
     throw UsageError(

@@ -27,6 +27,9 @@ struct StudyRequest {
   study::PlanFreedom freedom;
   std::optional<double> budget_seconds;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+  /// Of the study that is gone on with (the first rank's; elsewhere ignored): measured anew, `auto` might choose
+  /// another number, which rounds otherwise. 0: there is none.
+  int earlier_ranks_per_trial = 0;
   /// What the step times are measured on.
   std::int64_t measured_samples = 0;
 };
@@ -48,7 +51,8 @@ struct StudySetup {
 };
 
 /// Collective. Measures the methods' steps, fits the plan to the budget, and chooses how many ranks train a trial:
-/// --ranks-per-trial, else one, unless all ranks on each trial may end first; then that is measured, too. What is
+/// --ranks-per-trial, else as the study began, else one, unless all ranks on each trial may end first; then that is
+/// measured, too. What is
 /// `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is `before` keeps it where
 /// its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot be dealt so.
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,

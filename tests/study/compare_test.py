@@ -426,16 +426,19 @@ def test_virtual_ranks_make_groups_of_any_size_alike(material, tmp_path):
 
 
 def test_a_study_is_gone_on_with_by_more_and_by_other_trials(material, tmp_path):
-    # auto might join the ranks for the few trials of the first, and round otherwise.
-    common = ["--max-steps", "10", "--lrs", "0.001,0.01", "--ranks-per-trial", "1", "--output", tmp_path / "grown"]
-    first = run(*command(material, "--methods", "head", "--samples", "40", "--seeds", "1", *common))
+    common = ["--max-steps", "10", "--lrs", "0.001,0.01", "--output", tmp_path / "grown"]
+    # auto might join the ranks for so few trials, and round otherwise: what it chose, or was told, stays.
+    first = run(*command(material, "--methods", "head", "--samples", "40", "--seeds", "1", "--ranks-per-trial", "2",
+                         *common))
     assert first.returncode == 0, first.all
     grown = run(*command(material, "--methods", "head,lora", "--samples", "40,80", "--seeds", "2", *common, "--resume"))
     assert grown.returncode == 0, grown.all
     assert "3 trials are finished already" in grown.all
+    assert {trial["ranks"] for trial in results(tmp_path / "grown")["trials"]} == {2}
     assert sum('"phase"' in line for line in (tmp_path / "grown" / "journal.jsonl").read_text().splitlines()) == 16
     common[-1] = tmp_path / "whole"
-    whole = run(*command(material, "--methods", "head,lora", "--samples", "40,80", "--seeds", "2", *common))
+    whole = run(*command(material, "--methods", "head,lora", "--samples", "40,80", "--seeds", "2", "--ranks-per-trial",
+                         "2", *common))
     assert whole.returncode == 0, whole.all
     equal_but_for_costs(tmp_path / "grown", tmp_path / "whole")
     common[-1] = tmp_path / "grown"
