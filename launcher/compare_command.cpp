@@ -1,3 +1,4 @@
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -18,6 +19,7 @@
 #include "study/journal.h"
 #include "study/report.h"
 #include "study/runner.h"
+#include "study/schedule.h"
 #include "study/tables.h"
 #include "study/words.h"
 
@@ -43,6 +45,13 @@ void describe(study::Report& report, const data::Task& task, const Session& sess
   report.begun = begun_text(output);
   std::istringstream versions(version_text());
   for (std::string line; std::getline(versions, line);) report.versions.push_back(line);
+}
+
+void finish(const study::Report& report, const fs::path& output, const Log& log) {
+  write_report(report, output, output, log);
+  log.line(study::terminal_text(report));
+  log.line(study::run_text(report.run));
+  log.line(fmt::format("written: {}, {}", (output / "report.html").string(), (output / "results.json").string()));
 }
 
 }  // namespace
@@ -75,6 +84,7 @@ void run_compare(const Options& given, const Session& session) {
   study::FinishedTrials finished;
   std::optional<study::StudyPlan> before;
   study::MethodCosts earlier_costs;
+  const auto nothing_left = at::zeros({1}, at::kInt);
   on_first_rank(session, [&] {
     request.plan.identity = study::study_identity(
         request.plan, material.training, task,
@@ -89,7 +99,17 @@ void run_compare(const Options& given, const Session& session) {
     request.earlier_ranks_per_trial = content.run.ranks_per_trial;
     if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
       before = content.plan;
+    if (request.budget_seconds && !before) return;  // it may grow
+    const study::StudyPlan plan = plan_to_go_on_with(request, before);
+    if (!content.run.ended || study::plan_json(plan) != study::plan_json(content.plan) ||
+        !study::Schedule(plan, finished).is_done())
+      return;
+    nothing_left.fill_(1);
+    log.line("nothing is left to run: the report is made again");
+    finish(read_study(files.output, log), files.output, log);
   });
+  session.control().broadcast(nothing_left, 0);
+  if (nothing_left.item<int>() == 1) return;
   // It trains a step or two of each method: what cannot be trained must not leave a study that has begun, and a study
   // that is resumed with other options must not lose its config.ini.
   const auto sizes = study::trial_sizes(request.plan, material, task.dev.size());
@@ -149,11 +169,7 @@ void run_compare(const Options& given, const Session& session) {
     report.run = run.facts;
     describe(report, task, session, files.output);
     write_setting(report, files.output);
-    write_report(report, files.output, files.output, log);
-    log.line(study::terminal_text(report));
-    log.line(study::run_text(run.facts));
-    log.line(fmt::format("written: {}, {}", (files.output / "report.html").string(),
-                         (files.output / "results.json").string()));
+    finish(report, files.output, log);
   });
 }
 

@@ -37,7 +37,6 @@ Options defaults_of(const std::string& command) {
     options.methods = "auto";
     options.seeds = 1;
     options.lr = "5e-5";
-    options.training.min_steps = 100;
   }
   if (command == "extract") options.method = "lora:bias=all:lora_alpha=8:r=8:target_modules=all-linear";
   return options;

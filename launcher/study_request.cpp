@@ -167,6 +167,18 @@ StudyRequest study_request(const Options& options, const data::Task& task) {
   return request;
 }
 
+study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::optional<study::StudyPlan>& before) {
+  study::StudyPlan plan = request.plan;
+  if (before) {
+    plan.samples = before->samples;
+    plan.steps = before->steps;
+    plan.result_seeds = before->result_seeds;
+    plan.more_seeds = before->more_seeds;
+    plan.search = before->search;
+  }
+  return plan;
+}
+
 study::Material study_material(const Options& options, const Session& session, const data::Task& task) {
   study::Material material;
   material.model_directory = model_directory(options);
@@ -214,14 +226,8 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
     setup.forecasts = study::forecast(request.plan, material, request.measured_samples, scratch, *setup.groups, world);
   };
   const auto fit = [&] {
-    setup.plan = request.plan;
-    if (before) {
-      setup.plan.samples = before->samples;
-      setup.plan.steps = before->steps;
-      setup.plan.result_seeds = before->result_seeds;
-      setup.plan.more_seeds = before->more_seeds;
-      setup.plan.search = before->search;
-    } else if (request.budget_seconds) {
+    setup.plan = plan_to_go_on_with(request, before);
+    if (!before && request.budget_seconds) {
       auto fitted = study::fit_plan(request.plan, request.freedom, setup.forecasts, sizes, setup.groups->count(),
                                     *request.budget_seconds - seconds_since(request.began));
       setup.plan = std::move(fitted.plan);

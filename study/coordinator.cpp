@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -206,16 +207,21 @@ bool Coordinator::is_over() const {
 }
 
 double Coordinator::seconds_left() const {
-  const auto seconds_of = [&](const Trial& trial) { return times_.seconds(trial); };
-  double under_way = 0;
+  // What is under way is simulated as trials of what is left of them: others wait for their results.
+  Schedule schedule = schedule_;
+  std::map<std::string, double> under_way;
   for (const Group& group : groups_) {
     if (!group.trial) continue;
     // What takes longer than was forecast is taken to be nearly done.
     const double so_far = seconds() - group.trial_began;
-    under_way += std::max(times_.seconds(*group.trial) - so_far, 0.05 * so_far);
+    under_way[group.trial->key()] = std::max(times_.seconds(*group.trial) - so_far, 0.05 * so_far);
+    schedule.give_up(*group.trial);
   }
-  const int count = static_cast<int>(groups_.size());
-  return simulate(plan_, schedule_, seconds_of, count).seconds + under_way / count;
+  const auto seconds_of = [&](const Trial& trial) {
+    const auto found = under_way.find(trial.key());
+    return found == under_way.end() ? times_.seconds(trial) : found->second;
+  };
+  return simulate(plan_, std::move(schedule), seconds_of, static_cast<int>(groups_.size())).seconds;
 }
 
 // Takes from the plan what no longer fits its time, the last that was added first.

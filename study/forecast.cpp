@@ -3,9 +3,23 @@
 #include <algorithm>
 #include <cmath>
 
-#include "train/run_length.h"
+#include "study/search.h"
 
 namespace dtrain::study {
+namespace {
+
+double steps_per_epoch(std::int64_t samples, std::int64_t batch_size) {
+  return std::ceil(static_cast<double>(samples) / static_cast<double>(batch_size));
+}
+
+// Of whole batches, on which steps are measured, what an epoch's are on average: the last one is smaller. Where there
+// are fewer samples than a batch has, steps are measured on that many.
+double batch_share(std::int64_t samples, std::int64_t batch_size) {
+  if (samples < batch_size) return 1;
+  return static_cast<double>(samples) / (steps_per_epoch(samples, batch_size) * static_cast<double>(batch_size));
+}
+
+}  // namespace
 
 double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
                      const TrialSizes& sizes) {
@@ -15,11 +29,11 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
   const double dev_seconds =
       static_cast<double>(dev_examples(trial.samples, sizes.dev_available)) * estimate.score_example_seconds;
   const double scored_seconds = static_cast<double>(sizes.scored) * estimate.score_example_seconds;
-  double seconds = steps * estimate.step_seconds;
+  double seconds = steps * estimate.step_seconds * batch_share(trial.samples, sizes.batch_size);
   if (estimate.prefix_example_seconds == 0) {
     // The trainer evaluates after each epoch.
-    const auto steps_per_epoch = std::ceil(static_cast<double>(trial.samples) / static_cast<double>(sizes.batch_size));
-    seconds += std::min(std::ceil(steps / steps_per_epoch), static_cast<double>(train::kMostEvaluations)) * dev_seconds;
+    const double epochs = std::ceil(steps / steps_per_epoch(trial.samples, sizes.batch_size));
+    seconds += std::min(epochs, static_cast<double>(most_evaluations(trial))) * dev_seconds;
     return seconds + (is_result ? scored_seconds : 0);
   }
   // Features are made once: a search's examples are the same for each learning rate, a seed draws its own; dev belongs
@@ -36,9 +50,10 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
     const train::Estimate& estimate = forecast.alone;
     const auto steps = static_cast<double>(plan.steps.at(samples));
     Cost cost;
-    cost.train_seconds = steps * estimate.step_seconds + static_cast<double>(samples) * estimate.prefix_example_seconds;
-    const double steps_per_epoch = std::ceil(static_cast<double>(samples) / static_cast<double>(batch_size));
-    cost.samples_per_second = steps / steps_per_epoch * static_cast<double>(samples) / cost.train_seconds;
+    cost.train_seconds = steps * estimate.step_seconds * batch_share(samples, batch_size) +
+                         static_cast<double>(samples) * estimate.prefix_example_seconds;
+    cost.samples_per_second =
+        steps / steps_per_epoch(samples, batch_size) * static_cast<double>(samples) / cost.train_seconds;
     cost.peak_memory_bytes = estimate.peak_memory_bytes;
     cost.trainable_parameters = estimate.trainable_parameters;
     // Of a trial on one rank there are none: what it would take on several.

@@ -54,7 +54,7 @@ SearchDepth search_depth(const std::string& name, const std::string& what) {
 }
 
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available) {
-  return std::min(std::max<std::int64_t>(samples, 500), available);
+  return std::min(std::max<std::int64_t>(samples / 2, 500), available);
 }
 
 std::vector<MethodPlan> method_plans(const std::vector<std::string>& texts, std::vector<double> learning_rates) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "train/objective.h"
+#include "train/options.h"
 
 namespace dtrain::study {
 namespace {
@@ -204,6 +205,10 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
   if (first >= 1) return {1, false};
   if (plan.search == SearchDepth::quick) return {first, false};
   return first > kShortest ? Rungs{1, false} : Rungs{first, true};
+}
+
+std::int64_t most_evaluations(const Trial& trial) {
+  return trial.length < 1 ? 2 : train::TrainOptions().most_evaluations;
 }
 
 double rate_above(double rate) {

@@ -19,7 +19,10 @@ struct Rungs {
   bool then_whole = false;
 };
 constexpr double kShortest = 0.25;
-constexpr std::int64_t kShortSteps = 75;
+constexpr std::int64_t kShortSteps = 40;
+/// How often a training of the study scores dev at most: a short one halfway and at its end.
+std::int64_t most_evaluations(const Trial& trial);
+
 /// Quick: the first rung alone, from which the rate of a whole training is inferred. Halving and fine: two rungs where
 /// the first saves three quarters of the steps, else whole trainings alone. Whole ones alone, too, where the rates were
 /// given.

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "peft/registry.h"
+#include "study/search.h"
 #include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
@@ -72,6 +73,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   options.method = method;
   options.learning_rate = trial.learning_rate;
   options.seed = trial.seed;
+  options.most_evaluations = most_evaluations(trial);
   if (trial.length < 1) {
     // A training of its own, with its own warm-up and decay, over fewer steps.
     options.max_steps =

@@ -72,6 +72,8 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const PeakMemory peak(classifier, context.device);
   const auto sample = spread(examples, (kSteps + 1) * options.batch_size);
 
+  // The first forward pass of a shape is slower than those that follow.
+  score(classifier, spread(sample, options.batch_size), context);
   const auto begin_evaluation = Clock::now();
   score(classifier, sample, context);
   result.score_example_seconds = seconds_since(begin_evaluation) / static_cast<double>(sample.size());
@@ -79,7 +81,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const std::int64_t steps_per_epoch = (examples.size() + options.batch_size - 1) / options.batch_size;
   result.steps = total_steps(options, steps_per_epoch);
   const auto evaluations =
-      static_cast<double>(std::min((result.steps + steps_per_epoch - 1) / steps_per_epoch, kMostEvaluations));
+      static_cast<double>(std::min((result.steps + steps_per_epoch - 1) / steps_per_epoch, options.most_evaluations));
   const auto method = peft::make_method(options.method);
   const auto phases = method->phases(classifier);
   const auto ends = phase_ends(phases, result.steps);

@@ -22,7 +22,7 @@ struct TrainOptions {
   std::optional<double> learning_rate;
   double epochs = 3;
   /// Small data still gets as many steps, in more epochs.
-  std::int64_t min_steps = 150;
+  std::int64_t min_steps = 100;
   /// Unset: by epochs.
   std::optional<std::int64_t> max_steps;
   /// Examples of one optimiser step, over all ranks.
@@ -42,6 +42,8 @@ struct TrainOptions {
 
   /// What the best step is chosen by on dev: one of the objective's metrics.
   std::string select_metric = "log_loss";
+  /// How often dev is scored at most, besides at the end of each phase.
+  std::int64_t most_evaluations = 5;
   /// Bytes of frozen features kept in memory.
   std::int64_t cache_memory = 0;
   /// A checkpoint every so many steps; 0: only on a signal.

@@ -27,9 +27,9 @@ std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std
   return ends;
 }
 
-std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch) {
+std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch, std::int64_t most) {
   const std::int64_t epochs = (steps + steps_per_epoch - 1) / steps_per_epoch;
-  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + kMostEvaluations - 1) / kMostEvaluations);
+  return steps_per_epoch * std::max<std::int64_t>(1, (epochs + most - 1) / most);
 }
 
 std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {

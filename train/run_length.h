@@ -18,13 +18,9 @@ std::int64_t total_steps(const TrainOptions& options, std::int64_t steps_per_epo
 /// The step before which each phase of a run of `steps` steps ends.
 std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std::int64_t steps);
 
-/// How often dev is scored in a run at most.
-constexpr std::int64_t kMostEvaluations = 5;
-
-/// After how many steps dev is scored again, besides at the end of each phase: every epoch, but at most
-/// kMostEvaluations times in a run. Small data has
-/// many epochs and a dev set that is larger than itself: ten times took longer than the training.
-std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch);
+/// After how many steps dev is scored again, besides at the end of each phase: every epoch, but at most `most` times in
+/// a run. Small data has many epochs and a dev set that is larger than itself: ten times took longer than the training.
+std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch, std::int64_t most);
 
 /// The examples that a run of `steps` steps trains on, each as often as it is seen.
 std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps);

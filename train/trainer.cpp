@@ -56,7 +56,7 @@ class TrainingRun {
                                    : "no checkpoint yet: starting at step 0");
     }
     progress_.begin_steps(files_.log, first_position, checkpoint ? checkpoint->train_seconds : 0);
-    const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch(options_, examples_));
+    const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
     for (std::int64_t position = first_position; position < steps_;) {
       while (position == phases_.end()) enter_next_phase();
       const StepOutcome outcome = step(position);

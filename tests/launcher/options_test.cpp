@@ -254,7 +254,7 @@ TEST(Options, OfNoCommandAreThoseOfCompare) {
 TEST(Options, TakeTheirDefaultsFromTheDesign) {
   const Options options = parsed({"train"});
   EXPECT_EQ(options.epochs, 3);
-  EXPECT_EQ(options.training.min_steps, 150);
+  EXPECT_EQ(options.training.min_steps, 100);
   EXPECT_EQ(options.training.batch_size, 32);
   EXPECT_EQ(options.max_length, 128);
   EXPECT_EQ(options.comm_timeout, 600);

@@ -229,8 +229,6 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     arguments = command(material, *STUDY, "--output", output)
 
     process = start_until(arguments, output, 3)
-    partial = run(PROGRAM, "report", output, "--output", tmp_path / "partial")
-    assert partial.returncode == 0 and "of 32 trials finished (partial results)" in partial.all, partial.all
     process.send_signal(signal.SIGUSR1)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 75, text
@@ -262,13 +260,28 @@ def test_goes_on_after_a_signal_a_kill_and_a_torn_line_to_the_same_cells(materia
     assert results(output)["comparisons"] == results(study[0])["comparisons"]
 
 
+def test_a_study_that_runs_is_reported_as_far_as_it_is(material, tmp_path):
+    output = tmp_path / "out"
+    # So long that it does not end before the report is made.
+    longer = ["2000" if word == "40" else word for word in STUDY]
+    process = start_until(command(material, *longer, "--output", output), output, 2)
+    partial = run(PROGRAM, "report", output, "--output", tmp_path / "partial")
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, text
+    assert partial.returncode == 0 and "of 32 trials finished (partial results)" in partial.all, partial.all
+    assert "partial" in (tmp_path / "partial" / "report.html").read_text()
+
+
 def test_resume_of_a_finished_study_runs_nothing(material, study):
-    before = results(study[0])
+    files = ["journal.jsonl", "config.ini", "plan.json", "study.json", "results.json", "report.html", "trials.csv"]
+    before = {name: (study[0] / name).read_bytes() for name in files}
     done = run(*command(material, *STUDY, "--output", study[0], "--resume"))
     assert done.returncode == 0, done.all
-    assert "32 trials are finished already" in done.all and "trial " not in done.stdout.split("in all")[-1]
-    assert results(study[0])["trials"] == before["trials"]
-    assert results(study[0])["verdict"] == before["verdict"]
+    assert "32 trials are finished already" in done.all and "nothing is left to run" in done.all
+    assert "measuring" not in done.all and "trial 3" not in done.all
+    assert {name: (study[0] / name).read_bytes() for name in files} == before
 
 
 def test_resume_refuses_another_study_and_names_what_differs(material, study):

@@ -10,6 +10,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "dist/communicator.h"
@@ -158,6 +159,21 @@ TEST_F(CoordinatorTest, ShortensThePlanFromItsEndWhereTrialsTakeLonger) {
     if (trial.samples == 100) seeds.insert(trial.seed);
   }
   EXPECT_GE(seeds.size(), 2U) << "the first count keeps two seeds";
+}
+
+TEST_F(CoordinatorTest, CountsWhatWaitsForATrialUnderWayAsLeft) {
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1;
+  plan_.methods[0].learning_rates = plan_.methods[1].learning_rates = {0.001, 0.003};
+  std::vector<std::string> progress;
+  log_.progress = [&](std::string_view text) { progress.emplace_back(text); };
+  begin({}, false);
+  const Letter order = ask();
+  ASSERT_EQ(order.kind, Letter::Kind::run);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  coordinator_->serve();
+  // 8 trials of search and 12 results of 150 steps each; at 100 samples a step has 25 examples instead of 32.
+  ASSERT_FALSE(progress.empty());
+  EXPECT_THAT(progress.back(), HasSubstr("0 of 20 trials, 44 min"));
 }
 
 TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {

@@ -54,7 +54,8 @@ TEST(Samples, AreSortedAndHeldAgainstTheDataAndTheRanks) {
 
 TEST(DevExamples, StaySmallWhereTrainingDataIsSmall) {
   EXPECT_EQ(dev_examples(100, 8000), 500);
-  EXPECT_EQ(dev_examples(1000, 8000), 1000);
+  EXPECT_EQ(dev_examples(1000, 8000), 500);
+  EXPECT_EQ(dev_examples(10000, 8000), 5000);
   EXPECT_EQ(dev_examples(100000, 8000), 8000);
   EXPECT_EQ(dev_examples(100, 60), 60);
 }

@@ -81,7 +81,7 @@ TEST(Search, TriesGivenRatesWholeAndNoOthers) {
   EXPECT_FALSE(found.search.at_low_edge);
 }
 
-TEST(Search, ShortensTrainingsByAQuarterAtMostAndNotBelow75Steps) {
+TEST(Search, ShortensTrainingsByAQuarterAtMostAndNotBelow40Steps) {
   const auto first = [](std::int64_t steps, SearchDepth depth) {
     const StudyPlan plan = wide_plan({100}, steps, depth);
     const Rungs rungs = rungs_of(plan, plan.methods[0], 100);
@@ -89,9 +89,9 @@ TEST(Search, ShortensTrainingsByAQuarterAtMostAndNotBelow75Steps) {
   };
   EXPECT_EQ(first(10'000, SearchDepth::quick), std::pair(0.25, false));
   EXPECT_EQ(first(10'000, SearchDepth::halving), std::pair(0.25, true));
-  EXPECT_EQ(first(150, SearchDepth::quick), std::pair(0.5, false));
-  EXPECT_EQ(first(150, SearchDepth::halving), std::pair(1.0, false)) << "two rungs would cost more than one";
-  EXPECT_EQ(first(75, SearchDepth::quick), std::pair(1.0, false));
+  EXPECT_EQ(first(100, SearchDepth::quick), std::pair(0.4, false));
+  EXPECT_EQ(first(100, SearchDepth::halving), std::pair(1.0, false)) << "two rungs would cost more than one";
+  EXPECT_EQ(first(40, SearchDepth::quick), std::pair(1.0, false));
   EXPECT_EQ(first(10, SearchDepth::quick), std::pair(1.0, false));
 }
 
