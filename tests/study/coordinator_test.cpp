@@ -173,7 +173,7 @@ TEST_F(CoordinatorTest, CountsWhatWaitsForATrialUnderWayAsLeft) {
   coordinator_->serve();
   // 8 trials of search and 12 results of 150 steps each; at 100 samples a step has 25 examples instead of 32.
   ASSERT_FALSE(progress.empty());
-  EXPECT_THAT(progress.back(), HasSubstr("0 of 20 trials, 44 min"));
+  EXPECT_THAT(progress.back(), HasSubstr("0 of 20 trials, 43 min"));
 }
 
 TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {
