@@ -13,12 +13,16 @@
 #include "base/error.h"
 #include "study/analysis.h"
 #include "study/budget.h"
+#include "study/so_far.h"
 #include "study/words.h"
 
 namespace dtrain::study {
 namespace {
 
 using nlohmann::json;
+
+// How often a table of what was found so far is shown, at most.
+constexpr std::chrono::minutes kBetweenTables(3);
 
 constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stopped", "run", "stop", "end"};
 
@@ -137,6 +141,7 @@ void Coordinator::take_result(int index, const Letter& letter) {
                                 : trial.length < 1 ? fmt::format(" (search, {:.0f} % of the steps)", 100 * trial.length)
                                                    : " (search)",
                                 what, duration_text(took)));
+  if (trial.phase == Trial::Phase::result) show_results();
 }
 
 void Coordinator::hand_out() {
@@ -259,6 +264,14 @@ bool Coordinator::drop_least() {
   return false;
 }
 
+void Coordinator::show_results() {
+  const Findings findings = analyse(plan_, schedule_.finished());
+  best_so_far_ = best_so_far(plan_, findings);
+  if (Clock::now() - last_table_ < kBetweenTables) return;
+  last_table_ = Clock::now();
+  setting_.log.line("\n" + table_so_far(plan_, findings));
+}
+
 void Coordinator::show_progress() {
   std::vector<std::string> running;
   for (const Group& group : groups_) {
@@ -267,8 +280,9 @@ void Coordinator::show_progress() {
     running.push_back(fmt::format("{} {} at {:.0f} %", group.trial->method, count_text(group.trial->samples),
                                   100 * std::min(share, 0.99)));
   }
-  setting_.log.progress(fmt::format("{} of {} trials, {} left; {}", schedule_.ended(), schedule_.expected(),
-                                    duration_text(seconds_left()), fmt::join(running, ", ")));
+  setting_.log.progress(fmt::format("{} of {} trials, {} left{}{}; {}", schedule_.ended(), schedule_.expected(),
+                                    duration_text(seconds_left()), best_so_far_.empty() ? "" : ", ", best_so_far_,
+                                    fmt::join(running, ", ")));
 }
 
 RunFacts Coordinator::facts() const {

@@ -98,6 +98,7 @@ class Coordinator {
   bool drop_least();
   bool add_seeds();
   double seconds_left() const;
+  void show_results();
   void show_progress();
 
   Setting setting_;
@@ -108,6 +109,8 @@ class Coordinator {
   bool stopping_ = false;
   double trials_began_ = 0;
   Clock::time_point last_sign_ = Clock::now();
+  Clock::time_point last_table_ = Clock::now();
+  std::string best_so_far_;
   std::vector<std::string> changes_;
   std::set<std::string> said_;
 };

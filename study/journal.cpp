@@ -85,12 +85,12 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
         content.finished.insert_or_assign(trial.first.key(), std::move(trial));
       }
     } catch (const std::exception& error) {
-      throw InputError(fmt::format("{}:{}: not a line of a study's journal ({}); --overwrite begins anew",
+      throw InputError(fmt::format("{}:{}: not a line of a study's journal ({}); compare --overwrite begins anew",
                                    path.string(), number, error.what()));
     }
     content.whole_bytes = end + 1;
   }
-  if (number == 0) throw InputError(fmt::format("{}: the journal is empty; --overwrite begins anew", path.string()));
+  if (number == 0) throw InputError(fmt::format("{}: the journal is empty; compare --overwrite begins anew", path.string()));
   return content;
 }
 
