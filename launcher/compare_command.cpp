@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
+#include "launcher/measured_context.h"
 #include "launcher/output_directory.h"
 #include "launcher/share.h"
 #include "launcher/study_files.h"
@@ -79,7 +80,8 @@ void run_compare(const Options& given, const Session& session) {
   StudyRequest request = study_request(options, task);
   request.began = began;
   const study::Material material = study_material(options, session, task);
-  const train::RunContext world = session.context();
+  const train::RunContext world =
+      measured_context(options, session, model::read_encoder_config(model_directory(options)));
   const fs::path journal = files.output / "journal.jsonl";
   study::FinishedTrials finished;
   std::optional<study::StudyPlan> before;

@@ -146,7 +146,6 @@ void run_train(const Options& options, const Session& session) {
   }
   if (!output.empty()) on_first_rank(session, [&] { check_output(options); });
   log.line(session.description());
-  const train::RunContext context = session.context();
   peft::MethodSpec method = options.training.method;
   Start start;
   std::unique_ptr<model::Classifier> classifier;
@@ -179,13 +178,14 @@ void run_train(const Options& options, const Session& session) {
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
                                          .problem_type = task.problem_type,
-                                         .device = context.device});
+                                         .device = session.context().device});
     peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
   describe(*classifier, training, directory, task, sets, session);
 
+  const train::RunContext context = measured_context(options, session, classifier->config());
   train::RunFiles files;
   if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
   train::FeatureStore features(training.cache_memory);
@@ -252,6 +252,8 @@ void run_train(const Options& options, const Session& session) {
                        result.report.samples_per_second, duration_text(result.report.train_seconds),
                        result.report.best_step, result.report.steps,
                        bytes_text(static_cast<double>(result.report.peak_memory_bytes))));
+  log.line(fmt::format("{} in matmuls, {:.0f} % of what the machine does in that time", flop_text(result.report.flop),
+                       100 * result.report.matmul_rate_share));
   if (output.empty()) {
     log.line("nothing is kept: name a directory with --output");
   } else {

@@ -34,15 +34,24 @@ bool has_collapsed(const StudyPlan& plan, const TrialOutcome& outcome) {
   return at_chance.value_or(false);
 }
 
+void take_larger_memory(Cost& cost, const Cost& other) {
+  cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, other.peak_memory_bytes);
+  // Nothing is less than any number.
+  cost.peak_memory_above_base_bytes = std::max(cost.peak_memory_above_base_bytes, other.peak_memory_above_base_bytes);
+}
+
 Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
   Cost cost;
   if (outcomes.empty()) return cost;
-  const auto count = static_cast<double>(outcomes.size());
-  for (const TrialOutcome* outcome : outcomes) {
-    cost.train_seconds += outcome->cost.train_seconds / count;
-    cost.samples_per_second += outcome->cost.samples_per_second / count;
-    cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, outcome->cost.peak_memory_bytes);
-  }
+  const auto mean = [&](double Cost::*part) {
+    double sum = 0;
+    for (const TrialOutcome* outcome : outcomes) sum += outcome->cost.*part;
+    return sum / static_cast<double>(outcomes.size());
+  };
+  for (double Cost::*part : {&Cost::train_seconds, &Cost::samples_per_second, &Cost::tokens_per_second, &Cost::flop,
+                             &Cost::matmul_rate_share, &Cost::energy_joules})
+    cost.*part = mean(part);
+  for (const TrialOutcome* outcome : outcomes) take_larger_memory(cost, outcome->cost);
   cost.trainable_parameters = outcomes[0]->cost.trainable_parameters;
   cost.allreduce_bytes_per_step = outcomes[0]->cost.allreduce_bytes_per_step;
   cost.stored_bytes = outcomes[0]->cost.stored_bytes;
@@ -55,14 +64,14 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   cell.method = method.method.text();
   cell.samples = samples;
   const Search found = search(plan, method, samples, finished);
-  std::int64_t peak_memory = 0;
+  Cost searched;
   for (const Trial& trial : found.asked) {
     const auto tried = finished.find(trial.key());
     if (tried == finished.end()) continue;
     const TrialOutcome& outcome = tried->second.second;
     cell.search.push_back({trial.learning_rate, trial.length, outcome.metric("dev", plan.select_metric)});
     cell.search_seconds += outcome.seconds;
-    peak_memory = std::max(peak_memory, outcome.cost.peak_memory_bytes);
+    take_larger_memory(searched, outcome.cost);
   }
   if (!found.done) return std::nullopt;
   cell.learning_rate = found.chosen;
@@ -88,9 +97,13 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   const auto of_method = costs.find(cell.method);
   if (of_method != costs.end() && of_method->second.count(samples) > 0) {
     // A few steps take less memory than a training with its features: what the trials took is more.
-    const std::int64_t trained = std::max(peak_memory, cell.cost.peak_memory_bytes);
+    const Cost trained = cell.cost;
     cell.cost = of_method->second.at(samples);
-    cell.cost.peak_memory_bytes = std::max(cell.cost.peak_memory_bytes, trained);
+    take_larger_memory(cell.cost, trained);
+    take_larger_memory(cell.cost, searched);
+    // Counted in whole trainings; and a few steps are too short for the counters of energy.
+    cell.cost.flop = trained.flop;
+    cell.cost.energy_joules = trained.energy_joules;
   }
   if (ended.empty()) return cell;
   for (const auto& [set, metrics] : ended[0]->metrics) {

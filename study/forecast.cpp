@@ -54,7 +54,12 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
                          static_cast<double>(samples) * estimate.prefix_example_seconds;
     cost.samples_per_second =
         steps / steps_per_epoch(samples, batch_size) * static_cast<double>(samples) / cost.train_seconds;
+    cost.tokens_per_second = cost.samples_per_second * estimate.tokens_per_example;
+    cost.flop = steps * estimate.step_flop * batch_share(samples, batch_size) +
+                static_cast<double>(samples) * estimate.prefix_example_flop;
+    if (estimate.matmul_rate > 0) cost.matmul_rate_share = cost.flop / cost.train_seconds / estimate.matmul_rate;
     cost.peak_memory_bytes = estimate.peak_memory_bytes;
+    cost.peak_memory_above_base_bytes = estimate.peak_memory_above_base_bytes;
     cost.trainable_parameters = estimate.trainable_parameters;
     // Of a trial on one rank there are none: what it would take on several.
     cost.allreduce_bytes_per_step = estimate.trainable_parameters * static_cast<std::int64_t>(sizeof(float));

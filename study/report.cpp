@@ -99,7 +99,9 @@ std::vector<std::string> reading_notes(const Report& report) {
       "below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %).",
       fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at 5 % over the "
                   "methods. The cheapest of those is advised (docs/statistics.md).",
-                  points(plan.margin), metric_words(plan.metric))};
+                  points(plan.margin), metric_words(plan.metric)),
+      "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them their "
+      "share of what the machine's matmuls do in that time, measured at the beginning."};
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples == 0) continue;
     const auto& objective = train::objective_of(plan.problem_type);

@@ -18,6 +18,10 @@ std::string percent(const SeedMean& mean) {
                                      : fmt::format("{:.1f} ± {:.1f}", 100 * mean.mean, 100 * mean.half_width);
 }
 
+std::string if_known(double value, const char* format) {
+  return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
+}
+
 std::string metric_text(const Cell& cell, const std::string& set, const std::string& metric) {
   const auto found = cell.metrics.find(set);
   if (found == cell.metrics.end() || found->second.count(metric) == 0) return "-";
@@ -99,16 +103,28 @@ Table quality_table(const StudyPlan& plan, const Findings& findings) {
 }
 
 Table cost_table(const Findings& findings) {
-  Table table{{"method", "samples", "trainable parameters", "all-reduced a step", "samples/s", "training",
-               "peak memory", "stored"},
+  Table table{{"method", "samples", "trainable parameters", "all-reduced a step", "samples/s", "tokens/s", "training",
+               "matmuls", "of the matmul rate", "peak memory", "above the base model", "stored"},
               {}};
+  const bool has_energy = std::any_of(findings.cells.begin(), findings.cells.end(),
+                                      [](const Cell& cell) { return std::isfinite(cell.cost.energy_joules); });
+  if (has_energy) table.header.insert(table.header.end() - 1, "energy");
   for (const Cell& cell : findings.cells) {
     if (cell.metrics.empty()) continue;
+    const auto& above_base = cell.cost.peak_memory_above_base_bytes;
     table.rows.push_back({cell.method, count_text(cell.samples), count_text(cell.cost.trainable_parameters),
                           bytes_text(static_cast<double>(cell.cost.allreduce_bytes_per_step)),
-                          fmt::format("{:.0f}", cell.cost.samples_per_second), duration_text(cell.cost.train_seconds),
+                          fmt::format("{:.0f}", cell.cost.samples_per_second),
+                          if_known(cell.cost.tokens_per_second, "{:.0f}"), duration_text(cell.cost.train_seconds),
+                          std::isfinite(cell.cost.flop) ? flop_text(cell.cost.flop) : "-",
+                          if_known(100 * cell.cost.matmul_rate_share, "{:.0f} %"),
                           bytes_text(static_cast<double>(cell.cost.peak_memory_bytes)),
+                          above_base ? bytes_text(static_cast<double>(*above_base)) : "-",
                           bytes_text(static_cast<double>(cell.cost.stored_bytes))});
+    if (has_energy) {
+      auto& row = table.rows.back();
+      row.insert(row.end() - 1, if_known(cell.cost.energy_joules, "{:.4g} J"));
+    }
   }
   return table;
 }

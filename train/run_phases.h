@@ -41,6 +41,8 @@ class RunPhases {
 
   /// TrainingStep::spared_seconds of all phases so far.
   double spared_seconds() const { return spared_seconds_ + present_->step.spared_seconds(); }
+  /// TrainingStep::prefix_flop of all phases so far.
+  double prefix_flop() const { return prefix_flop_ + present_->step.prefix_flop(); }
 
  private:
   struct Phase {
@@ -63,7 +65,8 @@ class RunPhases {
   std::vector<std::int64_t> ends_;
   std::size_t index_ = 0;
   std::unique_ptr<Phase> present_;
-  double spared_seconds_ = 0;  // of the phases before this one
+  double spared_seconds_ = 0;  // of the phases before this one, as below
+  double prefix_flop_ = 0;
 };
 
 }  // namespace dtrain::train

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -14,12 +13,14 @@
 #include "peft/registry.h"
 #include "train/best_step.h"
 #include "train/evaluation.h"
+#include "train/matmul_rate.h"
 #include "train/not_finite.h"
 #include "train/optimizer.h"
 #include "train/peak_memory.h"
 #include "train/resume.h"
 #include "train/run_phases.h"
 #include "train/run_progress.h"
+#include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
 namespace {
@@ -55,8 +56,10 @@ class TrainingRun {
       context_.log.line(checkpoint ? fmt::format("resumed at step {} of {}", first_position, steps_)
                                    : "no checkpoint yet: starting at step 0");
     }
-    progress_.begin_steps(files_.log, first_position, checkpoint ? checkpoint->train_seconds : 0);
-    const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
+    progress_.begin_steps(files_.log, first_position, checkpoint ? checkpoint->train_seconds : 0,
+                          checkpoint ? checkpoint->flop : 0);
+    const std::int64_t interval =
+        evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
     for (std::int64_t position = first_position; position < steps_;) {
       while (position == phases_.end()) enter_next_phase();
       const StepOutcome outcome = step(position);
@@ -104,12 +107,12 @@ class TrainingRun {
 
   void evaluate_dev(std::int64_t position) {
     if (dev_.size() == 0) return;
-    const auto begin = std::chrono::steady_clock::now();
+    progress_.pause();
     // A signal waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
     undisturbed.end_if_stopped = [] {};
     Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
-    progress_.leave_out(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    progress_.go_on();
     curve_.push_back({position, {evaluation.metrics.values.begin(), evaluation.metrics.values.end()}});
     const bool best = best_.is_best(evaluation.metrics);
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
@@ -127,6 +130,7 @@ class TrainingRun {
                                           .best_step = best_.step(),
                                           .best_metric = best_.value(),
                                           .train_seconds = progress_.train_seconds(),
+                                          .flop = progress_.flop(),
                                           .identity = identity_,
                                           .hooks = hooks_ ? hooks_->state() : peft::NamedTensors{}});
   }
@@ -158,8 +162,12 @@ class TrainingRun {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
     report.train_seconds = progress_.train_seconds() + phases_.spared_seconds();
-    report.samples_per_second =
-        static_cast<double>(examples_of_run(options_, examples_, steps_)) / report.train_seconds;
+    const Seen seen = seen_in_run(options_, examples_, steps_);
+    report.samples_per_second = static_cast<double>(seen.examples) / report.train_seconds;
+    report.tokens_per_second = static_cast<double>(seen.tokens) / report.train_seconds;
+    report.flop = progress_.flop() + sum_over_ranks(phases_.prefix_flop(), context_);
+    report.matmul_rate_share = rate_share(report.flop, report.train_seconds, context_);
+    report.energy_joules = progress_.energy_joules();
     report.learning_rate = learning_rate_of(options_);
     report.steps = steps_;
     report.best_step = best_.step() > 0 ? best_.step() : steps_;
@@ -167,6 +175,7 @@ class TrainingRun {
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
     report.peak_memory_bytes = peak_memory_.bytes() + features_.reused_bytes();
+    report.peak_memory_above_base_bytes = report.peak_memory_bytes - peak_memory_.base_bytes();
     if (dev_.size() == 0) return report;
     if (best_.step() > 0) {
       phases_.parameters().set_values(best_.values());

@@ -38,10 +38,16 @@ struct TrainReport {
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;
+  /// As in Cost.
+  double tokens_per_second = 0;
+  double flop = 0;
+  double matmul_rate_share = 0;
+  double energy_joules = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes_per_step = 0;
   /// Of this rank (PeakMemory).
   std::int64_t peak_memory_bytes = 0;
+  std::int64_t peak_memory_above_base_bytes = 0;
 };
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over

@@ -82,7 +82,8 @@ def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
         del cell["search_seconds"], cell["result_seconds"]
-        for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
+        for key in ("train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
+                    "peak_memory_bytes", "peak_memory_above_base_bytes"):
             del cell["cost"][key]
     return cells
 

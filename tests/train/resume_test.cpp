@@ -80,6 +80,7 @@ TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
     EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
     EXPECT_EQ(resumed.report.dev->metrics.value("log_loss"), whole.report.dev->metrics.value("log_loss"));
     EXPECT_EQ(resumed.report.steps, kSteps);
+    EXPECT_EQ(resumed.report.flop, whole.report.flop);
   }
 }
 
