@@ -172,6 +172,10 @@ void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
   add("select-metric", bound(o.select_metric, "NAME"),
       "metric on dev that chooses steps and learning rates; auto: the loss's own (log_loss, mse)");
+  add("patience", bound(o.training.patience),
+      o.command == "compare"
+          ? "stop a training of the search after so many evaluations of dev that were no better; 0: never"
+          : "stop after so many evaluations of dev that were no better; 0: never");
 }
 
 void add_files(Adder add, Options& o) {

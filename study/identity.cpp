@@ -60,6 +60,8 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["virtual ranks"] = std::to_string(training.virtual_ranks);
   identity["weight decay"] = fmt::format("{}", training.weight_decay);
   identity["warm-up ratio"] = fmt::format("{}", training.warmup_ratio);
+  // Of no study before there was one.
+  if (training.patience > 0) identity["patience of the search"] = std::to_string(training.patience);
   identity["gradient norm"] = fmt::format("{}", training.max_gradient_norm);
   return identity;
 }

@@ -89,6 +89,7 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"length", trial.length},
           {"failure", outcome.failed() ? json(outcome.failure) : json(nullptr)},
           {"steps", outcome.steps},
+          {"stopped_early", outcome.stopped_early},
           {"best_step", outcome.best_step},
           {"ranks", outcome.ranks},
           {"metrics", outcome.metrics},
@@ -113,6 +114,7 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   TrialOutcome outcome;
   if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
   json.at("steps").get_to(outcome.steps);
+  outcome.stopped_early = json.value("stopped_early", false);  // journals of earlier versions have none
   json.at("best_step").get_to(outcome.best_step);
   json.at("ranks").get_to(outcome.ranks);
   for (const auto& [set, values] : json.at("metrics").items()) {

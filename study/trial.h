@@ -35,7 +35,9 @@ using train::CurvePoint;
 struct TrialOutcome {
   /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
   std::string failure;
+  /// Taken, and whether that is less than planned (--patience).
   std::int64_t steps = 0;
+  bool stopped_early = false;
   std::int64_t best_step = 0;
   int ranks = 1;
   /// By set ("dev", "test", "ood.NAME") and name ("accuracy", "log_loss", ...).

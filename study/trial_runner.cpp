@@ -74,6 +74,8 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   options.learning_rate = trial.learning_rate;
   options.seed = trial.seed;
   options.most_evaluations = most_evaluations(trial);
+  // A result has all steps: methods are compared by what the same training makes of them.
+  if (trial.phase == Trial::Phase::result) options.patience = 0;
   if (trial.length < 1) {
     // A training of its own, with its own warm-up and decay, over fewer steps.
     options.max_steps =
@@ -85,6 +87,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   TrialOutcome outcome;
   const auto report = train::train(*classifier, examples, dev, options, {}, context, features_);
   outcome.steps = report.steps;
+  outcome.stopped_early = report.stopped_early();
   outcome.best_step = report.best_step;
   outcome.curve = report.curve;
   if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);

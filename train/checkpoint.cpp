@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 const std::string kHooksPrefix = "hooks.";
 // 2: streams of random numbers for each purpose, without which a run would not go on in the same order. 3: what the
-// steps so far took.
+// steps so far took, and how many evaluations were no better than the best.
 constexpr int kSchema = 3;
 
 // Complete checkpoints, the newest first.
@@ -49,6 +49,7 @@ Checkpoint read_one(const fs::path& directory) {
   Checkpoint checkpoint;
   try {
     checkpoint.step = state.at("step").get<std::int64_t>();
+    checkpoint.passed_over = state.at("passed_over").get<std::int64_t>();
     checkpoint.best_step = state.at("best_step").get<std::int64_t>();
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
     checkpoint.flop = state.at("flop").get<double>();
@@ -92,6 +93,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   const nlohmann::json state = {{"schema", kSchema},
                                 {"step", checkpoint.step},
                                 {"best_step", checkpoint.best_step},
+                                {"passed_over", checkpoint.passed_over},
                                 {"train_seconds", checkpoint.train_seconds},
                                 {"flop", checkpoint.flop},
                                 {"identity", checkpoint.identity}};

@@ -49,6 +49,8 @@ nlohmann::json run_json(const RunResult& result) {
   json["ranks"] = result.ranks;
   json["virtual_ranks"] = result.options.virtual_ranks;
   json["steps"] = result.report.steps;
+  json["planned_steps"] = result.report.planned_steps;
+  json["stopped_early"] = result.report.stopped_early();
   json["best_step"] = result.report.best_step;
   json["metrics"] = nlohmann::json::object();
   for (const auto& [name, set] : result.sets) json["metrics"][name] = set;

@@ -32,6 +32,7 @@ class RunPhases {
   const AdamW& optimizer() const { return present_->optimizer; }
   std::int64_t begin() const { return index_ == 0 ? 0 : ends_[index_ - 1]; }
   std::int64_t end() const { return ends_[index_]; }
+  bool is_last() const { return index_ + 1 == ends_.size(); }
   /// Of the run's step `position`, from 0, in the present phase.
   double learning_rate(std::int64_t position) const;
 

@@ -60,20 +60,31 @@ class TrainingRun {
                           checkpoint ? checkpoint->flop : 0);
     const std::int64_t interval =
         evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
-    for (std::int64_t position = first_position; position < steps_;) {
+    end_ = steps_;
+    for (std::int64_t position = first_position; position < end_;) {
+      if (is_out_of_patience()) {
+        end_ = position;
+        break;
+      }
       while (position == phases_.end()) enter_next_phase();
       const StepOutcome outcome = step(position);
       ++position;
       // What a phase ends with may be the best of the run.
       if (position % interval == 0 || position == steps_ || position == phases_.end()) evaluate_dev(position);
-      if (position == steps_) break;
+      if (position == end_ || is_out_of_patience()) continue;
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0;
       if (save || outcome.stop_requested) write_checkpoint_of(position);
       if (outcome.stop_requested) stop(position);
     }
     progress_.end_line();
+    if (end_ < steps_) {
+      context_.log.line(
+          fmt::format("stopped early, after step {} of {}: {} evaluations of dev were no better than that "
+                      "of step {} (--patience)",
+                      end_, steps_, best_.passed_over(), best_.step()));
+    }
     const TrainReport result = report();
-    if (first_position < steps_) keep_end();
+    if (first_position < end_) keep_end();
     return result;
   }
 
@@ -91,7 +102,15 @@ class TrainingRun {
     return outcome;
   }
 
-  void enter_next_phase() { best_.set_values(phases_.enter_next(best_.values())); }
+  void enter_next_phase() {
+    best_.set_values(phases_.enter_next(best_.values()));
+    best_.set_passed_over(0);
+  }
+
+  // The phases before the last are to come to their ends: what they train is what the next begins with.
+  bool is_out_of_patience() const {
+    return options_.patience > 0 && phases_.is_last() && best_.passed_over() >= options_.patience;
+  }
 
   void restore(const Checkpoint& checkpoint) {
     const at::NoGradGuard no_grad;
@@ -101,6 +120,7 @@ class TrainingRun {
     phases_.optimizer().restore(checkpoint.first_moments, checkpoint.second_moments, checkpoint.step - phases_.begin());
     if (hooks_) hooks_->restore(checkpoint.hooks);
     const auto device = phases_.parameters().values.device();
+    best_.set_passed_over(checkpoint.passed_over);
     best_.restore(checkpoint.best_step, checkpoint.best_metric,
                   checkpoint.best_values.defined() ? checkpoint.best_values.to(device) : at::Tensor());
   }
@@ -117,7 +137,11 @@ class TrainingRun {
     const bool best = best_.is_best(evaluation.metrics);
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
                                   headline_text(objective_, evaluation.metrics), best ? "  best" : ""));
-    if (best) best_.keep(position, std::move(evaluation), phases_.parameters().values.clone());
+    if (best) {
+      best_.keep(position, std::move(evaluation), phases_.parameters().values.clone());
+    } else {
+      best_.pass_over();
+    }
   }
 
   void write_checkpoint_of(std::int64_t position) const {
@@ -129,6 +153,7 @@ class TrainingRun {
                                           .best_values = best_.values(),
                                           .best_step = best_.step(),
                                           .best_metric = best_.value(),
+                                          .passed_over = best_.passed_over(),
                                           .train_seconds = progress_.train_seconds(),
                                           .flop = progress_.flop(),
                                           .identity = identity_,
@@ -149,7 +174,7 @@ class TrainingRun {
   // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.
   void keep_end() const {
     try {
-      write_checkpoint_of(steps_);
+      write_checkpoint_of(end_);
     } catch (const TrainingError& error) {
       context_.log.warning(
           fmt::format("{}. Without a checkpoint of the last step, a run that is stopped while it is "
@@ -162,15 +187,16 @@ class TrainingRun {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
     report.train_seconds = progress_.train_seconds() + phases_.spared_seconds();
-    const Seen seen = seen_in_run(options_, examples_, steps_);
+    const Seen seen = seen_in_run(options_, examples_, end_);
     report.samples_per_second = static_cast<double>(seen.examples) / report.train_seconds;
     report.tokens_per_second = static_cast<double>(seen.tokens) / report.train_seconds;
     report.flop = progress_.flop() + sum_over_ranks(phases_.prefix_flop(), context_);
     report.matmul_rate_share = rate_share(report.flop, report.train_seconds, context_);
     report.energy_joules = progress_.energy_joules();
     report.learning_rate = learning_rate_of(options_);
-    report.steps = steps_;
-    report.best_step = best_.step() > 0 ? best_.step() : steps_;
+    report.steps = end_;
+    report.planned_steps = steps_;
+    report.best_step = best_.step() > 0 ? best_.step() : end_;
     report.curve = curve_;
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
@@ -199,6 +225,7 @@ class TrainingRun {
   FeatureStore& features_;
   PeakMemory peak_memory_;
   std::int64_t steps_;
+  std::int64_t end_ = 0;  // where it ended: after all steps, or out of patience
   RunProgress progress_;
   std::unique_ptr<peft::Method> method_;
   std::unique_ptr<peft::TrainingHooks> hooks_;

@@ -28,11 +28,14 @@ struct RunFiles {
 /// What a run cost and how it went.
 struct TrainReport {
   double learning_rate = 0;
+  /// Taken, and those of a run that is not stopped early.
   std::int64_t steps = 0;
+  std::int64_t planned_steps = 0;
   /// The step whose weights the classifier has now: the best on dev, or the last without dev and where no evaluation
   /// gave a number.
   std::int64_t best_step = 0;
   std::optional<Evaluation> dev;
+  bool stopped_early() const { return steps < planned_steps; }
   /// Of each evaluation on dev, those before a resume left out.
   std::vector<CurvePoint> curve;
   /// Without evaluations.

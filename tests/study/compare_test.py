@@ -337,6 +337,49 @@ def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material,
     assert [step["dev"] is None for step in full["search"]] == [False, True]
 
 
+def stop_of(curve, patience):
+    """Where transformers' trainer would have stopped, and the step before which it would not."""
+    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
+
+    callback = EarlyStoppingCallback(early_stopping_patience=patience)
+    arguments = TrainingArguments(metric_for_best_model="log_loss", greater_is_better=False, report_to=[])
+    state, control = TrainerState(), TrainerControl()
+    for point in curve:
+        loss = point["dev"]["log_loss"]
+        callback.on_evaluate(arguments, state, control, {"eval_log_loss": loss})
+        if state.best_metric is None or loss < state.best_metric:
+            state.best_metric = loss
+        if control.should_training_stop:
+            return point["step"]
+    return curve[-1]["step"]
+
+
+def test_patience_stops_searches_as_transformers_would_and_no_results(material, tmp_path):
+    common = ["--methods", "full,lora", "--samples", "40", "--max-steps", "40", "--seeds", "2", "--lrs", "0.001,0.01,0.1",
+              "--ranks-per-trial", "1"]
+    trials = {}
+    for patience in (0, 1):
+        done = run(*command(material, *common, "--patience", str(patience), "--output", tmp_path / str(patience)))
+        assert done.returncode == 0, done.all
+        trials[patience] = {(trial["phase"], trial["method"], trial["learning_rate"], trial["seed"]): trial
+                            for trial in results(tmp_path / str(patience))["trials"]}
+    stopped = 0
+    for key, trial in trials[1].items():
+        whole = trials[0].get(key)
+        if trial["failure"]:
+            continue
+        if key[0] == "result":
+            assert (trial["steps"], trial["stopped_early"]) == (40, False)
+        elif whole:
+            assert trial["steps"] == stop_of(whole["curve"], 1), key
+            assert trial["stopped_early"] == (trial["steps"] < 40)
+            assert trial["curve"] == [point for point in whole["curve"] if point["step"] <= trial["steps"]]
+            stopped += trial["stopped_early"]
+    assert stopped > 0, "nothing was tested"
+    other = run(*command(material, *common, "--patience", "2", "--output", tmp_path / "1", "--resume"))
+    assert other.returncode == 2 and "patience of the search is 1 there and 2 here" in other.stderr, other.all
+
+
 def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, tmp_path):
     # Examples of 8 tokens of 128 bytes: 80 for training, 80 of dev, 120 and 60 of the two tests. The token states that a
     # trial of layers:k=1 keeps of them fit, and head's 340 vectors, but not both, nor those of two seeds.
