@@ -178,6 +178,12 @@ void add_training(Adder add, Options& o) {
           : "stop after so many evaluations of dev that were no better; 0: never");
 }
 
+void add_tensorboard(Adder add, Options& o) {
+  add("tensorboard", po::bool_switch(&o.tensorboard),
+      o.command == "compare" ? "write event files for TensorBoard to tensorboard/ in the directory, a folder a trial"
+                             : "write event files for TensorBoard to tensorboard/ in --output");
+}
+
 void add_files(Adder add, Options& o) {
   add("log-steps", bound(o.training.log_steps), "a line in log.jsonl every so many steps");
   add("save-steps", bound(o.training.save_steps), "a checkpoint every so many steps; 0: on a signal alone");
@@ -270,6 +276,7 @@ constexpr Group kGroups[] = {
     {"reduction", "Machine", add_reduction},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
+    {"tensorboard", "Output", add_tensorboard},
 };
 
 }  // namespace

@@ -334,7 +334,7 @@ const std::vector<CommandInfo>& commands() {
        "loss,"
        "machine,"
        "reduction,output,"
-       "resume"},
+       "resume,tensorboard"},
       {"diagnose", "why a frozen body is worse: probes of every layer, and what each choice costs",
        "data,test,columns,ignored,unknown,problem,tokens,model,pooling,diagnosis,length,batch,step,machine,reduction,"
        "output"},
@@ -343,7 +343,7 @@ const std::vector<CommandInfo>& commands() {
        "training,"
        "loss,"
        "files,machine,"
-       "reduction,output,resume"},
+       "reduction,output,resume,tensorboard"},
       {"evaluate", "metrics of a trained model or adapter on a file",
        "run,input,columns,ignored,unknown,problem,tokens,model,pooling,retain,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",

@@ -68,6 +68,7 @@ struct Options {
   std::string output;
   bool resume = false;
   bool overwrite = false;
+  bool tensorboard = false;
   std::string run;
   std::string input;
   std::string labels;

@@ -17,6 +17,7 @@
 #include "study/plan.h"
 #include "train/attach_context.h"
 #include "train/evaluation.h"
+#include "train/event_file.h"
 #include "train/results.h"
 #include "train/text_examples.h"
 
@@ -135,6 +136,8 @@ void run_train(const Options& options, const Session& session) {
   if (sample_counts(options).size() > 1) throw UsageError("--samples: train takes one number; compare takes a list");
   if ((options.resume || options.overwrite) && output.empty())
     throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
+  if (options.tensorboard && output.empty())
+    throw UsageError("--tensorboard: expected --output, the directory that gets the event files");
   if (options.resume && is_finished(output, session)) {
     on_first_rank(session, [&] {
       check_finished_run(output, resolved_options(options, session),
@@ -188,6 +191,7 @@ void run_train(const Options& options, const Session& session) {
   const train::RunContext context = measured_context(options, session, classifier->config());
   train::RunFiles files;
   if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
+  if (options.tensorboard) files.events = output / "tensorboard";
   train::FeatureStore features(training.cache_memory);
   train::RunResult result;
   result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);
@@ -239,6 +243,10 @@ void run_train(const Options& options, const Session& session) {
   }
   if (!output.empty()) {
     on_first_rank(session, [&] {
+      train::EventFile events(files.events);
+      for (const auto& [name, of_set] : metrics) {
+        if (name != "dev") events.write(result.report.best_step, train::scalars_of(name, of_set));
+      }
       auto json = train::run_json(result);
       json["data"] = digests;
       write_file_atomically(output / "results.json", json.dump(2) + "\n");

@@ -1,6 +1,7 @@
 #include "study/trial.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -57,6 +58,16 @@ double number_or_nan(const json& value) {
 std::string Trial::key() const {
   return fmt::format("{} {} {} {} {}{}", phase == Phase::search ? "search" : "result", method, samples, learning_rate,
                      seed, length == 1 ? "" : fmt::format(" {}", length));
+}
+
+std::filesystem::path Trial::folder() const {
+  std::string name = method;
+  std::replace(name.begin(), name.end(), '/', '_');
+  // A name of a file has at most 255 bytes.
+  if (name.size() > 200) name = fmt::format("{}...{:016x}", name.substr(0, 180), XXH3_64bits(name.data(), name.size()));
+  return std::filesystem::path(phase == Phase::search ? "search" : "result") / name /
+         fmt::format("samples={},lr={},seed={}{}", samples, learning_rate, seed,
+                     length == 1 ? "" : fmt::format(",length={:.3g}", length));
 }
 
 double TrialOutcome::metric(const std::string& set, const std::string& name) const {

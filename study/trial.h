@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -26,6 +27,8 @@ struct Trial {
 
   /// Tells a trial from every other of its study.
   std::string key() const;
+  /// The same as a path of folders: "result/lora:r=16/samples=1000,lr=0.001,seed=1".
+  std::filesystem::path folder() const;
 };
 
 using train::Cost;

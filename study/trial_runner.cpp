@@ -7,11 +7,13 @@
 #include <cmath>
 #include <new>
 #include <optional>
+#include <system_error>
 
 #include "peft/registry.h"
 #include "study/search.h"
 #include "train/attach_context.h"
 #include "train/evaluation.h"
+#include "train/event_file.h"
 #include "train/not_finite.h"
 #include "train/results.h"
 #include "train/trainer.h"
@@ -24,6 +26,14 @@ using Clock = std::chrono::steady_clock;
 // By name.
 std::map<std::string, double> scalars(const train::Metrics& metrics) {
   return {metrics.values.begin(), metrics.values.end()};
+}
+
+// A trial that was lost begins anew.
+std::filesystem::path fresh_folder(const std::filesystem::path& events, const Trial& trial) {
+  auto folder = events / trial.folder();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return folder;
 }
 
 }  // namespace
@@ -85,7 +95,9 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   const auto dev = material_.dev(trial.samples);
 
   TrialOutcome outcome;
-  const auto report = train::train(*classifier, examples, dev, options, {}, context, features_);
+  train::RunFiles files;
+  if (!material_.events.empty() && context.control.rank() == 0) files.events = fresh_folder(material_.events, trial);
+  const auto report = train::train(*classifier, examples, dev, options, files, context, features_);
   outcome.steps = report.steps;
   outcome.stopped_early = report.stopped_early();
   outcome.best_step = report.best_step;
@@ -94,9 +106,11 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
   if (trial.phase == Trial::Phase::search) return outcome;
   const auto& objective = train::objective_of(material_.training.problem_type);
+  train::EventFile events(files.events);
   for (const auto& [name, set] : material_.sets) {
     auto evaluation = train::evaluate(*classifier, set, objective, context, &features_);
     outcome.metrics[name] = scalars(evaluation.metrics);
+    events.write(report.best_step, train::scalars_of(name, evaluation.metrics));
     outcome.scores[name] = std::move(evaluation.scores);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);

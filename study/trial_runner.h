@@ -36,6 +36,8 @@ struct Material {
   std::int64_t forgetting_examples = 0;
   std::vector<std::string> labels;
   std::filesystem::path model_directory;
+  /// The folder of event files, which a trial has a folder of its own in (Trial::folder); empty: none are written.
+  std::filesystem::path events = {};
   train::TrainOptions training;
 };
 

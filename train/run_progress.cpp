@@ -18,12 +18,18 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 RunProgress::RunProgress(const TrainOptions& options, const RunContext& context, std::int64_t steps)
     : options_(options), context_(context), steps_(steps), energy_(context.energy_counters) {}
 
-void RunProgress::begin_steps(const std::filesystem::path& log, std::int64_t position, double earlier_seconds,
-                              double earlier_flop) {
+void RunProgress::begin_steps(const std::filesystem::path& log, const std::filesystem::path& events,
+                              std::int64_t position, double earlier_seconds, double earlier_flop) {
   log_.emplace(context_.control.rank() == 0 ? log : std::filesystem::path(), position);
+  events_.emplace(context_.control.rank() == 0 ? events : std::filesystem::path());
+  events_->begin_again_at(position + 1);
   first_position_ = position;
   earlier_seconds_ = earlier_seconds;
   flop_ = earlier_flop;
+}
+
+void RunProgress::evaluated(std::int64_t position, const Metrics& metrics) {
+  events_->write(position, scalars_of("dev", metrics));
 }
 
 void RunProgress::pause() {
@@ -57,6 +63,10 @@ void RunProgress::step_done(std::int64_t position, const StepOutcome& outcome, d
   const double samples_per_second = static_cast<double>(samples_) / seconds_here();
   if (position % options_.log_steps == 0 || position == steps_) {
     log_->write({position, steps_, outcome.loss, learning_rate, gradient_norm, samples_per_second, allreduce_bytes});
+    events_->write(position, {{"train/loss", outcome.loss},
+                              {"train/learning_rate", learning_rate},
+                              {"train/gradient_norm", gradient_norm},
+                              {"train/samples_per_second", samples_per_second}});
   }
   const double left =
       seconds_since(begin_) / static_cast<double>(position - first_position_) * static_cast<double>(steps_ - position);

@@ -56,7 +56,7 @@ class TrainingRun {
       context_.log.line(checkpoint ? fmt::format("resumed at step {} of {}", first_position, steps_)
                                    : "no checkpoint yet: starting at step 0");
     }
-    progress_.begin_steps(files_.log, first_position, checkpoint ? checkpoint->train_seconds : 0,
+    progress_.begin_steps(files_.log, files_.events, first_position, checkpoint ? checkpoint->train_seconds : 0,
                           checkpoint ? checkpoint->flop : 0);
     const std::int64_t interval =
         evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
@@ -134,6 +134,7 @@ class TrainingRun {
     Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
     progress_.go_on();
     curve_.push_back({position, {evaluation.metrics.values.begin(), evaluation.metrics.values.end()}});
+    progress_.evaluated(position, evaluation.metrics);
     const bool best = best_.is_best(evaluation.metrics);
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
                                   headline_text(objective_, evaluation.metrics), best ? "  best" : ""));

@@ -23,6 +23,8 @@ struct RunFiles {
   /// The folder of checkpoints.
   std::filesystem::path checkpoints;
   bool resume = false;
+  /// The folder of this run's event files (EventFile).
+  std::filesystem::path events = {};
 };
 
 /// What a run cost and how it went.

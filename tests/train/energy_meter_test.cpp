@@ -74,7 +74,7 @@ TEST_F(Counters, OfARunLeaveOutItsPauses) {
   context.energy_counters = root;
   const TrainOptions options = short_run("full", 4);
   RunProgress progress(options, context, 4);
-  progress.begin_steps({}, 0, 0, 0);
+  progress.begin_steps({}, {}, 0, 0, 0);
   set("intel-rapl:0", "package-0", 2'000'000);
   progress.pause();
   set("intel-rapl:0", "package-0", 50'000'000);
@@ -83,7 +83,7 @@ TEST_F(Counters, OfARunLeaveOutItsPauses) {
   EXPECT_DOUBLE_EQ(progress.energy_joules(), 3);
 
   RunProgress resumed(options, context, 4);
-  resumed.begin_steps({}, 2, 1, 1);
+  resumed.begin_steps({}, {}, 2, 1, 1);
   EXPECT_TRUE(std::isnan(resumed.energy_joules())) << "what it took before is not known";
 }
 
