@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
 #include "study/search.h"
+#include "study/words.h"
 #include "train/objective.h"
 
 namespace dtrain::study {
@@ -58,6 +61,18 @@ Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
   return cost;
 }
 
+std::map<std::string, SeedMean> mean_forgetting(const std::vector<const TrialOutcome*>& outcomes) {
+  std::map<std::string, std::vector<double>> values;
+  for (const TrialOutcome* outcome : outcomes) {
+    for (const auto& [measure, value] : outcome->forgetting) {
+      if (std::isfinite(value)) values[measure].push_back(value);
+    }
+  }
+  std::map<std::string, SeedMean> means;
+  for (const auto& [measure, of_seeds] : values) means[measure] = mean_over_seeds(of_seeds);
+  return means;
+}
+
 std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
                               const FinishedTrials& finished, const MethodCosts& costs) {
   Cell cell;
@@ -106,6 +121,7 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
     cell.cost.energy_joules = trained.energy_joules;
   }
   if (ended.empty()) return cell;
+  cell.forgetting = mean_forgetting(ended);
   for (const auto& [set, metrics] : ended[0]->metrics) {
     for (const auto& [name, ignored] : metrics) {
       std::vector<double> values;
@@ -180,6 +196,49 @@ void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const 
   for (std::size_t i = 0; i < family.size(); ++i) {
     family[i].adjusted_p = adjusted[i];
     findings.comparisons.push_back(family[i]);
+  }
+}
+
+// Over the seeds that both ended; NaN where one of them has no such number.
+std::vector<double> forgetting_differences(const StudyPlan& plan, const FinishedTrials& finished, const Cell& first,
+                                           const Cell& second, const std::string& measure) {
+  const auto value = [&](const Cell& cell, std::uint64_t seed) {
+    const auto found =
+        finished.find(Trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed}.key());
+    if (found == finished.end() || found->second.second.forgetting.count(measure) == 0)
+      return std::numeric_limits<double>::quiet_NaN();
+    return found->second.second.forgetting.at(measure);
+  };
+  std::vector<double> differences;
+  for (const std::uint64_t seed : plan.seeds_of(first.samples, first.method)) {
+    const double difference = value(first, seed) - value(second, seed);
+    if (std::isfinite(difference)) differences.push_back(difference);
+  }
+  return differences;
+}
+
+void compare_forgetting(const StudyPlan& plan, const FinishedTrials& finished, const std::string& measure,
+                        Findings& findings) {
+  std::vector<ForgettingComparison> family;
+  std::vector<double> p_values;
+  for (std::size_t i = 0; i < findings.cells.size(); ++i) {
+    for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
+      const Cell& first = findings.cells[i];
+      const Cell& second = findings.cells[j];
+      if (first.samples != second.samples || first.forgetting.count(measure) == 0 ||
+          second.forgetting.count(measure) == 0)
+        continue;
+      const auto differences = forgetting_differences(plan, finished, first, second, measure);
+      if (differences.empty()) continue;
+      const SeedMean mean = mean_over_seeds(differences);
+      family.push_back({measure, first.samples, first.method, second.method, mean, p_value_of_zero(mean), 0});
+      p_values.push_back(family.back().p);
+    }
+  }
+  const auto adjusted = holm(p_values);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    family[i].adjusted_p = adjusted[i];
+    findings.forgetting.push_back(family[i]);
   }
 }
 
@@ -274,6 +333,13 @@ Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const Me
     }
   }
   for (const EvaluationSet& set : plan.sets) compare_pairs(plan, finished, set, findings);
+  std::set<std::string> measures;
+  for (const Cell& cell : findings.cells) {
+    for (const auto& [measure, mean] : cell.forgetting) {
+      if (!is_before(measure)) measures.insert(measure);
+    }
+  }
+  for (const std::string& measure : measures) compare_forgetting(plan, finished, measure, findings);
   for (const std::int64_t samples : plan.samples) {
     if (auto decision = decision_at(plan, findings, samples)) findings.decisions.push_back(std::move(*decision));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/log.h"
 #include "study/schedule.h"
@@ -125,6 +126,49 @@ Table cost_table(const Findings& findings) {
       auto& row = table.rows.back();
       row.insert(row.end() - 1, if_known(cell.cost.energy_joules, "{:.4g} J"));
     }
+  }
+  return table;
+}
+
+Table forgetting_table(const Findings& findings) {
+  std::set<std::string> measures;
+  for (const Cell& cell : findings.cells) {
+    for (const auto& [measure, mean] : cell.forgetting) {
+      if (!is_before(measure)) measures.insert(measure);
+    }
+  }
+  Table table{{"method", "samples"}, {}};
+  for (const std::string& measure : measures) table.header.push_back(forgetting_words(measure));
+  for (const Cell& cell : findings.cells) {
+    if (cell.forgetting.empty()) continue;
+    std::vector<std::string> row = {cell.method, count_text(cell.samples)};
+    for (const std::string& measure : measures) {
+      const auto found = cell.forgetting.find(measure);
+      row.push_back(found == cell.forgetting.end() ? "-"
+                    : std::isnan(found->second.half_width)
+                        ? fmt::format("{:.3f}", found->second.mean)
+                        : fmt::format("{:.3f} ± {:.3f}", found->second.mean, found->second.half_width));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table forgetting_pair_table(const Findings& findings) {
+  Table table{{"forgetting", "samples", "difference", "value", "95 % interval", "Holm's p"}, {}};
+  for (const ForgettingComparison& comparison : findings.forgetting) {
+    const SeedMean& difference = comparison.difference;
+    std::vector<std::string> row = {forgetting_words(comparison.measure), count_text(comparison.samples),
+                                    fmt::format("{} - {}", comparison.first, comparison.second),
+                                    fmt::format("{:+.3f}", difference.mean)};
+    if (std::isnan(comparison.adjusted_p)) {
+      row.insert(row.end(), {"one seed", "-"});
+    } else {
+      row.push_back(fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
+                                difference.mean + difference.half_width));
+      row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
+    }
+    table.rows.push_back(std::move(row));
   }
   return table;
 }
