@@ -248,6 +248,12 @@ constexpr Group kGroups[] = {
            "embedded "
            "for Debian's fortunes");
      }},
+    {"then", "Forgetting",
+     [](Adder add, Options& o) {
+       add("then", open(o.then, "DIR"),
+           "measure what a next task makes a model forget: each result trains on the train, dev and test files of this "
+           "folder, too, and is scored on its own test set again");
+     }},
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV, JSON or JSONL)"); }},
     {"data", "Data", add_data},

@@ -330,7 +330,8 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,retain,length,batch,step,training,"
+       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,retain,then,length,batch,step,"
+       "training,"
        "loss,"
        "machine,"
        "reduction,output,"

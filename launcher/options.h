@@ -73,6 +73,7 @@ struct Options {
   std::string input;
   std::string labels;
   std::string retain;
+  std::string then;
   std::string adapters;
   std::string weights;
   std::string how = "linear";

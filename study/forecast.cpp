@@ -21,8 +21,10 @@ double batch_share(std::int64_t samples, std::int64_t batch_size) {
 
 }  // namespace
 
-double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
-                     const TrialSizes& sizes) {
+namespace {
+
+double seconds_of_one_task(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                           const TrialSizes& sizes) {
   const train::Estimate& estimate = forecast.beside;
   const bool is_result = trial.phase == Trial::Phase::result;
   const double steps = std::ceil(static_cast<double>(plan.steps.at(trial.samples)) * trial.length);
@@ -41,6 +43,14 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
   const double prefix_seconds = static_cast<double>(trial.samples) * estimate.prefix_example_seconds;
   if (!is_result) return seconds + (prefix_seconds + dev_seconds) / 3;
   return seconds + prefix_seconds + scored_seconds / static_cast<double>(sizes.seeds);
+}
+
+}  // namespace
+
+double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                     const TrialSizes& sizes) {
+  const bool goes_on = sizes.has_next_task && trial.phase == Trial::Phase::result;
+  return (goes_on ? 2 : 1) * seconds_of_one_task(plan, forecast, trial, sizes);
 }
 
 std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,

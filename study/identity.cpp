@@ -66,4 +66,11 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   return identity;
 }
 
+std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const data::Task& task) {
+  return {{"next task", fmt::format("{} (training data {}, dev data {}, test data {})", task.name, task.train.digest(),
+                                    task.dev.digest(), task.test.digest())},
+          {"next task's problem type", std::string(problem_type_name(training.problem_type))},
+          {"next task's select metric", training.select_metric}};
+}
+
 }  // namespace dtrain::study

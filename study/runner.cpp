@@ -199,6 +199,7 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
   sizes.dev_available = dev_available;
   for (const auto& [name, set] : material.sets) sizes.scored += set.size();
   sizes.scored += material.forgetting_examples;
+  sizes.has_next_task = material.next_task != nullptr;
   sizes.batch_size = material.training.batch_size;
   sizes.seeds = static_cast<std::int64_t>(plan.result_seeds.size());
   return sizes;

@@ -3,6 +3,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <new>
@@ -34,6 +35,11 @@ std::filesystem::path fresh_folder(const std::filesystem::path& events, const Tr
   std::error_code ignored;
   std::filesystem::remove_all(folder, ignored);
   return folder;
+}
+
+const train::Examples& test_of(const Material& material) {
+  return std::find_if(material.sets.begin(), material.sets.end(), [](const auto& set) { return set.first == "test"; })
+      ->second;
 }
 
 }  // namespace
@@ -114,6 +120,17 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
     outcome.scores[name] = std::move(evaluation.scores);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);
+  if (material_.next_task) {
+    const double score = outcome.metrics.at("test").at(objective.score_metric());
+    const FirstTask first{*classifier, options, test_of(material_), score};
+    try {
+      outcome.forgetting.merge(
+          train_next_task(*material_.next_task, first, trial, plan_.subset_seed_of(trial.seed), context, features_));
+    } catch (const train::NotFiniteError& error) {
+      // The result itself is as good as without it.
+      context.log.warning(fmt::format("the next task: {}", error.what()));
+    }
+  }
   return outcome;
 }
 

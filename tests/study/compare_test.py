@@ -565,6 +565,92 @@ def test_a_group_that_is_silent_ends_the_study_with_its_name(material, tmp_path)
     assert finished(output) >= 2
 
 
+def write_next_task(folder, word="red"):
+    folder.mkdir()
+    for name, count in [("train", 90), ("dev", 30), ("test", 60)]:
+        lines = ["text\tlabel"]
+        for i in range(count):
+            kind = i % 3
+            lines.append(f"{['dog', 'tree', 'bell'][kind]} number {i} {word}\t{['one', 'two', 'three'][kind]}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def holm(p_values):
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0] * len(p_values), 0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def test_a_next_task_says_what_it_makes_each_method_forget(material, tmp_path):
+    import scipy.stats
+
+    following = write_next_task(tmp_path / "next")
+    study = ["--methods", "full,head,lora", "--samples", "80", "--max-steps", "40", "--seeds", "3", "--lrs", "0.01"]
+    done = run(*command(material, *study, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    assert "backward transfer" in done.all
+    document = results(tmp_path / "out")
+    schema = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.schema.json").read_text())
+    jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+    measured = {}
+    for trial in document["trials"]:
+        forgotten = trial["forgetting"]
+        if trial["phase"] == "search":
+            assert forgotten == {}
+            continue
+        assert set(forgotten) == {"first_task", "first_task_before", "backward_transfer", "next_task"}
+        assert forgotten["first_task_before"] == trial["metrics"]["test"]["accuracy"]
+        assert forgotten["backward_transfer"] == forgotten["first_task"] - forgotten["first_task_before"]
+        for name, value in forgotten.items():
+            measured.setdefault(name, {}).setdefault(trial["method"], {})[trial["seed"]] = value
+    assert set(measured["backward_transfer"]["head"].values()) == {0.0}, "a frozen body forgets nothing"
+    assert any(value < 0 for value in measured["backward_transfer"]["full"].values())
+    assert min(measured["next_task"]["full"].values()) > 0.5, "three words decide its three classes"
+
+    comparisons = document["forgetting_comparisons"]
+    assert {comparison["measure"] for comparison in comparisons} == {"first_task", "backward_transfer", "next_task"}
+    assert len(comparisons) == 3 * 3
+    for comparison in comparisons:
+        first, second = (measured[comparison["measure"]][comparison[side]] for side in ("first", "second"))
+        assert set(first) == set(second) == {1, 2, 3} and comparison["seeds"] == 3
+        pairs = [[values[seed] for seed in (1, 2, 3)] for values in (first, second)]
+        if len({left - right for left, right in zip(*pairs)}) == 1:
+            continue  # scipy has no test for what does not scatter
+        test = scipy.stats.ttest_rel(*pairs)
+        assert comparison["p"] == pytest.approx(test.pvalue, abs=1e-9)
+        interval = test.confidence_interval(0.95)
+        assert comparison["interval"] == pytest.approx([interval.low, interval.high], abs=1e-9)
+        family = [other for other in comparisons if other["measure"] == comparison["measure"]]
+        assert comparison["holm_p"] == pytest.approx(holm([other["p"] for other in family])[family.index(comparison)])
+        assert comparison["shown"] == (comparison["holm_p"] < 0.05)
+    for cell in document["cells"]:
+        for name, mean in cell["forgetting"].items():
+            values = list(measured[name][cell["method"]].values())
+            assert mean["mean"] == pytest.approx(sum(values) / 3, abs=1e-12) and mean["seeds"] == 3
+    assert "backward transfer" in (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Forgetting against gain: backward transfer" in page and "full - head" in page
+    assert "forgetting.backward_transfer" in (tmp_path / "out" / "trials.csv").read_text().split("\r\n")[0]
+
+    other = write_next_task(tmp_path / "again", word="blue")
+    refused = run(*command(material, *study, "--then", other, "--output", tmp_path / "out", "--resume"))
+    assert refused.returncode == 2 and "next task is next" in refused.stderr, refused.all
+
+
+def test_a_next_task_that_is_not_there_is_refused_with_what_is_expected(material, tmp_path):
+    following = write_next_task(tmp_path / "next")
+    (following / "test.tsv").unlink()
+    done = run(*command(material, *SHORT, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 3 and "found no test in" in done.stderr, done.all
+    (following / "train.csv").write_text("text,label\n")
+    done = run(*command(material, *SHORT, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 3 and "train.tsv" in done.stderr and "train.csv" in done.stderr, done.all
+
+
 def test_what_training_forgot_is_measured_where_it_is_asked(material, tmp_path):
     (tmp_path / "general.txt").write_text("".join(f"{word} number {i}\n" for i, word in enumerate(
         word for words in WORDS.values() for word in words.split())))
