@@ -57,12 +57,12 @@ void ForwardContext::count_product(const at::Tensor& left, const at::Tensor& rig
   count_matmuls(rows, left.size(-1), right.size(-1), 1 + gradients);
 }
 
-void ForwardContext::count_attention(const TokenBatch& batch, std::int64_t hidden, std::int64_t extra_keys,
+void ForwardContext::count_attention(const TokenBatch& examples, std::int64_t hidden, std::int64_t extra_keys,
                                      bool has_history) {
   // Two matmuls forward; backward makes the probabilities again, and then the four gradients.
   const double matmuls = has_history ? 7 : 2;
-  const auto* offsets = batch.offsets.const_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < batch.examples(); ++i) {
+  const auto* offsets = examples.offsets.const_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < examples.examples(); ++i) {
     const auto queries = static_cast<double>(offsets[i + 1] - offsets[i]);
     flop_.attention +=
         matmuls * 2 * queries * (queries + static_cast<double>(extra_keys)) * static_cast<double>(hidden);
