@@ -19,10 +19,6 @@ double batch_share(std::int64_t samples, std::int64_t batch_size) {
   return static_cast<double>(samples) / (steps_per_epoch(samples, batch_size) * static_cast<double>(batch_size));
 }
 
-}  // namespace
-
-namespace {
-
 double seconds_of_one_task(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
                            const TrialSizes& sizes) {
   const train::Estimate& estimate = forecast.beside;

@@ -56,6 +56,7 @@ std::map<std::string, double> train_next_task(const NextTask& next, const FirstT
   options.learning_rate = first.options.learning_rate;
   options.seed = first.options.seed;
   options.patience = first.options.patience;
+  options.most_evaluations = first.options.most_evaluations;
   train::train(*classifier, next.train(trial.samples, subset_seed), next.dev(trial.samples), options, {}, context,
                usable);
 
