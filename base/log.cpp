@@ -29,6 +29,17 @@ std::string bytes_text(double bytes) {
   return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
 }
 
+std::string flop_text(double flop) {
+  if (!std::isfinite(flop)) return "unknown";
+  constexpr std::array units = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"};
+  std::size_t unit = 0;
+  while (flop >= (unit == 0 ? 999.5 : 999.95) && unit + 1 < units.size()) {
+    flop /= 1000;
+    ++unit;
+  }
+  return unit == 0 ? fmt::format("{:.0f} FLOP", flop) : fmt::format("{:.1f} {}", flop, units[unit]);
+}
+
 std::string count_text(long long count) {
   const auto positive = static_cast<unsigned long long>(count);
   std::string text = std::to_string(count < 0 ? 0 - positive : positive);

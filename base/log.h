@@ -23,6 +23,9 @@ std::string duration_text(double seconds);
 /// 1536 -> "1.5 KiB", 90880000 -> "86.7 MiB".
 std::string bytes_text(double bytes);
 
+/// Floating-point operations, 4.1e12 -> "4.1 TFLOP"; "unknown" where it is not finite.
+std::string flop_text(double flop);
+
 /// 22713216 -> "22,713,216".
 std::string count_text(long long count);
 

@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
+#include "launcher/measured_context.h"
+#include "launcher/next_task.h"
 #include "launcher/output_directory.h"
 #include "launcher/share.h"
 #include "launcher/study_files.h"
@@ -78,8 +80,11 @@ void run_compare(const Options& given, const Session& session) {
   options.training = training_options(options, task);
   StudyRequest request = study_request(options, task);
   request.began = began;
-  const study::Material material = study_material(options, session, task);
-  const train::RunContext world = session.context();
+  study::Material material = study_material(options, session, task);
+  const LoadedNextTask next = load_next_task(options, session);
+  material.next_task = next.task;
+  const train::RunContext world =
+      measured_context(options, session, model::read_encoder_config(model_directory(options)));
   const fs::path journal = files.output / "journal.jsonl";
   study::FinishedTrials finished;
   std::optional<study::StudyPlan> before;
@@ -89,6 +94,7 @@ void run_compare(const Options& given, const Session& session) {
     request.plan.identity = study::study_identity(
         request.plan, material.training, task,
         {material.model_directory, options.pooling, session.precision(), world.device.is_cuda() ? "cuda" : "cpu"});
+    request.plan.identity.insert(next.identity.begin(), next.identity.end());
     if (!options.resume || !fs::exists(journal)) return;
     files.journal = study::Journal::go_on(journal, request.plan, log);
     finished = files.journal->finished();

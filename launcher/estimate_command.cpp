@@ -36,6 +36,7 @@ void run_estimate(const Options& options, const Session& session) {
                {"bytes all-reduced a step", bytes(static_cast<double>(estimate.allreduce_bytes))},
                {"weights, gradients, optimiser state", bytes(static_cast<double>(estimate.state_bytes))},
                {"peak memory of a rank (measured on 3 steps)", bytes(static_cast<double>(estimate.peak_memory_bytes))},
+               {"matmuls of a step", flop_text(estimate.step_flop)},
                {"a step (measured)", duration_text(estimate.step_seconds)},
                {"training", duration_text(estimate.train_seconds)},
                {"evaluations on dev", duration_text(estimate.evaluation_seconds)}}};

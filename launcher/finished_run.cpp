@@ -23,7 +23,7 @@ namespace fs = std::filesystem;
 
 constexpr std::array kWithoutEffect = {"output",       "threads",      "backend",     "device",
                                        "comm-timeout", "cache-memory", "token-cache", "log-steps",
-                                       "save-steps",   "bucket-bytes", "overlap"};
+                                       "save-steps",   "bucket-bytes", "overlap",     "tensorboard"};
 constexpr std::array kDataFiles = {"train", "dev", "test", "ood"};
 
 template <typename List>

@@ -105,6 +105,7 @@ void check_options(Options& o) {
   require(t.batch_size >= 1, "batch-size", "at least 1", std::to_string(t.batch_size));
   require(t.micro_batch_size >= 0, "micro-batch-size", "0 or more", std::to_string(t.micro_batch_size));
   require(t.virtual_ranks >= 0, "virtual-ranks", "0 or more", std::to_string(t.virtual_ranks));
+  require(t.patience >= 0, "patience", "0 or more", std::to_string(t.patience));
   require(t.save_steps >= 0, "save-steps", "0 or more", std::to_string(t.save_steps));
   require(t.log_steps >= 1, "log-steps", "at least 1", std::to_string(t.log_steps));
   require(t.weight_decay >= 0 && std::isfinite(t.weight_decay), "weight-decay", "0 or more",

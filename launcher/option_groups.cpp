@@ -172,6 +172,16 @@ void add_training(Adder add, Options& o) {
   add("warmup-ratio", bound(o.training.warmup_ratio), "share of the steps that warm up");
   add("select-metric", bound(o.select_metric, "NAME"),
       "metric on dev that chooses steps and learning rates; auto: the loss's own (log_loss, mse)");
+  add("patience", bound(o.training.patience),
+      o.command == "compare"
+          ? "stop a training of the search after so many evaluations of dev that were no better; 0: never"
+          : "stop after so many evaluations of dev that were no better; 0: never");
+}
+
+void add_tensorboard(Adder add, Options& o) {
+  add("tensorboard", po::bool_switch(&o.tensorboard),
+      o.command == "compare" ? "write event files for TensorBoard to tensorboard/ in the directory, a folder a trial"
+                             : "write event files for TensorBoard to tensorboard/ in --output");
 }
 
 void add_files(Adder add, Options& o) {
@@ -238,6 +248,12 @@ constexpr Group kGroups[] = {
            "embedded "
            "for Debian's fortunes");
      }},
+    {"then", "Forgetting",
+     [](Adder add, Options& o) {
+       add("then", open(o.then, "DIR"),
+           "measure what a next task makes a model forget: each result trains on the train, dev and test files of this "
+           "folder, too, and is scored on its own test set again");
+     }},
     {"input", "Input",
      [](Adder add, Options& o) { add("input", open(o.input, "FILE"), "file of inputs (TSV, CSV, JSON or JSONL)"); }},
     {"data", "Data", add_data},
@@ -266,6 +282,7 @@ constexpr Group kGroups[] = {
     {"reduction", "Machine", add_reduction},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
+    {"tensorboard", "Output", add_tensorboard},
 };
 
 }  // namespace

@@ -330,11 +330,12 @@ class Sources {
 const std::vector<CommandInfo>& commands() {
   static const std::vector<CommandInfo> all = {
       {"compare", "compares methods over sample counts, learning rates and seeds (the default command)",
-       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,retain,length,batch,step,training,"
+       "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,study,retain,then,length,batch,step,"
+       "training,"
        "loss,"
        "machine,"
        "reduction,output,"
-       "resume"},
+       "resume,tensorboard"},
       {"diagnose", "why a frozen body is worse: probes of every layer, and what each choice costs",
        "data,test,columns,ignored,unknown,problem,tokens,model,pooling,diagnosis,length,batch,step,machine,reduction,"
        "output"},
@@ -343,7 +344,7 @@ const std::vector<CommandInfo>& commands() {
        "training,"
        "loss,"
        "files,machine,"
-       "reduction,output,resume"},
+       "reduction,output,resume,tensorboard"},
       {"evaluate", "metrics of a trained model or adapter on a file",
        "run,input,columns,ignored,unknown,problem,tokens,model,pooling,retain,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",

@@ -68,10 +68,12 @@ struct Options {
   std::string output;
   bool resume = false;
   bool overwrite = false;
+  bool tensorboard = false;
   std::string run;
   std::string input;
   std::string labels;
   std::string retain;
+  std::string then;
   std::string adapters;
   std::string weights;
   std::string how = "linear";

@@ -18,9 +18,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model",      "adapter",    "results.json",  "log.jsonl",     "predictions",
-                                  "checkpoint", "config.ini", "journal.jsonl", "report.html",   "report.md",
-                                  "trials.csv", "study.json", "plan.json",     "diagnose.json", "diagnose.svg"};
+constexpr std::array kContents = {"model",       "adapter",       "results.json", "log.jsonl",
+                                  "predictions", "checkpoint",    "config.ini",   "journal.jsonl",
+                                  "report.html", "report.md",     "trials.csv",   "study.json",
+                                  "plan.json",   "diagnose.json", "diagnose.svg", "tensorboard"};
 
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {

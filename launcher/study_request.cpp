@@ -199,6 +199,9 @@ study::Material study_material(const Options& options, const Session& session, c
   material.sets.emplace_back("test", train::text_examples(task.test));
   for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
   if (!options.retain.empty()) take_forgetting(options, session, material);
+  // The first rank chooses the directory, and every group's writes there.
+  if (options.tensorboard)
+    material.events = fs::path(gather_texts(session.control(), options.output).front()) / "tensorboard";
   material.labels = task.labels.names();
   material.training = options.training;
   material.training.cache_memory = cache_memory(options, session);

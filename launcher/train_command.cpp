@@ -17,6 +17,7 @@
 #include "study/plan.h"
 #include "train/attach_context.h"
 #include "train/evaluation.h"
+#include "train/event_file.h"
 #include "train/results.h"
 #include "train/text_examples.h"
 
@@ -135,6 +136,8 @@ void run_train(const Options& options, const Session& session) {
   if (sample_counts(options).size() > 1) throw UsageError("--samples: train takes one number; compare takes a list");
   if ((options.resume || options.overwrite) && output.empty())
     throw UsageError("--resume and --overwrite: expected --output, the directory they are about");
+  if (options.tensorboard && output.empty())
+    throw UsageError("--tensorboard: expected --output, the directory that gets the event files");
   if (options.resume && is_finished(output, session)) {
     on_first_rank(session, [&] {
       check_finished_run(output, resolved_options(options, session),
@@ -146,7 +149,6 @@ void run_train(const Options& options, const Session& session) {
   }
   if (!output.empty()) on_first_rank(session, [&] { check_output(options); });
   log.line(session.description());
-  const train::RunContext context = session.context();
   peft::MethodSpec method = options.training.method;
   Start start;
   std::unique_ptr<model::Classifier> classifier;
@@ -179,15 +181,17 @@ void run_train(const Options& options, const Session& session) {
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
                                          .problem_type = task.problem_type,
-                                         .device = context.device});
+                                         .device = session.context().device});
     peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
   describe(*classifier, training, directory, task, sets, session);
 
+  const train::RunContext context = measured_context(options, session, classifier->config());
   train::RunFiles files;
   if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
+  if (options.tensorboard) files.events = output / "tensorboard";
   train::FeatureStore features(training.cache_memory);
   train::RunResult result;
   result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);
@@ -239,6 +243,10 @@ void run_train(const Options& options, const Session& session) {
   }
   if (!output.empty()) {
     on_first_rank(session, [&] {
+      train::EventFile events(files.events);
+      for (const auto& [name, of_set] : metrics) {
+        if (name != "dev") events.write(result.report.best_step, train::scalars_of(name, of_set));
+      }
       auto json = train::run_json(result);
       json["data"] = digests;
       write_file_atomically(output / "results.json", json.dump(2) + "\n");
@@ -252,6 +260,8 @@ void run_train(const Options& options, const Session& session) {
                        result.report.samples_per_second, duration_text(result.report.train_seconds),
                        result.report.best_step, result.report.steps,
                        bytes_text(static_cast<double>(result.report.peak_memory_bytes))));
+  log.line(fmt::format("{} in matmuls, {:.0f} % of what the machine does in that time", flop_text(result.report.flop),
+                       100 * result.report.matmul_rate_share));
   if (output.empty()) {
     log.line("nothing is kept: name a directory with --output");
   } else {

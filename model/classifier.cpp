@@ -29,9 +29,13 @@ at::Tensor Classifier::forward(const TokenBatch& batch, ForwardContext& context)
 }
 
 at::Tensor Classifier::run_prefix(const TokenBatch& batch, int stage, at::ScalarType matmul_type) {
-  const at::NoGradGuard no_grad;
   ForwardContext context;
   context.matmul_type = matmul_type;
+  return run_prefix(batch, stage, context);
+}
+
+at::Tensor Classifier::run_prefix(const TokenBatch& batch, int stage, ForwardContext& context) {
+  const at::NoGradGuard no_grad;
   return run_stages(0, stage, {}, batch, context);
 }
 

@@ -28,6 +28,8 @@ class Classifier {
   /// What stage `stage` takes, without gradients or dropout: [tokens, hidden] before a layer, [examples, hidden] before
   /// the head.
   at::Tensor run_prefix(const TokenBatch& batch, int stage, at::ScalarType matmul_type);
+  /// The same in a context of the caller's, which counts it.
+  at::Tensor run_prefix(const TokenBatch& batch, int stage, ForwardContext& context);
   /// Logits from what run_prefix returned for `stage`.
   at::Tensor forward_from(int stage, const at::Tensor& features, const TokenBatch& batch, ForwardContext& context);
 

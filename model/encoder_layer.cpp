@@ -36,6 +36,8 @@ at::Tensor EncoderLayer::forward(const at::Tensor& hidden, const TokenBatch& bat
   const auto extra = attention_slot ? attention_slot->keys_and_values(hidden, batch, context) : KeysAndValues{};
   const auto attended =
       attention(queries, keys, values, batch, heads_, context.next_dropout(attention_dropout_), extra);
+  context.count_attention(batch, queries.size(1), extra.keys.defined() ? extra.keys.size(1) : 0,
+                          attended.requires_grad());
   const auto mixed = attention_output.forward(attended, context);
   const auto middle =
       end_sublayer(attention_output_slot.get(), {hidden, mixed, batch, context.next_dropout(attention_output_dropout_)},

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "model/flop_count.h"
 #include "model/kernels/loops.h"
 
 namespace dtrain::model {
@@ -42,6 +43,18 @@ class ForwardContext {
   /// beside them, ask for the same one after the other: it is rounded once.
   at::Tensor matmul_input(const at::Tensor& input);
 
+  /// Counts `times` matmuls of the size of [m, k] @ [k, n].
+  void count_matmuls(std::int64_t m, std::int64_t k, std::int64_t n, int times);
+  /// Counts left [..., m, k] @ right [..., k, n], and for each of them that has a history the matmul of its gradient.
+  void count_product(const at::Tensor& left, const at::Tensor& right);
+  /// Counts the self-attention of a layer over `hidden` numbers a token, each example with `extra_keys` keys besides
+  /// its own; where it has a history, backward's, too.
+  void count_attention(const TokenBatch& batch, std::int64_t hidden, std::int64_t extra_keys, bool has_history);
+  /// Counts what another context has.
+  void count(const FlopCount& flop) { flop_.add(flop); }
+  /// What the matmuls so far take, and those that their backward will be.
+  const FlopCount& flop() const { return flop_; }
+
   /// The type of matmuls: bfloat16 (accumulated in float; activations between a matmul and the next norm stay
   /// so), or float for the type that the parameters have.
   at::ScalarType matmul_type = at::kFloat;
@@ -58,6 +71,7 @@ class ForwardContext {
   std::uint32_t site_ = 0;
   at::Tensor last_input_;
   at::Tensor last_matmul_input_;
+  FlopCount flop_;
 };
 
 }  // namespace dtrain::model

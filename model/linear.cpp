@@ -61,6 +61,8 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, F
       if (bias != nullptr) output.add_(bias->matmul_value(matmul_type));
     }
   }
+  const int gradients = recording() ? (input.requires_grad() ? 1 : 0) + (weight.trainable() ? 1 : 0) : 0;
+  context.count_matmuls(factor.size(0), factor.size(1), output.size(1), 1 + gradients);
   const bool bias_trains = bias != nullptr && bias->trainable();
   const bool needed =
       input.requires_grad() || weight.trainable() || bias_trains || (addend.defined() && addend.requires_grad());

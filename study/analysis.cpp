@@ -2,10 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
 #include "study/search.h"
+#include "study/words.h"
 #include "train/objective.h"
 
 namespace dtrain::study {
@@ -34,19 +37,40 @@ bool has_collapsed(const StudyPlan& plan, const TrialOutcome& outcome) {
   return at_chance.value_or(false);
 }
 
+void take_larger_memory(Cost& cost, const Cost& other) {
+  cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, other.peak_memory_bytes);
+  // Nothing is less than any number.
+  cost.peak_memory_above_base_bytes = std::max(cost.peak_memory_above_base_bytes, other.peak_memory_above_base_bytes);
+}
+
 Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
   Cost cost;
   if (outcomes.empty()) return cost;
-  const auto count = static_cast<double>(outcomes.size());
-  for (const TrialOutcome* outcome : outcomes) {
-    cost.train_seconds += outcome->cost.train_seconds / count;
-    cost.samples_per_second += outcome->cost.samples_per_second / count;
-    cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, outcome->cost.peak_memory_bytes);
-  }
+  const auto mean = [&](double Cost::*part) {
+    double sum = 0;
+    for (const TrialOutcome* outcome : outcomes) sum += outcome->cost.*part;
+    return sum / static_cast<double>(outcomes.size());
+  };
+  for (double Cost::*part : {&Cost::train_seconds, &Cost::samples_per_second, &Cost::tokens_per_second, &Cost::flop,
+                             &Cost::matmul_rate_share, &Cost::energy_joules})
+    cost.*part = mean(part);
+  for (const TrialOutcome* outcome : outcomes) take_larger_memory(cost, outcome->cost);
   cost.trainable_parameters = outcomes[0]->cost.trainable_parameters;
   cost.allreduce_bytes_per_step = outcomes[0]->cost.allreduce_bytes_per_step;
   cost.stored_bytes = outcomes[0]->cost.stored_bytes;
   return cost;
+}
+
+std::map<std::string, SeedMean> mean_forgetting(const std::vector<const TrialOutcome*>& outcomes) {
+  std::map<std::string, std::vector<double>> values;
+  for (const TrialOutcome* outcome : outcomes) {
+    for (const auto& [measure, value] : outcome->forgetting) {
+      if (std::isfinite(value)) values[measure].push_back(value);
+    }
+  }
+  std::map<std::string, SeedMean> means;
+  for (const auto& [measure, of_seeds] : values) means[measure] = mean_over_seeds(of_seeds);
+  return means;
 }
 
 std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
@@ -55,14 +79,14 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   cell.method = method.method.text();
   cell.samples = samples;
   const Search found = search(plan, method, samples, finished);
-  std::int64_t peak_memory = 0;
+  Cost searched;
   for (const Trial& trial : found.asked) {
     const auto tried = finished.find(trial.key());
     if (tried == finished.end()) continue;
     const TrialOutcome& outcome = tried->second.second;
     cell.search.push_back({trial.learning_rate, trial.length, outcome.metric("dev", plan.select_metric)});
     cell.search_seconds += outcome.seconds;
-    peak_memory = std::max(peak_memory, outcome.cost.peak_memory_bytes);
+    take_larger_memory(searched, outcome.cost);
   }
   if (!found.done) return std::nullopt;
   cell.learning_rate = found.chosen;
@@ -88,11 +112,16 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   const auto of_method = costs.find(cell.method);
   if (of_method != costs.end() && of_method->second.count(samples) > 0) {
     // A few steps take less memory than a training with its features: what the trials took is more.
-    const std::int64_t trained = std::max(peak_memory, cell.cost.peak_memory_bytes);
+    const Cost trained = cell.cost;
     cell.cost = of_method->second.at(samples);
-    cell.cost.peak_memory_bytes = std::max(cell.cost.peak_memory_bytes, trained);
+    take_larger_memory(cell.cost, trained);
+    take_larger_memory(cell.cost, searched);
+    // Counted in whole trainings; and a few steps are too short for the counters of energy.
+    cell.cost.flop = trained.flop;
+    cell.cost.energy_joules = trained.energy_joules;
   }
   if (ended.empty()) return cell;
+  cell.forgetting = mean_forgetting(ended);
   for (const auto& [set, metrics] : ended[0]->metrics) {
     for (const auto& [name, ignored] : metrics) {
       std::vector<double> values;
@@ -167,6 +196,49 @@ void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const 
   for (std::size_t i = 0; i < family.size(); ++i) {
     family[i].adjusted_p = adjusted[i];
     findings.comparisons.push_back(family[i]);
+  }
+}
+
+// Over the seeds that both ended; NaN where one of them has no such number.
+std::vector<double> forgetting_differences(const StudyPlan& plan, const FinishedTrials& finished, const Cell& first,
+                                           const Cell& second, const std::string& measure) {
+  const auto value = [&](const Cell& cell, std::uint64_t seed) {
+    const auto found =
+        finished.find(Trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed}.key());
+    if (found == finished.end() || found->second.second.forgetting.count(measure) == 0)
+      return std::numeric_limits<double>::quiet_NaN();
+    return found->second.second.forgetting.at(measure);
+  };
+  std::vector<double> differences;
+  for (const std::uint64_t seed : plan.seeds_of(first.samples, first.method)) {
+    const double difference = value(first, seed) - value(second, seed);
+    if (std::isfinite(difference)) differences.push_back(difference);
+  }
+  return differences;
+}
+
+void compare_forgetting(const StudyPlan& plan, const FinishedTrials& finished, const std::string& measure,
+                        Findings& findings) {
+  std::vector<ForgettingComparison> family;
+  std::vector<double> p_values;
+  for (std::size_t i = 0; i < findings.cells.size(); ++i) {
+    for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
+      const Cell& first = findings.cells[i];
+      const Cell& second = findings.cells[j];
+      if (first.samples != second.samples || first.forgetting.count(measure) == 0 ||
+          second.forgetting.count(measure) == 0)
+        continue;
+      const auto differences = forgetting_differences(plan, finished, first, second, measure);
+      if (differences.empty()) continue;
+      const SeedMean mean = mean_over_seeds(differences);
+      family.push_back({measure, first.samples, first.method, second.method, mean, p_value_of_zero(mean), 0});
+      p_values.push_back(family.back().p);
+    }
+  }
+  const auto adjusted = holm(p_values);
+  for (std::size_t i = 0; i < family.size(); ++i) {
+    family[i].adjusted_p = adjusted[i];
+    findings.forgetting.push_back(family[i]);
   }
 }
 
@@ -261,6 +333,13 @@ Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const Me
     }
   }
   for (const EvaluationSet& set : plan.sets) compare_pairs(plan, finished, set, findings);
+  std::set<std::string> measures;
+  for (const Cell& cell : findings.cells) {
+    for (const auto& [measure, mean] : cell.forgetting) {
+      if (!is_before(measure)) measures.insert(measure);
+    }
+  }
+  for (const std::string& measure : measures) compare_forgetting(plan, finished, measure, findings);
   for (const std::int64_t samples : plan.samples) {
     if (auto decision = decision_at(plan, findings, samples)) findings.decisions.push_back(std::move(*decision));
   }

@@ -37,6 +37,8 @@ struct Cell {
   std::vector<SearchPoint> search;
   /// Over the seeds that ended, by set and metric.
   std::map<std::string, std::map<std::string, SeedMean>> metrics;
+  /// The same of what was forgotten, by measure; empty where it was not asked.
+  std::map<std::string, SeedMean> forgetting;
   /// Seeds whose training failed (a loss that is not finite), which are in no mean.
   std::vector<std::uint64_t> failed;
   /// Seeds that learned nothing, which are in the means: on dev and on test no better than the best answer that is
@@ -69,6 +71,21 @@ struct Comparison {
   Comparison reversed() const;
 };
 
+/// The difference in a measure of forgetting of two methods, first minus second, over the seeds that both have: a
+/// measure has one number a seed, so that its interval knows of other seeds alone.
+struct ForgettingComparison {
+  std::string measure;
+  std::int64_t samples = 0;
+  std::string first;
+  std::string second;
+  SeedMean difference;
+  double p = 0;
+  /// Adjusted by Holm over all pairs and sample counts of the measure.
+  double adjusted_p = 0;
+
+  bool shown() const { return adjusted_p < 0.05; }
+};
+
 /// The decision on test at a sample count, over the methods of which at least two seeds ended.
 struct CountDecision {
   std::int64_t samples = 0;
@@ -96,6 +113,7 @@ struct AdviceChange {
 struct Findings {
   std::vector<Cell> cells;
   std::vector<Comparison> comparisons;
+  std::vector<ForgettingComparison> forgetting;
   /// Ascending in samples; for the counts at which at least two methods have two seeds.
   std::vector<CountDecision> decisions;
   std::vector<AdviceChange> changes;

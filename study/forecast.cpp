@@ -19,10 +19,8 @@ double batch_share(std::int64_t samples, std::int64_t batch_size) {
   return static_cast<double>(samples) / (steps_per_epoch(samples, batch_size) * static_cast<double>(batch_size));
 }
 
-}  // namespace
-
-double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
-                     const TrialSizes& sizes) {
+double seconds_of_one_task(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                           const TrialSizes& sizes) {
   const train::Estimate& estimate = forecast.beside;
   const bool is_result = trial.phase == Trial::Phase::result;
   const double steps = std::ceil(static_cast<double>(plan.steps.at(trial.samples)) * trial.length);
@@ -43,6 +41,14 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
   return seconds + prefix_seconds + scored_seconds / static_cast<double>(sizes.seeds);
 }
 
+}  // namespace
+
+double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, const Trial& trial,
+                     const TrialSizes& sizes) {
+  const bool goes_on = sizes.has_next_task && trial.phase == Trial::Phase::result;
+  return (goes_on ? 2 : 1) * seconds_of_one_task(plan, forecast, trial, sizes);
+}
+
 std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,
                                           std::int64_t batch_size) {
   std::map<std::int64_t, Cost> costs;
@@ -54,7 +60,12 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
                          static_cast<double>(samples) * estimate.prefix_example_seconds;
     cost.samples_per_second =
         steps / steps_per_epoch(samples, batch_size) * static_cast<double>(samples) / cost.train_seconds;
+    cost.tokens_per_second = cost.samples_per_second * estimate.tokens_per_example;
+    cost.flop = steps * estimate.step_flop * batch_share(samples, batch_size) +
+                static_cast<double>(samples) * estimate.prefix_example_flop;
+    if (estimate.matmul_rate > 0) cost.matmul_rate_share = cost.flop / cost.train_seconds / estimate.matmul_rate;
     cost.peak_memory_bytes = estimate.peak_memory_bytes;
+    cost.peak_memory_above_base_bytes = estimate.peak_memory_above_base_bytes;
     cost.trainable_parameters = estimate.trainable_parameters;
     // Of a trial on one rank there are none: what it would take on several.
     cost.allreduce_bytes_per_step = estimate.trainable_parameters * static_cast<std::int64_t>(sizeof(float));

@@ -30,6 +30,8 @@ struct TrialSizes {
   std::int64_t batch_size = 0;
   /// Result seeds.
   std::int64_t seeds = 1;
+  /// Results go on with a next task, which takes about as long again.
+  bool has_next_task = false;
 };
 
 /// Seconds of a trial, evaluations included, beside the others. Features of the frozen part that trials share are

@@ -28,7 +28,10 @@ train::RunContext Groups::context() const {
           .log = world_.log,
           .stop_requested = world_.stop_requested,
           .tick = world_.tick,
-          .end_if_stopped = world_.end_if_stopped};
+          .end_if_stopped = world_.end_if_stopped,
+          .matmul_rate = world_.matmul_rate,
+          // Nodes that other groups work on, too, do not say what one takes.
+          .energy_counters = count() == 1 ? world_.energy_counters : std::filesystem::path()};
 }
 
 }  // namespace dtrain::study

@@ -60,8 +60,17 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["virtual ranks"] = std::to_string(training.virtual_ranks);
   identity["weight decay"] = fmt::format("{}", training.weight_decay);
   identity["warm-up ratio"] = fmt::format("{}", training.warmup_ratio);
+  // Of no study before there was one.
+  if (training.patience > 0) identity["patience of the search"] = std::to_string(training.patience);
   identity["gradient norm"] = fmt::format("{}", training.max_gradient_norm);
   return identity;
+}
+
+std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const data::Task& task) {
+  return {{"next task", fmt::format("{} (training data {}, dev data {}, test data {})", task.name, task.train.digest(),
+                                    task.dev.digest(), task.test.digest())},
+          {"next task's problem type", std::string(problem_type_name(training.problem_type))},
+          {"next task's select metric", training.select_metric}};
 }
 
 }  // namespace dtrain::study

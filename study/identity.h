@@ -27,4 +27,7 @@ struct StudySetting {
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
                                                   const data::Task& task, const StudySetting& setting);
 
+/// The same of the task that results go on with: what `training` and the task's data decide.
+std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const data::Task& task);
+
 }  // namespace dtrain::study

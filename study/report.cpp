@@ -51,12 +51,39 @@ json cell_json(const Cell& cell) {
                                                : json(nullptr)},
           {"search", search},
           {"metrics", metrics},
+          {"forgetting", forgetting_json(cell.forgetting)},
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
           {"cost", train::cost_json(cell.cost)},
           {"search_seconds", cell.search_seconds},
           {"result_seconds", cell.result_seconds}};
+}
+
+json forgetting_json(const std::map<std::string, SeedMean>& measures) {
+  json means = json::object();
+  for (const auto& [measure, mean] : measures) {
+    means[measure] = {{"mean", number(mean.mean)},
+                      {"deviation", number(mean.deviation)},
+                      {"half_width", number(mean.half_width)},
+                      {"seeds", mean.seeds}};
+  }
+  return means;
+}
+
+json forgetting_comparison_json(const ForgettingComparison& comparison) {
+  const SeedMean& difference = comparison.difference;
+  return {
+      {"measure", comparison.measure},
+      {"samples", comparison.samples},
+      {"first", comparison.first},
+      {"second", comparison.second},
+      {"difference", difference.mean},
+      {"interval", {number(difference.mean - difference.half_width), number(difference.mean + difference.half_width)}},
+      {"seeds", difference.seeds},
+      {"p", number(comparison.p)},
+      {"holm_p", number(comparison.adjusted_p)},
+      {"shown", comparison.shown()}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -99,7 +126,10 @@ std::vector<std::string> reading_notes(const Report& report) {
       "below 0.05. Methods are equal within the far end of their interval (two one-sided tests at 2.5 %).",
       fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at 5 % over the "
                   "methods. The cheapest of those is advised (docs/statistics.md).",
-                  points(plan.margin), metric_words(plan.metric))};
+                  points(plan.margin), metric_words(plan.metric)),
+      "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them "
+      "their "
+      "share of what the machine's matmuls do in that time, measured at the beginning."};
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples == 0) continue;
     const auto& objective = train::objective_of(plan.problem_type);
@@ -152,6 +182,9 @@ json results_json(const Report& report) {
   json comparisons = json::array();
   for (const Comparison& comparison : report.findings.comparisons)
     comparisons.push_back(comparison_json(comparison, report.plan.metric));
+  json forgetting = json::array();
+  for (const ForgettingComparison& comparison : report.findings.forgetting)
+    forgetting.push_back(forgetting_comparison_json(comparison));
   json plan = plan_json(report.plan);
   for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
   const Progress progress = report.progress();
@@ -167,6 +200,7 @@ json results_json(const Report& report) {
           {"trials", trials},
           {"cells", cells},
           {"comparisons", comparisons},
+          {"forgetting_comparisons", forgetting},
           {"verdict", verdict_json(report.plan, report.findings, report.verdicts)},
           {"notes", reading_notes(report)}};
 }
@@ -193,8 +227,9 @@ void take_setting(const json& setting, Report& report) {
 std::string terminal_text(const Report& report) {
   std::string text = "\n" + terminal_table(quality_table(report.plan, report.findings)) + "\n" +
                      terminal_table(cost_table(report.findings));
-  const Table decisions = decision_table(report.plan, report.findings);
-  if (!decisions.rows.empty()) text += "\n" + terminal_table(decisions);
+  for (const Table& table : {decision_table(report.plan, report.findings), forgetting_table(report.findings)}) {
+    if (!table.rows.empty()) text += "\n" + terminal_table(table);
+  }
   for (const Verdict& verdict : report.verdicts) {
     text += fmt::format("\n{} samples\n", count_text(verdict.samples));
     for (const auto& finding : verdict.findings) text += fmt::format("  {}\n", finding);
@@ -219,6 +254,11 @@ std::string markdown_text(const Report& report) {
   if (!decisions.rows.empty()) text += "\n" + markdown_table(decisions);
   text += "\n## Quality\n\n" + markdown_table(quality_table(plan, report.findings));
   text += "\n## Cost\n\n" + markdown_table(cost_table(report.findings));
+  const Table forgotten = forgetting_table(report.findings);
+  if (!forgotten.rows.empty()) {
+    text += "\n## Forgetting\n\n" + markdown_table(forgotten) + "\n" +
+            markdown_table(forgetting_pair_table(report.findings));
+  }
   text += "\n## Pairs\n\n" + markdown_table(pair_table(report.findings));
   const Table search = search_table(plan, report.findings);
   if (!search.rows.empty()) text += "\n## Search\n\n" + markdown_table(search);

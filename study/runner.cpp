@@ -134,17 +134,18 @@ train::Estimate measure(const StudyPlan& plan, const MethodPlan& method, const M
 // The first rank's, on every rank.
 train::Estimate of_first(const train::Estimate& mine, dist::Communicator& control) {
   const auto counts = at::tensor({mine.parameters, mine.trainable_parameters, mine.steps, mine.allreduce_bytes,
-                                  mine.state_bytes, mine.peak_memory_bytes},
+                                  mine.state_bytes, mine.peak_memory_bytes, mine.peak_memory_above_base_bytes},
                                  at::kLong);
-  const auto seconds = at::tensor({mine.step_seconds, mine.train_seconds, mine.evaluation_seconds,
-                                   mine.prefix_example_seconds, mine.score_example_seconds},
-                                  at::kDouble);
+  const auto seconds = at::tensor(
+      {mine.step_seconds, mine.train_seconds, mine.evaluation_seconds, mine.prefix_example_seconds,
+       mine.score_example_seconds, mine.step_flop, mine.prefix_example_flop, mine.tokens_per_example, mine.matmul_rate},
+      at::kDouble);
   control.broadcast(counts, 0);
   control.broadcast(seconds, 0);
   const auto* count = counts.const_data_ptr<std::int64_t>();
   const auto* second = seconds.const_data_ptr<double>();
-  return {count[0],  count[1],  count[2],  count[3],  count[4], count[5],
-          second[0], second[1], second[2], second[3], second[4]};
+  return {count[0],  count[1],  count[2],  count[3],  count[4],  count[5],  count[6],  second[0],
+          second[1], second[2], second[3], second[4], second[5], second[6], second[7], second[8]};
 }
 
 // What the slowest group took, in place of what this one did.
@@ -198,6 +199,7 @@ TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int
   sizes.dev_available = dev_available;
   for (const auto& [name, set] : material.sets) sizes.scored += set.size();
   sizes.scored += material.forgetting_examples;
+  sizes.has_next_task = material.next_task != nullptr;
   sizes.batch_size = material.training.batch_size;
   sizes.seeds = static_cast<std::int64_t>(plan.result_seeds.size());
   return sizes;

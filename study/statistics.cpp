@@ -89,6 +89,14 @@ SeedMean mean_over_seeds(const std::vector<double>& values) {
   return result;
 }
 
+double p_value_of_zero(const SeedMean& mean) {
+  if (mean.seeds < 2) return kUnknown;
+  if (mean.deviation == 0) return mean.mean == 0 ? 1 : 0;
+  const double t = std::abs(mean.mean) / (mean.deviation / std::sqrt(static_cast<double>(mean.seeds)));
+  const boost::math::students_t distribution(static_cast<double>(mean.seeds - 1));
+  return 2 * boost::math::cdf(boost::math::complement(distribution, t));
+}
+
 double PairedDifference::tail(double distance) const {
   if (distance <= 0) return 0.5;
   const auto n = static_cast<double>(examples);

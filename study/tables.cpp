@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/log.h"
 #include "study/schedule.h"
@@ -16,6 +17,10 @@ namespace {
 std::string percent(const SeedMean& mean) {
   return std::isnan(mean.half_width) ? fmt::format("{:.1f}", 100 * mean.mean)
                                      : fmt::format("{:.1f} ± {:.1f}", 100 * mean.mean, 100 * mean.half_width);
+}
+
+std::string if_known(double value, const char* format) {
+  return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
 }
 
 std::string metric_text(const Cell& cell, const std::string& set, const std::string& metric) {
@@ -99,16 +104,71 @@ Table quality_table(const StudyPlan& plan, const Findings& findings) {
 }
 
 Table cost_table(const Findings& findings) {
-  Table table{{"method", "samples", "trainable parameters", "all-reduced a step", "samples/s", "training",
-               "peak memory", "stored"},
+  Table table{{"method", "samples", "trainable parameters", "all-reduced a step", "samples/s", "tokens/s", "training",
+               "matmuls", "of the matmul rate", "peak memory", "above the base model", "stored"},
               {}};
+  const bool has_energy = std::any_of(findings.cells.begin(), findings.cells.end(),
+                                      [](const Cell& cell) { return std::isfinite(cell.cost.energy_joules); });
+  if (has_energy) table.header.insert(table.header.end() - 1, "energy");
   for (const Cell& cell : findings.cells) {
     if (cell.metrics.empty()) continue;
+    const auto& above_base = cell.cost.peak_memory_above_base_bytes;
     table.rows.push_back({cell.method, count_text(cell.samples), count_text(cell.cost.trainable_parameters),
                           bytes_text(static_cast<double>(cell.cost.allreduce_bytes_per_step)),
-                          fmt::format("{:.0f}", cell.cost.samples_per_second), duration_text(cell.cost.train_seconds),
+                          fmt::format("{:.0f}", cell.cost.samples_per_second),
+                          if_known(cell.cost.tokens_per_second, "{:.0f}"), duration_text(cell.cost.train_seconds),
+                          std::isfinite(cell.cost.flop) ? flop_text(cell.cost.flop) : "-",
+                          if_known(100 * cell.cost.matmul_rate_share, "{:.0f} %"),
                           bytes_text(static_cast<double>(cell.cost.peak_memory_bytes)),
+                          above_base ? bytes_text(static_cast<double>(*above_base)) : "-",
                           bytes_text(static_cast<double>(cell.cost.stored_bytes))});
+    if (has_energy) {
+      auto& row = table.rows.back();
+      row.insert(row.end() - 1, if_known(cell.cost.energy_joules, "{:.4g} J"));
+    }
+  }
+  return table;
+}
+
+Table forgetting_table(const Findings& findings) {
+  std::set<std::string> measures;
+  for (const Cell& cell : findings.cells) {
+    for (const auto& [measure, mean] : cell.forgetting) {
+      if (!is_before(measure)) measures.insert(measure);
+    }
+  }
+  Table table{{"method", "samples"}, {}};
+  for (const std::string& measure : measures) table.header.push_back(forgetting_words(measure));
+  for (const Cell& cell : findings.cells) {
+    if (cell.forgetting.empty()) continue;
+    std::vector<std::string> row = {cell.method, count_text(cell.samples)};
+    for (const std::string& measure : measures) {
+      const auto found = cell.forgetting.find(measure);
+      row.push_back(found == cell.forgetting.end() ? "-"
+                    : std::isnan(found->second.half_width)
+                        ? fmt::format("{:.3f}", found->second.mean)
+                        : fmt::format("{:.3f} ± {:.3f}", found->second.mean, found->second.half_width));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+Table forgetting_pair_table(const Findings& findings) {
+  Table table{{"forgetting", "samples", "difference", "value", "95 % interval", "Holm's p"}, {}};
+  for (const ForgettingComparison& comparison : findings.forgetting) {
+    const SeedMean& difference = comparison.difference;
+    std::vector<std::string> row = {forgetting_words(comparison.measure), count_text(comparison.samples),
+                                    fmt::format("{} - {}", comparison.first, comparison.second),
+                                    fmt::format("{:+.3f}", difference.mean)};
+    if (std::isnan(comparison.adjusted_p)) {
+      row.insert(row.end(), {"one seed", "-"});
+    } else {
+      row.push_back(fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
+                                difference.mean + difference.half_width));
+      row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
+    }
+    table.rows.push_back(std::move(row));
   }
   return table;
 }

@@ -18,6 +18,10 @@ Table quality_table(const StudyPlan& plan, const Findings& findings);
 
 /// What each method trains, sends, takes and stores.
 Table cost_table(const Findings& findings);
+/// What was forgotten: a column a measure; no rows where it was not asked.
+Table forgetting_table(const Findings& findings);
+/// Its differences between the methods.
+Table forgetting_pair_table(const Findings& findings);
 
 /// What each method's standing is at each sample count, its loss to the highest mean in points with the 95 % interval,
 /// and the probability that it loses no more than the margin.

@@ -1,6 +1,7 @@
 #include "study/trial.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cmath>
@@ -59,6 +60,16 @@ std::string Trial::key() const {
                      seed, length == 1 ? "" : fmt::format(" {}", length));
 }
 
+std::filesystem::path Trial::folder() const {
+  std::string name = method;
+  std::replace(name.begin(), name.end(), '/', '_');
+  // A name of a file has at most 255 bytes.
+  if (name.size() > 200) name = fmt::format("{}...{:016x}", name.substr(0, 180), XXH3_64bits(name.data(), name.size()));
+  return std::filesystem::path(phase == Phase::search ? "search" : "result") / name /
+         fmt::format("samples={},lr={},seed={}{}", samples, learning_rate, seed,
+                     length == 1 ? "" : fmt::format(",length={:.3g}", length));
+}
+
 double TrialOutcome::metric(const std::string& set, const std::string& name) const {
   const auto found = metrics.find(set);
   if (found != metrics.end()) {
@@ -89,6 +100,7 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"length", trial.length},
           {"failure", outcome.failed() ? json(outcome.failure) : json(nullptr)},
           {"steps", outcome.steps},
+          {"stopped_early", outcome.stopped_early},
           {"best_step", outcome.best_step},
           {"ranks", outcome.ranks},
           {"metrics", outcome.metrics},
@@ -113,6 +125,7 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   TrialOutcome outcome;
   if (!json.at("failure").is_null()) json.at("failure").get_to(outcome.failure);
   json.at("steps").get_to(outcome.steps);
+  outcome.stopped_early = json.value("stopped_early", false);  // journals of earlier versions have none
   json.at("best_step").get_to(outcome.best_step);
   json.at("ranks").get_to(outcome.ranks);
   for (const auto& [set, values] : json.at("metrics").items()) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -26,6 +27,8 @@ struct Trial {
 
   /// Tells a trial from every other of its study.
   std::string key() const;
+  /// The same as a path of folders: "result/lora:r=16/samples=1000,lr=0.001,seed=1".
+  std::filesystem::path folder() const;
 };
 
 using train::Cost;
@@ -35,7 +38,9 @@ using train::CurvePoint;
 struct TrialOutcome {
   /// Why training could not go on (a loss that is not finite); empty where it ended well. Without metrics then.
   std::string failure;
+  /// Taken, and whether that is less than planned (--patience).
   std::int64_t steps = 0;
+  bool stopped_early = false;
   std::int64_t best_step = 0;
   int ranks = 1;
   /// By set ("dev", "test", "ood.NAME") and name ("accuracy", "log_loss", ...).

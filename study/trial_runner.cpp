@@ -3,15 +3,18 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <new>
 #include <optional>
+#include <system_error>
 
 #include "peft/registry.h"
 #include "study/search.h"
 #include "train/attach_context.h"
 #include "train/evaluation.h"
+#include "train/event_file.h"
 #include "train/not_finite.h"
 #include "train/results.h"
 #include "train/trainer.h"
@@ -24,6 +27,19 @@ using Clock = std::chrono::steady_clock;
 // By name.
 std::map<std::string, double> scalars(const train::Metrics& metrics) {
   return {metrics.values.begin(), metrics.values.end()};
+}
+
+// A trial that was lost begins anew.
+std::filesystem::path fresh_folder(const std::filesystem::path& events, const Trial& trial) {
+  auto folder = events / trial.folder();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder, ignored);
+  return folder;
+}
+
+const train::Examples& test_of(const Material& material) {
+  return std::find_if(material.sets.begin(), material.sets.end(), [](const auto& set) { return set.first == "test"; })
+      ->second;
 }
 
 }  // namespace
@@ -74,6 +90,8 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   options.learning_rate = trial.learning_rate;
   options.seed = trial.seed;
   options.most_evaluations = most_evaluations(trial);
+  // A result has all steps: methods are compared by what the same training makes of them.
+  if (trial.phase == Trial::Phase::result) options.patience = 0;
   if (trial.length < 1) {
     // A training of its own, with its own warm-up and decay, over fewer steps.
     options.max_steps =
@@ -83,20 +101,36 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   const auto dev = material_.dev(trial.samples);
 
   TrialOutcome outcome;
-  const auto report = train::train(*classifier, examples, dev, options, {}, context, features_);
+  train::RunFiles files;
+  if (!material_.events.empty() && context.control.rank() == 0) files.events = fresh_folder(material_.events, trial);
+  const auto report = train::train(*classifier, examples, dev, options, files, context, features_);
   outcome.steps = report.steps;
+  outcome.stopped_early = report.stopped_early();
   outcome.best_step = report.best_step;
   outcome.curve = report.curve;
   if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
   outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
   if (trial.phase == Trial::Phase::search) return outcome;
   const auto& objective = train::objective_of(material_.training.problem_type);
+  train::EventFile events(files.events);
   for (const auto& [name, set] : material_.sets) {
     auto evaluation = train::evaluate(*classifier, set, objective, context, &features_);
     outcome.metrics[name] = scalars(evaluation.metrics);
+    events.write(report.best_step, train::scalars_of(name, evaluation.metrics));
     outcome.scores[name] = std::move(evaluation.scores);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);
+  if (material_.next_task) {
+    const double score = outcome.metrics.at("test").at(objective.score_metric());
+    const FirstTask first{*classifier, options, test_of(material_), score};
+    try {
+      outcome.forgetting.merge(
+          train_next_task(*material_.next_task, first, trial, plan_.subset_seed_of(trial.seed), context, features_));
+    } catch (const train::NotFiniteError& error) {
+      // The result itself is as good as without it.
+      context.log.warning(fmt::format("the next task: {}", error.what()));
+    }
+  }
   return outcome;
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/classifier.h"
+#include "study/next_task.h"
 #include "study/plan.h"
 #include "study/trial.h"
 #include "train/examples.h"
@@ -34,8 +35,12 @@ struct Material {
   /// It scores so many examples.
   std::function<std::map<std::string, double>(model::Classifier& trained, const train::RunContext& context)> forgetting;
   std::int64_t forgetting_examples = 0;
+  /// What each result goes on with; null: nothing.
+  std::shared_ptr<const NextTask> next_task;
   std::vector<std::string> labels;
   std::filesystem::path model_directory;
+  /// The folder of event files, which a trial has a folder of its own in (Trial::folder); empty: none are written.
+  std::filesystem::path events = {};
   train::TrainOptions training;
 };
 

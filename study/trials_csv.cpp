@@ -56,6 +56,7 @@ std::string trials_csv(const Report& report) {
                                      "subset_seed",
                                      "failure",
                                      "steps",
+                                     "stopped_early",
                                      "best_step",
                                      "ranks",
                                      "group",
@@ -63,7 +64,12 @@ std::string trials_csv(const Report& report) {
                                      "seconds",
                                      "train_seconds",
                                      "samples_per_second",
+                                     "tokens_per_second",
+                                     "flop",
+                                     "matmul_rate_share",
+                                     "energy_joules",
                                      "peak_memory_bytes",
+                                     "peak_memory_above_base_bytes",
                                      "trainable_parameters",
                                      "allreduce_bytes_per_step",
                                      "stored_bytes"};
@@ -75,6 +81,7 @@ std::string trials_csv(const Report& report) {
   for (const auto& [key, finished] : report.finished) {
     const auto& [trial, outcome] = finished;
     const auto& cost = outcome.cost;
+    const auto& above_base = cost.peak_memory_above_base_bytes;
     std::vector<std::string> fields = {trial.phase == Trial::Phase::search ? "search" : "result",
                                        trial.method,
                                        std::to_string(trial.samples),
@@ -84,6 +91,7 @@ std::string trials_csv(const Report& report) {
                                        std::to_string(report.plan.subset_seed_of(trial.seed)),
                                        outcome.failure,
                                        std::to_string(outcome.steps),
+                                       outcome.stopped_early ? "true" : "false",
                                        std::to_string(outcome.best_step),
                                        std::to_string(outcome.ranks),
                                        std::to_string(outcome.group),
@@ -91,7 +99,12 @@ std::string trials_csv(const Report& report) {
                                        number(outcome.seconds),
                                        number(cost.train_seconds),
                                        number(cost.samples_per_second),
+                                       number(cost.tokens_per_second),
+                                       number(cost.flop),
+                                       number(cost.matmul_rate_share),
+                                       number(cost.energy_joules),
                                        std::to_string(cost.peak_memory_bytes),
+                                       above_base ? std::to_string(*above_base) : "",
                                        std::to_string(cost.trainable_parameters),
                                        std::to_string(cost.allreduce_bytes_per_step),
                                        std::to_string(cost.stored_bytes)};

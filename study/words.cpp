@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/log.h"
 #include "train/objective.h"
@@ -34,6 +35,24 @@ std::string listed(const std::vector<std::string>& names) {
 
 std::string metric_words(const std::string& metric) {
   return metric == "balanced_accuracy" ? "balanced accuracy" : train::metric_kind(metric).title;
+}
+
+bool is_before(const std::string& measure) { return measure.ends_with("_before"); }
+
+std::string forgetting_words(const std::string& measure) {
+  static const std::map<std::string, std::string> kWords = {{"mrr", "retrieval (MRR)"},
+                                                            {"mlm_loss", "masked-language-model loss"},
+                                                            {"cka", "states alike (CKA)"},
+                                                            {"cka_last", "last layer alike (CKA)"},
+                                                            {"similarity_agreement", "similarities agree"},
+                                                            {"first_task", "first task after the next"},
+                                                            {"backward_transfer", "backward transfer"},
+                                                            {"next_task", "next task"}};
+  const auto known = kWords.find(measure);
+  if (known != kWords.end()) return known->second;
+  std::string words = measure;
+  std::replace(words.begin(), words.end(), '_', ' ');
+  return words;
 }
 
 std::string probability_text(double probability) {

@@ -26,6 +26,12 @@ std::string listed(const std::vector<std::string>& names);
 /// "balanced_accuracy" -> "balanced accuracy", "r2" -> "R²".
 std::string metric_words(const std::string& metric);
 
+/// Whether a measure of forgetting is of the model before training: it is no result ("mrr_before").
+bool is_before(const std::string& measure);
+
+/// "backward_transfer" -> "backward transfer", "mrr" -> "retrieval (MRR)".
+std::string forgetting_words(const std::string& measure);
+
 /// A probability as a whole percentage, never rounded to certainty: "< 1 %", "97 %", "> 99 %".
 std::string probability_text(double probability);
 

@@ -16,6 +16,7 @@ bool BestStep::is_best(const Metrics& metrics) const {
 
 void BestStep::keep(std::int64_t step, Evaluation evaluation, const at::Tensor& values) {
   step_ = step;
+  passed_over_ = 0;
   value_ = evaluation.metrics.value(metric_);
   values_ = values;
   evaluation_ = std::move(evaluation);

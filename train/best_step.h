@@ -23,6 +23,11 @@ class BestStep {
   void keep(std::int64_t step, Evaluation evaluation, const at::Tensor& values);
   /// As a checkpoint holds it, which has no evaluation but the one metric.
   void restore(std::int64_t step, double value, const at::Tensor& values);
+  /// A step was no better.
+  void pass_over() { ++passed_over_; }
+  /// Evaluations in a row, up to the last, that were no better than the best; counted anew where a phase begins.
+  std::int64_t passed_over() const { return passed_over_; }
+  void set_passed_over(std::int64_t count) { passed_over_ = count; }
   /// The same weights under other parameters.
   void set_values(const at::Tensor& values) { values_ = values; }
 
@@ -36,6 +41,7 @@ class BestStep {
   std::string metric_;
   bool larger_is_better_;
   std::int64_t step_ = 0;
+  std::int64_t passed_over_ = 0;
   double value_ = 0;
   at::Tensor values_;
   std::optional<Evaluation> evaluation_;

@@ -18,8 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kHooksPrefix = "hooks.";
-// 2: streams of random numbers for each purpose, without which a run would not go on in the same order.
-constexpr int kSchema = 2;
+// 2: streams of random numbers for each purpose, without which a run would not go on in the same order. 3: what the
+// steps so far took, and how many evaluations were no better than the best.
+constexpr int kSchema = 3;
 
 // Complete checkpoints, the newest first.
 std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& directory) {
@@ -48,8 +49,10 @@ Checkpoint read_one(const fs::path& directory) {
   Checkpoint checkpoint;
   try {
     checkpoint.step = state.at("step").get<std::int64_t>();
+    checkpoint.passed_over = state.at("passed_over").get<std::int64_t>();
     checkpoint.best_step = state.at("best_step").get<std::int64_t>();
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
+    checkpoint.flop = state.at("flop").get<double>();
     checkpoint.identity = state.at("identity").get<std::map<std::string, std::string>>();
   } catch (const nlohmann::json::exception& error) {
     throw InputError(fmt::format("{}: {}", (directory / "state.json").string(), error.what()));
@@ -90,7 +93,9 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   const nlohmann::json state = {{"schema", kSchema},
                                 {"step", checkpoint.step},
                                 {"best_step", checkpoint.best_step},
+                                {"passed_over", checkpoint.passed_over},
                                 {"train_seconds", checkpoint.train_seconds},
+                                {"flop", checkpoint.flop},
                                 {"identity", checkpoint.identity}};
   try {
     model::write_safetensors(temporary / "state.safetensors", tensors);

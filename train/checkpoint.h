@@ -26,7 +26,11 @@ struct Checkpoint {
   at::Tensor best_values;
   std::int64_t best_step = 0;
   double best_metric = 0;
+  /// BestStep::passed_over.
+  std::int64_t passed_over = 0;
   double train_seconds = 0;
+  /// Of the steps so far, of all ranks.
+  double flop = 0;
   /// What must be the same when the run goes on (options, digests of the data and the model), by name.
   std::map<std::string, std::string> identity;
   /// Of the method's hooks, by name.

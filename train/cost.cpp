@@ -1,11 +1,29 @@
 #include "train/cost.h"
 
+#include <cmath>
+#include <string>
+
 namespace dtrain::train {
+namespace {
+
+nlohmann::json number(double value) { return std::isnan(value) ? nlohmann::json(nullptr) : nlohmann::json(value); }
+
+void take_number(const nlohmann::json& json, const std::string& name, double& value) {
+  if (json.contains(name) && !json.at(name).is_null()) json.at(name).get_to(value);
+}
+
+}  // namespace
 
 nlohmann::json cost_json(const Cost& cost) {
+  const auto& above_base = cost.peak_memory_above_base_bytes;
   return {{"train_seconds", cost.train_seconds},
           {"samples_per_second", cost.samples_per_second},
+          {"tokens_per_second", number(cost.tokens_per_second)},
+          {"flop", number(cost.flop)},
+          {"matmul_rate_share", number(cost.matmul_rate_share)},
+          {"energy_joules", number(cost.energy_joules)},
           {"peak_memory_bytes", cost.peak_memory_bytes},
+          {"peak_memory_above_base_bytes", above_base ? nlohmann::json(*above_base) : nlohmann::json(nullptr)},
           {"trainable_parameters", cost.trainable_parameters},
           {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
           {"stored_bytes", cost.stored_bytes}};
@@ -15,7 +33,14 @@ Cost cost_from_json(const nlohmann::json& json) {
   Cost cost;
   json.at("train_seconds").get_to(cost.train_seconds);
   json.at("samples_per_second").get_to(cost.samples_per_second);
+  take_number(json, "tokens_per_second", cost.tokens_per_second);
+  take_number(json, "flop", cost.flop);
+  take_number(json, "matmul_rate_share", cost.matmul_rate_share);
+  take_number(json, "energy_joules", cost.energy_joules);
   json.at("peak_memory_bytes").get_to(cost.peak_memory_bytes);
+  const std::string above_base = "peak_memory_above_base_bytes";
+  if (json.contains(above_base) && !json.at(above_base).is_null())
+    cost.peak_memory_above_base_bytes = json.at(above_base).get<std::int64_t>();
   json.at("trainable_parameters").get_to(cost.trainable_parameters);
   json.at("allreduce_bytes_per_step").get_to(cost.allreduce_bytes_per_step);
   json.at("stored_bytes").get_to(cost.stored_bytes);

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include "peft/registry.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/peak_memory.h"
+#include "train/sum_over_ranks.h"
 #include "train/trainer.h"
 #include "train/training_step.h"
 
@@ -35,6 +37,8 @@ struct PhaseCost {
   double step_seconds = 0;
   /// The frozen part of one example, where it is run once; else 0.
   double prefix_example_seconds = 0;
+  double step_flop = 0;
+  double prefix_example_flop = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes = 0;
 };
@@ -48,13 +52,14 @@ PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, c
   TrainingStep step(classifier, parameters, options, sample, context, features);
   if (classifier.first_trainable_stage() > 1) {
     cost.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
+    cost.prefix_example_flop = sum_over_ranks(step.prefix_flop(), context) / static_cast<double>(sample.size());
   }
   AdamW optimizer(parameters, options);
   step.run(0);
   optimizer.step(0);
   const auto begin = Clock::now();
   for (std::int64_t i = 1; i <= kSteps; ++i) {
-    step.run(i);
+    cost.step_flop += step.run(i).flop / static_cast<double>(kSteps);
     optimizer.step(0);
   }
   cost.step_seconds = seconds_since(begin) / static_cast<double>(kSteps);
@@ -85,6 +90,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const auto method = peft::make_method(options.method);
   const auto phases = method->phases(classifier);
   const auto ends = phase_ends(phases, result.steps);
+  double flop = 0;
   double scored = 0;  // evaluations of dev, those of kept features as one
   for (std::size_t phase = 0; phase < phases.size(); ++phase) {
     if (phase > 0) method->enter_phase(classifier, static_cast<int>(phase));
@@ -94,16 +100,28 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
     // A phase that does not see all examples runs the frozen part of those alone that it sees.
     const auto prefixes = static_cast<double>(std::min(examples.size(), steps * options.batch_size));
     result.train_seconds += cost.prefix_example_seconds * prefixes + cost.step_seconds * static_cast<double>(steps);
+    flop += cost.prefix_example_flop * prefixes + cost.step_flop * static_cast<double>(steps);
     const double share = evaluations * static_cast<double>(steps) / static_cast<double>(result.steps);
     scored += cost.prefix_example_seconds > 0 ? std::min(share, 1.0) : share;
     result.step_seconds = cost.step_seconds;
     result.prefix_example_seconds = cost.prefix_example_seconds;
+    result.step_flop = cost.step_flop;
+    result.prefix_example_flop = cost.prefix_example_flop;
     result.trainable_parameters = cost.trainable_parameters;
     result.allreduce_bytes = cost.allreduce_bytes;
   }
-  if (phases.size() > 1) result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
+  if (phases.size() > 1) {
+    result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
+    result.step_flop = flop / static_cast<double>(result.steps);
+    result.prefix_example_flop = 0;
+  }
+  const auto lengths = examples.lengths();
+  result.tokens_per_example =
+      std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
+  result.matmul_rate = context.matmul_rate * context.control.size();
   result.state_bytes = (result.parameters + 3 * result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float));
   result.peak_memory_bytes = peak.bytes();
+  result.peak_memory_above_base_bytes = result.peak_memory_bytes - peak.base_bytes();
   result.evaluation_seconds = scored * static_cast<double>(dev_examples) * result.score_example_seconds;
   return result;
 }

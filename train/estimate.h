@@ -19,6 +19,7 @@ struct Estimate {
   /// Frozen and trainable values, gradients and the optimiser's two moments, of one rank.
   std::int64_t state_bytes = 0;
   std::int64_t peak_memory_bytes = 0;
+  std::int64_t peak_memory_above_base_bytes = 0;
   /// Mean over the phases; with several of them, their first passes through what is frozen are in it.
   double step_seconds = 0;
   double train_seconds = 0;
@@ -27,6 +28,13 @@ struct Estimate {
   double prefix_example_seconds = 0;
   /// Scoring one example, the frozen part included.
   double score_example_seconds = 0;
+  /// Of the matmuls of all ranks: of a step, and of the frozen part of one example (with several phases, in the steps).
+  double step_flop = 0;
+  double prefix_example_flop = 0;
+  /// Of the training examples, in the mean.
+  double tokens_per_example = 0;
+  /// Floating-point operations a second that the ranks' matmuls reach together; 0: not measured.
+  double matmul_rate = 0;
 };
 
 /// Collective. Takes three steps of each phase on `classifier` (after one to warm up), which is of no use afterwards.

@@ -35,7 +35,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const Examp
   for (const auto* ids : kept) {
     context.tick();
     context.end_if_stopped();
-    const auto computed = compute(classifier, examples.collate(*ids, context.device), context);
+    const auto computed = compute(classifier, examples.collate(*ids, context.device), context, flop_);
     rows_.slice(0, next, next + computed.size(0)).copy_(computed);
     for (const std::int64_t id : *ids) {
       const std::int64_t count = row_count(examples, id);
@@ -53,14 +53,24 @@ std::int64_t FeatureCache::row_count(const Examples& examples, std::int64_t id) 
 }
 
 at::Tensor FeatureCache::compute(model::Classifier& classifier, const model::TokenBatch& batch,
-                                 const RunContext& context) const {
-  const auto features = classifier.run_prefix(batch, stage_, context.matmul_type);
+                                 const RunContext& context, model::FlopCount& flop) const {
+  model::ForwardContext forward;
+  forward.matmul_type = context.matmul_type;
+  const auto features = classifier.run_prefix(batch, stage_, forward);
+  flop.add(forward.flop());
   return pooled_ ? features : features.slice(0, 0, batch.used_tokens());
 }
 
 at::Tensor FeatureCache::features(model::Classifier& classifier, const Examples& examples,
                                   const std::vector<std::int64_t>& ids, const model::TokenBatch& batch,
                                   const RunContext& context) const {
+  model::FlopCount ignored;
+  return features(classifier, examples, ids, batch, context, ignored);
+}
+
+at::Tensor FeatureCache::features(model::Classifier& classifier, const Examples& examples,
+                                  const std::vector<std::int64_t>& ids, const model::TokenBatch& batch,
+                                  const RunContext& context, model::FlopCount& flop) const {
   const at::NoGradGuard no_grad;
   std::vector<std::int64_t> missing;
   std::vector<std::int64_t> missing_places;
@@ -83,7 +93,7 @@ at::Tensor FeatureCache::features(model::Classifier& classifier, const Examples&
   if (!places.empty()) rows.index_copy_(0, on_device(places), rows_.index_select(0, on_device(index)));
   if (!missing.empty()) {
     rows.index_copy_(0, on_device(missing_places),
-                     compute(classifier, examples.collate(missing, context.device), context));
+                     compute(classifier, examples.collate(missing, context.device), context, flop));
   }
   return rows;
 }

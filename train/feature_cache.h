@@ -31,6 +31,9 @@ class FeatureCache {
   /// the head.
   at::Tensor features(model::Classifier& classifier, const Examples& examples, const std::vector<std::int64_t>& ids,
                       const model::TokenBatch& batch, const RunContext& context) const;
+  /// The same, and counts in `flop` what is computed again.
+  at::Tensor features(model::Classifier& classifier, const Examples& examples, const std::vector<std::int64_t>& ids,
+                      const model::TokenBatch& batch, const RunContext& context, model::FlopCount& flop) const;
 
   std::int64_t bytes() const;
   /// What a cache of all these examples would take.
@@ -40,6 +43,8 @@ class FeatureCache {
   std::int64_t left_out() const { return left_out_; }
   /// How long it took to make.
   double seconds() const { return seconds_; }
+  /// What making it took.
+  const model::FlopCount& flop() const { return flop_; }
 
  private:
   struct Rows {
@@ -48,7 +53,8 @@ class FeatureCache {
   };
 
   std::int64_t row_count(const Examples& examples, std::int64_t id) const;
-  at::Tensor compute(model::Classifier& classifier, const model::TokenBatch& batch, const RunContext& context) const;
+  at::Tensor compute(model::Classifier& classifier, const model::TokenBatch& batch, const RunContext& context,
+                     model::FlopCount& flop) const;
 
   int stage_;
   bool pooled_;
@@ -56,6 +62,7 @@ class FeatureCache {
   std::unordered_map<std::int64_t, Rows> rows_of_;
   std::int64_t left_out_ = 0;
   double seconds_ = 0;
+  model::FlopCount flop_;
 };
 
 /// The caches of a study: trials that share a frozen part share its features. Held by whoever runs several runs. What

@@ -44,6 +44,9 @@ struct TrainOptions {
   std::string select_metric = "log_loss";
   /// How often dev is scored at most, besides at the end of each phase.
   std::int64_t most_evaluations = 5;
+  /// Training ends after so many evaluations of dev in a row that were no better (transformers'
+  /// early_stopping_patience); 0: never.
+  std::int64_t patience = 0;
   /// Bytes of frozen features kept in memory.
   std::int64_t cache_memory = 0;
   /// A checkpoint every so many steps; 0: only on a signal.

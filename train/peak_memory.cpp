@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <string>
 
 namespace dtrain::train {
@@ -27,8 +28,12 @@ c10::CachingAllocator::Stat allocated_bytes(at::Device device) {
 }  // namespace
 
 PeakMemory::PeakMemory(model::Classifier& classifier, at::Device device) : device_(device) {
+  const auto stored = classifier.stored_parameters();
+  const std::set<const model::Parameter*> base(stored.begin(), stored.end());
   for (const model::Parameter* parameter : classifier.parameters()) {
-    weights_ += static_cast<std::int64_t>(parameter->value().nbytes());
+    const auto bytes = static_cast<std::int64_t>(parameter->value().nbytes());
+    weights_ += bytes;
+    if (base.count(parameter) > 0) base_ += bytes;
   }
   if (!device.is_cpu()) {
     at::getDeviceAllocator(device.type())->resetPeakStats(device.index());

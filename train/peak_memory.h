@@ -21,10 +21,13 @@ class PeakMemory {
   /// The run begins.
   PeakMemory(model::Classifier& classifier, at::Device device);
   std::int64_t bytes() const;
+  /// Of these, the weights of the base model and of the head, which every method has.
+  std::int64_t base_bytes() const { return base_; }
 
  private:
   at::Device device_;
   std::int64_t weights_ = 0;  // bytes
+  std::int64_t base_ = 0;     // of these, what a checkpoint holds
   std::int64_t before_ = 0;   // bytes held when it began
   std::int64_t files_ = 0;    // of these, pages of files
 };

@@ -7,8 +7,17 @@
 namespace dtrain::train {
 
 Cost cost_of(const TrainReport& report, std::int64_t stored_bytes) {
-  return {report.train_seconds,        report.samples_per_second,       report.peak_memory_bytes,
-          report.trainable_parameters, report.allreduce_bytes_per_step, stored_bytes};
+  return {.train_seconds = report.train_seconds,
+          .samples_per_second = report.samples_per_second,
+          .tokens_per_second = report.tokens_per_second,
+          .flop = report.flop,
+          .matmul_rate_share = report.matmul_rate_share,
+          .energy_joules = report.energy_joules,
+          .peak_memory_bytes = report.peak_memory_bytes,
+          .peak_memory_above_base_bytes = report.peak_memory_above_base_bytes,
+          .trainable_parameters = report.trainable_parameters,
+          .allreduce_bytes_per_step = report.allreduce_bytes_per_step,
+          .stored_bytes = stored_bytes};
 }
 
 nlohmann::json set_json(const Objective& objective, const Evaluation& evaluation, const Examples& examples,
@@ -40,6 +49,8 @@ nlohmann::json run_json(const RunResult& result) {
   json["ranks"] = result.ranks;
   json["virtual_ranks"] = result.options.virtual_ranks;
   json["steps"] = result.report.steps;
+  json["planned_steps"] = result.report.planned_steps;
+  json["stopped_early"] = result.report.stopped_early();
   json["best_step"] = result.report.best_step;
   json["metrics"] = nlohmann::json::object();
   for (const auto& [name, set] : result.sets) json["metrics"][name] = set;

@@ -65,6 +65,7 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"warm-up", fmt::format("{}", options.warmup_ratio)},
           {"gradient norm", fmt::format("{}", options.max_gradient_norm)},
           {"select metric", options.select_metric},
+          {"patience", std::to_string(options.patience)},
           {"precision", context.matmul_type == at::kBFloat16 ? "bf16" : "fp32"}};
 }
 

@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
+#include <filesystem>
 #include <functional>
 
 #include "base/log.h"
@@ -28,6 +29,11 @@ struct RunContext {
   std::function<void()> tick = [] {};
   /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where a signal asked to.
   std::function<void()> end_if_stopped = [] {};
+  /// Floating-point operations a second of one rank's matmuls (measure_matmul_rate); 0: not measured.
+  double matmul_rate = 0;
+  /// Where this rank reads what its node takes (EnergyMeter); empty where another rank does, or where other runs go on
+  /// beside this one.
+  std::filesystem::path energy_counters = {};
 };
 
 }  // namespace dtrain::train

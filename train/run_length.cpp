@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "data/batch_plan.h"
 
@@ -32,12 +33,16 @@ std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoc
   return steps_per_epoch * std::max<std::int64_t>(1, (epochs + most - 1) / most);
 }
 
-std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {
-  const data::BatchPlan plan(examples.lengths(), options.batch_size, options.seed);
+Seen seen_in_run(const TrainOptions& options, const Examples& examples, std::int64_t steps) {
+  const auto lengths = examples.lengths();
+  const data::BatchPlan plan(lengths, options.batch_size, options.seed);
   const std::int64_t epochs = steps / plan.steps_per_epoch();
-  std::int64_t seen = epochs * examples.size();
+  Seen seen{epochs * examples.size(), epochs * std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})};
   for (std::int64_t step = epochs * plan.steps_per_epoch(); step < steps; ++step) {
-    seen += static_cast<std::int64_t>(plan.batch(step).size());
+    for (const std::int64_t id : plan.batch(step)) {
+      ++seen.examples;
+      seen.tokens += lengths[static_cast<std::size_t>(id)];
+    }
   }
   return seen;
 }

@@ -22,7 +22,11 @@ std::vector<std::int64_t> phase_ends(const std::vector<peft::Phase>& phases, std
 /// a run. Small data has many epochs and a dev set that is larger than itself: ten times took longer than the training.
 std::int64_t evaluation_interval(std::int64_t steps, std::int64_t steps_per_epoch, std::int64_t most);
 
-/// The examples that a run of `steps` steps trains on, each as often as it is seen.
-std::int64_t examples_of_run(const TrainOptions& options, const Examples& examples, std::int64_t steps);
+/// What a run trains on, each example as often as it is seen.
+struct Seen {
+  std::int64_t examples = 0;
+  std::int64_t tokens = 0;
+};
+Seen seen_in_run(const TrainOptions& options, const Examples& examples, std::int64_t steps);
 
 }  // namespace dtrain::train

@@ -60,6 +60,7 @@ at::Tensor RunPhases::enter_next(const at::Tensor& kept) {
   const at::NoGradGuard no_grad;
   const FlatParameters before = present_->parameters;
   spared_seconds_ += present_->step.spared_seconds();
+  prefix_flop_ += present_->step.prefix_flop();
   present_.reset();
   method_.enter_phase(classifier_, static_cast<int>(++index_));
   make_present();

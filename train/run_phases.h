@@ -32,6 +32,7 @@ class RunPhases {
   const AdamW& optimizer() const { return present_->optimizer; }
   std::int64_t begin() const { return index_ == 0 ? 0 : ends_[index_ - 1]; }
   std::int64_t end() const { return ends_[index_]; }
+  bool is_last() const { return index_ + 1 == ends_.size(); }
   /// Of the run's step `position`, from 0, in the present phase.
   double learning_rate(std::int64_t position) const;
 
@@ -41,6 +42,8 @@ class RunPhases {
 
   /// TrainingStep::spared_seconds of all phases so far.
   double spared_seconds() const { return spared_seconds_ + present_->step.spared_seconds(); }
+  /// TrainingStep::prefix_flop of all phases so far.
+  double prefix_flop() const { return prefix_flop_ + present_->step.prefix_flop(); }
 
  private:
   struct Phase {
@@ -63,7 +66,8 @@ class RunPhases {
   std::vector<std::int64_t> ends_;
   std::size_t index_ = 0;
   std::unique_ptr<Phase> present_;
-  double spared_seconds_ = 0;  // of the phases before this one
+  double spared_seconds_ = 0;  // of the phases before this one, as below
+  double prefix_flop_ = 0;
 };
 
 }  // namespace dtrain::train

@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <limits>
+
+#include "train/sum_over_ranks.h"
+
 namespace dtrain::train {
 namespace {
 
@@ -12,12 +16,41 @@ double seconds_since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 RunProgress::RunProgress(const TrainOptions& options, const RunContext& context, std::int64_t steps)
-    : options_(options), context_(context), steps_(steps) {}
+    : options_(options), context_(context), steps_(steps), energy_(context.energy_counters) {}
 
-void RunProgress::begin_steps(const std::filesystem::path& log, std::int64_t position, double earlier_seconds) {
+void RunProgress::begin_steps(const std::filesystem::path& log, const std::filesystem::path& events,
+                              std::int64_t position, double earlier_seconds, double earlier_flop) {
   log_.emplace(context_.control.rank() == 0 ? log : std::filesystem::path(), position);
+  events_.emplace(context_.control.rank() == 0 ? events : std::filesystem::path());
+  events_->begin_again_at(position + 1);
   first_position_ = position;
   earlier_seconds_ = earlier_seconds;
+  flop_ = earlier_flop;
+}
+
+void RunProgress::evaluated(std::int64_t position, const Metrics& metrics) {
+  events_->write(position, scalars_of("dev", metrics));
+}
+
+void RunProgress::pause() {
+  paused_ = std::chrono::steady_clock::now();
+  joules_at_pause_ = energy_.joules().value_or(0);
+}
+
+void RunProgress::go_on() {
+  left_out_seconds_ += seconds_since(paused_);
+  left_out_joules_ += energy_.joules().value_or(0) - joules_at_pause_;
+}
+
+double RunProgress::energy_joules() {
+  const auto joules = energy_.joules();
+  const bool reads = !context_.energy_counters.empty();
+  // What it takes, the nodes that know, and those that do not: a node without a rank that reads is of the latter.
+  const double known = sum_over_ranks(joules ? *joules - left_out_joules_ : 0, context_);
+  const double nodes = sum_over_ranks(joules ? 1 : 0, context_);
+  const double silent = sum_over_ranks(reads && !joules ? 1 : 0, context_);
+  const bool whole = nodes > 0 && silent == 0 && first_position_ == 0;
+  return whole ? known : std::numeric_limits<double>::quiet_NaN();
 }
 
 double RunProgress::seconds_here() const { return seconds_since(begin_) - left_out_seconds_; }
@@ -25,9 +58,15 @@ double RunProgress::seconds_here() const { return seconds_since(begin_) - left_o
 void RunProgress::step_done(std::int64_t position, const StepOutcome& outcome, double learning_rate,
                             double gradient_norm, std::int64_t allreduce_bytes) {
   samples_ += outcome.examples;
+  flop_ += outcome.flop;
+  energy_.tick();
   const double samples_per_second = static_cast<double>(samples_) / seconds_here();
   if (position % options_.log_steps == 0 || position == steps_) {
     log_->write({position, steps_, outcome.loss, learning_rate, gradient_norm, samples_per_second, allreduce_bytes});
+    events_->write(position, {{"train/loss", outcome.loss},
+                              {"train/learning_rate", learning_rate},
+                              {"train/gradient_norm", gradient_norm},
+                              {"train/samples_per_second", samples_per_second}});
   }
   const double left =
       seconds_since(begin_) / static_cast<double>(position - first_position_) * static_cast<double>(steps_ - position);

@@ -5,6 +5,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "train/energy_meter.h"
+#include "train/event_file.h"
+#include "train/metrics.h"
 #include "train/options.h"
 #include "train/run_context.h"
 #include "train/step_log.h"
@@ -12,25 +15,33 @@
 
 namespace dtrain::train {
 
-/// One run's clock, and what it tells of its steps: the line of progress, and log.jsonl.
+/// One run's clock, and what it tells of its steps: the line of progress, log.jsonl and event files.
 class RunProgress {
  public:
   /// The clock starts.
   RunProgress(const TrainOptions& options, const RunContext& context, std::int64_t steps);
 
-  /// The steps from `position` on follow, `earlier_seconds` of training after the run's beginning. An empty path logs
-  /// nowhere.
-  void begin_steps(const std::filesystem::path& log, std::int64_t position, double earlier_seconds);
+  /// The steps from `position` on follow, `earlier_seconds` of training after the run's beginning, in which the steps
+  /// took `earlier_flop`. Empty paths log nowhere.
+  void begin_steps(const std::filesystem::path& log, const std::filesystem::path& events, std::int64_t position,
+                   double earlier_seconds, double earlier_flop);
   /// `position` steps are done, the last of them at that learning rate and with that gradient norm.
   void step_done(std::int64_t position, const StepOutcome& outcome, double learning_rate, double gradient_norm,
                  std::int64_t allreduce_bytes);
-  /// So many seconds were no training.
-  void leave_out(double seconds) { left_out_seconds_ += seconds; }
+  /// What dev said after `position` steps.
+  void evaluated(std::int64_t position, const Metrics& metrics);
+  /// What follows, up to go_on, is no training.
+  void pause();
+  void go_on();
   /// Takes the line of progress away.
   void end_line() const { context_.log.progress(""); }
 
   /// Of training, those before a resume with them.
   double train_seconds() const { return earlier_seconds_ + seconds_here(); }
+  /// Of all steps, those before a resume with them (StepOutcome::flop).
+  double flop() const { return flop_; }
+  /// Of training, by the counters of every node; NaN where one has none, and after a resume. Collective.
+  double energy_joules();
 
  private:
   double seconds_here() const;
@@ -40,9 +51,15 @@ class RunProgress {
   std::int64_t steps_;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::optional<StepLog> log_;
+  std::optional<EventFile> events_;
   std::int64_t first_position_ = 0;
   std::int64_t samples_ = 0;
   double left_out_seconds_ = 0;
+  std::chrono::steady_clock::time_point paused_ = begin_;
+  double flop_ = 0;
+  EnergyMeter energy_;
+  double left_out_joules_ = 0;
+  double joules_at_pause_ = 0;
   double earlier_seconds_ = 0;
 };
 

@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -14,12 +13,14 @@
 #include "peft/registry.h"
 #include "train/best_step.h"
 #include "train/evaluation.h"
+#include "train/matmul_rate.h"
 #include "train/not_finite.h"
 #include "train/optimizer.h"
 #include "train/peak_memory.h"
 #include "train/resume.h"
 #include "train/run_phases.h"
 #include "train/run_progress.h"
+#include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
 namespace {
@@ -55,22 +56,35 @@ class TrainingRun {
       context_.log.line(checkpoint ? fmt::format("resumed at step {} of {}", first_position, steps_)
                                    : "no checkpoint yet: starting at step 0");
     }
-    progress_.begin_steps(files_.log, first_position, checkpoint ? checkpoint->train_seconds : 0);
-    const std::int64_t interval = evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
-    for (std::int64_t position = first_position; position < steps_;) {
+    progress_.begin_steps(files_.log, files_.events, first_position, checkpoint ? checkpoint->train_seconds : 0,
+                          checkpoint ? checkpoint->flop : 0);
+    const std::int64_t interval =
+        evaluation_interval(steps_, steps_per_epoch(options_, examples_), options_.most_evaluations);
+    end_ = steps_;
+    for (std::int64_t position = first_position; position < end_;) {
+      if (is_out_of_patience()) {
+        end_ = position;
+        break;
+      }
       while (position == phases_.end()) enter_next_phase();
       const StepOutcome outcome = step(position);
       ++position;
       // What a phase ends with may be the best of the run.
       if (position % interval == 0 || position == steps_ || position == phases_.end()) evaluate_dev(position);
-      if (position == steps_) break;
+      if (position == end_ || is_out_of_patience()) continue;
       const bool save = options_.save_steps > 0 && position % options_.save_steps == 0;
       if (save || outcome.stop_requested) write_checkpoint_of(position);
       if (outcome.stop_requested) stop(position);
     }
     progress_.end_line();
+    if (end_ < steps_) {
+      context_.log.line(
+          fmt::format("stopped early, after step {} of {}: {} evaluations of dev were no better than that "
+                      "of step {} (--patience)",
+                      end_, steps_, best_.passed_over(), best_.step()));
+    }
     const TrainReport result = report();
-    if (first_position < steps_) keep_end();
+    if (first_position < end_) keep_end();
     return result;
   }
 
@@ -88,7 +102,15 @@ class TrainingRun {
     return outcome;
   }
 
-  void enter_next_phase() { best_.set_values(phases_.enter_next(best_.values())); }
+  void enter_next_phase() {
+    best_.set_values(phases_.enter_next(best_.values()));
+    best_.set_passed_over(0);
+  }
+
+  // The phases before the last are to come to their ends: what they train is what the next begins with.
+  bool is_out_of_patience() const {
+    return options_.patience > 0 && phases_.is_last() && best_.passed_over() >= options_.patience;
+  }
 
   void restore(const Checkpoint& checkpoint) {
     const at::NoGradGuard no_grad;
@@ -98,23 +120,29 @@ class TrainingRun {
     phases_.optimizer().restore(checkpoint.first_moments, checkpoint.second_moments, checkpoint.step - phases_.begin());
     if (hooks_) hooks_->restore(checkpoint.hooks);
     const auto device = phases_.parameters().values.device();
+    best_.set_passed_over(checkpoint.passed_over);
     best_.restore(checkpoint.best_step, checkpoint.best_metric,
                   checkpoint.best_values.defined() ? checkpoint.best_values.to(device) : at::Tensor());
   }
 
   void evaluate_dev(std::int64_t position) {
     if (dev_.size() == 0) return;
-    const auto begin = std::chrono::steady_clock::now();
+    progress_.pause();
     // A signal waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
     undisturbed.end_if_stopped = [] {};
     Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
-    progress_.leave_out(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    progress_.go_on();
     curve_.push_back({position, {evaluation.metrics.values.begin(), evaluation.metrics.values.end()}});
+    progress_.evaluated(position, evaluation.metrics);
     const bool best = best_.is_best(evaluation.metrics);
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
                                   headline_text(objective_, evaluation.metrics), best ? "  best" : ""));
-    if (best) best_.keep(position, std::move(evaluation), phases_.parameters().values.clone());
+    if (best) {
+      best_.keep(position, std::move(evaluation), phases_.parameters().values.clone());
+    } else {
+      best_.pass_over();
+    }
   }
 
   void write_checkpoint_of(std::int64_t position) const {
@@ -126,7 +154,9 @@ class TrainingRun {
                                           .best_values = best_.values(),
                                           .best_step = best_.step(),
                                           .best_metric = best_.value(),
+                                          .passed_over = best_.passed_over(),
                                           .train_seconds = progress_.train_seconds(),
+                                          .flop = progress_.flop(),
                                           .identity = identity_,
                                           .hooks = hooks_ ? hooks_->state() : peft::NamedTensors{}});
   }
@@ -145,7 +175,7 @@ class TrainingRun {
   // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.
   void keep_end() const {
     try {
-      write_checkpoint_of(steps_);
+      write_checkpoint_of(end_);
     } catch (const TrainingError& error) {
       context_.log.warning(
           fmt::format("{}. Without a checkpoint of the last step, a run that is stopped while it is "
@@ -158,15 +188,21 @@ class TrainingRun {
     TrainReport report;
     // A run by itself would have to make the features that a study's earlier run left it.
     report.train_seconds = progress_.train_seconds() + phases_.spared_seconds();
-    report.samples_per_second =
-        static_cast<double>(examples_of_run(options_, examples_, steps_)) / report.train_seconds;
+    const Seen seen = seen_in_run(options_, examples_, end_);
+    report.samples_per_second = static_cast<double>(seen.examples) / report.train_seconds;
+    report.tokens_per_second = static_cast<double>(seen.tokens) / report.train_seconds;
+    report.flop = progress_.flop() + sum_over_ranks(phases_.prefix_flop(), context_);
+    report.matmul_rate_share = rate_share(report.flop, report.train_seconds, context_);
+    report.energy_joules = progress_.energy_joules();
     report.learning_rate = learning_rate_of(options_);
-    report.steps = steps_;
-    report.best_step = best_.step() > 0 ? best_.step() : steps_;
+    report.steps = end_;
+    report.planned_steps = steps_;
+    report.best_step = best_.step() > 0 ? best_.step() : end_;
     report.curve = curve_;
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
     report.peak_memory_bytes = peak_memory_.bytes() + features_.reused_bytes();
+    report.peak_memory_above_base_bytes = report.peak_memory_bytes - peak_memory_.base_bytes();
     if (dev_.size() == 0) return report;
     if (best_.step() > 0) {
       phases_.parameters().set_values(best_.values());
@@ -190,6 +226,7 @@ class TrainingRun {
   FeatureStore& features_;
   PeakMemory peak_memory_;
   std::int64_t steps_;
+  std::int64_t end_ = 0;  // where it ended: after all steps, or out of patience
   RunProgress progress_;
   std::unique_ptr<peft::Method> method_;
   std::unique_ptr<peft::TrainingHooks> hooks_;

@@ -23,25 +23,36 @@ struct RunFiles {
   /// The folder of checkpoints.
   std::filesystem::path checkpoints;
   bool resume = false;
+  /// The folder of this run's event files (EventFile).
+  std::filesystem::path events = {};
 };
 
 /// What a run cost and how it went.
 struct TrainReport {
   double learning_rate = 0;
+  /// Taken, and those of a run that is not stopped early.
   std::int64_t steps = 0;
+  std::int64_t planned_steps = 0;
   /// The step whose weights the classifier has now: the best on dev, or the last without dev and where no evaluation
   /// gave a number.
   std::int64_t best_step = 0;
   std::optional<Evaluation> dev;
+  bool stopped_early() const { return steps < planned_steps; }
   /// Of each evaluation on dev, those before a resume left out.
   std::vector<CurvePoint> curve;
   /// Without evaluations.
   double train_seconds = 0;
   double samples_per_second = 0;
+  /// As in Cost.
+  double tokens_per_second = 0;
+  double flop = 0;
+  double matmul_rate_share = 0;
+  double energy_joules = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes_per_step = 0;
   /// Of this rank (PeakMemory).
   std::int64_t peak_memory_bytes = 0;
+  std::int64_t peak_memory_above_base_bytes = 0;
 };
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over

@@ -115,6 +115,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   for (const std::int64_t id : batch) outcome.tokens += examples_.length(id);
   const double divisor = objective_.loss_divisor(examples_.targets(), batch, loss_);
   double loss = 0;
+  flop_ = {};
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
@@ -132,10 +133,11 @@ StepOutcome TrainingStep::run(std::int64_t step) {
     parameters_.set_gradients(parameters_.gradients);
   }
   context_.tick();
-  const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0}, at::kDouble);
+  const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0, flop_.total()}, at::kDouble);
   context_.control.all_reduce(agreed);
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
+  outcome.flop = agreed[2].item<double>();
   if (!std::isfinite(outcome.loss)) {
     throw NotFiniteError(
         fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
@@ -195,16 +197,17 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
     const std::vector<std::int64_t> part(ids.begin() + begin, ids.begin() + end);
     const auto tokens = examples_.collate(part, context_.device);
     const auto targets = examples_.collate_targets(part, context_.device);
-    const auto logits = cache_ == nullptr
-                            ? classifier_.forward(tokens, forward)
-                            : classifier_.forward_from(first_trainable_stage_,
-                                                       cache_->features(classifier_, examples_, part, tokens, context_),
-                                                       tokens, forward);
+    const auto logits = cache_ == nullptr ? classifier_.forward(tokens, forward)
+                                          : classifier_.forward_from(
+                                                first_trainable_stage_,
+                                                cache_->features(classifier_, examples_, part, tokens, context_, flop_),
+                                                tokens, forward);
     const auto loss = objective_.loss_sum(logits, targets, loss_) / divisor;
     last_backward_ = end == count;
     torch::autograd::backward({loss}, {});
     sum += loss.item<double>();
   }
+  flop_.add(forward.flop());
   return sum;
 }
 

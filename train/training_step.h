@@ -25,6 +25,8 @@ struct StepOutcome {
   double loss = 0;
   std::int64_t examples = 0;
   std::int64_t tokens = 0;
+  /// Of the matmuls of all ranks, backward's with them; without what a method adds to the loss.
+  double flop = 0;
   /// Whether a rank was asked to stop.
   bool stop_requested = false;
 };
@@ -55,6 +57,8 @@ class TrainingStep {
   std::int64_t allreduce_bytes() const;
   /// What the features of the frozen part cost an earlier run, which made them for this one, too; 0 where this one did.
   double spared_seconds() const { return spared_seconds_; }
+  /// What this rank's features of the frozen part took, whoever made them.
+  double prefix_flop() const { return cache_ == nullptr ? 0 : cache_->flop().total(); }
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
@@ -84,6 +88,7 @@ class TrainingStep {
   at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;
   bool last_backward_ = false;
+  model::FlopCount flop_;  // of this rank's step
 };
 
 }  // namespace dtrain::train

@@ -78,9 +78,12 @@ train::RunContext Session::context() const {
           .matmul_type = precision_.name == "bf16" ? at::kBFloat16 : at::kFloat,
           .log = log_,
           .stop_requested = stop_was_asked,
-          .end_if_stopped = [] {
-            if (stop_was_asked()) throw Stopped("stopped by a signal outside of a training step");
-          }};
+          .end_if_stopped =
+              [] {
+                if (stop_was_asked()) throw Stopped("stopped by a signal outside of a training step");
+              },
+          // A GPU takes its energy elsewhere.
+          .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : ""};
 }
 
 std::string Session::description() const {

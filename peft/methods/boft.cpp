@@ -80,7 +80,8 @@ class BoftSlot final : public WeightSlot {
 
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // Rotations and scales are near one, where bfloat16 has steps of .004.
-    const auto rotated = rotate(input.to(scales_.value().scalar_type()), rotations(context.next_dropout(dropout_)));
+    const auto rotated =
+        rotate(input.to(scales_.value().scalar_type()), rotations(context.next_dropout(dropout_)), context);
     const auto rotated_output = model::linear(rotated, base.weight, nullptr, context);
     auto output = rotated_output * scales_.use().view({-1});
     if (base.bias.value().defined()) output = output + base.bias.use();
@@ -91,9 +92,10 @@ class BoftSlot final : public WeightSlot {
     const at::NoGradGuard no_grad;
     // W M^t is the product of W's rows with the transposed factors in the other order.
     auto weight = base.weight.value();
+    model::ForwardContext context;
     const auto factors = rotations({});
     for (std::int64_t index = 0; index < factors.size(0); ++index) {
-      weight = multiply_factor(weight, factors[index].transpose(1, 2), index);
+      weight = multiply_factor(weight, factors[index].transpose(1, 2), index, context);
     }
     base.weight.set_value(weight * scales_.value());
   }
@@ -138,17 +140,19 @@ class BoftSlot final : public WeightSlot {
     return at::where(dropped.to(all.device()).unsqueeze(2).unsqueeze(3), at::eye(all.size(2), all.options()), all);
   }
 
-  at::Tensor rotate(at::Tensor rows, const at::Tensor& factors) const {
+  at::Tensor rotate(at::Tensor rows, const at::Tensor& factors, model::ForwardContext& context) const {
     for (std::int64_t index = factors.size(0) - 1; index >= 0; --index)
-      rows = multiply_factor(rows, factors[index], index);
+      rows = multiply_factor(rows, factors[index], index, context);
     return rows;
   }
 
   // rows P D P^t, where D has the blocks and P the order of a factor.
-  at::Tensor multiply_factor(const at::Tensor& rows, const at::Tensor& blocks, std::int64_t index) const {
-    if (orders_.empty()) return multiply_blocks(rows, blocks);
+  at::Tensor multiply_factor(const at::Tensor& rows, const at::Tensor& blocks, std::int64_t index,
+                             model::ForwardContext& context) const {
+    if (orders_.empty()) return multiply_blocks(rows, blocks, context);
     const auto place = static_cast<std::size_t>(index);
-    return multiply_blocks(rows.index_select(1, inverse_orders_[place]), blocks).index_select(1, orders_[place]);
+    return multiply_blocks(rows.index_select(1, inverse_orders_[place]), blocks, context)
+        .index_select(1, orders_[place]);
   }
 
   double dropout_;

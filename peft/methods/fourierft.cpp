@@ -54,7 +54,7 @@ class FourierFtSlot final : public WeightChangeSlot {
   std::vector<Parameter*> parameters() override { return {&spectrum_}; }
 
  protected:
-  at::Tensor change() override {
+  at::Tensor change(model::ForwardContext&) override {
     const auto spectrum = spectrum_.use();
     const auto dense = at::zeros({sizes_[0] * sizes_[1]}, spectrum.options()).index_copy(0, places_, spectrum);
     return at::real(at::fft_ifft2(dense.view(sizes_))) * scaling_;

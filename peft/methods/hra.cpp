@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/product.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/linear_method.h"
 
@@ -33,13 +34,15 @@ class HraSlot final : public WeightSlot {
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // Like a rotation, it is near the identity, where bfloat16 has steps of .004.
     const auto rows = input.to(vectors_.value().scalar_type());
-    const auto [u, factor] = reflections();
-    return base.base_forward(rows - at::mm(at::mm(rows, at::mm(u, factor.t())), u.t()), context);
+    const auto [u, factor] = reflections(context);
+    const auto low = model::product(rows, model::product(u, factor.t(), context), context);
+    return base.base_forward(rows - model::product(low, u.t(), context), context);
   }
 
   void merge_into(Linear& base) override {
     const at::NoGradGuard no_grad;
-    const auto [u, factor] = reflections();
+    model::ForwardContext context;
+    const auto [u, factor] = reflections(context);
     const auto& weight = base.weight.value();
     base.weight.set_value(weight - at::mm(at::mm(weight, at::mm(u, factor)), u.t()));
   }
@@ -58,14 +61,14 @@ class HraSlot final : public WeightSlot {
 
   // U [in, r] and T [r, r] of the product H_1 ... H_r = I - U T U' (the compact WY form, Schreiber and Van Loan, 1989):
   // the inverse of T is the upper triangle of U' U with half of its diagonal.
-  std::pair<at::Tensor, at::Tensor> reflections() {
+  std::pair<at::Tensor, at::Tensor> reflections(model::ForwardContext& context) {
     auto u = vectors_.use();
     const auto identity = at::eye(u.size(1), u.options());
     // The product of reflections along orthogonal vectors is the same for every such basis that spans the first i
     // vectors with its first i, up to signs.
     if (apply_gs_) return {std::get<0>(at::linalg_qr(u)), 2 * identity};
     u = u / at::linalg_vector_norm(u, 2, at::IntArrayRef{0});
-    const auto inverse = at::triu(at::mm(u.t(), u), 1) + identity / 2;
+    const auto inverse = at::triu(model::product(u.t(), u, context), 1) + identity / 2;
     return {u, at::linalg_solve_triangular(inverse, identity, /*upper=*/true)};
   }
 

@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "model/product.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -28,7 +29,9 @@ class LohaSlot final : public WeightChangeSlot {
   std::vector<Parameter*> parameters() override { return {&a1_, &b1_, &a2_, &b2_}; }
 
  protected:
-  at::Tensor change() override { return at::mm(a1_.use(), b1_.use()) * at::mm(a2_.use() * scale_, b2_.use()); }
+  at::Tensor change(model::ForwardContext& context) override {
+    return model::product(a1_.use(), b1_.use(), context) * model::product(a2_.use() * scale_, b2_.use(), context);
+  }
 
  private:
   LohaSlot(const Linear& base, const LohaConfig& config, std::int64_t r, at::Generator& generator)

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "model/product.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -53,7 +54,9 @@ class KroneckerFactor {
     if (rank) second_.emplace(name + "_b", draw_uniform(*rank, columns, like, generator));
   }
 
-  at::Tensor matrix() { return second_ ? at::mm(first_.use(), second_->use()) : first_.use(); }
+  at::Tensor matrix(model::ForwardContext& context) {
+    return second_ ? model::product(first_.use(), second_->use(), context) : first_.use();
+  }
   void clear_first() { first_.set_value(at::zeros_like(first_.value())); }
   void clear_last() {
     Parameter& last = second_ ? *second_ : first_;
@@ -78,12 +81,12 @@ class LokrSlot final : public WeightSlot {
   /// Without the product of the two matrices: the input, as a matrix for each token, is multiplied from both sides.
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     const auto output = base.base_forward(input, context);
-    const auto left = w1_.matrix() * scale_;
-    const auto right = w2_.matrix();
+    const auto left = w1_.matrix(context) * scale_;
+    const auto right = w2_.matrix(context);
     const std::int64_t tokens = input.size(0);
     const auto rows = input.to(right.scalar_type()).reshape({tokens * left.size(1), right.size(1)});
-    const auto half = at::mm(rows, right.t()).view({tokens, left.size(1), right.size(0)});
-    auto change = at::matmul(left, half).reshape({tokens, base.out_features()});
+    const auto half = model::product(rows, right.t(), context).view({tokens, left.size(1), right.size(0)});
+    auto change = model::product(left, half, context).reshape({tokens, base.out_features()});
     const auto kept = dropout_.next(context, base.out_features(), right);
     if (kept.defined()) change = change * kept;
     return output + change.to(output.scalar_type());
@@ -91,7 +94,8 @@ class LokrSlot final : public WeightSlot {
 
   void merge_into(Linear& base) override {
     const at::NoGradGuard no_grad;
-    base.weight.set_value(base.weight.value() + at::kron(w1_.matrix() * scale_, w2_.matrix()));
+    model::ForwardContext context;
+    base.weight.set_value(base.weight.value() + at::kron(w1_.matrix(context) * scale_, w2_.matrix(context)));
   }
 
   std::vector<Parameter*> parameters() override {

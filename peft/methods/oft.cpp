@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "model/product.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/linear_method.h"
 #include "peft/parts/rotation.h"
@@ -64,12 +65,14 @@ class OftSlot final : public WeightSlot {
 
   at::Tensor forward(Linear& base, const at::Tensor& input, model::ForwardContext& context) override {
     // A rotation is near the identity, where bfloat16 has steps of .004.
-    return base.base_forward(multiply_blocks(input.to(vectors_.value().scalar_type()), rotations()), context);
+    const auto rows = input.to(vectors_.value().scalar_type());
+    return base.base_forward(multiply_blocks(rows, rotations(context), context), context);
   }
 
   void merge_into(Linear& base) override {
     const at::NoGradGuard no_grad;
-    base.weight.set_value(multiply_blocks(base.weight.value(), rotations().transpose(1, 2)));
+    model::ForwardContext context;
+    base.weight.set_value(multiply_blocks(base.weight.value(), rotations(context).transpose(1, 2), context));
   }
 
   std::vector<Parameter*> parameters() override { return {&vectors_}; }
@@ -114,20 +117,20 @@ class OftSlot final : public WeightSlot {
     return upper - upper.transpose(1, 2);
   }
 
-  at::Tensor rotations() {
+  at::Tensor rotations(model::ForwardContext& context) {
     const auto skew = skew_matrices();
     if (!config_.use_cayley_neumann) return cayley(skew);
     const std::int64_t terms = config_.num_cayley_neumann_terms;
     auto sum = at::eye(size_, skew.options()).expand_as(skew);
     if (terms > 1) sum = sum + 2 * skew;
     if (terms > 2) {
-      auto power = at::bmm(skew, skew);
+      auto power = model::product(skew, skew, context);
       sum = sum + 2 * power;
       for (std::int64_t term = 3; term < terms - 1; ++term) {
-        power = at::bmm(power, skew);
+        power = model::product(power, skew, context);
         sum = sum + 2 * power;
       }
-      sum = sum + at::bmm(power, skew);
+      sum = sum + model::product(power, skew, context);
     }
     return sum;
   }

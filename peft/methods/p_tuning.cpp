@@ -51,7 +51,10 @@ class LstmLayer {
   }
 
   /// [tokens, in] -> [tokens, 2 * hidden].
-  at::Tensor forward(const at::Tensor& input) {
+  at::Tensor forward(const at::Tensor& input, model::ForwardContext& context) {
+    // Two directions, and the gradients of input and weights.
+    context.count_matmuls(input.size(0), input.size(1) + hidden_, 4 * hidden_,
+                          2 * (at::GradMode::is_enabled() ? 3 : 1));
     std::vector<at::Tensor> weights;
     for (model::Parameter& parameter : parameters_) weights.push_back(parameter.use());
     const auto start = at::zeros({2, 1, hidden_}, input.options());
@@ -99,9 +102,10 @@ class PTuningSlot final : public model::EmbeddingSlot {
     auto hidden = embedding_.use();
     for (std::size_t i = 0; i < lstm_.size(); ++i) {
       if (i > 0) hidden = model::dropout(hidden, context.next_dropout(dropout_));
-      hidden = lstm_[i].forward(hidden);
+      hidden = lstm_[i].forward(hidden, context);
     }
-    for (std::size_t i = 0; i < linears_.size(); ++i) hidden = linears_[i].forward(i == 0 ? hidden : at::relu(hidden));
+    for (std::size_t i = 0; i < linears_.size(); ++i)
+      hidden = linears_[i].forward(i == 0 ? hidden : at::relu(hidden), context);
     return hidden;
   }
 

@@ -65,7 +65,8 @@ class Prefix final : public Method {
     if (format(classifier) == AdapterFormat::plain) return Method::saved_tensors(classifier);
     const at::NoGradGuard no_grad;
     const auto& slot = dynamic_cast<const PrefixSlot&>(*classifier.encoder().layer(0).attention_slot);
-    return prompt_saved_tensors(classifier, slot.encoder().keys_and_values());
+    model::ForwardContext context;
+    return prompt_saved_tensors(classifier, slot.encoder().keys_and_values(context));
   }
 
   std::optional<std::string> cannot_merge() const override {

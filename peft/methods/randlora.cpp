@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "model/product.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -117,7 +118,7 @@ class RandLoraSlot final : public WeightChangeSlot {
   RandomBases& shared() { return *shared_; }
 
  protected:
-  at::Tensor change() override {
+  at::Tensor change(model::ForwardContext& context) override {
     const std::int64_t bases = gamma_.value().size(0);
     const std::int64_t small = gamma_.value().size(1);
     const auto a = shared_->a().value().slice(2, 0, small);
@@ -125,7 +126,7 @@ class RandLoraSlot final : public WeightChangeSlot {
     const auto& b = shared_->b().value();
     // PEFT joins the two by other orders of their rows and columns; both are random.
     const auto factor = b.slice(0, 0, large_).slice(1, 0, bases).reshape({large_, -1});
-    const auto change = at::mm(factor, scaled) * scale_;
+    const auto change = model::product(factor, scaled, context) * scale_;
     return is_wide_ ? change.t() : change;
   }
 

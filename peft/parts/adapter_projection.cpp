@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "model/linear.h"
+#include "model/product.h"
 
 namespace dtrain::peft {
 namespace {
@@ -71,16 +72,17 @@ class PhmMap final : public AdapterProjection {
     }
   }
 
-  at::Tensor forward(const at::Tensor& input, model::ForwardContext&, double scale, const at::Tensor& addend) override {
-    const auto rule = rule_->matrices();
-    const auto blocks = blocks_ == 2 ? at::bmm(own_[0]->use(), own_[1]->use()) : own_[0]->use();
+  at::Tensor forward(const at::Tensor& input, model::ForwardContext& context, double scale,
+                     const at::Tensor& addend) override {
+    const auto rule = rule_->matrices(context);
+    const auto blocks = blocks_ == 2 ? model::product(own_[0]->use(), own_[1]->use(), context) : own_[0]->use();
     const std::int64_t n = rule.size(0);
     // kron(rule_i, blocks_i) summed over i is one matmul.
-    const auto matrix = at::mm(rule.reshape({n, n * n}).t(), blocks.reshape({n, -1}))
+    const auto matrix = model::product(rule.reshape({n, n * n}).t(), blocks.reshape({n, -1}), context)
                             .view({n, n, in_ / n, out_ / n})
                             .permute({0, 2, 1, 3})
                             .reshape({in_, out_});
-    auto output = at::mm(input, matrix.to(input.scalar_type()));
+    auto output = model::product(input, matrix.to(input.scalar_type()), context);
     if (own_.size() > blocks_) output = output + own_.back()->use().to(input.scalar_type());
     if (scale != 1) output = output * scale;
     return addend.defined() ? output + addend : output;
@@ -141,8 +143,8 @@ PhmRule::PhmRule(const std::string& path, const PhmConfig& config, double deviat
   }
 }
 
-at::Tensor PhmRule::matrices() {
-  return factors_.size() == 2 ? at::bmm(factors_[0]->use(), factors_[1]->use()) : factors_[0]->use();
+at::Tensor PhmRule::matrices(model::ForwardContext& context) {
+  return factors_.size() == 2 ? model::product(factors_[0]->use(), factors_[1]->use(), context) : factors_[0]->use();
 }
 
 std::vector<model::Parameter*> PhmRule::parameters() {

@@ -52,7 +52,7 @@ class PhmRule {
   PhmRule(const std::string& path, const PhmConfig& config, double deviation, const at::Tensor& like,
           at::Generator& generator);
   /// [n, n, n].
-  at::Tensor matrices();
+  at::Tensor matrices(model::ForwardContext& context);
   std::vector<model::Parameter*> parameters();
 
  private:

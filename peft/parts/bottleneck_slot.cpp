@@ -115,7 +115,7 @@ class BottleneckSlot final : public model::SublayerSlot {
     auto up = up_->forward(low, context, scaling_);
     if (learned_scaling_) up = up * learned_scaling_->use();
     up = model::dropout(up, own_dropout);
-    if (gate_) up = up * gate_->of_tokens(input, batch);
+    if (gate_) up = up * gate_->of_tokens(input, batch, context);
     if (config_.adapter_residual_before_ln) up = up + residual;
     if (norm_after_) up = norm_after_->forward(up, {}, {});
     return config_.adapter_residual_before_ln ? up : up + residual;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/forward_context.h"
 #include "model/parameter.h"
 #include "model/token_batch.h"
 
@@ -23,9 +24,9 @@ class Gate {
        at::Generator& generator);
 
   /// [tokens, in] -> [examples, count].
-  at::Tensor of_examples(const at::Tensor& input, const model::TokenBatch& batch);
+  at::Tensor of_examples(const at::Tensor& input, const model::TokenBatch& batch, model::ForwardContext& context);
   /// [tokens, in] -> [tokens, count]: that of the example of each token; zero for tokens of none.
-  at::Tensor of_tokens(const at::Tensor& input, const model::TokenBatch& batch);
+  at::Tensor of_tokens(const at::Tensor& input, const model::TokenBatch& batch, model::ForwardContext& context);
 
   std::vector<model::Parameter*> parameters() { return {&weight_, &bias_}; }
 

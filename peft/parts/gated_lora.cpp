@@ -29,7 +29,7 @@ class GatedLoraSlot final : public model::LinearSlot {
     const auto output = base.base_forward(input, context);
     const auto low = model::linear(input, a_, nullptr, context);
     // The gate can be multiplied in where there are few columns.
-    const auto gated = low * gate_.of_tokens(input, *context.batch);
+    const auto gated = low * gate_.of_tokens(input, *context.batch, context);
     return model::linear(gated, b_, nullptr, context, 1, output);
   }
 

@@ -21,7 +21,7 @@ class GatedPrefixSlot final : public model::AttentionSlot {
   model::KeysAndValues keys_and_values(const at::Tensor& hidden, const model::TokenBatch& batch,
                                        model::ForwardContext& context) override {
     const auto prefix = prefix_.keys_and_values(hidden, batch, context);
-    const auto gate = gate_->of_examples(hidden, batch).unsqueeze(2);
+    const auto gate = gate_->of_examples(hidden, batch, context).unsqueeze(2);
     return {prefix.keys * gate, prefix.values * gate};
   }
 

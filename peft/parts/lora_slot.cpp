@@ -166,6 +166,7 @@ at::Tensor LoraSlot::forward_dora(Linear& base, const at::Tensor& input, model::
   const auto low = model::linear(dropped, a_, nullptr, context);
   const auto updated = model::linear(low, b_, nullptr, context, update_.scale, base_output);
   // Near one, where bfloat16 has steps of .004: what it multiplies is brought to its type.
+  context.count_matmuls(base.out_features(), update_.r, base.in_features(), 1);
   const auto gain = magnitude_->use() / row_lengths(base);
   auto result = updated * gain;
   if (dropout.probability > 0) {

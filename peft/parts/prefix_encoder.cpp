@@ -19,14 +19,16 @@ PrefixEncoder::PrefixEncoder(std::int64_t virtual_tokens, std::int64_t layers, s
                                                   options, generator);
 }
 
-at::Tensor PrefixEncoder::keys_and_values() {
+at::Tensor PrefixEncoder::keys_and_values(model::ForwardContext& context) {
   const auto embedded = embedding_.use();
-  return first_linear_ ? second_linear_->forward(at::tanh(first_linear_->forward(embedded))) : embedded;
+  if (!first_linear_) return embedded;
+  return second_linear_->forward(at::tanh(first_linear_->forward(embedded, context)), context);
 }
 
-model::KeysAndValues PrefixEncoder::of_layer(std::int64_t index, std::int64_t examples) {
+model::KeysAndValues PrefixEncoder::of_layer(std::int64_t index, std::int64_t examples,
+                                             model::ForwardContext& context) {
   if (index == 0) {
-    const auto all = keys_and_values();
+    const auto all = keys_and_values(context);
     current_ = all.view({all.size(0), 2 * layers_, hidden_size_}).unbind(1);
   }
   const auto of_examples = [&](std::int64_t place) {
@@ -45,8 +47,8 @@ std::vector<model::Parameter*> PrefixEncoder::parameters() {
 }
 
 model::KeysAndValues PrefixSlot::keys_and_values(const at::Tensor&, const model::TokenBatch& batch,
-                                                 model::ForwardContext&) {
-  return encoder_->of_layer(index_, batch.examples());
+                                                 model::ForwardContext& context) {
+  return encoder_->of_layer(index_, batch.examples(), context);
 }
 
 std::vector<model::Parameter*> PrefixSlot::parameters() {

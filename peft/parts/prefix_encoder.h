@@ -31,9 +31,9 @@ class PrefixEncoder {
                 at::Generator& generator);
 
   /// [virtual tokens, 2 * layers * hidden]: of each layer the keys, then the values.
-  at::Tensor keys_and_values();
+  at::Tensor keys_and_values(model::ForwardContext& context);
   /// Those of layer `index` for `examples` examples alike. The layers ask in their order, each once a forward pass.
-  model::KeysAndValues of_layer(std::int64_t index, std::int64_t examples);
+  model::KeysAndValues of_layer(std::int64_t index, std::int64_t examples, model::ForwardContext& context);
 
   std::vector<model::Parameter*> parameters();
 

@@ -33,9 +33,11 @@ PromptLinear::PromptLinear(const std::string& name, std::int64_t out, std::int64
   bias.set_trainable(true);
 }
 
-at::Tensor PromptLinear::forward(const at::Tensor& input) {
+at::Tensor PromptLinear::forward(const at::Tensor& input, model::ForwardContext& context) {
   model::ForwardContext in_full_precision;
-  return model::linear(input, weight, &bias, in_full_precision);
+  auto output = model::linear(input, weight, &bias, in_full_precision);
+  context.count(in_full_precision.flop());
+  return output;
 }
 
 at::Tensor draw_embedding(std::int64_t tokens, std::int64_t size, const at::TensorOptions& options,

@@ -24,8 +24,8 @@ struct PromptLinear {
   PromptLinear(const std::string& name, std::int64_t out, std::int64_t in, const at::TensorOptions& options,
                at::Generator& generator);
 
-  /// [n, in] -> [n, out].
-  at::Tensor forward(const at::Tensor& input);
+  /// [n, in] -> [n, out], in full precision; the context counts it.
+  at::Tensor forward(const at::Tensor& input, model::ForwardContext& context);
 
   model::Parameter weight;
   model::Parameter bias;

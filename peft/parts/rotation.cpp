@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "model/product.h"
+
 namespace dtrain::peft {
 
 at::Tensor cayley(const at::Tensor& skew) {
@@ -9,11 +11,11 @@ at::Tensor cayley(const at::Tensor& skew) {
   return at::linalg_solve(identity + skew, identity - skew, /*left=*/false);
 }
 
-at::Tensor multiply_blocks(const at::Tensor& rows, const at::Tensor& blocks) {
+at::Tensor multiply_blocks(const at::Tensor& rows, const at::Tensor& blocks, model::ForwardContext& context) {
   const std::int64_t size = blocks.size(1);
-  if (blocks.size(0) == 1) return at::mm(rows.reshape({-1, size}), blocks[0]).view_as(rows);
+  if (blocks.size(0) == 1) return model::product(rows.reshape({-1, size}), blocks[0], context).view_as(rows);
   const auto parts = rows.reshape({rows.size(0), -1, size}).transpose(0, 1);
-  return at::bmm(parts, blocks).transpose(0, 1).reshape(rows.sizes());
+  return model::product(parts, blocks, context).transpose(0, 1).reshape(rows.sizes());
 }
 
 }  // namespace dtrain::peft

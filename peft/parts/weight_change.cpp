@@ -51,8 +51,9 @@ at::Tensor WeightChangeSlot::forward(model::Linear& base, const at::Tensor& inpu
   const auto type = context.matmul_type == at::kBFloat16 ? at::kBFloat16 : weight.scalar_type();
   const auto kept = dropout_.next(context, base.out_features(), weight);
   const auto dropout = context.next_dropout(input_dropout_);
-  auto changed = change();
+  auto changed = change(context);
   if (kept.defined()) changed = changed * kept.unsqueeze(1);
+  context.count_product(input, changed.t());
   if (dropout.probability > 0) {
     return base.base_forward(input, context) + at::linear(model::dropout(input, dropout).to(type), changed.to(type));
   }
@@ -62,7 +63,8 @@ at::Tensor WeightChangeSlot::forward(model::Linear& base, const at::Tensor& inpu
 
 void WeightChangeSlot::merge_into(model::Linear& base) {
   const at::NoGradGuard no_grad;
-  base.weight.set_value(base.weight.value() + change());
+  model::ForwardContext context;
+  base.weight.set_value(base.weight.value() + change(context));
 }
 
 }  // namespace dtrain::peft

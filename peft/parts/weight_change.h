@@ -43,7 +43,7 @@ class WeightChangeSlot : public WeightSlot {
       : dropout_(dropout), input_dropout_(input_dropout) {}
 
   /// [out, in], computed from the parameters' use(), so that gradients flow to them where they are recorded.
-  virtual at::Tensor change() = 0;
+  virtual at::Tensor change(model::ForwardContext& context) = 0;
 
  private:
   ChangeDropout dropout_;

@@ -73,7 +73,10 @@ class Part {
     text += section("Differences", numbers_.figures(difference_figures(report_)) +
                                        html_table(decision_table(report_.plan, report_.findings)));
     text += section("Cost", numbers_.figures(cost_figures(report_)) + html_table(cost_table(report_.findings)));
-    text += section("Forgetting", numbers_.figures(forgetting_figures(report_)));
+    const std::string pairs = html_table(forgetting_pair_table(report_.findings));
+    text += section("Forgetting", numbers_.figures(forgetting_figures(report_)) +
+                                      html_table(forgetting_table(report_.findings)) +
+                                      (pairs.empty() ? "" : folded("Every pair of methods, with its interval", pairs)));
     text += section("Why a frozen body is worse", diagnosis());
     text += section("Class by class", numbers_.figures(class_figures(report_)));
     text += section("Learning rates and training", training());

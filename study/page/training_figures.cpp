@@ -86,21 +86,6 @@ std::vector<Point> mean_curve(const Report& report, const Cell& cell) {
   return points;
 }
 
-// Over the seeds that were asked.
-std::optional<SeedMean> forgetting_mean(const Report& report, const Cell& cell, const std::string& measure) {
-  std::vector<double> values;
-  for (const auto& [key, trial] : report.finished) {
-    const auto& [kind, outcome] = trial;
-    if (kind.phase != Trial::Phase::result || kind.method != cell.method || kind.samples != cell.samples ||
-        kind.learning_rate != cell.learning_rate)
-      continue;
-    const auto found = outcome.forgetting.find(measure);
-    if (found != outcome.forgetting.end() && std::isfinite(found->second)) values.push_back(found->second);
-  }
-  if (values.empty()) return std::nullopt;
-  return mean_over_seeds(values);
-}
-
 std::optional<Figure> forgetting_figure(const Report& report, const std::string& measure) {
   const std::int64_t samples = answered_samples(report);
   const std::string& metric = report.plan.metric;
@@ -110,21 +95,21 @@ std::optional<Figure> forgetting_figure(const Report& report, const std::string&
   for (const Cell& cell : report.findings.cells) {
     const auto of_test = cell.metrics.find("test");
     if (cell.samples != samples || of_test == cell.metrics.end() || of_test->second.count(metric) == 0) continue;
-    const auto mean = forgetting_mean(report, cell, measure);
-    if (!mean) continue;
+    const auto mean = cell.forgetting.find(measure);
+    if (mean == cell.forgetting.end()) continue;
     Series series;
     series.name = cell.method;
     series.style = style_of(report.plan, cell.method);
     series.line = false;
-    series.points = {{100 * of_test->second.at(metric).mean, mean->mean, mean->mean - mean->half_width,
-                      mean->mean + mean->half_width}};
+    const SeedMean& kept_mean = mean->second;
+    series.points = {{100 * of_test->second.at(metric).mean, kept_mean.mean, kept_mean.mean - kept_mean.half_width,
+                      kept_mean.mean + kept_mean.half_width}};
     gains.push_back(series.points[0].x);
-    for (const double value : {mean->mean, series.points[0].low, series.points[0].high}) kept.push_back(value);
+    for (const double value : {kept_mean.mean, series.points[0].low, series.points[0].high}) kept.push_back(value);
     chart.series.push_back(std::move(series));
   }
   if (chart.series.empty()) return std::nullopt;
-  std::string words = measure;
-  std::replace(words.begin(), words.end(), '_', ' ');
+  const std::string words = forgetting_words(measure);
   chart.title = fmt::format("{} against {} on test", words, metric_words(metric));
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
   chart.x = figures::linear_axis(metric_axis(metric) + " on test", gains);
@@ -205,8 +190,10 @@ std::vector<Figure> curve_figures(const Report& report) {
 
 std::vector<Figure> forgetting_figures(const Report& report) {
   std::set<std::string> measures;
-  for (const auto& [key, trial] : report.finished) {
-    for (const auto& [name, value] : trial.second.forgetting) measures.insert(name);
+  for (const Cell& cell : report.findings.cells) {
+    for (const auto& [measure, mean] : cell.forgetting) {
+      if (!is_before(measure)) measures.insert(measure);
+    }
   }
   std::vector<Figure> all;
   for (const std::string& measure : measures) {

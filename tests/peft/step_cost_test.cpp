@@ -49,9 +49,12 @@ class ProductCounter {
 
   void begin_backward() { backward_ = true; }
   const Matmuls& matmuls() const { return matmuls_; }
+  /// Of all matmuls, whatever their sizes.
+  double flop() const { return flop_; }
 
-  /// [m, k] times [k, n].
-  void count(std::int64_t m, std::int64_t k, std::int64_t n) {
+  /// `batch` times [m, k] times [k, n].
+  void count(std::int64_t batch, std::int64_t m, std::int64_t k, std::int64_t n) {
+    flop_ += 2.0 * static_cast<double>(batch * m * k * n);
     std::array sizes = {m, k, n};
     std::sort(sizes.begin(), sizes.end());
     std::array square = {rows_, hidden_, hidden_};
@@ -72,6 +75,7 @@ class ProductCounter {
   std::int64_t rows_, hidden_, intermediate_;
   bool backward_ = false;
   Matmuls matmuls_;
+  double flop_ = 0;
   c10::impl::IncludeDispatchKeyGuard guard_{c10::DispatchKey::TESTING_ONLY_GenericMode};
 };
 
@@ -87,7 +91,7 @@ void count_matmuls(const c10::OperatorHandle& operation, c10::DispatchKeySet key
     const auto arguments = torch::jit::last(*stack, operation.schema().arguments().size());
     const auto& left = arguments[found->second].toTensor();
     const auto& right = arguments[found->second + 1].toTensor();
-    ProductCounter::active->count(left.size(-2), left.size(-1), right.size(-1));
+    ProductCounter::active->count(left.dim() == 3 ? left.size(0) : 1, left.size(-2), left.size(-1), right.size(-1));
   }
   constexpr c10::DispatchKeySet kAfter(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::TESTING_ONLY_GenericMode);
   operation.redispatchBoxed(keys & kAfter, stack);
@@ -111,6 +115,8 @@ class LiveBytes : public c10::MemoryReportingInfoBase {
 struct StepCost {
   Matmuls matmuls;
   double kept = 0;  // numbers between forward and backward, a row of the encoder
+  double flop = 0;  // of all matmuls
+  model::FlopCount counted;
 };
 
 constexpr std::int64_t kTokens = 51;  // no other size of the model
@@ -142,6 +148,8 @@ StepCost cost_of_step(const std::string& spec) {
   counter.begin_backward();
   torch::autograd::backward({loss}, {});
   cost.matmuls = counter.matmuls();
+  cost.flop = counter.flop();
+  cost.counted = context.flop();
   return cost;
 }
 
@@ -241,6 +249,24 @@ TEST(StepCost, IsWhatTheMethodNeeds) {
     EXPECT_GE(cost.kept, expected.kept) << expected.spec;
     EXPECT_LE(cost.kept, expected.kept + kSmall) << expected.spec;
   }
+}
+
+TEST(StepCost, IsCountedInFloatingPointOperations) {
+  for (const Needed& expected : needed()) {
+    const StepCost cost = cost_of_step(expected.spec);
+    // A matrix solve multiplies in backward, too.
+    const bool solves = expected.spec == "boft" || expected.spec == "hra";
+    EXPECT_NEAR(cost.counted.matmuls / cost.flop, 1, solves ? 0.01 : 1e-12) << expected.spec;
+  }
+}
+
+TEST(StepCost, CountsTheAttentionThatHasAGradientSevenMatmuls) {
+  const double forward = 2 * 2 * kHidden * (20. * 20 + 17 * 17 + 14 * 14);
+  EXPECT_EQ(cost_of_step("head").counted.attention, 3 * forward);
+  EXPECT_EQ(cost_of_step("full").counted.attention, 3 * forward * 7 / 2);
+  EXPECT_EQ(cost_of_step("layers:k=1").counted.attention, (2 + 7. / 2) * forward);
+  const double with_keys = 2 * 2 * kHidden * (20. * (20 + 20) + 17 * (17 + 20) + 14 * (14 + 20));
+  EXPECT_EQ(cost_of_step("prefix").counted.attention, 3 * with_keys * 7 / 2);
 }
 
 TEST(StepCost, IsStatedForEveryMethod) {

@@ -82,7 +82,8 @@ def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
         del cell["search_seconds"], cell["result_seconds"]
-        for key in ("train_seconds", "samples_per_second", "peak_memory_bytes"):
+        for key in ("train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
+                    "peak_memory_bytes", "peak_memory_above_base_bytes"):
             del cell["cost"][key]
     return cells
 
@@ -336,6 +337,49 @@ def test_a_learning_rate_that_breaks_training_is_a_result_like_another(material,
     assert [step["dev"] is None for step in full["search"]] == [False, True]
 
 
+def stop_of(curve, patience):
+    """Where transformers' trainer would have stopped, and the step before which it would not."""
+    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, TrainingArguments
+
+    callback = EarlyStoppingCallback(early_stopping_patience=patience)
+    arguments = TrainingArguments(metric_for_best_model="log_loss", greater_is_better=False, report_to=[])
+    state, control = TrainerState(), TrainerControl()
+    for point in curve:
+        loss = point["dev"]["log_loss"]
+        callback.on_evaluate(arguments, state, control, {"eval_log_loss": loss})
+        if state.best_metric is None or loss < state.best_metric:
+            state.best_metric = loss
+        if control.should_training_stop:
+            return point["step"]
+    return curve[-1]["step"]
+
+
+def test_patience_stops_searches_as_transformers_would_and_no_results(material, tmp_path):
+    common = ["--methods", "full,lora", "--samples", "40", "--max-steps", "40", "--seeds", "2", "--lrs", "0.001,0.01,0.1",
+              "--ranks-per-trial", "1"]
+    trials = {}
+    for patience in (0, 1):
+        done = run(*command(material, *common, "--patience", str(patience), "--output", tmp_path / str(patience)))
+        assert done.returncode == 0, done.all
+        trials[patience] = {(trial["phase"], trial["method"], trial["learning_rate"], trial["seed"]): trial
+                            for trial in results(tmp_path / str(patience))["trials"]}
+    stopped = 0
+    for key, trial in trials[1].items():
+        whole = trials[0].get(key)
+        if trial["failure"]:
+            continue
+        if key[0] == "result":
+            assert (trial["steps"], trial["stopped_early"]) == (40, False)
+        elif whole:
+            assert trial["steps"] == stop_of(whole["curve"], 1), key
+            assert trial["stopped_early"] == (trial["steps"] < 40)
+            assert trial["curve"] == [point for point in whole["curve"] if point["step"] <= trial["steps"]]
+            stopped += trial["stopped_early"]
+    assert stopped > 0, "nothing was tested"
+    other = run(*command(material, *common, "--patience", "2", "--output", tmp_path / "1", "--resume"))
+    assert other.returncode == 2 and "patience of the search is 1 there and 2 here" in other.stderr, other.all
+
+
 def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, tmp_path):
     # Examples of 8 tokens of 128 bytes: 80 for training, 80 of dev, 120 and 60 of the two tests. The token states that a
     # trial of layers:k=1 keeps of them fit, and head's 340 vectors, but not both, nor those of two seeds.
@@ -519,6 +563,92 @@ def test_a_group_that_is_silent_ends_the_study_with_its_name(material, tmp_path)
     assert process.returncode == 5, text
     assert "the group of rank 1 has been silent for" in text
     assert finished(output) >= 2
+
+
+def write_next_task(folder, word="red"):
+    folder.mkdir()
+    for name, count in [("train", 90), ("dev", 30), ("test", 60)]:
+        lines = ["text\tlabel"]
+        for i in range(count):
+            kind = i % 3
+            lines.append(f"{['dog', 'tree', 'bell'][kind]} number {i} {word}\t{['one', 'two', 'three'][kind]}")
+        (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def holm(p_values):
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, largest = [0] * len(p_values), 0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = largest
+    return adjusted
+
+
+def test_a_next_task_says_what_it_makes_each_method_forget(material, tmp_path):
+    import scipy.stats
+
+    following = write_next_task(tmp_path / "next")
+    study = ["--methods", "full,head,lora", "--samples", "80", "--max-steps", "40", "--seeds", "3", "--lrs", "0.01"]
+    done = run(*command(material, *study, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 0, done.all
+    assert "backward transfer" in done.all
+    document = results(tmp_path / "out")
+    schema = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.schema.json").read_text())
+    jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+    measured = {}
+    for trial in document["trials"]:
+        forgotten = trial["forgetting"]
+        if trial["phase"] == "search":
+            assert forgotten == {}
+            continue
+        assert set(forgotten) == {"first_task", "first_task_before", "backward_transfer", "next_task"}
+        assert forgotten["first_task_before"] == trial["metrics"]["test"]["accuracy"]
+        assert forgotten["backward_transfer"] == forgotten["first_task"] - forgotten["first_task_before"]
+        for name, value in forgotten.items():
+            measured.setdefault(name, {}).setdefault(trial["method"], {})[trial["seed"]] = value
+    assert set(measured["backward_transfer"]["head"].values()) == {0.0}, "a frozen body forgets nothing"
+    assert any(value < 0 for value in measured["backward_transfer"]["full"].values())
+    assert min(measured["next_task"]["full"].values()) > 0.5, "three words decide its three classes"
+
+    comparisons = document["forgetting_comparisons"]
+    assert {comparison["measure"] for comparison in comparisons} == {"first_task", "backward_transfer", "next_task"}
+    assert len(comparisons) == 3 * 3
+    for comparison in comparisons:
+        first, second = (measured[comparison["measure"]][comparison[side]] for side in ("first", "second"))
+        assert set(first) == set(second) == {1, 2, 3} and comparison["seeds"] == 3
+        pairs = [[values[seed] for seed in (1, 2, 3)] for values in (first, second)]
+        if len({left - right for left, right in zip(*pairs)}) == 1:
+            continue  # scipy has no test for what does not scatter
+        test = scipy.stats.ttest_rel(*pairs)
+        assert comparison["p"] == pytest.approx(test.pvalue, abs=1e-9)
+        interval = test.confidence_interval(0.95)
+        assert comparison["interval"] == pytest.approx([interval.low, interval.high], abs=1e-9)
+        family = [other for other in comparisons if other["measure"] == comparison["measure"]]
+        assert comparison["holm_p"] == pytest.approx(holm([other["p"] for other in family])[family.index(comparison)])
+        assert comparison["shown"] == (comparison["holm_p"] < 0.05)
+    for cell in document["cells"]:
+        for name, mean in cell["forgetting"].items():
+            values = list(measured[name][cell["method"]].values())
+            assert mean["mean"] == pytest.approx(sum(values) / 3, abs=1e-12) and mean["seeds"] == 3
+    assert "backward transfer" in (tmp_path / "out" / "report.md").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Forgetting against gain: backward transfer" in page and "full - head" in page
+    assert "forgetting.backward_transfer" in (tmp_path / "out" / "trials.csv").read_text().split("\r\n")[0]
+
+    other = write_next_task(tmp_path / "again", word="blue")
+    refused = run(*command(material, *study, "--then", other, "--output", tmp_path / "out", "--resume"))
+    assert refused.returncode == 2 and "next task is next" in refused.stderr, refused.all
+
+
+def test_a_next_task_that_is_not_there_is_refused_with_what_is_expected(material, tmp_path):
+    following = write_next_task(tmp_path / "next")
+    (following / "test.tsv").unlink()
+    done = run(*command(material, *SHORT, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 3 and "found no test in" in done.stderr, done.all
+    (following / "train.csv").write_text("text,label\n")
+    done = run(*command(material, *SHORT, "--then", following, "--output", tmp_path / "out"))
+    assert done.returncode == 3 and "train.tsv" in done.stderr and "train.csv" in done.stderr, done.all
 
 
 def test_what_training_forgot_is_measured_where_it_is_asked(material, tmp_path):

@@ -51,7 +51,12 @@ inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
   };
   add("test", test);
   add("ood.web", web);
-  outcome.cost = {10, 100, 1 << 30, 1000, 4000, 5000};
+  outcome.cost = {.train_seconds = 10,
+                  .samples_per_second = 100,
+                  .peak_memory_bytes = 1 << 30,
+                  .trainable_parameters = 1000,
+                  .allreduce_bytes_per_step = 4000,
+                  .stored_bytes = 5000};
   outcome.seconds = 12.5;
   return outcome;
 }

@@ -76,5 +76,19 @@ TEST_F(PeakMemoryOfRuns, HasTheWeightsAndWhatIsTakenMeanwhileButNotWhatWasThere)
   EXPECT_NEAR(static_cast<double>(later.bytes()) / kMiB, weights, 2);
 }
 
+TEST_F(PeakMemoryOfRuns, AboveTheBaseModelIsWhatAMethodAddsAndTakes) {
+  const auto classifier = classifier_with("new_gelu", "lora");
+  std::int64_t added = 0;
+  for (int layer = 0; layer < classifier->encoder().layers(); ++layer) {
+    for (const model::Parameter* parameter : classifier->encoder().layer(layer).added_parameters())
+      added += static_cast<std::int64_t>(parameter->value().nbytes());
+  }
+  std::int64_t weights = 0;
+  for (const model::Parameter* parameter : classifier->parameters())
+    weights += static_cast<std::int64_t>(parameter->value().nbytes());
+  EXPECT_GT(added, 0);
+  EXPECT_EQ(weights - PeakMemory(*classifier, test_device()).base_bytes(), added);
+}
+
 }  // namespace
 }  // namespace dtrain::train

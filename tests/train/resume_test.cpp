@@ -11,6 +11,7 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -80,6 +81,7 @@ TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
     EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
     EXPECT_EQ(resumed.report.dev->metrics.value("log_loss"), whole.report.dev->metrics.value("log_loss"));
     EXPECT_EQ(resumed.report.steps, kSteps);
+    EXPECT_EQ(resumed.report.flop, whole.report.flop);
   }
 }
 
@@ -99,6 +101,31 @@ TEST_P(Resume, FromSavedStepsAfterACrashEndsInTheSameBytes) {
     EXPECT_EQ(nlohmann::json::parse(text)["step"].get<std::int64_t>(), ++line);
   }
   EXPECT_EQ(line, kSteps);
+}
+
+TEST_P(Resume, OfARunThatStopsEarlyEndsInTheSameBytes) {
+  const auto curve = run({}).report.curve;
+  options.patience = 1;
+  const Ended whole = run({});
+  // As the evaluations of the whole run say. The last phase of a method that has several is the last half at most.
+  EXPECT_LE(whole.report.steps, kSteps);
+  EXPECT_EQ(whole.report.curve.back().step, whole.report.steps);
+  EXPECT_EQ(whole.report.planned_steps, kSteps);
+  for (std::size_t i = 0; i < whole.report.curve.size(); ++i)
+    EXPECT_EQ(whole.report.curve[i].metrics.at("log_loss"), curve[i].metrics.at("log_loss"));
+  for (std::int64_t stop = 1; stop < whole.report.steps; ++stop) {
+    SCOPED_TRACE(stop);
+    fs::remove_all(directory);
+    fs::create_directories(directory);
+    EXPECT_THROW(run(files(false), stop), Stopped);
+    for (int again = 0; again < 2; ++again) {  // the second time from the end
+      const Ended resumed = run(files(true));
+      EXPECT_TRUE(at::equal(resumed.values, whole.values));
+      EXPECT_EQ(resumed.report.steps, whole.report.steps);
+      EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
+      EXPECT_EQ(resumed.report.flop, whole.report.flop);
+    }
+  }
 }
 
 TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
@@ -123,6 +150,8 @@ TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
   refused("gradient norm");
   options.select_metric = "accuracy";
   refused("select metric");
+  options.patience = 2;
+  refused("patience");
   options.loss.label_smoothing = 0.1;
   refused("loss");
 
@@ -145,6 +174,41 @@ INSTANTIATE_TEST_SUITE_P(Methods, Resume,
                                                           "gradual"),
                                           testing::Values(0, 2)),
                          case_name);
+
+TEST(Training, StopsAfterAsManyEvaluationsThatWereNoBetterAsItHasPatience) {
+  const auto alone = dist::make_single_communicator();
+  const auto examples = random_data(20, 4);
+  const auto dev = random_data(30, 5, 1);  // what is learnt makes it worse
+  TrainOptions options = short_run("full", 15);
+  options.learning_rate = 0.01;
+  const auto report_with = [&](std::int64_t patience) {
+    options.patience = patience;
+    const auto classifier = classifier_with("new_gelu", "full");
+    FeatureStore features(options.cache_memory);
+    return train(*classifier, examples, dev, options, {}, context_over(*alone), features);
+  };
+  const auto curve = report_with(0).curve;
+  ASSERT_EQ(curve.size(), 5U);
+  std::set<std::int64_t> stops;
+  for (std::int64_t patience = 1; patience <= 4; ++patience) {
+    std::int64_t stop = curve.back().step;
+    double best = std::numeric_limits<double>::infinity();
+    std::int64_t no_better = 0;
+    for (const CurvePoint& point : curve) {
+      const double loss = point.metrics.at("log_loss");
+      no_better = loss < best ? 0 : no_better + 1;
+      best = std::min(best, loss);
+      if (no_better < patience) continue;
+      stop = point.step;
+      break;
+    }
+    const TrainReport report = report_with(patience);
+    EXPECT_EQ(report.steps, stop) << patience;
+    EXPECT_EQ(report.stopped_early(), stop < 15) << patience;
+    stops.insert(report.steps);
+  }
+  EXPECT_GT(stops.size(), 1U) << "nothing would have been tested";
+}
 
 TEST(Training, WithoutADevSetKeepsTheLastStep) {
   const auto alone = dist::make_single_communicator();

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "launcher/options.h"
+#include "launcher/session/session.h"
+#include "study/next_task.h"
+
+namespace dtrain::launcher {
+
+/// The task of --then, and what of it decides the numbers of a study.
+struct LoadedNextTask {
+  /// Null where --then is not given.
+  std::shared_ptr<const study::NextTask> task;
+  std::map<std::string, std::string> identity;
+};
+
+/// Reads the files train, dev and test (.tsv, .csv, .json or .jsonl) of the folder that --then names; without dev a
+/// part of train is held out. What a person should know of it is said. Throws InputError where a file is missing or is
+/// there twice. `options` and `session` outlive the result.
+LoadedNextTask load_next_task(const Options& options, const Session& session);
+
+}  // namespace dtrain::launcher
