@@ -12,6 +12,7 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/plan_file.h"
 #include "launcher/share.h"
 #include "launcher/study_files.h"
 #include "launcher/study_request.h"
