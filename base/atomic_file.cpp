@@ -36,9 +36,11 @@ void sync_name(const std::filesystem::path& path) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(std::filesystem::path path)
+AtomicFile::AtomicFile(std::filesystem::path path, unsigned access)
     : path_(std::move(path)), temporary_(fmt::format("{}.{}.part", path_.string(), writer_name())) {
-  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  // What a process of that number left, or a link that somebody put there. O_EXCL follows none.
+  unlink(temporary_.c_str());
+  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, access);
   if (descriptor_ < 0) fail("create");
 }
 
@@ -95,12 +97,18 @@ void replace_directory(const std::filesystem::path& temporary, const std::filesy
   sync_name(path);
 }
 
-std::string read_file(const std::filesystem::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+std::string read_file(const std::filesystem::path& path, Readable readable) {
+  const bool regular = readable == Readable::regular_file;
+  // Not to wait at the opening for somebody who writes into a pipe. Of no effect on a regular file.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | (regular ? O_NONBLOCK : 0));
   struct stat status {};
   std::string content;
   std::size_t filled = 0;
   bool failed = descriptor < 0 || fstat(descriptor, &status) != 0;
+  if (!failed && regular && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode)) {
+    close(descriptor);
+    throw InputError(fmt::format("cannot read {}: expected a regular file", path.string()));
+  }
   while (!failed) {
     // One byte more than the file holds, so that its end is seen without growing; a pipe has no size and grows.
     if (filled == content.size())
@@ -121,6 +129,11 @@ void ensure_directory(const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw UsageError(fmt::format("cannot create the directory {}: {}", path.string(), error.message()));
+}
+
+void ensure_private_directory(const std::filesystem::path& path) {
+  if (path.has_parent_path()) ensure_directory(path.parent_path());
+  if (mkdir(path.c_str(), 0700) != 0) ensure_directory(path);  // it is there, or the reason is the same
 }
 
 }  // namespace dtrain

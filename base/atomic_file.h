@@ -6,12 +6,17 @@
 
 namespace dtrain {
 
+/// Who may read and write a new file, where the umask lets them.
+inline constexpr unsigned kEverybody = 0666;
+inline constexpr unsigned kOwnerAlone = 0600;
+
 /// A file under a temporary name beside its final one, which it takes only when `commit` has synced it to disk.
 /// Destroyed without `commit`, it leaves nothing behind. Every failure (no space, no permission) throws TrainingError
-/// naming the file and the reason.
+/// naming the file and the reason. A symbolic link under either name is replaced, not followed.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  /// `access`: the permissions of the file, of which the umask takes away.
+  explicit AtomicFile(std::filesystem::path path, unsigned access = kEverybody);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;
@@ -37,10 +42,17 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 /// TrainingError.
 void replace_directory(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
-/// The content of a file. Throws InputError naming it when it cannot be read.
-std::string read_file(const std::filesystem::path& path);
+/// What may be read: a file that has a size, or also what has none until its end (a pipe, a terminal).
+enum class Readable { regular_file, stream };
+
+/// The content of a file. Throws InputError naming it when it cannot be read. A directory of somebody else's may hold a
+/// pipe or a device under any name, which would be waited for, or read without end.
+std::string read_file(const std::filesystem::path& path, Readable readable = Readable::regular_file);
 
 /// Creates a directory and its parents. Throws UsageError naming it and the reason.
 void ensure_directory(const std::filesystem::path& path);
+
+/// Likewise, but the directory, where it is made, is its owner's alone.
+void ensure_private_directory(const std::filesystem::path& path);
 
 }  // namespace dtrain

@@ -49,7 +49,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const std::string& comma
     : path_(fs::absolute(directory) / kFile), made_(missing_directories(directory)) {
   for (bool is_named = false; !is_named;) {
     ensure_directory(directory);
-    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
     if (descriptor_ < 0 && errno == ENOENT) continue;  // a holder that ended took its directory along
     if (descriptor_ < 0) fail("open", path_, errno);
     if (lock_file(descriptor_, LOCK_EX | LOCK_NB) != 0) {

@@ -15,7 +15,7 @@
 namespace dtrain {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // no waiting for a pipe
   struct stat status {};
   if (descriptor < 0 || fstat(descriptor, &status) != 0) {
     const int error = errno;

@@ -27,10 +27,13 @@ std::size_t edit_distance(std::string_view left, std::string_view right) {
 std::string nearest_name(std::string_view name, const std::vector<std::string>& known) {
   // A text, no name: what follows takes the product of the lengths.
   constexpr std::size_t kLongestName = 200;
+  // A file of somebody else's may hold a million names, which takes half a minute.
+  constexpr std::size_t kMostKnown = 10'000;
   std::string best;
   if (name.size() > kLongestName) return best;
   std::size_t best_distance = std::max<std::size_t>(2, name.size() / 3) + 1;
-  for (const auto& candidate : known) {
+  for (std::size_t i = 0; i < std::min(known.size(), kMostKnown); ++i) {
+    const std::string& candidate = known[i];
     if (candidate.size() > kLongestName) continue;
     const bool begins = name.size() >= 3 && candidate.starts_with(name);
     const std::size_t edits = edit_distance(name, candidate);

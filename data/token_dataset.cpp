@@ -192,8 +192,9 @@ TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenize
   auto storage = pack(tokenize_rows(rows.rows, rows.has_pairs, tokenizer, options));
   if (!path.empty()) {
     try {
-      ensure_directory(options.cache_directory);
-      AtomicFile file(path);
+      // Whoever reads the tokens has the texts.
+      ensure_private_directory(options.cache_directory);
+      AtomicFile file(path, kOwnerAlone);
       file.write(storage->memory.data(), storage->memory.size());
       file.commit();
       if (auto mapped = read_cache(path, log)) return {std::move(mapped), std::move(targets)};

@@ -14,6 +14,7 @@
 #include "launcher/measured_context.h"
 #include "launcher/next_task.h"
 #include "launcher/output_directory.h"
+#include "launcher/plan_file.h"
 #include "launcher/share.h"
 #include "launcher/study_files.h"
 #include "launcher/study_request.h"

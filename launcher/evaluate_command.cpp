@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/table.h"
 #include "launcher/commands.h"
 #include "launcher/forgetting_material.h"
@@ -49,8 +50,8 @@ fs::path base_of(const Options& options, const peft::TrainedModel& trained) {
   if (!options.model.empty()) return options.model;
   const fs::path results = fs::path(options.run) / "results.json";
   if (fs::exists(results)) {
-    const auto json = nlohmann::json::parse(read_file(results), nullptr, false);
-    if (json.is_object() && json.contains("model") && json["model"].is_string()) {
+    const auto json = read_json_object(results);
+    if (json.contains("model") && json["model"].is_string()) {
       fs::path model = json["model"].get<std::string>();
       if (fs::exists(model / "config.json")) return model;
     }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <string>
@@ -30,6 +31,22 @@ bool is_vacant(const fs::path& directory) {
     if (entry.path().filename() != DirectoryLock::kFile) return false;
   }
   return true;
+}
+
+// Throws UsageError where a name that is written there is a symbolic link: a directory of somebody else's could lead
+// the writing anywhere.
+void refuse_links(const fs::path& directory, bool overwrite) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const fs::path name = entry.path().filename();
+    // --overwrite removes what it replaces, links as such.
+    const bool written = !overwrite && std::find(kContents.begin(), kContents.end(), name) != kContents.end();
+    if (!entry.is_symlink(error) || (!written && name.extension() != ".part")) continue;
+    throw UsageError(fmt::format(
+        "--output {}: expected what dtrain wrote there, found a symbolic link, {}, and dtrain writes through "
+        "none; put a directory or file in its place, or choose another --output",
+        directory.string(), name.string()));
+  }
 }
 
 // What a run that was killed left under temporary names.
@@ -92,6 +109,7 @@ void check_output(const Options& options) {
                     "dtrain wrote there",
                     output.string()));
   }
+  refuse_links(output, options.overwrite);
   fs::path existing = fs::absolute(output).lexically_normal();
   while (!fs::exists(existing, error) && existing.has_relative_path()) existing = existing.parent_path();
   if (access(existing.c_str(), W_OK) != 0)

@@ -8,6 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "study/figures/plain_svg.h"
 #include "study/journal.h"
 #include "study/page/page.h"
 
@@ -23,15 +24,18 @@ void take_diagnosis(const fs::path& directory, study::page::Study& shown, const 
   const fs::path words = directory / "diagnose.json";
   const fs::path figure = directory / "diagnose.svg";
   if (fs::exists(words)) {
-    const auto json = read_json_object(words);
-    if (json.contains("words")) json.at("words").get_to(shown.diagnosis);
+    try {
+      shown.diagnosis = read_json_object(words).value("words", shown.diagnosis);
+    } catch (const nlohmann::json::exception& error) {
+      throw InputError(fmt::format("{}: 'words': expected a list of texts ({})", words.string(), error.what()));
+    }
   }
   if (!fs::exists(figure)) return;
   std::string svg = read_file(figure);
-  if (svg.starts_with("<svg") && svg.find("<script") == std::string::npos) {
+  if (study::figures::is_plain_svg(svg)) {
     shown.diagnosis_svg = std::move(svg);
   } else {
-    log.warning(fmt::format("{}: expected an <svg> element without scripts, found something else; it is left out",
+    log.warning(fmt::format("{}: expected one <svg> element of shapes and text, found something else; it is left out",
                             figure.string()));
   }
 }

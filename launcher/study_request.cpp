@@ -5,12 +5,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
-#include "base/json_file.h"
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
+#include "launcher/plan_file.h"
 #include "launcher/session/agreement.h"
 #include "model/formats/classifier_files.h"
 #include "train/run_length.h"
@@ -22,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kPlanSchema = 1;
 // What a study without arguments may take.
 constexpr double kDefaultBudget = 600;
 // Two ranks on a trial are never twice as fast: what is less of a gain than this is not worth measuring.
@@ -54,31 +54,6 @@ std::string comparison_metric(const Options& options, ProblemType type) {
                                  options.metric, fmt::join(known, ", ")));
   }
   return options.metric;
-}
-
-void take_plan_file(study::StudyPlan& plan, const fs::path& path) {
-  const json document = read_json_object(path);
-  try {
-    if (document.at("schema") != kPlanSchema) throw UsageError(fmt::format("expected schema {}", kPlanSchema));
-    plan.methods.clear();
-    for (const auto& entry : document.at("methods")) {
-      auto method = study::method_plans({entry.at("method").get<std::string>()},
-                                        entry.at("learning_rates").get<std::vector<double>>())
-                        .front();
-      method.lowest = entry.at("range").at(0);
-      method.highest = entry.at("range").at(1);
-      plan.methods.push_back(std::move(method));
-    }
-    document.at("samples").get_to(plan.samples);
-    document.at("seed").get_to(plan.search_seed);
-    document.at("subset_seed").get_to(plan.subset_seed);
-    document.at("result_seeds").get_to(plan.result_seeds);
-    plan.search = study::search_depth(document.at("search"), "'search'");
-    if (plan.methods.empty() || plan.samples.empty() || plan.result_seeds.empty())
-      throw UsageError("expected at least one method, sample count and result seed");
-  } catch (const std::exception& error) {
-    throw InputError(fmt::format("{}: not the plan of a study ({})", path.string(), error.what()));
-  }
 }
 
 // The base model is asked once on each group of ranks, by its first result.
@@ -258,22 +233,6 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   const auto joins = at::tensor({setup.simulation.seconds < apart.simulation.seconds ? 1 : 0}, at::kInt);
   world.control.broadcast(joins, 0);
   return joins.item<int>() == 1 ? std::move(setup) : std::move(apart);
-}
-
-json plan_file_json(const study::StudyPlan& plan) {
-  json methods = json::array();
-  for (const study::MethodPlan& method : plan.methods) {
-    methods.push_back({{"method", method.method.text()},
-                       {"learning_rates", method.learning_rates},
-                       {"range", {method.lowest, method.highest}}});
-  }
-  return {{"schema", kPlanSchema},
-          {"methods", methods},
-          {"samples", plan.samples},
-          {"seed", plan.search_seed},
-          {"subset_seed", plan.subset_seed},
-          {"result_seeds", plan.result_seeds},
-          {"search", study::search_depth_name(plan.search)}};
 }
 
 }  // namespace dtrain::launcher

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -63,8 +62,5 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
                         const study::Material& material, const study::TrialSizes& sizes,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
                         const std::filesystem::path& scratch, const train::RunContext& world);
-
-/// The content of plan.json, which --plan takes: methods, learning rates, sample counts, seeds, search.
-nlohmann::json plan_file_json(const study::StudyPlan& plan);
 
 }  // namespace dtrain::launcher

@@ -21,7 +21,7 @@ std::vector<std::string> AdapterConfig::strings(const std::string& key) const {
 
 void AdapterConfig::refuse(const std::string& key, const std::string& reason) const {
   throw InputError(
-      fmt::format("{}: {} = {}: {}", path_.string(), key, json_.value(key, nlohmann::json()).dump(), reason));
+      fmt::format("{}: {} = {}: {}", path_.string(), key, shown_json(json_.value(key, nlohmann::json())), reason));
 }
 
 void AdapterConfig::refuse_others(const FileKeys& known) const {
@@ -42,7 +42,7 @@ void AdapterConfig::check_reads(const FileKeys& known, const FileKeys& own) cons
 }
 
 void AdapterConfig::refuse_type(const std::string& key) const {
-  throw InputError(fmt::format("{}: '{}' has an unexpected type: {}", path_.string(), key, json_.at(key).dump()));
+  throw InputError(fmt::format("{}: '{}' has an unexpected type: {}", path_.string(), key, shown_json(json_.at(key))));
 }
 
 }  // namespace dtrain::peft

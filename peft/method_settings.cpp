@@ -21,8 +21,8 @@ bool parse(const std::string& text, Number& number) {
 }  // namespace
 
 MethodSettings::MethodSettings(std::string method, const std::vector<MethodSetting>& known,
-                               const std::map<std::string, std::string>& given)
-    : method_(std::move(method)) {
+                               const std::map<std::string, std::string>& given, std::int64_t largest_size)
+    : method_(std::move(method)), largest_size_(largest_size) {
   std::vector<std::string> keys;
   for (const MethodSetting& setting : known) {
     values_[setting.key] = setting.default_value;
@@ -45,6 +45,14 @@ void MethodSettings::refuse(const std::string& key, const std::string& expected)
 std::int64_t MethodSettings::integer(const std::string& key, std::int64_t lowest) const {
   std::int64_t number = 0;
   if (!parse(values_.at(key), number) || number < lowest) refuse(key, fmt::format("a whole number from {}", lowest));
+  return number;
+}
+
+std::int64_t MethodSettings::size(const std::string& key, std::int64_t lowest,
+                                  std::optional<std::int64_t> highest) const {
+  const std::int64_t number = integer(key, lowest);
+  const std::int64_t largest = highest.value_or(largest_size_);
+  if (number > largest) refuse(key, fmt::format("a whole number from {} to {}", lowest, largest));
   return number;
 }
 
@@ -95,14 +103,15 @@ std::vector<std::int64_t> MethodSettings::integers(const std::string& key, std::
   return numbers;
 }
 
-std::vector<std::pair<std::string, double>> MethodSettings::pattern(const std::string& key, double lowest) const {
+std::vector<std::pair<std::string, double>> MethodSettings::pattern(const std::string& key, double lowest,
+                                                                    double highest) const {
   std::vector<std::pair<std::string, double>> entries;
   for (const std::string& item : list(key)) {
     const std::size_t tilde = std::min(item.rfind('~'), item.size());
     auto& [name, number] = entries.emplace_back(item.substr(0, tilde), 0);
     const bool is_number = tilde < item.size() && parse(item.substr(tilde + 1), number);
-    if (name.empty() || !is_number || !(number >= lowest)) {
-      refuse(key, fmt::format("NAME~NUMBER joined by +, each number from {}", lowest));
+    if (name.empty() || !is_number || !(number >= lowest && number <= highest)) {
+      refuse(key, fmt::format("NAME~NUMBER joined by +, each number from {} to {}", lowest, highest));
     }
   }
   return entries;

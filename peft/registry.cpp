@@ -46,9 +46,9 @@ const MethodKind& peft_method_kind(const AdapterConfig& config) {
                                fmt::join(types, ", ")));
 }
 
-std::unique_ptr<Method> make_method(const MethodSpec& spec) {
+std::unique_ptr<Method> make_method(const MethodSpec& spec, std::int64_t largest_size) {
   const MethodKind& kind = method_kind(spec.name);
-  return kind.make(MethodSettings(kind.name, kind.settings, spec.settings));
+  return kind.make(MethodSettings(kind.name, kind.settings, spec.settings, largest_size));
 }
 
 }  // namespace dtrain::peft

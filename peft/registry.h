@@ -18,6 +18,6 @@ const MethodKind& method_kind(const std::string& name);
 const MethodKind& peft_method_kind(const AdapterConfig& config);
 
 /// Throws UsageError for an unknown name or setting.
-std::unique_ptr<Method> make_method(const MethodSpec& spec);
+std::unique_ptr<Method> make_method(const MethodSpec& spec, std::int64_t largest_size = kLargestSize);
 
 }  // namespace dtrain::peft

@@ -13,6 +13,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 
 namespace dtrain::study {
 namespace {
@@ -63,13 +64,22 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
     ++number;
     const std::size_t end = text.find('\n', content.whole_bytes);
     const bool last = end == std::string::npos || end + 1 == text.size();
-    const json line = json::parse(text.substr(content.whole_bytes, end - content.whole_bytes), nullptr, false);
+    const std::string place = fmt::format("{}:{}", path.string(), number);
+    json line;
+    std::string problem;
+    try {
+      line = parse_json(std::string_view(text).substr(content.whole_bytes, end - content.whole_bytes), "the line");
+    } catch (const InputError& error) {
+      problem = error.what();
+    }
     // A process that is killed, or a full disk, leaves a part of the last line. The plan was written as a whole.
-    if (number > 1 && last && (end == std::string::npos || line.is_discarded())) {
-      log.warning(fmt::format("{}:{}: the last line was cut short and is dropped; its trial runs again", path.string(),
-                              number));
+    if (number > 1 && last && (end == std::string::npos || !problem.empty())) {
+      log.warning(fmt::format("{}: the last line was cut short and is dropped; its trial runs again", place));
       break;
     }
+    if (!problem.empty())
+      throw InputError(
+          fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place, problem));
     try {
       if (number == 1) {
         if (line.at("schema") != kSchema) throw std::invalid_argument(fmt::format("expected schema {}", kSchema));
@@ -85,8 +95,8 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
         content.finished.insert_or_assign(trial.first.key(), std::move(trial));
       }
     } catch (const std::exception& error) {
-      throw InputError(fmt::format("{}:{}: not a line of a study's journal ({}); compare --overwrite begins anew",
-                                   path.string(), number, error.what()));
+      throw InputError(
+          fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place, error.what()));
     }
     content.whole_bytes = end + 1;
   }

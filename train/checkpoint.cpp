@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <system_error>
 #include <vector>
 
@@ -28,12 +29,29 @@ std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& direc
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && name.find_first_not_of("0123456789", 5) == std::string::npos && name.size() > 5) {
-      found.emplace_back(std::stoll(name.substr(5)), entry.path());
-    }
+    if (!name.starts_with("step-")) continue;
+    std::int64_t step = 0;
+    const auto [end, problem] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+    if (problem == std::errc() && end == name.data() + name.size() && step >= 0) found.emplace_back(step, entry.path());
   }
   std::sort(found.rbegin(), found.rend());
   return found;
+}
+
+// What the run copies over its own numbers must be as many.
+void check_shapes(const Checkpoint& checkpoint, const fs::path& file) {
+  const auto check = [&](const char* name, const at::Tensor& tensor) {
+    if (tensor.is_floating_point() && tensor.dim() == 1 && tensor.numel() == checkpoint.values.numel()) return;
+    throw InputError(
+        fmt::format("{}: tensor '{}': expected floating-point numbers, one row of {} as of 'values', found "
+                    "shape {} of {}",
+                    file.string(), name, checkpoint.values.numel(), model::shape_text(tensor.sizes()),
+                    at::toString(tensor.scalar_type())));
+  };
+  check("values", checkpoint.values);
+  check("first_moments", checkpoint.first_moments);
+  check("second_moments", checkpoint.second_moments);
+  if (checkpoint.best_values.defined()) check("best_values", checkpoint.best_values);
 }
 
 Checkpoint read_one(const fs::path& directory) {
@@ -57,10 +75,15 @@ Checkpoint read_one(const fs::path& directory) {
   } catch (const nlohmann::json::exception& error) {
     throw InputError(fmt::format("{}: {}", (directory / "state.json").string(), error.what()));
   }
+  if (checkpoint.step < 0 || checkpoint.best_step < 0 || checkpoint.best_step > checkpoint.step) {
+    throw InputError(fmt::format("{}: expected 'step' from 0 and 'best_step' from 0 to that, found {} and {}",
+                                 (directory / "state.json").string(), checkpoint.step, checkpoint.best_step));
+  }
   checkpoint.values = file.tensor("values");
   checkpoint.first_moments = file.tensor("first_moments");
   checkpoint.second_moments = file.tensor("second_moments");
   if (file.contains("best_values")) checkpoint.best_values = file.tensor("best_values");
+  check_shapes(checkpoint, directory / "state.safetensors");
   const auto best_metric = file.tensor("best_metric");
   if (best_metric.scalar_type() != at::kDouble || best_metric.numel() != 1) {
     throw InputError(fmt::format("{}: 'best_metric' is not one F64", (directory / "state.safetensors").string()));

@@ -3,12 +3,29 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 
 namespace dtrain::train {
+namespace {
+
+// Nothing of a line that is none of a log, as the last one of a process that was killed.
+std::optional<std::int64_t> step_of(const std::string& line) {
+  try {
+    const auto record = parse_json(line, "");
+    const auto step = record.is_object() ? record.find("step") : record.end();
+    if (step == record.end() || !step->is_number_integer()) return std::nullopt;
+    return step->get<std::int64_t>();
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace
 
 StepLog::StepLog(const std::filesystem::path& path, std::int64_t resumed_step) : path_(path) {
   if (path.empty()) return;
@@ -16,8 +33,7 @@ StepLog::StepLog(const std::filesystem::path& path, std::int64_t resumed_step) :
     std::string kept;
     std::ifstream before(path);
     for (std::string line; std::getline(before, line);) {
-      const auto record = nlohmann::json::parse(line, nullptr, false);
-      if (record.is_object() && record.value("step", resumed_step + 1) <= resumed_step) kept += line + "\n";
+      if (step_of(line).value_or(resumed_step + 1) <= resumed_step) kept += line + "\n";
     }
     write_file_atomically(path, kept);
   } else {

@@ -114,8 +114,11 @@ class TrainingRun {
 
   void restore(const Checkpoint& checkpoint) {
     const at::NoGradGuard no_grad;
+    if (checkpoint.step > steps_) refuse_checkpoint(fmt::format("at most step {}", steps_), checkpoint.step);
     // A checkpoint at the end of a phase has that phase's parameters.
     while (checkpoint.step > phases_.end()) enter_next_phase();
+    if (const std::int64_t size = phases_.parameters().size(); checkpoint.values.numel() != size)
+      refuse_checkpoint(fmt::format("{} trainable parameters", size), checkpoint.values.numel());
     phases_.parameters().set_values(checkpoint.values);
     phases_.optimizer().restore(checkpoint.first_moments, checkpoint.second_moments, checkpoint.step - phases_.begin());
     if (hooks_) hooks_->restore(checkpoint.hooks);
@@ -123,6 +126,14 @@ class TrainingRun {
     best_.set_passed_over(checkpoint.passed_over);
     best_.restore(checkpoint.best_step, checkpoint.best_metric,
                   checkpoint.best_values.defined() ? checkpoint.best_values.to(device) : at::Tensor());
+  }
+
+  // One whose identity is this run's and whose content is not.
+  [[noreturn]] void refuse_checkpoint(const std::string& expected, std::int64_t found) const {
+    throw InputError(
+        fmt::format("{}: a checkpoint that is none of this run: expected {}, found {}. Start anew with "
+                    "--overwrite.",
+                    files_.checkpoints.string(), expected, found));
   }
 
   void evaluate_dev(std::int64_t position) {

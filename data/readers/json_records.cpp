@@ -19,6 +19,8 @@ namespace {
 using nlohmann::json;
 
 constexpr std::string_view kBlanks = " \t\r\n";
+// Of a file that is small.
+constexpr std::size_t kMostCells = 1'000'000;
 constexpr std::size_t kNone = std::string_view::npos;
 
 std::string text_of(const json& value) {
@@ -85,6 +87,12 @@ class ObjectRecords {
     }
     for (const auto& [key, value] : object.items()) take(key, value, record);
     records_.rows.push_back(std::move(record));
+    // Every row gets a field for every key of the file.
+    if (records_.rows.size() * records_.columns.size() <= kMostCells + 4 * content_.size()) return;
+    throw InputError(
+        fmt::format("{}:{}: {} different keys in {} rows, and few rows have many of them; expected a table, "
+                    "the same keys in each row",
+                    name_, place_of(content_, offset), records_.columns.size(), records_.rows.size()));
   }
 
   void count_blank_lines(std::int64_t count) { records_.blank_lines += count; }
@@ -191,7 +199,12 @@ std::optional<std::size_t> array_within(std::string_view content, std::size_t op
 
 // One object that holds each column as a whole, as pandas' to_json writes where it is not told otherwise.
 void refuse_columns(std::string_view content, const std::string& name) {
-  const json object = json::parse(content, nullptr, false);
+  json object;
+  try {
+    object = parse_json(content, name);
+  } catch (const InputError&) {
+    return;  // said with its place where the rows are read
+  }
   if (!object.is_object() || object.empty()) return;
   const bool of_columns =
       std::all_of(object.begin(), object.end(), [](const json& value) { return value.is_structured(); });

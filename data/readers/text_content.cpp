@@ -122,7 +122,7 @@ std::string trimmed(std::string_view text) {
 
 std::string read_text(const fs::path& path, std::vector<std::string>& notes) {
   const std::string name = path.string();
-  std::string content = read_file(path);
+  std::string content = read_file(path, Readable::stream);
   for (const ForeignKind& kind : kForeignKinds) {
     // A text may begin with "PK" or "BZh" too: what is binary has a byte that no UTF-8 text has.
     if (content.starts_with(kind.magic) &&

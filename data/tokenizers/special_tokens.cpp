@@ -4,6 +4,7 @@
 #include <charconv>
 #include <iterator>
 #include <map>
+#include <unordered_set>
 
 #include "data/tokenizers/tokenizer_keys.h"
 
@@ -40,15 +41,15 @@ AddedToken token_of(const json& value, const std::string& key, bool special, con
           .normalized = value_or(value, "normalized", !value_or(value, "special", special, path), path)};
 }
 
-bool contains(const std::vector<AddedToken>& tokens, const std::string& content) {
-  return std::any_of(tokens.begin(), tokens.end(), [&](const auto& token) { return token.content == content; });
-}
+// Each is looked for in every text.
+constexpr std::size_t kMostAddedTokens = 100'000;
 
 // The special tokens without an id: by their keys, and beyond those.
 struct NamedTokens {
   std::map<std::string, AddedToken, std::less<>> by_key;
   std::map<std::string, AddedToken, std::less<>> specific;
   std::vector<AddedToken> extra;
+  std::unordered_set<std::string> extra_contents;
 
   // Those of tokenizer_config.json, or of special_tokens_map.json after it.
   void read(const json& document, const fs::path& path) {
@@ -82,8 +83,9 @@ struct NamedTokens {
   }
 
   bool has(const std::string& content) const {
-    return contains(extra, content) || std::any_of(by_key.begin(), by_key.end(),
-                                                   [&](const auto& named) { return named.second.content == content; });
+    return extra_contents.contains(content) || std::any_of(by_key.begin(), by_key.end(), [&](const auto& named) {
+             return named.second.content == content;
+           });
   }
 
  private:
@@ -99,7 +101,7 @@ struct NamedTokens {
       throw InputError(fmt::format("{}: '{}': expected a list, found {}", path.string(), key, shown_json(tokens)));
     for (const json& token : tokens) {
       AddedToken next = token_of(token, key, true, path);
-      if (!contains(extra, next.content)) extra.push_back(std::move(next));
+      if (extra_contents.insert(next.content).second) extra.push_back(std::move(next));
     }
   }
 };
@@ -238,6 +240,10 @@ SpecialTokens read_special_tokens(const TokenizerFiles& files, const TokenIds& v
   }
   for (const AddedToken& token : named.in_order()) {
     if (!token.content.empty() && !list.contains(token.content)) list.add(token);
+  }
+  if (list.tokens().size() > kMostAddedTokens) {
+    throw InputError(fmt::format("{}: expected at most {} tokens beside the vocabulary, found {}",
+                                 files.directory.string(), kMostAddedTokens, list.tokens().size()));
   }
   result.added = list.tokens();
   return result;

@@ -108,7 +108,7 @@ constexpr std::array kWordPiecePipeline = {
     FileKey{"model.type", heeded, "which kind of tokenizer it is"},
     FileKey{"model.vocab", heeded, "the tokens and their ids"},
     FileKey{"model.unk_token", heeded, "what an unknown word becomes"},
-    FileKey{"model.max_input_chars_per_word", heeded, "a longer word is unknown"},
+    FileKey{"model.max_input_chars_per_word", heeded, "a longer word is unknown; more than 1,000 are refused"},
     FileKey{"model.continuing_subword_prefix", refused, "what marks the pieces inside of a word", R"(["##"])"},
     FileKey{"normalizer.type", refused, "how text is normalized", R"(["BertNormalizer"])"},
     FileKey{"normalizer.clean_text", refused, "control characters and white space", "[true]"},

@@ -15,6 +15,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// Finding the pieces of a word takes the cube of its length where the vocabulary has pieces as long.
+constexpr std::size_t kLongestWord = 1'000;
+
 void read_vocabulary_text(const fs::path& path, WordPieceConfig& config) {
   const std::string content = read_file(path);
   for (std::size_t begin = 0; begin < content.size();) {
@@ -31,12 +34,19 @@ void read_vocabulary(const json& tokens, const fs::path& path, WordPieceConfig& 
   if (!tokens.is_object())
     throw InputError(fmt::format("{}: expected a WordPiece model with a vocabulary", path.string()));
   config.vocabulary.assign(tokens.size(), "");
+  std::vector<bool> taken(tokens.size());
   for (const auto& [token, id] : tokens.items()) {
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= config.vocabulary.size()) {
       throw InputError(fmt::format("{}: token '{}': expected an id below {}, found {}", path.string(), token,
                                    config.vocabulary.size(), shown_json(id)));
     }
-    config.vocabulary[id.get<std::size_t>()] = token;
+    const auto place = id.get<std::size_t>();
+    if (taken[place]) {
+      throw InputError(fmt::format("{}: the tokens '{}' and '{}' have the same id, {}", path.string(),
+                                   config.vocabulary[place], token, place));
+    }
+    taken[place] = true;
+    config.vocabulary[place] = token;
   }
 }
 
@@ -58,6 +68,8 @@ void read_pipeline(const TokenizerFiles& files, const TokenIds& ids, const std::
   if (!member(normalizer, "strip_accents").is_null())
     config.strip_accents = value_or(normalizer, "strip_accents", false, path);
   config.longest_word = value_or<std::size_t>(model, "max_input_chars_per_word", 100, path);
+  if (config.longest_word > kLongestWord)
+    refuse(path, "model.max_input_chars_per_word", config.longest_word, fmt::format("at most {}", kLongestWord));
   config.unknown = special_id(value_or<std::string>(model, "unk_token", "[UNK]", path), ids, {}, path.string());
   config.layout = read_post_processor(member(files.pipeline, "post_processor"), path, ids, added);
 }

@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/listing.h"
+#include "base/named_file.h"
 #include "base/nearest_name.h"
 #include "model/formats/torch_file.h"
 
@@ -16,22 +18,23 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-// The files that an index names, which lie beside it: a name that leads elsewhere is not followed.
-std::set<std::string> shards(const fs::path& index) {
+// The files that an index names, which lie beside it.
+std::set<fs::path> shards(const fs::path& index) {
   const json document = read_json_object(index);
   const auto map = document.find("weight_map");
   if (map == document.end() || !map->is_object())
     throw InputError(fmt::format("{}: expected a JSON object with a 'weight_map'", index.string()));
   std::set<std::string> names;
+  std::set<fs::path> files;
   for (const auto& [tensor, file] : map->items()) {
+    const std::string place = fmt::format("{}: weight_map: tensor '{}'", index.string(), shown_text(tensor));
     const std::string name = file.is_string() ? file.get<std::string>() : "";
-    if (name.empty() || name == "." || name == ".." || name.find_first_of(std::string("/\\\0", 3)) != name.npos) {
-      throw InputError(fmt::format("{}: weight_map: tensor '{}': expected the name of a file beside this one, found {}",
-                                   index.string(), tensor, shown_json(file)));
-    }
-    names.insert(name);
+    if (name.empty() || name.find('/') != name.npos)
+      throw InputError(
+          fmt::format("{}: expected the name of a file beside this one, found {}", place, shown_json(file)));
+    if (names.insert(name).second) files.insert(named_file(index.parent_path(), name, place));
   }
-  return names;
+  return files;
 }
 
 }  // namespace
@@ -41,11 +44,11 @@ ModelWeights::ModelWeights(const fs::path& directory) : directory_(directory) {
   if (exists("model.safetensors")) {
     add_safetensors(directory / "model.safetensors");
   } else if (exists("model.safetensors.index.json")) {
-    for (const auto& name : shards(directory / "model.safetensors.index.json")) add_safetensors(directory / name);
+    for (const auto& file : shards(directory / "model.safetensors.index.json")) add_safetensors(file);
   } else if (exists("pytorch_model.bin")) {
     add_pickle(directory / "pytorch_model.bin");
   } else if (exists("pytorch_model.bin.index.json")) {
-    for (const auto& name : shards(directory / "pytorch_model.bin.index.json")) add_pickle(directory / name);
+    for (const auto& file : shards(directory / "pytorch_model.bin.index.json")) add_pickle(file);
   } else {
     throw InputError(fmt::format("{}: no model.safetensors there, no pytorch_model.bin, and the index of neither",
                                  directory.string()));

@@ -9,6 +9,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/named_file.h"
 
 namespace dtrain::model {
 namespace {
@@ -119,7 +120,8 @@ void read_module_list(const fs::path& directory, SentencePooling& result) {
     const std::string kind = type.substr(type.find_last_of('.') + 1);
     if (kind == "Transformer" || (pooled && (kind == "Normalize" || kind == "Dropout"))) continue;
     if (kind == "Pooling") {
-      read_pooling_module(directory / module.value("path", "") / "config.json", result);
+      const std::string config = (fs::path(module.value("path", "")) / "config.json").string();
+      read_pooling_module(named_file(directory, config, path.string()), result);
       pooled = true;
     } else if (pooled) {
       result.notes.push_back(fmt::format("{}: the module '{}' is left out: the head is trained on what is before it",

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
+#include <deque>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -18,7 +18,8 @@ namespace dtrain::model {
 namespace {
 
 struct Value;
-using Reference = std::shared_ptr<Value>;
+// Of the machine's own values, which live as long as it does: a pickle may nest them a million deep or in a circle.
+using Reference = const Value*;
 struct Sequence {
   std::vector<Reference> items;
 };
@@ -46,6 +47,12 @@ constexpr std::array kStorages = {
 };
 
 [[noreturn]] void fail(const std::string& found) { throw InputError(found); }
+
+// A few bytes of a pickle can name what came before again and again: what each step may copy is bounded.
+constexpr std::size_t kLongestName = 200;    // of a function
+constexpr std::size_t kMostDimensions = 64;  // of a tensor, LibTorch's own limit
+// How often the numbers of a file may be in tensors, for tensors that share a storage.
+constexpr std::int64_t kMostShared = 8;
 
 // The machine that a pickle is a program of: a stack, marks on it, and a memory (Python's pickletools names the codes).
 class Unpickler {
@@ -112,12 +119,12 @@ class Unpickler {
         push(Sequence{});
         break;
       case 't':
-        push(Sequence{above_mark()});
+        push(sequence(above_mark()));
         break;
       case 0x85:
       case 0x86:
       case 0x87:
-        push(Sequence{last(code - 0x84U)});
+        push(sequence(last(code - 0x84U)));
         break;
       case 'a':
       case 'e':
@@ -144,19 +151,19 @@ class Unpickler {
         break;
       case 'c': {
         const std::string module = line();
-        push(Global{module + "." + line()});
+        push(global(module, line()));
         break;
       }
       case 0x93: {
-        const std::string name = text(pop());
-        push(Global{text(pop()) + "." + name});
+        const std::string& name = text(pop());
+        push(global(text(pop()), name));
         break;
       }
       case 'Q':
         push(storage(items_of(pop())));
         break;
       case 'R': {
-        const auto arguments = items_of(pop());
+        const auto& arguments = items_of(pop());
         call(std::get_if<Global>(&pop()->is), arguments);
         break;
       }
@@ -184,13 +191,26 @@ class Unpickler {
   }
 
   // A copy, so that it takes no more memory than the file: one number seen many times (a stride of 0) is refused.
-  static at::Tensor view(const at::Tensor& storage, std::int64_t begin, const std::vector<std::int64_t>& shape,
-                         const std::vector<std::int64_t>& strides) {
-    std::int64_t elements = 1;
+  at::Tensor view(const at::Tensor& storage, std::int64_t begin, const std::vector<std::int64_t>& shape,
+                  const std::vector<std::int64_t>& strides) {
+    std::int64_t extent = 1;  // the product of the sizes that are not 0, which LibTorch's strides must hold
     bool fits = shape.size() == strides.size();
-    for (const std::int64_t size : shape) fits = fits && !__builtin_mul_overflow(elements, size, &elements);
-    if (!fits || elements > storage.numel()) fail("a tensor that is larger than its storage");
+    bool is_empty = false;
+    for (const std::int64_t size : shape) {
+      is_empty = is_empty || size == 0;
+      fits = fits && !__builtin_mul_overflow(extent, std::max<std::int64_t>(size, 1), &extent);
+    }
+    if (!fits || (!is_empty && extent > storage.numel())) fail("a tensor that is larger than its storage");
+    if (is_empty) return at::empty(shape, storage.options());
+    tensor_bytes_ += extent * static_cast<std::int64_t>(storage.element_size());
+    if (tensor_bytes_ > kMostShared * storage_bytes_)
+      fail(fmt::format("tensors that together are more than {} times as large as what the file holds", kMostShared));
     return storage.as_strided(shape, strides, begin).clone();
+  }
+
+  static Global global(const std::string& module, const std::string& name) {
+    if (module.size() + name.size() > kLongestName) fail("a function whose name is no name");
+    return {module + "." + name};
   }
 
   // ("storage", its class, its key, its device, its size) names a record of the archive.
@@ -205,6 +225,7 @@ class Unpickler {
     const auto [place, is_new] = storages_.try_emplace(text(id[2]));
     if (is_new) {
       const std::string bytes = read_storage_(place->first);
+      storage_bytes_ += static_cast<std::int64_t>(bytes.size());
       place->second = at::empty({static_cast<std::int64_t>(bytes.size() / at::elementSize(type->type))}, type->type);
       std::memcpy(place->second.mutable_data_ptr(), bytes.data(), place->second.nbytes());
     }
@@ -247,35 +268,36 @@ class Unpickler {
 
   template <typename Content>
   void push(Content content) {
-    stack_.push_back(std::make_shared<Value>(Value{std::move(content)}));
+    values_.push_back(Value{std::move(content)});
+    stack_.push_back(&values_.back());
   }
-  const Reference& top() const {
+  Value* top() const {
     if (stack_.empty()) fail("a pickle whose stack is empty");
     return stack_.back();
   }
-  Reference pop() {
-    Reference value = top();
+  Value* pop() {
+    Value* value = top();
     stack_.pop_back();
     return value;
   }
-  std::vector<Reference> last(std::size_t count) {
+  std::vector<Value*> last(std::size_t count) {
     if (count > stack_.size()) fail("a pickle whose stack is empty");
-    std::vector<Reference> values(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
+    std::vector<Value*> values(stack_.end() - static_cast<std::ptrdiff_t>(count), stack_.end());
     stack_.resize(stack_.size() - count);
     return values;
   }
-  std::vector<Reference> above_mark() {
+  std::vector<Value*> above_mark() {
     if (marks_.empty() || marks_.back() > stack_.size()) fail("a pickle without a mark");
     const std::size_t mark = marks_.back();
     marks_.pop_back();
     return last(stack_.size() - mark);
   }
-  void append(const std::vector<Reference>& values) {
+  void append(const std::vector<Value*>& values) {
     auto* list = std::get_if<Sequence>(&top()->is);
     if (list == nullptr) fail("an item of what is no list");
     list->items.insert(list->items.end(), values.begin(), values.end());
   }
-  void set_items(const std::vector<Reference>& values) {
+  void set_items(const std::vector<Value*>& values) {
     auto* dictionary = std::get_if<Dictionary>(&top()->is);
     if (dictionary == nullptr || values.size() % 2 != 0) fail("an item of what is no dictionary");
     for (std::size_t i = 0; i < values.size(); i += 2) dictionary->items.emplace_back(values[i], values[i + 1]);
@@ -287,27 +309,29 @@ class Unpickler {
     stack_.push_back(found->second);
   }
 
-  static const std::vector<Reference>& items_of(const Reference& value) {
+  static Sequence sequence(const std::vector<Value*>& values) { return {{values.begin(), values.end()}}; }
+  static const std::vector<Reference>& items_of(Reference value) {
     const auto* sequence = std::get_if<Sequence>(&value->is);
     if (sequence == nullptr) fail("another value where a tuple belongs");
     return sequence->items;
   }
-  static const std::string& text(const Reference& value) {
+  static const std::string& text(Reference value) {
     const auto* found = std::get_if<std::string>(&value->is);
     if (found == nullptr) fail("another value where a text belongs");
     return *found;
   }
-  static std::int64_t number(const Reference& value) {
+  static std::int64_t number(Reference value) {
     const auto* found = std::get_if<std::int64_t>(&value->is);
     if (found == nullptr || *found < 0) fail("another value where a size belongs");
     return *found;
   }
-  static std::vector<std::int64_t> sizes(const Reference& value) {
+  static std::vector<std::int64_t> sizes(Reference value) {
+    if (items_of(value).size() > kMostDimensions) fail("a tensor of too many dimensions");
     std::vector<std::int64_t> all;
-    for (const Reference& item : items_of(value)) all.push_back(number(item));
+    for (const Reference item : items_of(value)) all.push_back(number(item));
     return all;
   }
-  static const at::Tensor& tensor(const Reference& value) {
+  static const at::Tensor& tensor(Reference value) {
     const auto* found = std::get_if<at::Tensor>(&value->is);
     if (found == nullptr) fail("another value where a tensor belongs");
     return *found;
@@ -316,16 +340,20 @@ class Unpickler {
   std::string_view program_;
   const ReadStorage& read_storage_;
   std::size_t at_ = 0;
-  std::vector<Reference> stack_;
+  std::deque<Value> values_;  // every one that was made; none moves
+  std::vector<Value*> stack_;
   std::vector<std::size_t> marks_;
-  std::map<std::int64_t, Reference> memory_;
+  std::map<std::int64_t, Value*> memory_;
   std::map<std::string, at::Tensor> storages_;
+  std::int64_t storage_bytes_ = 0;
+  std::int64_t tensor_bytes_ = 0;
 };
 
 }  // namespace
 
 std::map<std::string, at::Tensor> read_tensor_pickle(std::string_view pickle, const ReadStorage& read_storage) {
-  const Reference content = Unpickler(pickle, read_storage).run();
+  Unpickler machine(pickle, read_storage);
+  const Reference content = machine.run();
   const auto* dictionary = std::get_if<Dictionary>(&content->is);
   if (dictionary == nullptr) fail("something that is no dictionary");
   std::map<std::string, at::Tensor> tensors;

@@ -146,14 +146,18 @@ Tensors::const_iterator find_tensor(const Tensors& tensors, const std::string& n
 }
 
 // The classes that the head in an adapter's file has; unset where there is no head.
-std::optional<std::int64_t> count_classes(const Tensors& tensors, const model::Family& family, const fs::path& file) {
+std::optional<std::int64_t> count_classes(const Tensors& tensors, const model::EncoderConfig& config,
+                                          const model::Family& family, const fs::path& file) {
   const auto found = find_tensor(tensors, family.head.classifier + ".weight");
   if (found == tensors.end()) return std::nullopt;
-  if (found->second.dim() != 2) {
-    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], found {}", file.string(),
-                                 found->first, fmt::streamed(found->second.sizes())));
+  // Another width is another model's, which the tensors of its layers say better; but many classes of it would take
+  // more memory than the file.
+  const auto shape = found->second.sizes();
+  if (shape.size() != 2 || shape[1] == 0 || (shape[0] > config.hidden_size && shape[1] != config.hidden_size)) {
+    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], here [classes, {}], found {}",
+                                 file.string(), found->first, config.hidden_size, fmt::streamed(shape)));
   }
-  return found->second.size(0);
+  return shape[0];
 }
 
 // Word embeddings of the adapter's own, of any number of tokens, take the place of the base model's, as where PEFT
@@ -178,10 +182,18 @@ void drop_word_embeddings(model::Classifier& classifier, const Method& method, T
   if (!trains) tensors.erase(find_tensor(tensors, words->name()));
 }
 
+// The most of a rank or a width that an adapter may have before what it adds is larger than the layers it is added to:
+// memory is taken for it before its tensors are seen to fit. Small models have ranks beyond their width.
+std::int64_t largest_size(const model::EncoderConfig& config) {
+  constexpr std::int64_t kOfSmallModels = 1'024;
+  return std::max({config.hidden_size, config.intermediate_size, kOfSmallModels});
+}
+
 // What is wrong with the settings alone is wrong for any model.
-std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const fs::path& directory) {
+std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const model::Classifier& classifier,
+                                         const fs::path& directory) {
   try {
-    return make_method(spec);
+    return make_method(spec, largest_size(classifier.config()));
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {}", directory.string(), error.what()));
   }
@@ -224,7 +236,7 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
                                                    std::optional<ProblemType> problem_type, at::Device device) {
   const model::EncoderConfig config = model::read_encoder_config(base);
   const model::Family& family = model::family(config.model_type);
-  const auto classes = count_classes(tensors, family, files.tensor_file());
+  const auto classes = count_classes(tensors, config, family, files.tensor_file());
   if (!classes && !files.keeps_head()) {
     throw InputError(fmt::format(
         "{}: tensor '{}.weight' is missing{}; an adapter without its trained classifier would score at random",
@@ -272,7 +284,7 @@ TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
   try {
     trained.method = files.method(*trained.classifier);
     for (const std::string& notice : files.notices()) log.warning(notice);
-    method = make_read_method(trained.method, directory);
+    method = make_read_method(trained.method, *trained.classifier, directory);
     method->attach(*trained.classifier, {});
   } catch (const UsageError& error) {
     throw InputError(fmt::format("{}: {} (base model {}). Is the adapter for another model?", directory.string(),

@@ -111,8 +111,8 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }
 
 AdaLoraConfig read_config(const MethodSettings& settings) {
-  AdaLoraConfig config{.init_r = settings.integer("init_r", 1),
-                       .target_r = settings.integer("target_r", 1),
+  AdaLoraConfig config{.init_r = settings.size("init_r", 1),
+                       .target_r = settings.size("target_r", 1),
                        .lora_alpha = settings.number("lora_alpha", 0, 1e6),
                        .lora_dropout = settings.number("lora_dropout", 0, 0.999),
                        .tinit = settings.integer("tinit", 0),
@@ -124,7 +124,7 @@ AdaLoraConfig read_config(const MethodSettings& settings) {
                        .total_step = {},
                        .rank_pattern = {}};
   if (settings.text("total_step") != "auto") config.total_step = settings.integer("total_step", 1);
-  for (const auto& [path, rank] : settings.pattern("rank_pattern", 0)) {
+  for (const auto& [path, rank] : settings.pattern("rank_pattern", 0, static_cast<double>(settings.largest_size()))) {
     config.rank_pattern[path] = static_cast<std::int64_t>(rank);
   }
   if (config.target_r >= config.init_r) {

@@ -192,9 +192,9 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }
 
 std::unique_ptr<Method> make(const MethodSettings& settings) {
-  BoftConfig config{.boft_block_size = settings.integer("boft_block_size", 0),
-                    .boft_block_num = settings.integer("boft_block_num", 0),
-                    .boft_n_butterfly_factor = settings.integer("boft_n_butterfly_factor", 1),
+  BoftConfig config{.boft_block_size = settings.size("boft_block_size", 0),
+                    .boft_block_num = settings.size("boft_block_num", 0),
+                    .boft_n_butterfly_factor = settings.size("boft_n_butterfly_factor", 1),
                     .boft_dropout = settings.number("boft_dropout", 0, 0.999),
                     .init_weights = settings.boolean("init_weights"),
                     .wrapping = read_wrapping(settings, "boft_only")};

@@ -30,6 +30,9 @@ struct FourierFtConfig {
   }
 };
 
+// Beyond the weights of every linear layer.
+constexpr std::int64_t kMostFrequencies = std::int64_t{1} << 34;
+
 class FourierFtSlot final : public WeightChangeSlot {
  public:
   /// With n_frequency for this linear layer, whatever the pattern is.
@@ -37,14 +40,8 @@ class FourierFtSlot final : public WeightChangeSlot {
       : WeightChangeSlot({}),
         scaling_(config.scaling),
         sizes_{base.out_features(), base.in_features()},
-        spectrum_(base.path() + ".fourierft_spectrum",
-                  (config.init_weights ? at::zeros({config.n_frequency}) : at::randn({config.n_frequency}, generator))
-                      .to(base.weight.value().options())) {
+        spectrum_(base.path() + ".fourierft_spectrum", draw(base, config, generator)) {
     const std::int64_t elements = sizes_[0] * sizes_[1];
-    if (config.n_frequency > elements) {
-      throw UsageError(fmt::format("method 'fourierft': n_frequency is {}, but {} has {} weights", config.n_frequency,
-                                   base.path(), elements));
-    }
     // Bit by bit PEFT's, which does not save them.
     auto places = at::detail::createCPUGenerator(static_cast<std::uint64_t>(config.random_loc_seed));
     places_ = at::randperm(elements, places, at::kLong).slice(0, 0, config.n_frequency).to(spectrum_.value().device());
@@ -61,6 +58,17 @@ class FourierFtSlot final : public WeightChangeSlot {
   }
 
  private:
+  static at::Tensor draw(const Linear& base, const FourierFtConfig& config, at::Generator& generator) {
+    const std::int64_t elements = base.out_features() * base.in_features();
+    if (config.n_frequency > elements) {
+      throw UsageError(fmt::format("method 'fourierft': n_frequency is {}, but {} has {} weights", config.n_frequency,
+                                   base.path(), elements));
+    }
+    const auto drawn =
+        config.init_weights ? at::zeros({config.n_frequency}) : at::randn({config.n_frequency}, generator);
+    return drawn.to(base.weight.value().options());
+  }
+
   double scaling_;
   std::vector<std::int64_t> sizes_;  // out, in
   Parameter spectrum_;               // [n_frequency]
@@ -127,13 +135,13 @@ MethodKind fourierft_kind() {
                                  {"init_weights", "false", "start from no change; false: from random coefficients"}},
                                 "fourier_only"),
       .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
-        return std::make_unique<FourierFt>(
-            FourierFtConfig{.n_frequency = settings.integer("n_frequency", 1),
-                            .scaling = settings.number("scaling", 0, 1e6),
-                            .random_loc_seed = settings.integer("random_loc_seed", 0),
-                            .init_weights = settings.boolean("init_weights"),
-                            .n_frequency_pattern = settings.pattern("n_frequency_pattern", 1),
-                            .wrapping = read_wrapping(settings, "fourier_only")});
+        return std::make_unique<FourierFt>(FourierFtConfig{
+            .n_frequency = settings.size("n_frequency", 1, kMostFrequencies),
+            .scaling = settings.number("scaling", 0, 1e6),
+            .random_loc_seed = settings.integer("random_loc_seed", 0),
+            .init_weights = settings.boolean("init_weights"),
+            .n_frequency_pattern = settings.pattern("n_frequency_pattern", 1, static_cast<double>(kMostFrequencies)),
+            .wrapping = read_wrapping(settings, "fourier_only")});
       },
       .peft_type = "FOURIERFT",
       .read_peft = read_peft,

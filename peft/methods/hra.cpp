@@ -128,7 +128,7 @@ MethodKind hra_kind() {
                {"init_weights", "true", "start from no change, without apply_GS; false: from random vectors"}},
               "hra_only"),
           .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<Hra>(HraConfig{.r = settings.integer("r", 1),
+            return std::make_unique<Hra>(HraConfig{.r = settings.size("r", 1),
                                                    .apply_gs = settings.boolean("apply_GS"),
                                                    .init_weights = settings.boolean("init_weights"),
                                                    .wrapping = read_wrapping(settings, "hra_only")});

@@ -102,7 +102,7 @@ MethodKind loha_kind() {
                      "alpha"),
           ""),
       .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
-        return std::make_unique<Loha>(LohaConfig{.ranks = read_ranks(settings, "alpha"),
+        return std::make_unique<Loha>(LohaConfig{.ranks = read_ranks(settings, "alpha", settings.largest_size()),
                                                  .init_weights = settings.boolean("init_weights"),
                                                  .dropout = read_change_dropout(settings),
                                                  .wrapping = read_wrapping(settings, "")});

@@ -164,7 +164,8 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }
 
 std::unique_ptr<Method> make(const MethodSettings& settings) {
-  LokrConfig config{.ranks = read_ranks(settings, "alpha"),
+  // Beyond half a factor's size a rank means the whole factor, and some write a very large one to ask for that.
+  LokrConfig config{.ranks = read_ranks(settings, "alpha", kLargestSize),
                     .decompose_both = settings.boolean("decompose_both"),
                     .decompose_factor = settings.integer("decompose_factor", -1),
                     .init_weights = settings.choice("init_weights", {"true", "false", "lycoris"}),

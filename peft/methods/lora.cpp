@@ -148,7 +148,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }
 
 std::unique_ptr<Method> make(const MethodSettings& settings) {
-  LoraConfig config{.ranks = read_ranks(settings, "lora_alpha"),
+  LoraConfig config{.ranks = read_ranks(settings, "lora_alpha", settings.largest_size()),
                     .lora_dropout = settings.number("lora_dropout", 0, 0.999),
                     .use_rslora = settings.boolean("use_rslora"),
                     .use_dora = settings.boolean("use_dora"),

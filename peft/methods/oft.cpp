@@ -222,12 +222,12 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
 }
 
 std::unique_ptr<Method> make(const MethodSettings& settings) {
-  OftConfig config{.r = settings.integer("r", 0),
-                   .oft_block_size = settings.integer("oft_block_size", 0),
+  OftConfig config{.r = settings.size("r", 0),
+                   .oft_block_size = settings.size("oft_block_size", 0),
                    .nearest_divisor = settings.boolean("nearest_divisor"),
                    .block_share = settings.boolean("block_share"),
                    .use_cayley_neumann = settings.boolean("use_cayley_neumann"),
-                   .num_cayley_neumann_terms = settings.integer("num_cayley_neumann_terms", 1),
+                   .num_cayley_neumann_terms = settings.size("num_cayley_neumann_terms", 1),
                    .coft = settings.boolean("coft"),
                    .eps = settings.number("eps", 1e-12, 1e6),
                    .init_weights = settings.boolean("init_weights"),

@@ -193,10 +193,10 @@ MethodKind p_tuning_kind() {
                                  .encoder_reparameterization_type =
                                      settings.choice("encoder_reparameterization_type", {"MLP", "LSTM", "none"}),
                                  .encoder_hidden_size = {},
-                                 .encoder_num_layers = settings.integer("encoder_num_layers", 1),
+                                 .encoder_num_layers = settings.size("encoder_num_layers", 1),
                                  .encoder_dropout = settings.number("encoder_dropout", 0, 0.999)};
             if (settings.text("encoder_hidden_size") != "auto") {
-              config.encoder_hidden_size = settings.integer("encoder_hidden_size", 1);
+              config.encoder_hidden_size = settings.size("encoder_hidden_size", 1);
             }
             return std::make_unique<PTuning>(std::move(config));
           },

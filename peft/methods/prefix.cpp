@@ -98,7 +98,7 @@ MethodKind prefix_kind() {
                                 .prefix_projection = settings.boolean("prefix_projection"),
                                 .encoder_hidden_size = {}};
             if (settings.text("encoder_hidden_size") != "auto") {
-              config.encoder_hidden_size = settings.integer("encoder_hidden_size", 1);
+              config.encoder_hidden_size = settings.size("encoder_hidden_size", 1);
             }
             return std::make_unique<Prefix>(config);
           },

@@ -227,7 +227,7 @@ MethodKind randlora_kind() {
               "randlora_only"),
           .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
             return std::make_unique<RandLora>(
-                RandLoraConfig{.r = settings.integer("r", 1),
+                RandLoraConfig{.r = settings.size("r", 1),
                                .projection_prng_key = settings.integer("projection_prng_key", 0),
                                .save_projection = settings.boolean("save_projection"),
                                .sparse = settings.boolean("sparse"),

@@ -23,7 +23,7 @@ std::vector<MethodSetting> settings() {
 std::unique_ptr<Method> make(const MethodSettings& given) {
   const auto prefix = gated_prefix_config(given, kPrefix);
   const auto bottleneck = bottleneck_config(given, adapter());
-  const GatedLoraConfig lora{.r = given.integer("r", 1)};
+  const GatedLoraConfig lora{.r = given.size("r", 1)};
   return make_composition(
       {{[prefix](auto& classifier, auto& generator) { add_gated_prefix(classifier, prefix, generator); },
         gated_prefix_json(prefix)},

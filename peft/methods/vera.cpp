@@ -194,7 +194,7 @@ MethodKind vera_kind() {
                {"init_weights", "true", "start from no change; false: from a random one"}},
               "vera_only"),
           .make = [](const MethodSettings& settings) -> std::unique_ptr<Method> {
-            return std::make_unique<Vera>(VeraConfig{.r = settings.integer("r", 1),
+            return std::make_unique<Vera>(VeraConfig{.r = settings.size("r", 1),
                                                      .projection_prng_key = settings.integer("projection_prng_key", 0),
                                                      .save_projection = settings.boolean("save_projection"),
                                                      .vera_dropout = settings.number("vera_dropout", 0, 0.999),

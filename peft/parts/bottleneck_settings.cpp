@@ -16,6 +16,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kLargestFactor = 1e6;
+constexpr std::int64_t kLargestRule = 64;  // the rule has the cube of it
 
 const char* yes_or_no(bool value) { return value ? "true" : "false"; }
 
@@ -32,7 +33,7 @@ void read_reduction(const MethodSettings& settings, BottleneckConfig& config) {
     return;
   }
   bool has_default = false;
-  for (const auto& [key, factor] : settings.pattern("reduction_factor", 1 / kLargestFactor)) {
+  for (const auto& [key, factor] : settings.pattern("reduction_factor", 1 / kLargestFactor, kLargestFactor)) {
     if (key == "default") {
       config.reduction_factor = factor;
       has_default = true;
@@ -110,8 +111,8 @@ BottleneckConfig bottleneck_config(const MethodSettings& settings, const Bottlen
     config.adapter_residual_before_ln = settings.boolean("adapter_residual_before_ln");
   }
   if (config.phm) {
-    config.phm = PhmConfig{.phm_dim = settings.integer("phm_dim", 1),
-                           .phm_rank = settings.integer("phm_rank", 1),
+    config.phm = PhmConfig{.phm_dim = settings.size("phm_dim", 1, kLargestRule),
+                           .phm_rank = settings.size("phm_rank", 1),
                            .phm_bias = settings.boolean("phm_bias"),
                            .factorized_phm_W = settings.boolean("factorized_phm_W"),
                            .shared_phm_rule = settings.boolean("shared_phm_rule"),

@@ -1,10 +1,12 @@
 #include "peft/parts/bottleneck_slot.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "model/dropout.h"
 #include "model/norm.h"
 #include "peft/parts/gate.h"
@@ -24,10 +26,16 @@ at::Tensor activated(const std::string& name, const at::Tensor& input) {
   return at::tanh(input);
 }
 
+constexpr int kWidestBottleneck = 8;
+
 // Python's hidden // reduction_factor for floats.
 std::int64_t bottleneck_size(std::int64_t hidden, double reduction_factor) {
   const auto size = static_cast<double>(hidden);
   const double quotient = std::round((size - std::fmod(size, reduction_factor)) / reduction_factor);
+  if (quotient > kWidestBottleneck * size) {
+    throw UsageError(fmt::format("reduction_factor is {}: expected a bottleneck of at most {} times the hidden size",
+                                 reduction_factor, kWidestBottleneck));
+  }
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(quotient));
 }
 

@@ -49,8 +49,8 @@ std::vector<MethodSetting> gated_prefix_settings(const GatedPrefixConfig& d) {
 }
 
 GatedPrefixConfig gated_prefix_config(const MethodSettings& settings, const GatedPrefixConfig& defaults) {
-  return {.prefix_length = settings.integer("prefix_length", 1),
-          .bottleneck_size = settings.integer("bottleneck_size", 1),
+  return {.prefix_length = settings.size("prefix_length", 1),
+          .bottleneck_size = settings.size("bottleneck_size", 1),
           .use_gating = defaults.use_gating};
 }
 

@@ -4,19 +4,24 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 
 #include "base/error.h"
+#include "base/listing.h"
+#include "peft/parts/expression.h"
 
 namespace dtrain::peft {
 namespace {
 
+// Every path is tried with every one of them.
+constexpr std::size_t kMostExpressions = 2'000;
+
 bool matches(const std::string& expression, const std::string& path) {
-  try {
-    return std::regex_match(path, std::regex("(.*\\.)?(" + expression + ")"));
-  } catch (const std::regex_error&) {
-    throw UsageError(fmt::format("'{}' is not a regular expression that dtrain can read (ECMAScript's)", expression));
+  const auto whole = read_expression("(.*\\.)?(" + expression + ")");
+  if (!whole) {
+    throw UsageError(fmt::format("'{}' is not a regular expression that dtrain can read (ECMAScript's)",
+                                 shown_text(expression, 200)));
   }
+  return std::regex_match(path, *whole);
 }
 
 }  // namespace
@@ -55,6 +60,8 @@ void read_peft_pattern(const AdapterConfig& config, const std::string& key, cons
   const auto given = config.value(key, nlohmann::json::object());
   if (given.empty()) return;
   if (!given.is_object()) config.refuse(key, "expected expressions and numbers");
+  if (given.size() > kMostExpressions)
+    config.refuse(key, fmt::format("expected at most {} expressions, found {}", kMostExpressions, given.size()));
   Pattern pattern;
   for (const auto& [expression, value] : given.items()) {
     if (!value.is_number()) config.refuse(key, "expected numbers");
@@ -95,11 +102,11 @@ std::vector<MethodSetting> with_ranks(std::vector<MethodSetting> settings, const
   return settings;
 }
 
-Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key) {
-  return {.r = settings.integer("r", 1),
+Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key, std::int64_t largest) {
+  return {.r = settings.size("r", 1, largest),
           .alpha = settings.number(alpha_key, 0, 1e6),
-          .rank_pattern = settings.pattern("rank_pattern", 1),
-          .alpha_pattern = settings.pattern("alpha_pattern", 0)};
+          .rank_pattern = settings.pattern("rank_pattern", 1, static_cast<double>(largest)),
+          .alpha_pattern = settings.pattern("alpha_pattern", 0, 1e6)};
 }
 
 void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, const std::vector<std::string>& paths,

@@ -50,7 +50,7 @@ struct Ranks {
 
 /// `settings` and those that make Ranks; `alpha_key` is what the method calls its alpha.
 std::vector<MethodSetting> with_ranks(std::vector<MethodSetting> settings, const std::string& alpha_key);
-Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key);
+Ranks read_ranks(const MethodSettings& settings, const std::string& alpha_key, std::int64_t largest);
 
 /// The keys of PEFT's configuration that make Ranks, as settings of `spec`: patterns worked out on `paths`.
 void read_peft_ranks(const AdapterConfig& config, const std::string& alpha_key, const std::vector<std::string>& paths,

@@ -90,14 +90,20 @@ class RankAllocator final : public TrainingHooks {
     const std::map<std::string, at::Tensor> tensors(state.begin(), state.end());
     const auto find = [&](const std::string& name, const at::Tensor& like) {
       const auto found = tensors.find(name);
-      return found != tensors.end() ? found->second.to(like.device()) : at::Tensor();
+      if (found == tensors.end()) return at::Tensor();
+      if (found->second.numel() != like.numel()) {
+        throw InputError(fmt::format("checkpoint: tensor '{}': expected {} numbers, found {}", name, like.numel(),
+                                     found->second.numel()));
+      }
+      return found->second.to(like.device());
     };
     importance_.clear();
     for (AdaLoraSlot* slot : slots_) {
       for (const model::Parameter* parameter : slot->parameters()) {
         const auto sensitivity = find(parameter->name() + ".exp_avg_ipt", parameter->value());
         const auto uncertainty = find(parameter->name() + ".exp_avg_unc", parameter->value());
-        if (sensitivity.defined()) importance_[parameter] = {sensitivity.clone(), uncertainty.clone()};
+        if (sensitivity.defined() && uncertainty.defined())
+          importance_[parameter] = {sensitivity.clone(), uncertainty.clone()};
       }
       const auto pattern = find(slot->e.name() + ".rank_pattern", slot->e.value());
       slot->pattern = pattern.defined() ? pattern.to(at::kBool) : pattern;

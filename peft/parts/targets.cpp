@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <functional>
 #include <iterator>
 #include <regex>
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/nearest_name.h"
+#include "peft/parts/expression.h"
 
 namespace dtrain::peft {
 namespace {
@@ -43,19 +45,17 @@ bool is_text(const AdapterConfig& config, const std::string& key) {
   return given != config.json().end() && given->is_string();
 }
 
-std::regex read_expression(const AdapterConfig& config, const std::string& key, const std::string& text) {
-  try {
-    return std::regex(text);
-  } catch (const std::regex_error&) {
-    config.refuse(key, "not a regular expression that dtrain can read (ECMAScript's)");
-  }
+std::regex expression_of(const AdapterConfig& config, const std::string& key, const std::string& text) {
+  const auto expression = read_expression(text);
+  if (!expression) config.refuse(key, "not a regular expression that dtrain can read (ECMAScript's)");
+  return *expression;
 }
 
 // The paths that exclude_modules or modules_to_save keep from being targets.
 std::set<std::string> read_excluded(const AdapterConfig& config, const std::vector<std::string>& paths) {
   std::set<std::string> excluded;
   const auto add_matches = [&](const std::string& key, const std::string& text) {
-    const std::regex expression = read_expression(config, key, text);
+    const std::regex expression = expression_of(config, key, text);
     std::copy_if(paths.begin(), paths.end(), std::inserter(excluded, excluded.end()),
                  [&](const std::string& path) { return std::regex_match(path, expression); });
   };
@@ -87,7 +87,7 @@ std::function<bool(const std::string&)> read_layers(const AdapterConfig& config)
   }
   std::vector<std::regex> expressions;
   for (const std::string& pattern : patterns) {
-    expressions.push_back(read_expression(config, "layers_pattern", "(?:|.*?\\.)(?:" + pattern + ")\\.(\\d+)\\..*"));
+    expressions.push_back(expression_of(config, "layers_pattern", "(?:|.*?\\.)(?:" + pattern + ")\\.(\\d+)\\..*"));
   }
   if (patterns.empty()) expressions.emplace_back(".*?\\.[^.]*\\.(\\d+)\\..*");
   return [layers, expressions](const std::string& path) {
@@ -95,7 +95,11 @@ std::function<bool(const std::string&)> read_layers(const AdapterConfig& config)
     const bool numbered = std::any_of(expressions.begin(), expressions.end(), [&](const std::regex& expression) {
       return std::regex_match(path, match, expression);
     });
-    return numbered && layers.count(std::stoll(match[match.size() - 1])) > 0;
+    if (!numbered) return false;
+    const std::string number = match[match.size() - 1];
+    std::int64_t layer = -1;  // a pattern with brackets of its own may end with another group
+    std::from_chars(number.data(), number.data() + number.size(), layer);
+    return layers.count(layer) > 0;
   };
 }
 
@@ -156,7 +160,7 @@ std::vector<std::string> read_names(const AdapterConfig& config, const std::stri
                                     const std::vector<std::string>& paths) {
   auto names = config.strings(key);
   if (!is_text(config, key)) return names;
-  const std::regex expression = read_expression(config, key, names.front());
+  const std::regex expression = expression_of(config, key, names.front());
   std::vector<std::string> matched;
   std::copy_if(paths.begin(), paths.end(), std::back_inserter(matched),
                [&](const std::string& path) { return std::regex_match(path, expression); });

@@ -1,11 +1,16 @@
 #include "base/atomic_file.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <csignal>
+#include <fstream>
+#include <thread>
 
 #include "base/error.h"
 #include "tests/base/failure_of.h"
@@ -107,6 +112,48 @@ TEST(AtomicFile, NamesTheFileWhenItsNameIsAFolders) {
   EXPECT_THAT(failure_of<TrainingError>([&] { write_file_atomically(path, "x"); }),
               AllOf(HasSubstr("cannot rename " + path.string()), HasSubstr("directory")));
   EXPECT_THAT(directory.names(), ElementsAre("folder"));
+}
+
+TEST(AtomicFile, ReplacesALinkAndFollowsNone) {
+  const TemporaryDirectory directory;
+  const auto elsewhere = directory.file("elsewhere", "theirs");
+  const auto path = directory.path() / "results.json";
+  std::filesystem::create_symlink(elsewhere, path);
+  std::array<char, 65> host{};
+  gethostname(host.data(), host.size() - 1);
+  std::filesystem::create_symlink(elsewhere, fmt::format("{}.{}.{}.part", path.string(), host.data(), getpid()));
+  write_file_atomically(path, "mine");
+  EXPECT_EQ(read_file(elsewhere), "theirs");
+  EXPECT_FALSE(std::filesystem::is_symlink(path));
+  EXPECT_EQ(read_file(path), "mine");
+}
+
+TEST(AtomicFile, GivesAFileToWhomTheUmaskLetsOrToItsOwnerAlone) {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory directory;
+  const mode_t before = umask(027);
+  write_file_atomically(directory.path() / "results.json", "x");
+  AtomicFile cached(directory.path() / "cached", kOwnerAlone);
+  cached.commit();
+  ensure_private_directory(directory.path() / "a" / "cache");
+  umask(before);
+  const auto access = [&](const char* name) { return fs::status(directory.path() / name).permissions(); };
+  EXPECT_EQ(access("results.json"), fs::perms(0640));
+  EXPECT_EQ(access("cached"), fs::perms(0600));
+  EXPECT_EQ(access("a"), fs::perms(0750));
+  EXPECT_EQ(access("a/cache"), fs::perms(0700));
+}
+
+TEST(ReadFile, DoesNotWaitForAPipeUnlessItMay) {
+  const TemporaryDirectory directory;
+  const auto pipe = directory.path() / "config.json";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_EQ(failure_of<InputError>([&] { read_file(pipe); }),
+            "cannot read " + pipe.string() + ": expected a regular file");
+  EXPECT_THAT(failure_of<InputError>([&] { read_file("/dev/zero"); }), HasSubstr("expected a regular file"));
+  std::thread writer([&] { std::ofstream(pipe) << "text"; });
+  EXPECT_EQ(read_file(pipe, Readable::stream), "text");
+  writer.join();
 }
 
 TEST(ReadFile, GivesEveryByte) {

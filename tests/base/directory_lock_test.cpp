@@ -9,6 +9,7 @@
 #include <csignal>
 #include <optional>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
@@ -85,6 +86,16 @@ TEST(DirectoryLock, IsNotHeldWhereTheFileSystemHasNoLocks) {
                 });
               }),
               HasSubstr("cannot lock"));
+}
+
+TEST(DirectoryLock, IsNotTakenThroughALink) {
+  const TemporaryDirectory directory;
+  const auto elsewhere = directory.file("elsewhere", "theirs");
+  fs::create_directory(directory.path() / "out");
+  fs::create_symlink(elsewhere, directory.path() / "out" / DirectoryLock::kFile);
+  EXPECT_THAT(failure_of<UsageError>([&] { DirectoryLock(directory.path() / "out", "train"); }),
+              AllOf(HasSubstr(DirectoryLock::kFile), HasSubstr("symbolic link")));
+  EXPECT_EQ(read_file(elsewhere), "theirs");
 }
 
 // Of many at once there is never more than one holder, though the file comes and goes.

@@ -1,6 +1,7 @@
 #include "base/mapped_file.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <string>
 #include <utility>
@@ -52,6 +53,9 @@ TEST(MappedFile, NamesWhatCannotBeMapped) {
             "cannot open " + missing.string() + ": No such file or directory");
   EXPECT_EQ(failure_of<InputError>([&] { MappedFile file(directory.path()); }),
             "cannot read " + directory.path().string() + ": expected a regular file");
+  const auto pipe = directory.path() / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THAT(failure_of<InputError>([&] { MappedFile file(pipe); }), testing::HasSubstr("expected a regular file"));
 }
 
 }  // namespace

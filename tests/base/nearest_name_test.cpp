@@ -31,6 +31,15 @@ TEST(NearestName, TakesNoTimeForATextInPlaceOfAName) {
   EXPECT_EQ(nearest_name("xxxx", {text, "xxx"}), "xxx");
 }
 
+TEST(NearestName, LooksAtTheFirstTenThousandNames) {
+  std::vector<std::string> known(20'000, "embeddings");
+  known[9'999] = "query";
+  EXPECT_EQ(nearest_name("queri", known), "query");
+  known[9'999] = "embeddings";
+  known[10'000] = "query";
+  EXPECT_EQ(nearest_name("queri", known), "");
+}
+
 TEST(DidYouMean, IsTheEndOfAMessage) {
   EXPECT_EQ(did_you_mean("trian", kOptions), "; did you mean 'train'?");
   EXPECT_EQ(did_you_mean("virtual-ranks", kOptions), "");

@@ -2,6 +2,7 @@
 
 #include "data/readers/json_records.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "tests/data/data_file.h"
@@ -33,6 +34,16 @@ TEST_F(JsonRecords, MayBeLinesOrAnArrayUnderEitherEnding) {
   }
   EXPECT_EQ(read("a.json", "[" + kFirst + "]").format, "a JSON array");
   EXPECT_EQ(read("a.json", kFirst).format, "JSON lines");
+}
+
+TEST_F(JsonRecords, OfWhichEachHasAKeyOfItsOwnAreRefused) {
+  std::string content;
+  for (int row = 0; row < 100'000; ++row) content += fmt::format("{{\"text\": \"a\", \"key{}\": 1}}\n", row);
+  EXPECT_THAT(failure("a.jsonl", content), AllOf(HasSubstr(" different keys in "), HasSubstr("expected a table")));
+  std::string sparse;
+  for (int row = 0; row < 5'000; ++row)
+    sparse += fmt::format("{{\"text\": \"a\", \"label\": {}, \"key{}\": 1}}\n", row % 2, row % 100);
+  EXPECT_EQ(read("b.jsonl", sparse).rows.size(), 5'000U);
 }
 
 TEST_F(JsonRecords, MayBeOneObjectOverSeveralLines) {

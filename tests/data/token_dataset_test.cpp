@@ -1,6 +1,7 @@
 #include "data/token_dataset.h"
 
 #include <gmock/gmock.h>
+#include <sys/stat.h>
 
 #include <random>
 
@@ -150,6 +151,20 @@ TEST_F(TokenCache, ThatCannotBeWrittenOrReadIsSaidAndDoneWithout) {
   std::filesystem::create_symlink("loop", cache);
   EXPECT_EQ(tokenized(texts).size(), 10);
   EXPECT_THAT(warnings, testing::Contains(HasSubstr("no token cache")));
+}
+
+TEST_F(TokenCache, IsReadableByItsOwnerAlone) {
+  cache = directory.path() / "cache";
+  const mode_t before = umask(0);
+  tokenized(texts_of(5));
+  umask(before);
+  EXPECT_EQ(std::filesystem::status(cache).permissions(), std::filesystem::perms(0700));
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(cache)) {
+    EXPECT_EQ(entry.status().permissions(), std::filesystem::perms(0600)) << entry.path();
+    ++files;
+  }
+  EXPECT_EQ(files, 1U);
 }
 
 TEST_F(TokenCache, OfNoRowsIsEmpty) {

@@ -1,5 +1,6 @@
 #include "data/tokenizers/wordpiece_tokenizer.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -112,6 +113,34 @@ TEST(WordPieceOfADirectory, ThatIsBrokenIsRefused) {
   model.file("tokenizer.json", kTokenizerJson);
   model.file("tokenizer_config.json", R"({"do_lower_case": "yes"})");
   EXPECT_THAT(failure_of_loading(model), HasSubstr("tokenizer_config.json: 'do_lower_case': \"yes\""));
+}
+
+TEST(WordPieceOfADirectory, WithTwoTokensOfOneIdIsRefused) {
+  const TemporaryDirectory model;
+  model.file("tokenizer.json", R"({"model": {"type": "WordPiece", "vocab": {"a": 1, "b": 0, "c": 1}}})");
+  EXPECT_THAT(failure_of_loading(model), EndsWith("the tokens 'a' and 'c' have the same id, 1"));
+}
+
+TEST(WordPieceOfADirectory, WithWordsOfAnyLengthIsRefused) {
+  const TemporaryDirectory model;
+  std::string json = kTokenizerJson;
+  json.insert(json.find("\"vocab\""), "\"max_input_chars_per_word\": 1000001, ");
+  model.file("tokenizer.json", json);
+  model.file("tokenizer_config.json", R"({"tokenizer_class": "PreTrainedTokenizerFast"})");
+  EXPECT_THAT(failure_of_loading(model),
+              EndsWith("'model.max_input_chars_per_word': 1000001 is not supported; expected at most 1000"));
+}
+
+TEST(WordPieceOfADirectory, WithHundredsOfThousandsOfAddedTokensIsRefusedAtOnce) {
+  const TemporaryDirectory model;
+  std::string tokens;
+  for (int i = 0; i < 300'000; ++i) tokens += fmt::format("{}\"token {}\"", i == 0 ? "" : ",", i);
+  model.file("vocab.txt", kVocabulary);
+  model.file("tokenizer_config.json", "{\"additional_special_tokens\": [" + tokens + "]}");
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_THAT(failure_of_loading(model), HasSubstr("expected at most 100000 tokens beside the vocabulary, found 300"));
+  // Half a second on any machine; minutes if each were compared with all.
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
 }
 
 TEST(WordPiece, CountsTheLongestWordInCodePoints) {

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -242,6 +243,55 @@ TEST_F(DamagedAdapter, WithSettingsThatDtrainDoesNotHaveIsRefusedNamingThem) {
     write_json("lora/adapter/adapter_config.json", changed);
     EXPECT_THAT(refusal("lora"), testing::HasSubstr(key)) << value;
   }
+}
+
+// Each of them would take gigabytes before its tensors are seen not to fit.
+TEST_F(DamagedAdapter, ThatSaysToAddMoreThanTheModelHoldsIsRefusedAtOnce) {
+  const auto config = read_json("lora/adapter/adapter_config.json");
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, nlohmann::json>>{{"r", 2'000'000'000}, {"rank_pattern", {{"query", 1e12}}}}) {
+    auto changed = config;
+    changed[key] = value;
+    write_json("lora/adapter/adapter_config.json", changed);
+    EXPECT_THAT(refusal("lora"), testing::AllOf(testing::HasSubstr(key + " must be"), testing::HasSubstr("to 1024")));
+  }
+  auto bottleneck = read_json("pfeiffer/adapter/adapter_config.json");
+  bottleneck["config"]["reduction_factor"] = 1e-6;
+  write_json("pfeiffer/adapter/adapter_config.json", bottleneck);
+  EXPECT_THAT(refusal("pfeiffer"), testing::HasSubstr("a bottleneck of at most 8 times the hidden size"));
+  rewrite("head/adapter/weights.safetensors", [](auto& tensors) {
+    tensors["classifier.weight"] = at::zeros({10'000'000, 1});
+  });
+  EXPECT_THAT(refusal("head"), testing::HasSubstr("expected shape [classes, hidden], here [classes, 40]"));
+  rewrite("head/adapter/weights.safetensors", [](auto& tensors) {
+    tensors["classifier.weight"] = at::zeros({1LL << 60, 0});
+  });
+  EXPECT_THAT(refusal("head"), testing::HasSubstr("expected shape [classes, hidden], here [classes, 40]"));
+}
+
+TEST_F(DamagedAdapter, WithAnExpressionThatTakesForEverIsRefusedOrReadAtOnce) {
+  const auto config = read_json("lora/adapter/adapter_config.json");
+  const std::string deep(100'000, '(');
+  for (const auto& [key, value] :
+       std::vector<std::pair<std::string, nlohmann::json>>{{"target_modules", "((((.*)*)*)*)*nothing"},
+                                                           {"target_modules", "(a?){90000}"},
+                                                           {"target_modules", "((.{99}){99}){9}"},
+                                                           {"target_modules", deep},
+                                                           {"rank_pattern", {{"(((([a-z.0-9]*)*)*)*)*nothing", 4}}},
+                                                           {"rank_pattern", {{deep, 4}}}}) {
+    auto changed = config;
+    changed[key] = value;
+    write_json("lora/adapter/adapter_config.json", changed);
+    const auto start = std::chrono::steady_clock::now();
+    const std::string message = refusal("lora");
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << value;
+    if (key == "target_modules") EXPECT_THAT(message, testing::HasSubstr(key)) << value;
+  }
+  auto changed = config;
+  changed["layers_to_transform"] = {0};
+  changed["layers_pattern"] = "layer)|(other";
+  write_json("lora/adapter/adapter_config.json", changed);
+  EXPECT_THAT(refusal("lora"), testing::HasSubstr("layers_to_transform leave none"));
 }
 
 TEST_F(DamagedAdapter, OfAPromptAndMoreModulesThanTheHeadIsRefused) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "study/diagnose.h"
+#include "study/figures/plain_svg.h"
 #include "study/probe_figure.h"
 #include "study/stage_features.h"
 #include "tests/study/study_case.h"
@@ -171,6 +172,7 @@ TEST(Diagnosis, IsJsonAndWordsAndAFigure) {
   EXPECT_THAT(table.header, ElementsAre("layer", "cls", "mean", "pooler"));
   EXPECT_EQ(table.rows.size(), 4U);
   const auto figure = probe_figure(diagnosis);
+  EXPECT_TRUE(figures::is_plain_svg(figure)) << "a report would leave it out";
   EXPECT_THAT(figure, HasSubstr("<title>Test accuracy of linear probes by layer."));
   EXPECT_THAT(figure, testing::EndsWith("</svg>\n"));
 }

@@ -104,6 +104,36 @@ TEST_F(Checkpoints, OfAnotherVersionAreRefused) {
                   testing::AllOf(testing::HasSubstr("expected schema 2, found 1"), testing::HasSubstr("--overwrite"))));
 }
 
+TEST_F(Checkpoints, OfWhichADirectoryHasAnImpossibleNumberAreRead) {
+  write_checkpoint(directory, at_step(3));
+  fs::create_directories(directory / "step-99999999999999999999999999");
+  fs::create_directories(directory / "step-");
+  ASSERT_TRUE(read(identity));
+  EXPECT_EQ(read(identity)->step, 3);
+}
+
+TEST_F(Checkpoints, WhoseNumbersDoNotFitEachOtherAreDamaged) {
+  const auto spoil = [&](const char* says, const auto& change) {
+    auto checkpoint = at_step(5);
+    change(checkpoint);
+    write_checkpoint(directory, checkpoint);
+    warnings.clear();
+    EXPECT_FALSE(read(identity));
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_THAT(warnings[0], testing::AllOf(testing::HasSubstr("damaged and skipped"), testing::HasSubstr(says)));
+    fs::remove_all(directory);
+  };
+  spoil("'first_moments': expected floating-point numbers, one row of 17",
+        [](auto& c) { c.first_moments = at::ones(1); });
+  spoil("'second_moments'", [](auto& c) { c.second_moments = at::zeros({17, 1}); });
+  spoil("'best_values'", [](auto& c) { c.best_values = at::zeros({18}); });
+  spoil("'values'", [](auto& c) { c.values = at::zeros({17}, at::kInt); });
+  spoil("'step' from 0 and 'best_step' from 0 to that, found -5 and -6", [](auto& c) {
+    c.step = -5;
+    c.best_step = -6;
+  });
+}
+
 TEST_F(Checkpoints, AreTwoAtMostTheLastOnes) {
   for (const std::int64_t step : {8, 9, 10, 11}) write_checkpoint(directory, at_step(step));
   EXPECT_EQ(kept(), (std::vector<std::string>{"step-10", "step-11"}));

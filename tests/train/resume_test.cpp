@@ -128,6 +128,27 @@ TEST_P(Resume, OfARunThatStopsEarlyEndsInTheSameBytes) {
   }
 }
 
+TEST_P(Resume, FromACheckpointWithItsIdentityAndOtherContentIsRefused) {
+  fs::create_directories(directory);
+  EXPECT_THROW(run(files(false), 3), Stopped);
+  const fs::path state = directory / "checkpoint" / "step-3" / "state.json";
+  auto json = nlohmann::json::parse(read_file(state));
+  const auto whole = read_checkpoint(directory / "checkpoint", json["identity"], Log());
+  ASSERT_TRUE(whole);
+  const auto refused = [&](const std::string& says, const auto& change) {
+    Checkpoint changed = *whole;
+    change(changed);
+    fs::remove_all(directory / "checkpoint");
+    write_checkpoint(directory / "checkpoint", changed);
+    EXPECT_THAT([&] { run(files(true)); }, testing::ThrowsMessage<InputError>(testing::HasSubstr(says)));
+  };
+  refused("expected at most step 12, found 1000000", [](Checkpoint& changed) { changed.step = 1'000'000; });
+  refused("trainable parameters, found 1", [](Checkpoint& changed) {
+    for (auto* tensor : {&changed.values, &changed.first_moments, &changed.second_moments}) *tensor = at::ones({1});
+    changed.best_values = at::Tensor();
+  });
+}
+
 TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
   fs::create_directories(directory);
   EXPECT_THROW(run(files(false), 3), Stopped);
