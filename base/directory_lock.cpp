@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <string_view>
 #include <system_error>
 
 #include "base/atomic_file.h"
@@ -35,6 +34,12 @@ std::vector<fs::path> missing_directories(const fs::path& directory) {
   throw UsageError(fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(error)));
 }
 
+std::string text_in(int descriptor) {
+  std::array<char, 512> text{};
+  const ssize_t size = pread(descriptor, text.data(), text.size(), 0);
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
 // Whether `path` still names the open file: a holder removes it when it ends.
 bool still_names(const fs::path& path, int descriptor) {
   struct stat opened {};
@@ -55,12 +60,10 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const std::string& comma
     if (lock_file(descriptor_, LOCK_EX | LOCK_NB) != 0) {
       const int error = errno;
       is_held_ = error != ENOSYS && error != EOPNOTSUPP && error != ENOLCK;
-      if (!is_held_) return;
-      std::array<char, 512> text{};
-      const ssize_t size = error == EWOULDBLOCK ? read(descriptor_, text.data(), text.size()) : 0;
+      if (!is_held_) break;
+      const std::string holder = text_in(descriptor_);
       close(descriptor_);
       if (error != EWOULDBLOCK) fail("lock", path_, error);
-      const std::string_view holder(text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0)));
       throw UsageError(fmt::format("another dtrain works in {} ({}). Wait for it, or choose another --output.",
                                    directory.string(), holder.empty() ? "just started" : holder));
     }
@@ -69,13 +72,16 @@ DirectoryLock::DirectoryLock(const fs::path& directory, const std::string& comma
   }
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  const std::string holder = fmt::format("{}, process {} on {}", command, getpid(), host.data());
-  // Only for the message above: a lock that cannot be signed still locks.
-  if (ftruncate(descriptor_, 0) == 0) static_cast<void>(!write(descriptor_, holder.data(), holder.size()));
+  signature_ = fmt::format("{}, process {} on {}", command, getpid(), host.data());
+  found_ = text_in(descriptor_);
+  // Only for messages: a lock that cannot be signed still locks.
+  if (ftruncate(descriptor_, 0) == 0)
+    static_cast<void>(!pwrite(descriptor_, signature_.data(), signature_.size(), 0));
 }
 
 DirectoryLock::~DirectoryLock() {
-  if (is_held_) unlink(path_.c_str());  // else it may be another's, who is no better off
+  // Without a lock it may be another's by now.
+  if (is_held_ || (still_names(path_, descriptor_) && text_in(descriptor_) == signature_)) unlink(path_.c_str());
   close(descriptor_);
   for (const auto& directory : made_) {
     if (rmdir(directory.c_str()) != 0) break;

@@ -72,6 +72,7 @@ void run_compare(const Options& given, const Session& session) {
     files.lock = lock_directory(files.output, options.command, log);
     check_output(options);  // of an earlier study: before the forecast, which takes a while
   });
+  warn_where_not_shared(session, files.lock.get());
   log.line(session.description());
 
   data::Task task = load_task(options, session, start_of(options));

@@ -23,7 +23,8 @@ namespace fs = std::filesystem;
 
 constexpr std::array kWithoutEffect = {"output",       "threads",      "backend",     "device",
                                        "comm-timeout", "cache-memory", "token-cache", "log-steps",
-                                       "save-steps",   "bucket-bytes", "overlap",     "tensorboard"};
+                                       "save-steps",   "bucket-bytes", "overlap",     "tensorboard",
+                                       "max-time"};
 constexpr std::array kDataFiles = {"train", "dev", "test", "ood"};
 
 template <typename List>

@@ -18,6 +18,9 @@
 #include "launcher/session/launch_variables.h"
 #include "launcher/session/mpi_environment.h"
 #include "launcher/session/session.h"
+#include "launcher/session/slurm_job.h"
+#include "launcher/session/time_limit.h"
+#include "launcher/terminal_log.h"
 
 namespace {
 
@@ -37,9 +40,11 @@ struct Outcome {
 
 Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) {
   try {
-    const launcher::Options options = launcher::parse_options(argc, argv);
+    launcher::Options options = launcher::parse_options(argc, argv);
+    launcher::go_on_after_restart(options, launcher::slurm_job(launcher::process_environment()));
     const launcher::Session session(environment, options);
     for (const auto& note : options.notes) session.log().warning(note);
+    if (!session.stop_plan().empty()) session.log().line(session.stop_plan());
     const auto lock = launcher::lock_output(options, session);
     kCommands.at(options.command)(options, session);
     return {};
@@ -56,6 +61,21 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     return {4, fmt::format("a fault of dtrain itself, please report it: {}", error.what())};
   } catch (const std::exception& error) {
     return {4, error.what()};
+  }
+}
+
+// Where nothing has told this process its rank, MPI will see one; in a task of srun OpenMPI would end it with advice on
+// how to build OpenMPI.
+Outcome refuse_without_mpi() {
+  const auto variables = launcher::process_environment();
+  if (launcher::launched_rank(variables)) return {};
+  try {
+    launcher::check_world_size(1, variables);
+    return {};
+  } catch (const UsageError& error) {
+    const char* task = variables("SLURM_PROCID");
+    if (task == nullptr || std::string(task) == "0") launcher::print_error(error.what());
+    return {error.exit_code(), error.what()};
   }
 }
 
@@ -77,6 +97,7 @@ int main(int argc, char** argv) {
     if (launcher::launched_rank(launcher::process_environment()).value_or("0") == "0") std::fputs(help.c_str(), stdout);
     return 0;
   }
+  if (const Outcome outcome = refuse_without_mpi(); outcome.exit_code != 0) return outcome.exit_code;
   const launcher::MpiEnvironment environment(&argc, &argv);
   const Outcome outcome = run(argc, argv, environment);
   return environment.agree_on_end(outcome.exit_code, outcome.message);

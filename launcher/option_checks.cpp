@@ -120,6 +120,7 @@ void check_options(Options& o) {
   require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));
   require(o.seeds >= 0, "seeds", "0 or more", std::to_string(o.seeds));
   budget_seconds(o);
+  max_seconds(o);
   ranks_per_trial(o);
   trials_per_gpu(o);
   require(o.threads >= 0 && o.threads <= 1024, "threads", "from 0 to 1024", std::to_string(o.threads));
@@ -192,8 +193,9 @@ std::vector<std::int64_t> sample_counts(const Options& options) {
   return counts;
 }
 
-std::optional<double> budget_seconds(const Options& options) {
-  const std::string& text = options.budget;
+namespace {
+
+std::optional<double> seconds_of(const std::string& text, const std::string& option) {
   if (text == "auto" || text == "none") return std::nullopt;
   static const std::map<char, double> kUnits = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
   const auto unit = text.empty() ? kUnits.end() : kUnits.find(text.back());
@@ -204,10 +206,8 @@ std::optional<double> budget_seconds(const Options& options) {
     if (error == std::errc() && end == last && number > 0 && number * unit->second < 1e9) return number * unit->second;
   }
   throw UsageError(
-      fmt::format("--budget: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '{}'", text));
+      fmt::format("--{}: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '{}'", option, text));
 }
-
-namespace {
 
 std::optional<int> count_or_auto(const std::string& text, const std::string& option) {
   if (text == "auto") return std::nullopt;
@@ -219,6 +219,10 @@ std::optional<int> count_or_auto(const std::string& text, const std::string& opt
 }
 
 }  // namespace
+
+std::optional<double> budget_seconds(const Options& options) { return seconds_of(options.budget, "budget"); }
+
+std::optional<double> max_seconds(const Options& options) { return seconds_of(options.max_time, "max-time"); }
 
 std::optional<int> ranks_per_trial(const Options& options) {
   return count_or_auto(options.ranks_per_trial, "ranks-per-trial");

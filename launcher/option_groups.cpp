@@ -217,7 +217,12 @@ void add_output(Adder add, Options& o) {
   add("overwrite", po::bool_switch(&o.overwrite), "replace what --output holds");
 }
 
-void add_resume(Adder add, Options& o) { add("resume", po::bool_switch(&o.resume), "go on with what --output holds"); }
+void add_resume(Adder add, Options& o) {
+  add("resume", po::bool_switch(&o.resume), "go on with what --output holds");
+  add("max-time", bound(o.max_time, "TIME"),
+      "stop before 10m, 6h, 2d are over as on a signal: with what --resume goes on from, and exit code 75; auto: before "
+      "the SLURM job ends; none: on a signal alone");
+}
 
 void add_merge(Adder add, Options& o) {
   add("adapters", open(o.adapters, "DIR,DIR"), "adapters of LoRA to combine into one");

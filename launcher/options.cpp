@@ -408,7 +408,7 @@ std::string help_text(int argc, const char* const* argv) {
           "a line of\n"
           "a --config file. Exit codes: 0 done, 2 usage, 3 input, 4 training failed, 5 communication failed, 75 "
           "stopped on a\n"
-          "signal after a checkpoint.\n";
+          "signal or at the time limit after a checkpoint.\n";
   return text.str();
 }
 

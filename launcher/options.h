@@ -69,6 +69,7 @@ struct Options {
   bool resume = false;
   bool overwrite = false;
   bool tensorboard = false;
+  std::string max_time = "auto";
   std::string run;
   std::string input;
   std::string labels;
@@ -116,6 +117,8 @@ std::vector<std::int64_t> sample_counts(const Options& options);
 std::pair<std::string, std::filesystem::path> named_file(const std::string& text);
 /// --budget: "90s", "10m", "6h", "2d" in seconds; nothing for "none" and "auto".
 std::optional<double> budget_seconds(const Options& options);
+/// --max-time in seconds, as --budget is written; nothing for "none" and "auto".
+std::optional<double> max_seconds(const Options& options);
 /// --ranks-per-trial and --trials-per-gpu; nothing for "auto".
 std::optional<int> ranks_per_trial(const Options& options);
 std::optional<int> trials_per_gpu(const Options& options);

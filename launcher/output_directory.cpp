@@ -5,14 +5,22 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <vector>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "dist/first_rank.h"
+#include "launcher/session/agreement.h"
+#include "launcher/session/slurm_job.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -47,6 +55,22 @@ void refuse_links(const fs::path& directory, bool overwrite) {
         "none; put a directory or file in its place, or choose another --output",
         directory.string(), name.string()));
   }
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+// Whether the file has that text, now or in a moment: a network file system may take one to show what another node wrote.
+bool comes_to_hold(const fs::path& file, const std::string& text) {
+  for (int tries = 0; tries < 20; ++tries) {
+    std::ifstream stream(file);
+    if (std::string found; std::getline(stream, found) && found == text) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  return false;
 }
 
 // What a run that was killed left under temporary names.
@@ -117,13 +141,37 @@ void check_output(const Options& options) {
 }
 
 std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const std::string& command, const Log& log) {
-  auto lock = std::make_unique<DirectoryLock>(directory, command);
+  const auto job = slurm_job(process_environment());
+  auto lock =
+      std::make_unique<DirectoryLock>(directory, job ? fmt::format("{} in SLURM job {}", command, job->id) : command);
   if (!lock->is_held()) {
     log.warning(
-        fmt::format("{}: its file system has no locks, so that nothing keeps a second dtrain from writing there",
-                    directory.string()));
+        fmt::format("{}: its file system has no locks, so that nothing keeps a second dtrain from writing there{}",
+                    directory.string(),
+                    lock->found().empty()
+                        ? ""
+                        : fmt::format("; {} has not said that it ended: make sure that it did", lock->found())));
+  } else if (!lock->found().empty()) {
+    log.line(fmt::format("{}: takes over the lock that {} left when it was killed or its machine failed",
+                         directory.string(), lock->found()));
   }
   return lock;
+}
+
+void warn_where_not_shared(const Session& session, const DirectoryLock* lock) {
+  auto& control = session.control();
+  // By the path, and who signed it: there may be a directory of the same name.
+  const std::string file = gather_texts(control, lock != nullptr ? lock->file().string() : "").at(0);
+  const std::string signature = gather_texts(control, lock != nullptr ? lock->signature() : "").at(0);
+  const auto nodes = gather_texts(control, comes_to_hold(file, signature) ? "" : host_name());
+  if (!nodes[0].empty()) return;  // a file that could not be signed, as on a full disk, tells nothing
+  const std::set<std::string> found(nodes.begin(), nodes.end());
+  const std::vector<std::string> names(std::next(found.begin()), found.end());  // the first is rank 0's ""
+  if (names.empty()) return;
+  session.log().warning(fmt::format(
+      "{} is not on a disk that all nodes share: {} {} not see it. A run that is started again on other nodes would not "
+      "find what this one wrote; name another --output.",
+      fs::path(file).parent_path().string(), capped_list(names), names.size() == 1 ? "does" : "do"));
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
@@ -135,6 +183,7 @@ std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session
     check_output(options);  // nothing is touched in a directory that is refused
     lock = lock_directory(options.output, options.command, session.log());
   });
+  warn_where_not_shared(session, lock.get());
   return lock;
 }
 

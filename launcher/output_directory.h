@@ -31,9 +31,13 @@ void check_output(const Options& options);
 /// directory that it chooses, nor for report, which works beside a study that runs.
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session);
 
-/// Of `directory`, on one rank; warns where its file system has no locks.
+/// Of `directory`, on one rank. Says whose lock it took over, and warns where the file system has none.
 std::unique_ptr<DirectoryLock> lock_directory(const std::filesystem::path& directory, const std::string& command,
                                               const Log& log);
+
+/// Warns, naming the nodes, where some do not see the directory that rank 0 has locked (`lock`: null elsewhere): a job
+/// that starts again with its first rank on one of these would not find what it wrote. Collective.
+void warn_where_not_shared(const Session& session, const DirectoryLock* lock);
 
 /// Makes --output ready on rank 0 and writes config.ini into it. A non-empty directory is refused without --resume or
 /// --overwrite; --overwrite removes only what dtrain writes. Collective: a failure is an error on every rank.

@@ -228,8 +228,8 @@ void run_train(const Options& options, const Session& session) {
     } catch (const Stopped&) {
       throw Stopped(
           output.empty()
-              ? fmt::format("stopped by a signal while scoring {}; without --output nothing is kept", name)
-              : fmt::format("stopped by a signal while scoring {}; what was trained is in {}, go on with --resume",
+              ? fmt::format("{} while scoring {}; without --output nothing is kept", stop_text(context), name)
+              : fmt::format("{} while scoring {}; what was trained is in {}, go on with --resume", stop_text(context),
                             name, saved.string()));
     }
     keep(name, set, evaluation);

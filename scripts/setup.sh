@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes what is missing: Debian packages, the Python environment (.venv), the build, the embedded model and task.
 #   scripts/setup.sh            all that dtrain needs
-#   scripts/setup.sh --tests    the tests too, with the Python environment .venv-adapters
+#   scripts/setup.sh --tests    the tests too, with the Python environment .venv-adapters, and Debian's SLURM for tests/slurm
 # Says what it does where there is something to do, and nothing where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,8 +24,9 @@ quietly() {
 }
 
 debian_packages() {
-  local missing
-  missing=$(comm -23 <(sort scripts/debian-packages.txt) <(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii  *//p' | sort -u))
+  local lists=(scripts/debian-packages.txt) missing
+  [ "$1" = --tests ] && lists+=(scripts/debian-packages-tests.txt)
+  missing=$(comm -23 <(sort "${lists[@]}") <(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' | sed -n 's/^ii  *//p' | sort -u))
   [ -n "$missing" ] || return 0
   local as_root=""
   if [ "$(id -u)" -ne 0 ]; then
@@ -117,7 +118,7 @@ embedded_task_and_model() {
   cp scripts/share.sha256 "$stamp"
 }
 
-debian_packages
+debian_packages "${1:-}"
 python_environment
 [ "${1:-}" = --tests ] && adapters_environment
 build "${1:-}"

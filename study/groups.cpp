@@ -27,6 +27,7 @@ train::RunContext Groups::context() const {
           .matmul_type = world_.matmul_type,
           .log = world_.log,
           .stop_requested = world_.stop_requested,
+          .time_is_up = world_.time_is_up,
           .tick = world_.tick,
           .end_if_stopped = world_.end_if_stopped,
           .matmul_rate = world_.matmul_rate,

@@ -231,13 +231,17 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   }
   // The job ends with its first rank that ends: not before every group has.
   world.control.barrier();
-  if (stopped) {
-    throw Stopped(coordinator ? fmt::format("stopped by a signal; {} of {} trials are in the journal, what was under "
-                                            "way runs again: go on with --resume",
-                                            coordinator->schedule().ended(), coordinator->schedule().expected())
-                              : "stopped by a signal");
+  if (!stopped) return result;
+  if (!coordinator) throw Stopped(stop_text(world));
+  const std::size_t ended = coordinator->schedule().ended();
+  // Whoever starts it again and again would wait for ever.
+  if (world.time_is_up() && coordinator->schedule().finished().size() == finished.size()) {
+    throw TrainingError(
+        "the time limit came before a single trial had ended, and what is under way runs again from its beginning: give "
+        "the study more time, more ranks a trial (--ranks-per-trial) or fewer samples");
   }
-  return result;
+  throw Stopped(fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",
+                            stop_text(world), ended, coordinator->schedule().expected()));
 }
 
 }  // namespace dtrain::study

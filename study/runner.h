@@ -53,7 +53,7 @@ struct StudyLimits {
 
 /// Collective. Runs the trials that `finished` (the first rank's; elsewhere ignored) does not hold. The first rank's
 /// `journal` (null elsewhere) has each trial before anything that builds on it begins. Throws Stopped after a signal to
-/// any rank; the trials under way are lost.
+/// any rank or at the time limit; the trials under way are lost. TrainingError where that leaves none that has ended.
 StudyRun run_study(const StudyPlan& plan, const Material& material, const FinishedTrials& finished, Journal* journal,
                    const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, const Groups& groups,
                    Post& post, const StudyLimits& limits, const train::RunContext& world);

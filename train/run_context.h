@@ -22,12 +22,14 @@ struct RunContext {
   at::ScalarType matmul_type = at::kFloat;
   /// Silent on every rank but the first.
   Log log;
-  /// Whether a signal asked to stop; asked once a step.
+  /// Whether a signal or the time limit asks to stop; asked once a step.
   std::function<bool()> stop_requested = [] { return false; };
+  /// Whether it is the time limit that does.
+  std::function<bool()> time_is_up = [] { return false; };
   /// Called at each step, and between batches where nothing trains: whoever runs other runs beside this one looks after
   /// them meanwhile.
   std::function<void()> tick = [] {};
-  /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where a signal asked to.
+  /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where asked to.
   std::function<void()> end_if_stopped = [] {};
   /// Floating-point operations a second of one rank's matmuls (measure_matmul_rate); 0: not measured.
   double matmul_rate = 0;
@@ -35,5 +37,10 @@ struct RunContext {
   /// beside this one.
   std::filesystem::path energy_counters = {};
 };
+
+/// "stopped by a signal" or "stopped by the time limit".
+inline const char* stop_text(const RunContext& context) {
+  return context.time_is_up() ? "stopped by the time limit" : "stopped by a signal";
+}
 
 }  // namespace dtrain::train

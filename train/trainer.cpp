@@ -139,7 +139,7 @@ class TrainingRun {
   void evaluate_dev(std::int64_t position) {
     if (dev_.size() == 0) return;
     progress_.pause();
-    // A signal waits for the end of the step, which has a checkpoint.
+    // A stop waits for the end of the step, which has a checkpoint.
     RunContext undisturbed = context_;
     undisturbed.end_if_stopped = [] {};
     Evaluation evaluation = evaluate(classifier_, dev_, objective_, undisturbed, &features_);
@@ -178,8 +178,9 @@ class TrainingRun {
     progress_.end_line();
     throw Stopped(
         files_.checkpoints.empty()
-            ? fmt::format("stopped by a signal after step {} of {}; without --output nothing is kept", position, steps_)
-            : fmt::format("stopped by a signal after step {} of {}; the checkpoint is written, go on with --resume",
+            ? fmt::format("{} after step {} of {}; without --output nothing is kept", stop_text(context_), position,
+                          steps_)
+            : fmt::format("{} after step {} of {}; the checkpoint is written, go on with --resume", stop_text(context_),
                           position, steps_));
   }
 

@@ -1,10 +1,13 @@
 #include "launcher/session/session.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Context.h>
 #include <fmt/format.h>
 #include <mpi.h>
 
 #include <chrono>
+#include <cmath>
+#include <ctime>
 #include <filesystem>
 #include <limits>
 
@@ -16,7 +19,9 @@
 #include "launcher/session/backend.h"
 #include "launcher/session/device.h"
 #include "launcher/session/launch_variables.h"
+#include "launcher/session/slurm_job.h"
 #include "launcher/session/stop_signals.h"
+#include "launcher/session/time_limit.h"
 #include "launcher/terminal_log.h"
 
 namespace dtrain::launcher {
@@ -44,13 +49,15 @@ std::string counted(int count, const char* noun) { return fmt::format("{} {}{}",
 
 Session::Session(const MpiEnvironment& environment, const Options& options) : log_(terminal_log(environment.rank())) {
   // These end at a step with a checkpoint; the other commands have nothing to save and end at once.
-  if (options.command == "train" || options.command == "compare") note_stop_signals();
+  const bool can_stop = options.command == "train" || options.command == "compare";
+  if (can_stop) note_stop_signals();
   check_world_size(environment.size(), process_environment());
   node_ = node_of_this_rank();
   const auto timeout = milliseconds(options.comm_timeout);
   control_ =
       environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
   check_agreement(*control_, options);
+  if (can_stop) limit_time(options);
   // Some of LibTorch's and oneDNN's sums depend on the number of threads. With virtual ranks a shard is computed by as
   // many whatever the number of ranks and of cores.
   const int fixed = options.training.virtual_ranks > 0 ? 1 : 0;
@@ -72,18 +79,33 @@ std::unique_ptr<dist::Mailbox> Session::make_mailbox() const {
 }
 
 train::RunContext Session::context() const {
+  const auto time_is_up = [stop_at = stop_at_] { return Clock::now() >= stop_at; };
   return {.control = *control_,
           .gradients = *gradients_,
           .device = device_,
           .matmul_type = precision_.name == "bf16" ? at::kBFloat16 : at::kFloat,
           .log = log_,
-          .stop_requested = stop_was_asked,
+          .stop_requested = [time_is_up] { return stop_was_asked() || time_is_up(); },
+          .time_is_up = time_is_up,
           .end_if_stopped =
-              [] {
+              [time_is_up] {
+                if (time_is_up()) throw Stopped("stopped by the time limit outside of a training step");
                 if (stop_was_asked()) throw Stopped("stopped by a signal outside of a training step");
               },
           // A GPU takes its energy elsewhere.
           .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : ""};
+}
+
+void Session::limit_time(const Options& options) {
+  const auto job = slurm_job(process_environment());
+  const auto begin = Clock::now();
+  const auto limit = time_limit(options, job, std::time(nullptr));
+  stop_plan_ = stop_plan_text(options, job, limit);
+  const auto seconds =
+      at::tensor({limit ? limit->seconds - limit->reserve() : std::numeric_limits<double>::infinity()}, at::kDouble);
+  control_->broadcast(seconds, 0);
+  const auto until_stop = std::chrono::duration<double>(seconds.item<double>());
+  if (std::isfinite(until_stop.count())) stop_at_ = begin + std::chrono::duration_cast<Clock::duration>(until_stop);
 }
 
 std::string Session::description() const {

@@ -3,6 +3,7 @@
 #include <c10/core/Device.h>
 #include <c10/core/DeviceGuard.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,7 +20,7 @@
 namespace dtrain::launcher {
 
 /// What a command runs on: the ranks, this rank's device and cores. For train and compare SIGTERM and SIGUSR1 are
-/// noted, and the context's `stop_requested` tells. Each part is chosen by a file of its own in this folder.
+/// noted, and their time is limited; the context's `stop_requested` tells. Each part is chosen by a file of its own in this folder.
 class Session {
  public:
   /// Collective. Throws UsageError for a world size that is not that of the launcher, more ranks than GPUs on a node, a
@@ -28,6 +29,8 @@ class Session {
 
   train::RunContext context() const;
   const Log& log() const { return log_; }
+  /// What train and compare do on a signal and at their time limit, in a line; empty where there is nothing to say.
+  const std::string& stop_plan() const { return stop_plan_; }
   /// One line on what the run runs on.
   std::string description() const;
   /// "fp32" or "bf16": as asked, as the run that is resumed began, or what this machine computes faster.
@@ -42,8 +45,14 @@ class Session {
   int local_size() const { return node_.size; }
 
  private:
+  // Agreed by all ranks, whose clocks may differ.
+  void limit_time(const Options& options);
+
+  using Clock = std::chrono::steady_clock;
   Log log_;
   Node node_;
+  std::string stop_plan_;
+  Clock::time_point stop_at_ = Clock::time_point::max();
   std::unique_ptr<dist::Communicator> control_;
   std::unique_ptr<dist::Communicator> gradients_;
   Cores cores_;

@@ -61,8 +61,10 @@ TEST(DirectoryLock, OfAProcessThatWasKilledLocksNobodyOut) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
   EXPECT_TRUE(fs::exists(directory.path() / DirectoryLock::kFile));
-  EXPECT_NO_THROW(DirectoryLock(directory.path(), "train"));
+  EXPECT_THAT(DirectoryLock(directory.path(), "train").found(),
+              HasSubstr("train, process " + std::to_string(child) + " on "));
   EXPECT_THAT(directory.names(), IsEmpty());
+  EXPECT_EQ(DirectoryLock(directory.path(), "train").found(), "");
 }
 
 TEST(DirectoryLock, OfADirectoryThatCannotBeMadeIsAUsageError) {
@@ -73,11 +75,23 @@ TEST(DirectoryLock, OfADirectoryThatCannotBeMadeIsAUsageError) {
 
 TEST(DirectoryLock, IsNotHeldWhereTheFileSystemHasNoLocks) {
   const TemporaryDirectory directory;
-  const DirectoryLock lock(directory.path(), "train", [](int, int) {
+  const auto refused = [](int, int) {
     errno = ENOSYS;
     return -1;
-  });
-  EXPECT_FALSE(lock.is_held());
+  };
+  {
+    const DirectoryLock first(directory.path(), "train", refused);
+    EXPECT_FALSE(first.is_held());
+    EXPECT_EQ(first.found(), "");
+    {
+      // Nobody is kept out, but who came before is named, and the file is that of the last.
+      const DirectoryLock second(directory.path(), "compare", refused);
+      EXPECT_EQ(second.found(), first.signature());
+    }
+    EXPECT_THAT(directory.names(), IsEmpty());
+    const DirectoryLock third(directory.path(), "evaluate", refused);
+  }
+  EXPECT_THAT(directory.names(), IsEmpty());
   EXPECT_TRUE(DirectoryLock(directory.path(), "train").is_held());
   EXPECT_THAT(failure_of<UsageError>([&] {
                 DirectoryLock(directory.path(), "train", [](int, int) {

@@ -104,6 +104,22 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
     assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
 
 
+@pytest.mark.parametrize("limit, said", [
+    (["--max-time", "5s"], "in 4.5 s (500 ms before the end of --max-time 5s)"),
+    ("SLURM_JOB_END_TIME", "before the end of SLURM job 7)")])
+def test_a_time_limit_ends_with_a_checkpoint_as_a_signal_does(dtrain, task, tmp_path, limit, said):
+    env = {"SLURM_JOB_ID": "7", limit: str(int(time.time()) + 6)} if isinstance(limit, str) else {}
+    arguments = [] if isinstance(limit, str) else limit
+    ended = dtrain("train", *task, *LONG, *arguments, "--output", "out", ranks=2, env=env)
+    assert ended.code == 75 and ended.out.count("on SIGUSR1 or SIGTERM, and ") == 1 and said in ended.out, ended
+    assert "dtrain: stopped by the time limit after step" in ended.err and "go on with --resume" in ended.err, ended
+    assert len(list((tmp_path / "out" / "checkpoint").iterdir())) == 1
+    # Of a job that SLURM has started again, --overwrite must not remove it.
+    again = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"}
+    ended = dtrain("train", *task, *LONG, "--max-time", "4s", "--output", "out", "--overwrite", ranks=2, env=again)
+    assert ended.code == 75 and "resumed at step" in ended.out and "is taken for --resume" in ended.err, ended
+
+
 def test_a_signal_after_training_leaves_what_was_trained_and_resume_scores_it(dtrain, task, data, tmp_path):
     many = write_tsv(tmp_path / "many.tsv", [("animal", "the old cat in a pine with a small saw and the rose")] * 60000)
     run = ["train", *task, "--method", "lora", "--max-steps", "2", "--ood", f"many={many}", "--output", "out"]

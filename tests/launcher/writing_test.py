@@ -36,7 +36,8 @@ def test_a_second_run_in_the_same_directory_is_refused_while_the_first_one_lasts
     assert not (tmp_path / "out" / "dtrain.lock").exists()
     # One that a killed run left is no obstacle.
     (tmp_path / "out" / "dtrain.lock").write_text("train, process 1 on nowhere")
-    dtrain.succeeds("train", *task, *STEPS, "--output", "out", "--overwrite")
+    ended = dtrain.succeeds("train", *task, *STEPS, "--output", "out", "--overwrite", env={"SLURM_JOB_ID": "7"})
+    assert "out: takes over the lock that train, process 1 on nowhere left" in ended.out, ended
 
 
 def test_what_is_refused_leaves_no_directory(dtrain, task, tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = (ROOT / "scripts" / "debian-packages.txt").read_text().split()
+OF_TESTS = (ROOT / "scripts" / "debian-packages-tests.txt").read_text().split()
 
 NOTE = '#!/bin/sh\necho "$(basename "$0") $*" >>"$CALLS"\n'
 TOOLS = {
@@ -50,7 +51,7 @@ class Tree:
     def __init__(self, folder):
         self.folder = folder / "a tree"
         (self.folder / "scripts").mkdir(parents=True)
-        for script in ("setup.sh", "run.sh", "test.sh", "debian-packages.txt"):
+        for script in ("setup.sh", "run.sh", "test.sh", "debian-packages.txt", "debian-packages-tests.txt"):
             shutil.copy(ROOT / "scripts" / script, self.folder / "scripts" / script)
         for name in ("requirements.txt", "requirements-adapters.txt"):
             shutil.copy(ROOT / name, self.folder / name)
@@ -70,7 +71,7 @@ class Tree:
         self.calls_file = folder / "calls"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DTRAIN_")}
         self.environment = kept | {
-            "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(self.calls_file), "INSTALLED": " ".join(PACKAGES),
+            "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(self.calls_file), "INSTALLED": " ".join(PACKAGES + OF_TESTS),
             "MODEL_PACKAGE": str(package), "WHO": "0", "APT_FAILS": "nothing of this", "SUDO_ASKS": "1",
             "PYTHON_IS_OLD": "0", "NINJA_FAILS": "", "PYTHON": "python3"}
 
@@ -98,6 +99,13 @@ def test_missing_packages_are_installed_and_named(tree):
     assert tree.called("apt-get") == ["apt-get update",
                                       f"apt-get install -y --no-install-recommends {' '.join(PACKAGES[:2])}"]
     assert f"installing Debian packages: {' '.join(PACKAGES[:2])} ..." in said
+
+
+def test_what_the_tests_alone_need_is_installed_for_them_alone(tree):
+    assert OF_TESTS and not set(OF_TESTS) & set(PACKAGES)
+    assert tree.run(INSTALLED=" ".join(PACKAGES))[0] == 0 and tree.called("apt-get") == []
+    assert tree.run("setup.sh", "--tests", INSTALLED=" ".join(PACKAGES))[0] == 0
+    assert tree.called("apt-get")[1:] == [f"apt-get install -y --no-install-recommends {' '.join(OF_TESTS)}"]
 
 
 def test_a_user_with_sudo_installs_through_it(tree):

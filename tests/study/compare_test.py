@@ -418,6 +418,7 @@ def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(materi
     (["--seeds", "-1"], "--seeds: expected 0 or more, found -1"),
     (["--budget", "10"], "--budget: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '10'"),
     (["--budget", "0m"], "found '0m'"),
+    (["--max-time", "10"], "--max-time: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '10'"),
     (["--search", "deep"], "--search: expected one of auto, quick, halving, fine, found 'deep'"),
     (["--plan", "plan.json", "--seeds", "3"], "--plan"),
 ])

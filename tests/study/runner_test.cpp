@@ -46,6 +46,7 @@ class StudyOfOne : public testing::Test {
     Journal journal = Journal::begin(directory_ / "journal.jsonl", plan_);
     train::RunContext context = train::context_over(*communicator_);
     context.log = log;
+    context.stop_requested = context.time_is_up = [this] { return journaled() >= trials_in_time_; };
     const Groups groups(context, 1);
     Post post{dist::make_single_mailbox(), dist::make_single_mailbox()};
     return run_study(plan_, material_, {}, &journal, {{"full", {}, {}, 0}}, trial_sizes(plan_, material_, 20), groups,
@@ -57,6 +58,8 @@ class StudyOfOne : public testing::Test {
   std::unique_ptr<dist::Communicator> communicator_ = dist::make_single_communicator();
   StudyPlan plan_ = small_plan({}, {16});
   Material material_;
+  // The time is up when so many have ended.
+  std::size_t trials_in_time_ = 1000;
   fs::path directory_ = fs::path(testing::TempDir()) / ("runner" + std::to_string(getpid()));
 };
 
@@ -75,6 +78,16 @@ TEST_F(StudyOfOne, IsEndedByEveryOtherError) {
   material_.dev = [](std::int64_t) -> train::Examples { throw TrainingError("no space left"); };
   EXPECT_THROW(run(), TrainingError);
   EXPECT_EQ(journaled(), 0U);
+}
+
+TEST_F(StudyOfOne, ThatItsTimeLimitStopsGoesOnLaterWhereATrialHasEnded) {
+  plan_.methods[0].learning_rates = {1e-4, 1e-3, 1e-2};
+  trials_in_time_ = 1;
+  EXPECT_THAT([&] { run(); }, testing::ThrowsMessage<Stopped>(testing::HasSubstr("stopped by the time limit; 1 of")));
+  EXPECT_EQ(journaled(), 1U);
+  // Started again and again it would never come further.
+  trials_in_time_ = 0;
+  EXPECT_THAT([&] { run(); }, testing::ThrowsMessage<TrainingError>(testing::HasSubstr("before a single trial")));
 }
 
 TEST_F(StudyOfOne, KeepsWhichExamplesWereRight) {
