@@ -36,13 +36,11 @@ def write_rows(path, count, offset):
     path.write_text("\n".join(lines) + "\n")
 
 
-@pytest.fixture(scope="session")
-def material(tmp_path_factory):
+def write_material(folder):
     """A BERT of two layers with random weights, and files of a task of four classes."""
     import torch
     from transformers import BertConfig, BertModel
 
-    folder = tmp_path_factory.mktemp("material")
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "number"] + [str(i) for i in range(300)]
     vocabulary += [word for words in WORDS.values() for word in words.split()]
     torch.manual_seed(0)
@@ -52,6 +50,12 @@ def material(tmp_path_factory):
     (folder / "model" / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     for name, count, offset in [("train", 160, 0), ("dev", 80, 1), ("test", 120, 2), ("web", 60, 5)]:
         write_rows(folder / f"{name}.tsv", count, offset)
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("material")
+    write_material(folder)
     return folder
 
 

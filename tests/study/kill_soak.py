@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""kill -9 of mpirun at random moments of a study, each followed by --resume, until it ends: the same results?
+
+Run by hand (the environment as for compare_test.py: DTRAIN, DTRAIN_SHARE, MPIEXEC); its figures are in
+docs/reliability.md.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from compare_test import METHODS, STUDY, command, results, without_times, write_material
+
+
+def run_to_end(arguments):
+    """The seconds that a study takes."""
+    begin = time.monotonic()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"exit code {done.returncode}:\n{done.stdout}{done.stderr}")
+    return time.monotonic() - begin
+
+
+def start_when_free(arguments):
+    """Starts a study once the ranks of the one before are gone: they hold its directory for a moment."""
+    for _ in range(100):
+        process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            text, _ = process.communicate(timeout=2)
+        except subprocess.TimeoutExpired:
+            return process
+        if process.returncode == 0:
+            return process
+        if "another dtrain works in" not in text:
+            raise SystemExit(f"exit code {process.returncode}:\n{text}")
+        time.sleep(0.1)
+    raise SystemExit("the directory stayed locked")
+
+
+def main():
+    """Prints one line a kill, and ends with exit code 1 where the results differ."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=10, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    options = parser.parse_args()
+    moments = random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_material(folder)
+        study = ["300" if word == "40" else word for word in STUDY]
+        whole = [str(word) for word in command(folder, *study, "--output", folder / "whole")]
+        seconds = run_to_end(whole)
+        print(f"left alone: {seconds:.1f} s, {len(METHODS)} methods")
+        killed = [str(word) for word in command(folder, *study, "--output", folder / "killed", "--resume")]
+        for kill in range(1, options.kills + 1):
+            process = start_when_free(killed)
+            # The first two seconds have passed; half of the times it is killed before a tenth of what a study takes.
+            time.sleep(moments.choice([0.1, 0.5]) * seconds * moments.random())
+            if process.poll() is not None:
+                print(f"ended before kill {kill}")
+                break
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            journal = folder / "killed" / "journal.jsonl"
+            trials = sum('"phase"' in line for line in journal.read_text().splitlines()) if journal.exists() else 0
+            print(f"kill {kill}: {trials} trials in the journal")
+        last = start_when_free(killed)
+        text, _ = last.communicate()
+        if last.returncode != 0:
+            raise SystemExit(f"exit code {last.returncode}:\n{text}")
+        same = without_times(results(folder / "whole")["cells"]) == without_times(results(folder / "killed")["cells"])
+        print("the same results" if same else "DIFFERENT results")
+        sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    main()
