@@ -54,7 +54,7 @@ Options options_of_next(const Options& given) {
   options.dev_file = file_in(folder, "dev");
   options.test_file = required_file_in(folder, "test");
   options.ood.clear();
-  const Options defaults;
+  const Options defaults{};
   options.text_column = defaults.text_column;
   options.pair_column = defaults.pair_column;
   options.label_column = defaults.label_column;

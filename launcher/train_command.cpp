@@ -9,6 +9,7 @@
 #include "launcher/commands.h"
 #include "launcher/finished_run.h"
 #include "launcher/loading.h"
+#include "launcher/measured_context.h"
 #include "launcher/output_directory.h"
 #include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"

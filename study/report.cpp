@@ -23,16 +23,20 @@ using nlohmann::json;
 
 json number(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
+json seed_mean_json(const SeedMean& mean) {
+  return {{"mean", number(mean.mean)},
+          {"deviation", number(mean.deviation)},
+          {"half_width", number(mean.half_width)},
+          {"seeds", mean.seeds}};
+}
+
 json cell_json(const Cell& cell) {
   json metrics = json::object();
   for (const auto& [set, values] : cell.metrics) {
-    for (const auto& [name, mean] : values) {
-      metrics[set][name] = {{"mean", number(mean.mean)},
-                            {"deviation", number(mean.deviation)},
-                            {"half_width", number(mean.half_width)},
-                            {"seeds", mean.seeds}};
-    }
+    for (const auto& [name, mean] : values) metrics[set][name] = seed_mean_json(mean);
   }
+  json forgetting = json::object();
+  for (const auto& [measure, mean] : cell.forgetting) forgetting[measure] = seed_mean_json(mean);
   json search = json::array();
   for (const SearchPoint& point : cell.search)
     search.push_back({{"learning_rate", point.learning_rate}, {"length", point.length}, {"dev", number(point.dev)}});
@@ -51,24 +55,13 @@ json cell_json(const Cell& cell) {
                                                : json(nullptr)},
           {"search", search},
           {"metrics", metrics},
-          {"forgetting", forgetting_json(cell.forgetting)},
+          {"forgetting", forgetting},
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
           {"collapsed_share", share},
           {"cost", train::cost_json(cell.cost)},
           {"search_seconds", cell.search_seconds},
           {"result_seconds", cell.result_seconds}};
-}
-
-json forgetting_json(const std::map<std::string, SeedMean>& measures) {
-  json means = json::object();
-  for (const auto& [measure, mean] : measures) {
-    means[measure] = {{"mean", number(mean.mean)},
-                      {"deviation", number(mean.deviation)},
-                      {"half_width", number(mean.half_width)},
-                      {"seeds", mean.seeds}};
-  }
-  return means;
 }
 
 json forgetting_comparison_json(const ForgettingComparison& comparison) {

@@ -121,7 +121,7 @@ def test_a_weights_archive_that_unpacks_to_more_than_its_size_is_refused(refuses
 
 
 @pytest.mark.parametrize("name", ["checkpoint", "log.jsonl", "results.json", "config.ini", "predictions", "model",
-                                  "model.part"])
+                                  "model.part", "tensorboard"])
 def test_nothing_is_written_through_a_link_in_the_output_directory(dtrain, task, tmp_path, name):
     outside = tmp_path / "outside"
     outside.mkdir()
