@@ -1,6 +1,7 @@
 // An adapter's directory, of any layout, read onto a small model.
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include "base/log.h"
 #include "model/classifier.h"

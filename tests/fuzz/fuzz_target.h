@@ -51,7 +51,8 @@ inline void write(const fs::path& path, std::string_view content) {
 inline std::string with_header_length(std::string_view content) {
   const std::size_t end = std::min(content.find('\n'), content.size());
   std::string file;
-  for (int byte = 0; byte < 8; ++byte) file += static_cast<char>(static_cast<std::uint64_t>(end) >> (8 * byte) & 0xFFU);
+  for (int byte = 0; byte < 8; ++byte)
+    file += static_cast<char>((static_cast<std::uint64_t>(end) >> (8 * byte)) & 0xFFU);
   file += content.substr(0, end);
   if (end < content.size()) file += content.substr(end + 1);
   return file;

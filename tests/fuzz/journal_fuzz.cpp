@@ -1,5 +1,8 @@
 // A study's journal, and the report that is made of it.
 
+#include <utility>
+#include <vector>
+
 #include "study/journal.h"
 #include "study/page/page.h"
 #include "study/report.h"
@@ -15,7 +18,9 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     report.run = content.run;
     static_cast<void>(study::results_json(report).dump());
     static_cast<void>(study::trials_csv(report));
-    static_cast<void>(study::page::html_text({{&report, "study", {}, {}}}));
+    std::vector<study::page::Study> shown;
+    shown.push_back({&report, "study", {}, {}});
+    static_cast<void>(study::page::html_text(shown));
   });
   return 0;
 }

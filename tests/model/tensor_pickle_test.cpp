@@ -31,7 +31,7 @@ std::string repeated(const std::string& text, std::size_t count) {
 }
 std::string text(const std::string& content) {
   std::string code = "X";
-  for (int byte = 0; byte < 4; ++byte) code += static_cast<char>(content.size() >> (8 * byte) & 0xFFU);
+  for (int byte = 0; byte < 4; ++byte) code += static_cast<char>((content.size() >> (8 * byte)) & 0xFFU);
   return code + content;
 }
 std::string remember(char place) { return "q"s + place; }

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -131,9 +132,10 @@ TEST_P(Resume, OfARunThatStopsEarlyEndsInTheSameBytes) {
 TEST_P(Resume, FromACheckpointWithItsIdentityAndOtherContentIsRefused) {
   fs::create_directories(directory);
   EXPECT_THROW(run(files(false), 3), Stopped);
-  const fs::path state = directory / "checkpoint" / "step-3" / "state.json";
-  auto json = nlohmann::json::parse(read_file(state));
-  const auto whole = read_checkpoint(directory / "checkpoint", json["identity"], Log());
+  const fs::path state = fs::directory_iterator(directory / "checkpoint")->path() / "state.json";
+  const auto identity =
+      nlohmann::json::parse(read_file(state)).at("identity").get<std::map<std::string, std::string>>();
+  const auto whole = read_checkpoint(directory / "checkpoint", identity, Log());
   ASSERT_TRUE(whole);
   const auto refused = [&](const std::string& says, const auto& change) {
     Checkpoint changed = *whole;
