@@ -52,7 +52,9 @@ std::string stop_plan_text(const Options& options, const std::optional<SlurmJob>
   std::string text;
   if (job) text = fmt::format("SLURM job {}{}{}; ", job->id, restarts_text(job->restarts), end_text(options, *job));
   text += "on SIGUSR1 or SIGTERM";
-  if (limit) {
+  if (limit && limit->seconds <= 0) {
+    text += fmt::format(", and after its first step (the time of {} is over),", limit->source);
+  } else if (limit) {
     text += fmt::format(", and in {} ({} before the end of {}),", duration_text(limit->seconds - limit->reserve()),
                         duration_text(limit->reserve()), limit->source);
   }

@@ -17,6 +17,8 @@ def obstacle():
     if os.geteuid() != 0:
         return "a cluster is made by root alone"
     missing = [name for name in COMMANDS if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
+    if not list(pathlib.Path("/usr/lib").glob("*/libpmix.so")):
+        missing.append("libpmix.so")
     if missing:
         return f"{', '.join(missing)}: not found (scripts/setup.sh --tests installs them)"
     made = subprocess.run(["unshare", *NAMESPACES, "--fork", "--mount-proc", "mount", "-t", "tmpfs", "none", "/run"],

@@ -78,10 +78,11 @@ std::string said(const Options& options, const std::optional<SlurmJob>& job) {
 TEST(StopPlan, SaysWhatHappensOnASignalAndAtTheLimit) {
   EXPECT_EQ(said(options_of("train"), std::nullopt), "");
   EXPECT_EQ(said(options_of("train", "10m"), std::nullopt),
-            "on SIGUSR1 or SIGTERM, and in 9 min (1 min before the end of --max-time 10m), it writes a checkpoint and exits "
-            "with 75: --resume goes on from there");
+            "on SIGUSR1 or SIGTERM, and in 9 min 0 s (1 min 0 s before the end of --max-time 10m), it writes a "
+            "checkpoint and exits with 75: --resume goes on from there");
   EXPECT_THAT(said(options_of("train"), job_with(3600)),
-              AllOf(HasSubstr("SLURM job 7, ends at 2027-01-15 "), HasSubstr("in 58 min (2 min before the end of SLURM job 7)")));
+              AllOf(HasSubstr("SLURM job 7, ends at 2027-01-15 "), HasSubstr("in 58 min 0 s (2 min 0 s before the end of SLURM job 7)")));
+  EXPECT_THAT(said(options_of("train"), job_with(-5)), HasSubstr("after its first step (the time of SLURM job 7 is over)"));
   EXPECT_THAT(said(options_of("train"), SlurmJob{"7", std::nullopt, 2}),
               AllOf(HasSubstr("SLURM job 7, started again 2 times, its end is not known (SLURM_JOB_END_TIME"),
                     HasSubstr("; on SIGUSR1 or SIGTERM it writes")));
