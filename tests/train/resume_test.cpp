@@ -22,6 +22,7 @@
 #include "tests/base/temporary_directory.h"
 #include "tests/peft/small_specs.h"
 #include "tests/train/small_run.h"
+#include "train/checkpoint.h"
 #include "train/evaluation.h"
 
 namespace dtrain::train {
