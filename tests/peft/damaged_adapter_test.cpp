@@ -285,7 +285,9 @@ TEST_F(DamagedAdapter, WithAnExpressionThatTakesForEverIsRefusedOrReadAtOnce) {
     const auto start = std::chrono::steady_clock::now();
     const std::string message = refusal("lora");
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << value;
-    if (key == "target_modules") EXPECT_THAT(message, testing::HasSubstr(key)) << value;
+    if (key == "target_modules") {
+      EXPECT_THAT(message, testing::HasSubstr(key)) << value;
+    }
   }
   auto changed = config;
   changed["layers_to_transform"] = {0};
