@@ -54,6 +54,7 @@ inline TrialOutcome outcome_of(int test, int web, double dev_loss = 0.5) {
   outcome.cost = {.train_seconds = 10,
                   .samples_per_second = 100,
                   .peak_memory_bytes = 1 << 30,
+                  .peak_memory_above_base_bytes = 1 << 29,
                   .trainable_parameters = 1000,
                   .allreduce_bytes_per_step = 4000,
                   .stored_bytes = 5000};
