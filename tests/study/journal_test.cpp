@@ -126,8 +126,11 @@ TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
   Journal journal = Journal::go_on(path(), plan_, log_);
   StudyPlan more = small_plan({"full", "head", "lora"}, {100, 1000});
   journal.append(more);
-  journal.append(MethodCosts{{"full", {{100, {1, 2, 3, 4, 5, 6}}}}});
-  journal.append(MethodCosts{{"full", {{100, {7, 2, 3, 4, 5, 6}}}}});
+  for (const double seconds : {1, 7}) {
+    Cost cost;
+    cost.train_seconds = seconds;
+    journal.append(MethodCosts{{"full", {{100, cost}}}});
+  }
   RunFacts facts;
   facts.groups = 4;
   facts.budget_seconds = 600;
