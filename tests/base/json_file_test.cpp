@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
-#include <chrono>
+#include <ctime>
 
 #include "base/error.h"
 #include "tests/base/failure_of.h"
@@ -59,12 +59,12 @@ TEST(JsonFile, ThatNestsDeeperThanAnyIsRefusedAtOnce) {
   EXPECT_TRUE(parse_json(nested(kDeepestJson), "x").is_array());
   EXPECT_EQ(failure_of<InputError>([&] { parse_json(nested(kDeepestJson + 1), "x"); }),
             "x: nests deeper than 100 levels, which no such file does");
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   for (const std::string& text : {nested(2'000'000), repeated("{\"a\":", 500'000) + "1" + repeated("}", 500'000),
                                   repeated("[", 2'000'000), "{\"a\": " + repeated("[{\"\\\"\": ", 1'000'000)}) {
     EXPECT_THAT(failure_of<InputError>([&] { parse_json(text, "config.json"); }), StartsWith("config.json: nests"));
   }
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
+  EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 1) << "seconds of a core";
 }
 
 TEST(JsonFile, IsShownByItsFirstCharacters) {

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -282,9 +282,9 @@ TEST_F(DamagedAdapter, WithAnExpressionThatTakesForEverIsRefusedOrReadAtOnce) {
     auto changed = config;
     changed[key] = value;
     write_json("lora/adapter/adapter_config.json", changed);
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();
     const std::string message = refusal("lora");
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10)) << value;
+    EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 10) << value;
     if (key == "target_modules") {
       EXPECT_THAT(message, testing::HasSubstr(key)) << value;
     }
