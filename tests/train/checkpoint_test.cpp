@@ -101,7 +101,7 @@ TEST_F(Checkpoints, OfAnotherVersionAreRefused) {
   write_file_atomically(state, json.dump());
   EXPECT_THAT([&] { read(identity); },
               testing::ThrowsMessage<UsageError>(
-                  testing::AllOf(testing::HasSubstr("expected schema 2, found 1"), testing::HasSubstr("--overwrite"))));
+                  testing::AllOf(testing::HasSubstr("expected schema 3, found 1"), testing::HasSubstr("--overwrite"))));
 }
 
 TEST_F(Checkpoints, OfWhichADirectoryHasAnImpossibleNumberAreRead) {
