@@ -122,7 +122,7 @@ TEST_F(DamagedAdapter, WithoutItsHeadIsRefused) {
 TEST_F(DamagedAdapter, WithAHeadOfAnotherKindIsRefused) {
   rewrite("head/adapter/weights.safetensors",
           [](auto& tensors) { tensors["classifier.weight"] = at::scalar_tensor(1); });
-  EXPECT_THAT(refusal("head"), testing::HasSubstr("expected shape [classes, hidden], found []"));
+  EXPECT_THAT(refusal("head"), testing::HasSubstr("expected shape [classes, hidden], here [classes, 40], found []"));
 }
 
 TEST_F(DamagedAdapter, WithoutOneTensorIsRefused) {

@@ -85,6 +85,8 @@ TEST_F(NextTasks, BeginWithTheWeightsOfTheFirstAndHandThemBackWithEveryMethod) {
 }
 
 TEST_F(NextTasks, ChangeWhatTrainsAndNoFrozenBody) {
+  // Without a dev set the weights of the last step are kept: of several phases, all.
+  next.dev = [](std::int64_t) { return train::Examples(); };
   for (const peft::MethodKind& kind : peft::method_kinds()) {
     run(peft::small_spec(kind.name), 0.01);
     EXPECT_EQ(at::equal(logits(*first), before), kind.name == "head") << kind.name;

@@ -163,7 +163,7 @@ class Budget : public testing::Test {
   }
 
   PlanFreedom freedom_{true, true, true, 100'000,
-                       [](std::int64_t samples) { return std::max<std::int64_t>(150, 3 * samples / 32); }};
+                       [](std::int64_t samples) { return std::max<std::int64_t>(100, 3 * samples / 32); }};
   std::vector<MethodForecast> forecasts_ = {forecast_of("full", 0.4, 0, 0.005),
                                             forecast_of("head", 0.001, 0.005, 0.005),
                                             forecast_of("lora", 0.25, 0, 0.005)};
@@ -220,7 +220,7 @@ TEST_F(Budget, EndsWithAllThereIs) {
 TEST_F(Budget, LeavesLittleIdle) {
   EXPECT_LT(fit(600, 2).simulation.idle_share, 0.05);
   // Ten minutes hold neither a third count nor more to do beside the chain of the searches of the two.
-  EXPECT_LT(fit(600, 8).simulation.idle_share, 0.11);
+  EXPECT_LT(fit(600, 8).simulation.idle_share, 0.10);
 }
 
 TEST_F(Budget, UsesMoreGroupsForMore) {

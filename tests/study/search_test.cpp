@@ -121,7 +121,7 @@ TEST(Search, InfersTheRateOfAWholeTrainingFromShorterOnes) {
   // A parabola in the logarithm: its vertex is found exactly, wherever it lies between the rates.
   for (const double best : {1.1e-3, 1.5e-3, 2.1e-3, 2.5e-3}) {
     const auto parabola = [&](double rate, double) { return 1 + std::pow(std::log(rate / best), 2); };
-    const auto half = run_search(wide_plan({100}, 150, SearchDepth::quick), 100, parabola);
+    const auto half = run_search(wide_plan({100}, 2 * kShortSteps, SearchDepth::quick), 100, parabola);
     EXPECT_NEAR(*half.search.chosen / (best * std::sqrt(0.5)), 1, 0.05) << best;
     const auto quarter = run_search(wide_plan({100}, 400, SearchDepth::quick), 100, parabola);
     EXPECT_NEAR(*quarter.search.chosen / (best * 0.5), 1, 0.05) << best;

@@ -111,7 +111,7 @@ TEST(Schedule, IsThatOfTransformers) {
 TEST(TotalSteps, AreEpochsAndAtLeastTheLeastAndAtMostTheMost) {
   TrainOptions options;
   EXPECT_EQ(total_steps(options, 100), 300);
-  EXPECT_EQ(total_steps(options, 4), 150);
+  EXPECT_EQ(total_steps(options, 4), 100);
   options.epochs = 0.5;
   EXPECT_EQ(total_steps(options, 1001), 501);
   options.max_steps = 7;
