@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -17,6 +18,10 @@ MPIEXEC = os.environ["DTRAIN_TEST_MPIEXEC"]
 SHARE = pathlib.Path(os.environ["DTRAIN_TEST_SHARE"])
 MINILM = SHARE / "models" / "minilm-l6-h384"
 WORDNET = SHARE / "tasks" / "wordnet"
+# Open MPI's session folders. In the common one of the user, a job that ends removes it while another is making its own
+# in there, which then fails in MPI_Init.
+SESSIONS = tempfile.TemporaryDirectory(prefix="mpi-", ignore_cleanup_errors=True)
+os.chmod(SESSIONS.name, 0o1777)  # as /tmp: some runs are another user's
 
 
 class Ended:
@@ -41,6 +46,7 @@ class Dtrain:
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
             "OMPI_MCA_rmaps_base_oversubscribe": "1",
+            "OMPI_MCA_orte_tmpdir_base": SESSIONS.name,
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(cache),
             "DTRAIN_DEVICE": "cpu",

@@ -272,7 +272,7 @@ def test_a_study_that_runs_is_reported_as_far_as_it_is(material, tmp_path):
     process = start_until(command(material, *longer, "--output", output), output, 2)
     partial = run(PROGRAM, "report", output, "--output", tmp_path / "partial")
     assert process.poll() is None
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGUSR1)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 75, text
     assert partial.returncode == 0 and "of 32 trials finished (partial results)" in partial.all, partial.all
