@@ -246,7 +246,7 @@ void run_train(const Options& options, const Session& session) {
     on_first_rank(session, [&] {
       train::EventFile events(files.events);
       for (const auto& [name, of_set] : metrics) {
-        if (name != "dev") events.write(result.report.best_step, train::scalars_of(name, of_set));
+        if (name != "dev") events.write(result.report.steps, train::scalars_of(name, of_set));
       }
       auto json = train::run_json(result);
       json["data"] = digests;

@@ -51,7 +51,8 @@ class Member {
   // Returns when nothing is left, or the study stops: then true.
   bool work() {
     for (;;) {
-      if (!stop_) write({Letter::Kind::ask, {}, {}});
+      // Whoever waits has said so, also where it was told to stop as its trial ended: only then is it counted as gone.
+      write({stop_ ? Letter::Kind::stopped : Letter::Kind::ask, {}, {}});
       const Letter order = next_order();
       if (order.kind == Letter::Kind::stop) return true;
       if (order.kind == Letter::Kind::end) return false;
@@ -67,7 +68,6 @@ class Member {
         write({Letter::Kind::result, order.trial, outcome});
       } catch (const Stopped&) {
         stop_ = true;
-        write({Letter::Kind::stopped, {}, {}});
       }
     }
   }

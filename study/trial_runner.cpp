@@ -116,7 +116,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   for (const auto& [name, set] : material_.sets) {
     auto evaluation = train::evaluate(*classifier, set, objective, context, &features_);
     outcome.metrics[name] = scalars(evaluation.metrics);
-    events.write(report.best_step, train::scalars_of(name, evaluation.metrics));
+    events.write(report.steps, train::scalars_of(name, evaluation.metrics));
     outcome.scores[name] = std::move(evaluation.scores);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);

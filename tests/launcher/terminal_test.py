@@ -42,9 +42,10 @@ def test_the_first_lines_say_what_runs_where_on_what(dtrain, task):
 def test_the_last_lines_are_the_metrics_and_where_the_files_are(dtrain, task, tmp_path):
     ended = dtrain.succeeds("train", *task, "--max-steps", "4", "--output", "out", ranks=2)
     lines = ended.out.splitlines()
-    assert re.search(r"accuracy .* log-loss", lines[-7]), ended
-    assert lines[-5].startswith("dev ") and lines[-4].startswith("test "), ended
-    assert re.fullmatch(r"\d+ samples/s, .* of training in all, best at step \d of 4, peak memory .*", lines[-2]), ended
+    assert re.search(r"accuracy .* log-loss", lines[-8]), ended
+    assert lines[-6].startswith("dev ") and lines[-5].startswith("test "), ended
+    assert re.fullmatch(r"\d+ samples/s, .* of training in all, best at step \d of 4, peak memory .*", lines[-3]), ended
+    assert re.fullmatch(r"[\d.]+ [KMGT]?FLOP in matmuls.*", lines[-2]), ended
     written = re.fullmatch(r"written: (\S+) \(.*\), (\S+)", lines[-1])
     assert written and all((tmp_path / path).exists() for path in written.groups()), ended
     assert ended.out.count("written:") == 1, "one rank writes"

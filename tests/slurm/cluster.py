@@ -122,7 +122,9 @@ class Cluster:
         for pid, _, arguments in processes():
             if arguments[0] == str(program):
                 variables = environment_of(pid)
-                found[(variables.get("SLURMD_NODENAME"), int(variables.get("SLURM_PROCID", -1)))] = pid
+                # A process that begins or ends shows none.
+                if "SLURMD_NODENAME" in variables and "SLURM_PROCID" in variables:
+                    found[(variables["SLURMD_NODENAME"], int(variables["SLURM_PROCID"]))] = pid
         return found
 
     def kill_slurmd(self, host):

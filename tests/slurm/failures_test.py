@@ -23,6 +23,7 @@ def checkpoints(folder):
 
 def test_a_task_that_is_killed_ends_the_step_and_the_next_one_goes_on(cluster, folder, task, trained_alone):
     process = training(cluster, folder, task, "--max-steps", SOME)
+    cluster.wait_for(lambda: len(cluster.ranks(PROGRAM)) == 2, 30, "both ranks")
     ranks = cluster.ranks(PROGRAM)
     assert sorted(ranks) == [("n1", 0), ("n2", 1)], ranks
     os.kill(ranks["n2", 1], signal.SIGKILL)
