@@ -6,7 +6,7 @@ import signal
 
 from conftest import ADAPTER, PROGRAM, ROOT, SOME, STEADY
 
-SRUN = ["srun", "--mpi=pmix", "-N2", "-n2", PROGRAM]
+SRUN = ["srun", "--mpi=pmix", "--kill-on-bad-exit", "-N2", "-n2", PROGRAM]
 
 
 def training(cluster, folder, task, *arguments):
