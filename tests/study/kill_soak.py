@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """kill -9 of mpirun at random moments of a study, each followed by --resume, until it ends: the same results?
 
-Run by hand (the environment as for compare_test.py: DTRAIN, DTRAIN_SHARE, MPIEXEC); its figures are in
-docs/reliability.md.
+Run by hand; the environment as for compare_test.py: DTRAIN, DTRAIN_SHARE, MPIEXEC.
 """
 
 import argparse
