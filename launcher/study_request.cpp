@@ -230,7 +230,9 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   measure(ranks);
   fit();
   setup.simulation = simulated(setup.forecasts, 1);
-  const auto joins = at::tensor({setup.simulation.seconds < apart.simulation.seconds ? 1 : 0}, at::kInt);
+  // Of the same plan: a budget may have bought less for all ranks at once, which ends sooner for that.
+  const auto joined = study::simulate_plan(apart.plan, finished, setup.forecasts, sizes, 1);
+  const auto joins = at::tensor({joined.seconds < apart.simulation.seconds ? 1 : 0}, at::kInt);
   world.control.broadcast(joins, 0);
   return joins.item<int>() == 1 ? std::move(setup) : std::move(apart);
 }
