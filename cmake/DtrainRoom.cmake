@@ -13,7 +13,9 @@ function(dtrain_room name)
   list(TRANSFORM ROOM_ROOMS PREPEND dtrain_)
   target_link_libraries(dtrain_${name} PUBLIC ${ROOM_ROOMS} ${ROOM_LIBRARIES})
   dtrain_compile_options(dtrain_${name})
-  if(NOT name MATCHES "^(base|data)$")  # those without LibTorch
+  if(name MATCHES "^(base|data)$")  # without LibTorch, whose templates make files compiled at once pay
+    set_target_properties(dtrain_${name} PROPERTIES UNITY_BUILD OFF)
+  else()
     dtrain_precompile(dtrain_${name})
   endif()
 endfunction()

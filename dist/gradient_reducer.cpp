@@ -17,7 +17,8 @@ struct GradientReducer::Bucket {
 };
 
 GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gradients,
-                                 std::vector<std::int64_t> offsets, std::int64_t bucket_bytes, bool overlap)
+                                 std::vector<std::int64_t> offsets, std::int64_t bucket_bytes, bool overlap,
+                                 const std::vector<std::size_t>& left_out)
     : communicator_(communicator), flat_gradients_(std::move(flat_gradients)), overlap_(overlap) {
   if (flat_gradients_.dim() != 1 || !flat_gradients_.is_contiguous() || offsets.empty() || offsets.front() != 0 ||
       offsets.back() != flat_gradients_.numel()) {
@@ -27,11 +28,18 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
                     flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
   }
   const std::size_t parameters = offsets.size() - 1;
+  const auto is_left_out = [&](std::size_t i) { return std::binary_search(left_out.begin(), left_out.end(), i); };
+  bucket_of_.assign(parameters, parameters);
   std::size_t first = 0;
   for (std::size_t i = 0; i < parameters; ++i) {
-    bucket_of_.push_back(buckets_.size());
+    if (is_left_out(i)) {
+      first = i + 1;
+      continue;
+    }
+    bucket_of_[i] = buckets_.size();
     const std::int64_t elements = offsets[i + 1] - offsets[first];
-    if (elements * flat_gradients_.element_size() < bucket_bytes && i + 1 < parameters) continue;
+    const bool is_last = i + 1 == parameters || is_left_out(i + 1);
+    if (elements * flat_gradients_.element_size() < bucket_bytes && !is_last) continue;
     const std::size_t members = i + 1 - first;
     buckets_.push_back({.gradients = flat_gradients_.narrow(0, offsets[first], elements),
                         .is_ready = std::vector<char>(members, 0),
@@ -45,7 +53,8 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
 GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::ready(std::size_t index) {
-  Bucket& bucket = buckets_.at(bucket_of_.at(index));
+  if (bucket_of_.at(index) == bucket_of_.size()) return;
+  Bucket& bucket = buckets_[bucket_of_[index]];
   char& is_ready = bucket.is_ready[index - bucket.first_parameter];
   if (is_ready)
     throw std::logic_error(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
@@ -76,7 +85,9 @@ void GradientReducer::finish() {
 }
 
 std::int64_t GradientReducer::bytes_per_step() const {
-  return communicator_.size() == 1 ? 0 : static_cast<std::int64_t>(flat_gradients_.nbytes());
+  std::int64_t bytes = 0;
+  for (const Bucket& bucket : buckets_) bytes += static_cast<std::int64_t>(bucket.gradients.nbytes());
+  return communicator_.size() == 1 ? 0 : bytes;
 }
 
 }  // namespace dtrain::dist

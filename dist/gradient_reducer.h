@@ -17,9 +17,10 @@ class GradientReducer {
  public:
   /// `flat_gradients`: one-dimensional, contiguous. `offsets`: where each parameter begins in it, ascending, then its
   /// length. Every element belongs to one parameter. `bucket_bytes`: a bucket closes once it holds as many.
-  /// `overlap` false waits for `finish` to start the buckets. Throws std::logic_error for offsets that are not so.
+  /// `overlap` false waits for `finish` to start the buckets. `left_out`: parameters that somebody else reduces,
+  /// ascending. Throws std::logic_error for offsets that are not so.
   GradientReducer(Communicator& communicator, at::Tensor flat_gradients, std::vector<std::int64_t> offsets,
-                  std::int64_t bucket_bytes, bool overlap);
+                  std::int64_t bucket_bytes, bool overlap, const std::vector<std::size_t>& left_out = {});
   ~GradientReducer();
 
   /// The gradient of parameter `index` is complete for this step. Each at most once a step (else std::logic_error);
@@ -40,7 +41,7 @@ class GradientReducer {
 
   Communicator& communicator_;
   at::Tensor flat_gradients_;
-  std::vector<std::size_t> bucket_of_;  // by parameter
+  std::vector<std::size_t> bucket_of_;  // by parameter; one behind the last for what is left out
   std::vector<Bucket> buckets_;
   std::size_t next_ = 0;  // the bucket to start next
   bool overlap_;

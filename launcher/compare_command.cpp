@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/seconds.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/measured_context.h"
@@ -39,7 +40,7 @@ struct Files {
 };
 
 // What a report says besides plan, trials and how it ran.
-void describe(study::Report& report, const data::Task& task, const Session& session, const fs::path& output) {
+void describe_study(study::Report& report, const data::Task& task, const Session& session, const fs::path& output) {
   report.machine = session.description();
   report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",
                                session.control().size(), (output / "config.ini").string());
@@ -137,11 +138,10 @@ void run_compare(const Options& given, const Session& session) {
   facts.groups = setup.groups->count();
   facts.ranks_per_trial = setup.groups->ranks_per_trial();
   facts.budget_seconds = request.budget_seconds;
-  facts.forecast_seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() + setup.simulation.seconds;
+  facts.forecast_seconds = seconds_since(began) + setup.simulation.seconds;
   on_first_rank(session, [&] {
     study::Report beginning;
-    describe(beginning, task, session, files.output);
+    describe_study(beginning, task, session, files.output);
     write_setting(beginning, files.output);
     if (!files.journal) {
       if (options.resume) log.line("no journal yet: starting the study");
@@ -175,7 +175,7 @@ void run_compare(const Options& given, const Session& session) {
     files.journal->append(run.facts);
     study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;
-    describe(report, task, session, files.output);
+    describe_study(report, task, session, files.output);
     write_setting(report, files.output);
     finish(report, files.output, log);
   });

@@ -61,7 +61,7 @@ fs::path base_of(const Options& options, const peft::TrainedModel& trained) {
       options.run));
 }
 
-constexpr std::int64_t kMostRetained = 1000;
+constexpr std::int64_t kMostRetainedScored = 1000;
 
 // What was forgotten, by name.
 std::map<std::string, double> forgetting_of(const Options& options, const Session& session,
@@ -76,7 +76,7 @@ std::map<std::string, double> forgetting_of(const Options& options, const Sessio
                                                   .problem_type = classifier.problem_type,
                                                   .device = context.device});
   const study::ForgettingProbe probe(
-      *pretrained, forgetting_material(options, session, base, options.retain, kMostRetained), context);
+      *pretrained, forgetting_material(options, session, base, options.retain, kMostRetainedScored), context);
   return probe.measure(classifier, context);
 }
 

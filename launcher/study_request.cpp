@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/plan_file.h"
@@ -28,7 +29,7 @@ constexpr double kDefaultBudget = 600;
 // Two ranks on a trial are never twice as fast: what is less of a gain than this is not worth measuring.
 constexpr double kWorthMeasuring = 1.1;
 // Texts, and pairs of a definition and an example, that forgetting is measured on: as many for each result.
-constexpr std::int64_t kMostRetained = 300;
+constexpr std::int64_t kMostRetainedInStudy = 300;
 
 // Knowing nothing, by the metric that methods are compared by.
 double untrained_score(const data::TokenDataset& texts) {
@@ -58,7 +59,7 @@ std::string comparison_metric(const Options& options, ProblemType type) {
 
 // The base model is asked once on each group of ranks, by its first result.
 void take_forgetting(const Options& options, const Session& session, study::Material& material) {
-  auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetained);
+  auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetainedInStudy);
   material.forgetting_examples = asked.retain.size() + asked.queries.size() + asked.answers.size();
   material.forgetting = [probe = std::shared_ptr<study::ForgettingProbe>(), asked = std::move(asked),
                          base = material.classifier](model::Classifier& trained,
@@ -66,10 +67,6 @@ void take_forgetting(const Options& options, const Session& session, study::Mate
     if (!probe) probe = std::make_shared<study::ForgettingProbe>(*base(0), asked, context);
     return probe->measure(trained, context);
   };
-}
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 std::int64_t whole_steps(const train::TrainOptions& training, std::int64_t samples) {

@@ -102,8 +102,8 @@ std::string outputs_text(const data::Task& task) {
 }
 
 // The first lines: what is trained, on what, and what each step sends.
-void describe(model::Classifier& classifier, const train::TrainOptions& training, const fs::path& directory,
-              const data::Task& task, const Sets& sets, const Session& session) {
+void describe_run(model::Classifier& classifier, const train::TrainOptions& training, const fs::path& directory,
+                  const data::Task& task, const Sets& sets, const Session& session) {
   std::int64_t all = 0;
   std::int64_t trainable = 0;
   for (const auto* parameter : classifier.parameters()) {
@@ -187,7 +187,7 @@ void run_train(const Options& options, const Session& session) {
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
-  describe(*classifier, training, directory, task, sets, session);
+  describe_run(*classifier, training, directory, task, sets, session);
 
   const train::RunContext context = measured_context(options, session, classifier->config());
   train::RunFiles files;
@@ -227,11 +227,10 @@ void run_train(const Options& options, const Session& session) {
     try {
       evaluation = train::evaluate(*classifier, set, objective, context, &features);
     } catch (const Stopped&) {
-      throw Stopped(
-          output.empty()
-              ? fmt::format("{} while scoring {}; without --output nothing is kept", stop_text(context), name)
-              : fmt::format("{} while scoring {}; what was trained is in {}, go on with --resume", stop_text(context),
-                            name, saved.string()));
+      throw Stopped(output.empty()
+                        ? fmt::format("{} while scoring {}; without --output nothing is kept", stop_text(context), name)
+                        : fmt::format("{} while scoring {}; what was trained is in {}, go on with --resume",
+                                      stop_text(context), name, saved.string()));
     }
     keep(name, set, evaluation);
     if (output.empty()) continue;

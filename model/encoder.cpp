@@ -31,6 +31,7 @@ Encoder::Encoder(const EncoderConfig& config, const EncoderModules& modules)
     types_.emplace(modules.token_type_embeddings + ".weight",
                    std::vector<std::int64_t>{config.token_types, config.hidden_size});
   }
+  words_.set_lookup_table();
   if (config.padding_token >= 0) words_.set_padding_row(config.padding_token);
   if (config.first_position > 0) positions_.set_padding_row(config.padding_token);
   for (std::int64_t layer = 0; layer < config.layers; ++layer) {

@@ -2,6 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "model/autograd.h"
 #include "model/sums.h"
 
@@ -54,7 +57,7 @@ void Parameter::bind(const at::Tensor& value, const at::Tensor& gradient) {
   at::NoGradGuard no_grad;
   value.copy_(value_);
   set_value(value);
-  gradient_ = gradient;
+  set_gradient(gradient);
   begin_step();
 }
 
@@ -71,7 +74,17 @@ at::Tensor Parameter::use() {
   return alias;
 }
 
+void Parameter::clear_gradient() {
+  if (gradient_rows_) {
+    for (const std::int64_t row : *gradient_rows_) gradient_.select(0, row).zero_();
+  } else {
+    gradient_.zero_();
+  }
+  if (is_lookup_table_ && gradient_.is_cpu()) gradient_rows_.emplace();
+}
+
 void Parameter::add_matmul(const at::Tensor& left, const at::Tensor& right, double scale) {
+  gradient_rows_.reset();
   if (const auto type = gradient_.scalar_type(); !left.is_cpu() && !written_ && left.scalar_type() != type) {
     at::mm_out(gradient_, left.t(), right, type);
     if (scale != 1) gradient_.mul_(scale);
@@ -93,6 +106,7 @@ void Parameter::add_matmul(const at::Tensor& left, const at::Tensor& right, doub
 }
 
 void Parameter::add_row_sum(const at::Tensor& rows) {
+  gradient_rows_.reset();
   if (rows.is_cpu()) {
     sum_rows(rows, written_, gradient_);
   } else if (written_) {
@@ -104,6 +118,7 @@ void Parameter::add_row_sum(const at::Tensor& rows) {
 }
 
 void Parameter::add(const at::Tensor& gradient) {
+  gradient_rows_.reset();
   // A path that autograd never took (an undefined gradient) contributes zero.
   if (gradient.defined()) {
     if (written_) {
@@ -123,8 +138,14 @@ void Parameter::add_rows(const at::Tensor& index, const at::Tensor& rows) {
     add(at::embedding_dense_backward(rows, index, gradient_.size(0), padding_row_.value_or(-1), false));
     return;
   }
-  if (!written_) gradient_.zero_();
-  add_rows_at(index, rows, gradient_);
+  if (!written_) clear_gradient();
+  const auto reached = add_rows_at(index, rows, gradient_);
+  if (gradient_rows_) {
+    std::vector<std::int64_t> all;
+    std::set_union(gradient_rows_->begin(), gradient_rows_->end(), reached.begin(), reached.end(),
+                   std::back_inserter(all));
+    gradient_rows_ = std::move(all);
+  }
   if (padding_row_) gradient_.select(0, *padding_row_).zero_();
   contributed();
 }

@@ -34,8 +34,15 @@ class Parameter {
   const at::Tensor& value() const { return value_; }
   /// The value as matmuls take it: itself, or for bfloat16 a copy, kept until the value changes.
   const at::Tensor& matmul_value(at::ScalarType matmul_type);
+  /// The last of the copies that matmul_value gave, which whoever changes the value may write himself, and then says
+  /// so. Undefined where there is none.
+  const at::Tensor& matmul_copy() const { return matmul_value_; }
+  void matmul_copy_written() { matmul_value_is_current_ = true; }
   /// Undefined while not bound.
   const at::Tensor& gradient() const { return gradient_; }
+  /// Of a lookup table on the CPU: the rows whose gradient may be other than zero, ascending. Unset: any may.
+  const std::optional<std::vector<std::int64_t>>& gradient_rows() const { return gradient_rows_; }
+  void set_gradient_rows(std::vector<std::int64_t> rows) { gradient_rows_ = std::move(rows); }
   bool trainable() const { return trainable_; }
 
   void set_value(at::Tensor value);
@@ -49,16 +56,24 @@ class Parameter {
   void set_learning_rate_factor(double factor) { learning_rate_factor_ = factor; }
   /// Of an embedding: the row that does not train, torch.nn.Embedding's padding_idx.
   void set_padding_row(std::int64_t row) { padding_row_ = row; }
+  /// A matrix of which a step reads few rows and gives as few a gradient.
+  bool is_lookup_table() const { return is_lookup_table_; }
+  void set_lookup_table() { is_lookup_table_ = true; }
 
   /// Copies the value into `value` and continues there, with gradients in `gradient`.
   void bind(const at::Tensor& value, const at::Tensor& gradient);
   /// Gradients go to `gradient` from now on (the shards of virtual ranks).
-  void set_gradient(at::Tensor gradient) { gradient_ = std::move(gradient); }
+  void set_gradient(at::Tensor gradient) {
+    gradient_ = std::move(gradient);
+    gradient_rows_.reset();
+  }
 
   /// Forgets what was written: the next contribution overwrites.
   void begin_step();
   /// Whether backward has written the gradient since begin_step.
   bool written() const { return written_; }
+  /// Makes the gradient zero, of a table those rows that may be other than zero.
+  void clear_gradient();
 
   /// A tensor for use in LibTorch's own operations, whose gradient flows here. Under no-grad or when frozen: the value.
   at::Tensor use();
@@ -89,6 +104,8 @@ class Parameter {
   bool trainable_ = false;
   double learning_rate_factor_ = 1;
   std::optional<std::int64_t> padding_row_;
+  bool is_lookup_table_ = false;
+  std::optional<std::vector<std::int64_t>> gradient_rows_;
   bool written_ = false;
   int expected_ = 0;
 };

@@ -28,7 +28,9 @@ std::int64_t grain_of(std::int64_t elements_of_item) {
 
 }  // namespace
 
-double euclidean_norm(const at::Tensor& values) {
+double euclidean_norm(const at::Tensor& values) { return std::sqrt(sum_of_squares(values)); }
+
+double sum_of_squares(const at::Tensor& values) {
   const std::int64_t count = values.numel();
   const std::int64_t chunks = blocks_of(count, kChunk);
   std::vector<double> sums(static_cast<std::size_t>(chunks));
@@ -42,7 +44,22 @@ double euclidean_norm(const at::Tensor& values) {
       }
     });
   });
-  return std::sqrt(std::accumulate(sums.begin(), sums.end(), 0.0));
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+double sum_of_squares_of_rows(const at::Tensor& table, const std::vector<std::int64_t>& rows) {
+  const std::int64_t columns = table.size(1);
+  std::vector<double> sums(rows.size());
+  kernels::for_stored_type(table, [&]<typename Real, typename Stored>() {
+    const Real* data = table.const_data_ptr<Real>();
+    at::parallel_for(0, static_cast<std::int64_t>(rows.size()), grain_of(columns),
+                     [&](std::int64_t first, std::int64_t last) {
+                       for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(last); ++i) {
+                         sums[i] = kernels::loops<Real>().sum_of_squares(data + rows[i] * columns, columns);
+                       }
+                     });
+  });
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 void sum_rows(const at::Tensor& rows, bool adds, const at::Tensor& sums) {
@@ -62,7 +79,7 @@ void sum_rows(const at::Tensor& rows, bool adds, const at::Tensor& sums) {
   });
 }
 
-void add_rows_at(const at::Tensor& index, const at::Tensor& rows, const at::Tensor& table) {
+std::vector<std::int64_t> add_rows_at(const at::Tensor& index, const at::Tensor& rows, const at::Tensor& table) {
   const auto plain = rows.contiguous();
   const auto plain_index = index.contiguous();
   const auto* targets = plain_index.const_data_ptr<std::int64_t>();
@@ -104,6 +121,7 @@ void add_rows_at(const at::Tensor& index, const at::Tensor& rows, const at::Tens
                        }
                      });
   });
+  return reached;
 }
 
 }  // namespace dtrain::model

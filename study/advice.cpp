@@ -100,7 +100,7 @@ std::string cheaper_text(const Findings& findings, const CountDecision& count) {
 }
 
 // The mean of a metric that a cell may lack.
-double mean_of(const Cell& cell, const std::string& set, const std::string& metric) {
+double mean_or_nan(const Cell& cell, const std::string& set, const std::string& metric) {
   const auto metrics = cell.metrics.find(set);
   if (metrics == cell.metrics.end() || metrics->second.count(metric) == 0) return std::nan("");
   return metrics->second.at(metric).mean;
@@ -154,13 +154,13 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
       if (gain && gain->shown() && gain->difference.mean > 0) better.push_back(&cell);
     }
     std::stable_sort(better.begin(), better.end(), [&](const Cell* left, const Cell* right) {
-      return mean_of(*left, set.name, plan.metric) > mean_of(*right, set.name, plan.metric);
+      return mean_or_nan(*left, set.name, plan.metric) > mean_or_nan(*right, set.name, plan.metric);
     });
-    const double ours = mean_of(*findings.cell(taken, count.samples), set.name, "balanced_accuracy");
+    const double ours = mean_or_nan(*findings.cell(taken, count.samples), set.name, "balanced_accuracy");
     for (const Cell* other : better) {
       const PairedDifference gain = findings.compare(set.name, count.samples, other->method, taken)->difference;
       const std::string size = fmt::format("{} points ({})", points(gain.mean), interval_points(gain));
-      const double theirs = mean_of(*other, set.name, "balanced_accuracy");
+      const double theirs = mean_or_nan(*other, set.name, "balanced_accuracy");
       if (theirs < ours) {
         // The classes are mixed otherwise there, which favours whoever leans to those that are frequent.
         text += fmt::format(
@@ -187,7 +187,7 @@ std::string advice_text(const StudyPlan& plan, const Findings& findings, const C
 
 std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {
   const bool has_result = std::any_of(findings.cells.begin(), findings.cells.end(), [&](const Cell& cell) {
-    return cell.samples == samples && !std::isnan(mean_of(cell, "test", plan.metric));
+    return cell.samples == samples && !std::isnan(mean_or_nan(cell, "test", plan.metric));
   });
   return has_result ? "No advice: that takes at least two methods with two seeds each."
                     : "No method has a result on test: no advice.";

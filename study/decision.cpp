@@ -11,7 +11,7 @@ namespace {
 constexpr double kError = 0.05;
 // Training times that differ by less are taken as equal: they would not come in the same order again.
 constexpr double kSameCost = 1.05;
-constexpr std::int64_t kMostSeeds = 50;
+constexpr std::int64_t kMostSeedsAsked = 50;
 
 std::int64_t examples_of(const Contest& contest) {
   for (std::size_t first = 0; first < contest.candidates().size(); ++first) {
@@ -127,7 +127,7 @@ Remedy remedy(const Contest& contest) {
     return decide(contest.projected(more_seeds, more_examples)).decided();
   };
   const auto fewest_seeds = [&](double more_examples) -> std::optional<std::int64_t> {
-    for (std::int64_t more = 1; more <= kMostSeeds; ++more) {
+    for (std::int64_t more = 1; more <= kMostSeedsAsked; ++more) {
       if (decided(more, more_examples)) return more;
     }
     return std::nullopt;

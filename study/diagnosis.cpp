@@ -11,7 +11,7 @@
 namespace dtrain::study {
 namespace {
 
-std::string percent(const Estimate& estimate) {
+std::string interval_percent(const Estimate& estimate) {
   return fmt::format("{} ({} to {})", points(estimate.value), points(estimate.interval.low),
                      points(estimate.interval.high));
 }
@@ -185,7 +185,7 @@ Table diagnosis_table(const Diagnosis& diagnosis) {
   Table table{{"", "test accuracy %", "to full, points", "learning rate", "trainable", "time"}, {}};
   for (const DiagnosisRow& row : diagnosis.rows) {
     const bool failed = !row.failure.empty();
-    table.rows.push_back({row.title, failed ? "failed" : percent(row.accuracy),
+    table.rows.push_back({row.title, failed ? "failed" : interval_percent(row.accuracy),
                           failed || row.kind == "full" ? "" : signed_percent(row.to_full),
                           row.learning_rate ? rate_text(*row.learning_rate) : "", count_text(row.trainable_parameters),
                           duration_text(row.seconds)});

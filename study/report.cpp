@@ -21,12 +21,12 @@ namespace {
 
 using nlohmann::json;
 
-json number(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
+json number_or_null(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
 json seed_mean_json(const SeedMean& mean) {
-  return {{"mean", number(mean.mean)},
-          {"deviation", number(mean.deviation)},
-          {"half_width", number(mean.half_width)},
+  return {{"mean", number_or_null(mean.mean)},
+          {"deviation", number_or_null(mean.deviation)},
+          {"half_width", number_or_null(mean.half_width)},
           {"seeds", mean.seeds}};
 }
 
@@ -39,7 +39,8 @@ json cell_json(const Cell& cell) {
   for (const auto& [measure, mean] : cell.forgetting) forgetting[measure] = seed_mean_json(mean);
   json search = json::array();
   for (const SearchPoint& point : cell.search)
-    search.push_back({{"learning_rate", point.learning_rate}, {"length", point.length}, {"dev", number(point.dev)}});
+    search.push_back(
+        {{"learning_rate", point.learning_rate}, {"length", point.length}, {"dev", number_or_null(point.dev)}});
   json share = nullptr;
   if (cell.ended > 0) {
     const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());
@@ -66,17 +67,18 @@ json cell_json(const Cell& cell) {
 
 json forgetting_comparison_json(const ForgettingComparison& comparison) {
   const SeedMean& difference = comparison.difference;
-  return {
-      {"measure", comparison.measure},
-      {"samples", comparison.samples},
-      {"first", comparison.first},
-      {"second", comparison.second},
-      {"difference", difference.mean},
-      {"interval", {number(difference.mean - difference.half_width), number(difference.mean + difference.half_width)}},
-      {"seeds", difference.seeds},
-      {"p", number(comparison.p)},
-      {"holm_p", number(comparison.adjusted_p)},
-      {"shown", comparison.shown()}};
+  return {{"measure", comparison.measure},
+          {"samples", comparison.samples},
+          {"first", comparison.first},
+          {"second", comparison.second},
+          {"difference", difference.mean},
+          {"interval",
+           {number_or_null(difference.mean - difference.half_width),
+            number_or_null(difference.mean + difference.half_width)}},
+          {"seeds", difference.seeds},
+          {"p", number_or_null(comparison.p)},
+          {"holm_p", number_or_null(comparison.adjusted_p)},
+          {"shown", comparison.shown()}};
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
@@ -88,13 +90,13 @@ json comparison_json(const Comparison& comparison, const std::string& metric) {
           {"second", comparison.second},
           {"metric", metric},
           {"difference", difference.mean},
-          {"interval", {number(interval.low), number(interval.high)}},
-          {"seed_variance", number(difference.seed_variance)},
-          {"example_variance", number(difference.example_variance)},
-          {"rest_variance", number(difference.rest_variance)},
-          {"p", number(difference.p_value())},
-          {"holm_p", number(comparison.adjusted_p)},
-          {"equivalence_bound", number(difference.equivalence_bound())},
+          {"interval", {number_or_null(interval.low), number_or_null(interval.high)}},
+          {"seed_variance", number_or_null(difference.seed_variance)},
+          {"example_variance", number_or_null(difference.example_variance)},
+          {"rest_variance", number_or_null(difference.rest_variance)},
+          {"p", number_or_null(difference.p_value())},
+          {"holm_p", number_or_null(comparison.adjusted_p)},
+          {"equivalence_bound", number_or_null(difference.equivalence_bound())},
           {"shown", comparison.shown()}};
 }
 

@@ -21,7 +21,7 @@ std::string field(const std::string& text) {
 }
 
 // As many digits as it takes to read the same number again; empty for none.
-std::string number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : ""; }
+std::string number_or_nothing(double value) { return std::isfinite(value) ? fmt::format("{}", value) : ""; }
 
 std::string line_of(const std::vector<std::string>& fields) {
   std::string line;
@@ -85,8 +85,8 @@ std::string trials_csv(const Report& report) {
     std::vector<std::string> fields = {trial.phase == Trial::Phase::search ? "search" : "result",
                                        trial.method,
                                        std::to_string(trial.samples),
-                                       number(trial.learning_rate),
-                                       number(trial.length),
+                                       number_or_nothing(trial.learning_rate),
+                                       number_or_nothing(trial.length),
                                        std::to_string(trial.seed),
                                        std::to_string(report.plan.subset_seed_of(trial.seed)),
                                        outcome.failure,
@@ -95,14 +95,14 @@ std::string trials_csv(const Report& report) {
                                        std::to_string(outcome.best_step),
                                        std::to_string(outcome.ranks),
                                        std::to_string(outcome.group),
-                                       number(outcome.started),
-                                       number(outcome.seconds),
-                                       number(cost.train_seconds),
-                                       number(cost.samples_per_second),
-                                       number(cost.tokens_per_second),
-                                       number(cost.flop),
-                                       number(cost.matmul_rate_share),
-                                       number(cost.energy_joules),
+                                       number_or_nothing(outcome.started),
+                                       number_or_nothing(outcome.seconds),
+                                       number_or_nothing(cost.train_seconds),
+                                       number_or_nothing(cost.samples_per_second),
+                                       number_or_nothing(cost.tokens_per_second),
+                                       number_or_nothing(cost.flop),
+                                       number_or_nothing(cost.matmul_rate_share),
+                                       number_or_nothing(cost.energy_joules),
                                        std::to_string(cost.peak_memory_bytes),
                                        above_base ? std::to_string(*above_base) : "",
                                        std::to_string(cost.trainable_parameters),
@@ -112,10 +112,11 @@ std::string trials_csv(const Report& report) {
     for (const auto& [set, by_name] : outcome.metrics) {
       for (const auto& [name, value] : by_name) values[set + "." + name] = value;
     }
-    for (const std::string& column : metrics) fields.push_back(values.count(column) > 0 ? number(values[column]) : "");
+    for (const std::string& column : metrics)
+      fields.push_back(values.count(column) > 0 ? number_or_nothing(values[column]) : "");
     for (const std::string& measure : measures) {
       const auto found = outcome.forgetting.find(measure);
-      fields.push_back(found == outcome.forgetting.end() ? "" : number(found->second));
+      fields.push_back(found == outcome.forgetting.end() ? "" : number_or_nothing(found->second));
     }
     text += line_of(fields);
   }

@@ -23,7 +23,7 @@ std::string set_title(const std::string& set) {
   return set == "test" ? "On test" : fmt::format("Out of domain ({})", set.substr(set.find('.') + 1));
 }
 
-const SeedMean& mean_of(const Cell& cell, const std::string& set, const std::string& metric) {
+const SeedMean& seed_mean_of(const Cell& cell, const std::string& set, const std::string& metric) {
   return cell.metrics.at(set).at(metric);
 }
 
@@ -37,7 +37,7 @@ std::vector<const Cell*> ranked(const Findings& findings, const std::string& set
       cells.push_back(&cell);
   }
   std::stable_sort(cells.begin(), cells.end(), [&](const Cell* left, const Cell* right) {
-    return mean_of(*left, set, metric).mean > mean_of(*right, set, metric).mean;
+    return seed_mean_of(*left, set, metric).mean > seed_mean_of(*right, set, metric).mean;
   });
   return cells;
 }
@@ -63,7 +63,7 @@ std::string indistinct(const Comparison& comparison) {
 // Where the classes are mixed otherwise than in training, accuracy favours whoever leans to those that are frequent.
 std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
   if (set == "test" || metric != "accuracy") return "";
-  const auto mean = [&](const Cell* cell) { return mean_of(*cell, set, "balanced_accuracy").mean; };
+  const auto mean = [&](const Cell* cell) { return seed_mean_of(*cell, set, "balanced_accuracy").mean; };
   const Cell* best = *std::max_element(cells.begin(), cells.end(),
                                        [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
   if (mean(best) == mean(cells[0])) return "";
@@ -75,7 +75,8 @@ std::string balanced_leader(const std::vector<const Cell*>& cells, const std::st
 std::string leaders(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
   std::vector<std::string> names;
   for (const Cell* cell : cells) {
-    if (mean_of(*cell, set, metric).mean == mean_of(*cells[0], set, metric).mean) names.push_back(cell->method);
+    if (seed_mean_of(*cell, set, metric).mean == seed_mean_of(*cells[0], set, metric).mean)
+      names.push_back(cell->method);
   }
   return listed(names) + (names.size() == 1 ? " has" : " have");
 }
@@ -84,7 +85,7 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   const auto cells = ranked(findings, set.name, plan.metric, samples);
   if (cells.empty()) return fmt::format("{}: no method has a result.", set_title(set.name));
   const Cell& top = *cells[0];
-  const SeedMean& mean = mean_of(top, set.name, plan.metric);
+  const SeedMean& mean = seed_mean_of(top, set.name, plan.metric);
   const std::string metric = metric_words(plan.metric);
   const std::string head = fmt::format("{} ({} examples, {} seed{})", set_title(set.name), count_text(set.examples),
                                        mean.seeds, mean.seeds == 1 ? "" : "s");

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <numeric>
 
+#include "base/seconds.h"
 #include "peft/registry.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
@@ -19,8 +20,6 @@ namespace dtrain::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 // Examples spread evenly over the data set.
 Examples spread(const Examples& examples, std::int64_t count) {

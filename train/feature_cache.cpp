@@ -6,6 +6,8 @@
 
 #include <chrono>
 
+#include "base/seconds.h"
+
 namespace dtrain::train {
 
 FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const Examples& examples, const Batches& batches,
@@ -45,7 +47,7 @@ FeatureCache::FeatureCache(model::Classifier& classifier, int stage, const Examp
     context.log.progress(fmt::format("frozen part: {} of {} examples", rows_of_.size(), kept_examples));
   }
   context.log.progress("");
-  seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  seconds_ = seconds_since(begin);
 }
 
 std::int64_t FeatureCache::row_count(const Examples& examples, std::int64_t id) const {

@@ -46,6 +46,9 @@ FlatParameters flatten(model::Classifier& classifier) {
     flat.groups.back().end = end;
     flat.offsets.push_back(end);
   }
+  for (std::size_t i = 0; i < flat.parameters.size(); ++i) {
+    if (flat.parameters[i]->is_lookup_table() && flat.parameters[i]->value().is_cpu()) flat.tables.push_back(i);
+  }
   const auto options = flat.parameters.front()->value().options();
   flat.values = at::empty({flat.size()}, options);
   flat.gradients = at::zeros({flat.size()}, options);

@@ -25,6 +25,8 @@ struct FlatParameters {
   /// Where each begins, then the end.
   std::vector<std::int64_t> offsets;
   std::vector<ParameterGroup> groups;
+  /// Of the parameters, the lookup tables on the CPU, ascending: a step gives few of their rows a gradient.
+  std::vector<std::size_t> tables;
   at::Tensor values;     // [n]
   at::Tensor gradients;  // [n]
 

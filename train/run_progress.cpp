@@ -4,16 +4,10 @@
 
 #include <limits>
 
+#include "base/seconds.h"
 #include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
-namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-}  // namespace
 
 RunProgress::RunProgress(const TrainOptions& options, const RunContext& context, std::int64_t steps)
     : options_(options), context_(context), steps_(steps), energy_(context.energy_counters) {}

@@ -92,7 +92,7 @@ class TrainingRun {
   StepOutcome step(std::int64_t position) {
     const StepOutcome outcome = phases_.step().run(position);
     const double rate = phases_.learning_rate(position);
-    const double norm = phases_.optimizer().step(rate);
+    const double norm = phases_.optimizer().step(rate, hooks_ != nullptr);
     if (hooks_) hooks_->after_step(position);
     if (!std::isfinite(norm)) {
       throw NotFiniteError(fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps",
@@ -176,12 +176,11 @@ class TrainingRun {
     // The job ends with its first rank that ends: not before the checkpoint is there.
     context_.control.barrier();
     progress_.end_line();
-    throw Stopped(
-        files_.checkpoints.empty()
-            ? fmt::format("{} after step {} of {}; without --output nothing is kept", stop_text(context_), position,
-                          steps_)
-            : fmt::format("{} after step {} of {}; the checkpoint is written, go on with --resume", stop_text(context_),
-                          position, steps_));
+    throw Stopped(files_.checkpoints.empty()
+                      ? fmt::format("{} after step {} of {}; without --output nothing is kept", stop_text(context_),
+                                    position, steps_)
+                      : fmt::format("{} after step {} of {}; the checkpoint is written, go on with --resume",
+                                    stop_text(context_), position, steps_));
   }
 
   // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.

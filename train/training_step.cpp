@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
+#include "dist/row_reduction.h"
 #include "dist/tree_reduction.h"
 #include "model/stage_observer.h"
 #include "train/evaluation.h"
@@ -82,7 +84,7 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
     return;
   }
   reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
-                                                     options.bucket_bytes, options.overlap);
+                                                     options.bucket_bytes, options.overlap, parameters.tables);
   for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
     parameters.parameters[i]->on_gradient_ready = [this, i] {
       if (last_backward_) reducer_->ready(i);
@@ -95,7 +97,7 @@ TrainingStep::~TrainingStep() {
 }
 
 std::int64_t TrainingStep::allreduce_bytes() const {
-  if (reducer_) return reducer_->bytes_per_step();
+  if (reducer_) return reducer_->bytes_per_step() + table_bytes_;
   return context_.control.size() > 1 ? parameters_.bytes() : 0;
 }
 
@@ -123,11 +125,12 @@ StepOutcome TrainingStep::run(std::int64_t step) {
     loss += run_shard(share(batch, shard), step, shard, divisor);
     // An empty share, or a parameter that no example reached.
     for (model::Parameter* parameter : parameters_.parameters) {
-      if (!parameter->written()) parameter->gradient().zero_();
+      if (!parameter->written()) parameter->clear_gradient();
     }
   }
   if (reducer_) {
     reducer_->finish();
+    reduce_tables();
   } else {
     dist::tree_reduce(context_.gradients, shard_gradients_);
     parameters_.set_gradients(parameters_.gradients);
@@ -173,6 +176,23 @@ std::string TrainingStep::not_finite_text(std::int64_t step) {
                            : stage < head ? fmt::format("layer {} of {}", stage, head - 1)
                                           : std::string("the head or the loss");
   return fmt::format(" The first numbers that are not finite are those of {}.", what);
+}
+
+void TrainingStep::reduce_tables() {
+  table_bytes_ = 0;
+  if (context_.gradients.size() == 1) return;
+  for (const std::size_t i : parameters_.tables) {
+    model::Parameter& table = *parameters_.parameters[i];
+    std::vector<std::int64_t> all;
+    if (!table.gradient_rows()) {
+      all.resize(static_cast<std::size_t>(table.gradient().size(0)));
+      std::iota(all.begin(), all.end(), 0);
+    }
+    auto reduced = dist::all_reduce_rows(context_.gradients, table.gradient(),
+                                         table.gradient_rows() ? *table.gradient_rows() : all);
+    table.set_gradient_rows(std::move(reduced.rows));
+    table_bytes_ += reduced.bytes;
+  }
 }
 
 double TrainingStep::run_loss_term() {

@@ -52,8 +52,8 @@ class TrainingStep {
   std::string batch_text(std::int64_t step) const;
 
   std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
-  /// Payload of the gradient reduction of this rank in one step (0 at one rank): what is handed to the back end, or
-  /// with virtual ranks the gradient that the tree over the shards passes on.
+  /// Payload of the gradient reduction of this rank in the last step (0 at one rank): what is handed to the back end,
+  /// or with virtual ranks the gradient that the tree over the shards passes on.
   std::int64_t allreduce_bytes() const;
   /// What the features of the frozen part cost an earlier run, which made them for this one, too; 0 where this one did.
   double spared_seconds() const { return spared_seconds_; }
@@ -65,6 +65,8 @@ class TrainingStep {
   /// " The first numbers that are not finite are those of layer 2 of 12.", of any rank's share of a step's examples:
   /// what the weights make of them without dropout. Collective.
   std::string not_finite_text(std::int64_t step);
+  /// Sums the gradients of lookup tables over the ranks.
+  void reduce_tables();
   /// Backward of what the method adds to the loss; returns it.
   double run_loss_term();
   /// Forward and backward over a shard's examples; returns the summed loss over the global divisor.
@@ -87,6 +89,7 @@ class TrainingStep {
   double spared_seconds_ = 0;
   at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;
+  std::int64_t table_bytes_ = 0;  // handed to the back end in the last step
   bool last_backward_ = false;
   model::FlopCount flop_;  // of this rank's step
 };

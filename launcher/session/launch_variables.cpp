@@ -26,7 +26,7 @@ constexpr Launcher kSizes[] = {
      "variable is left from something else, unset it"}};
 constexpr Launcher kRanks[] = {{"OMPI_COMM_WORLD_RANK", kOtherMpi}, {"PMIX_RANK", kOtherMpi}, {"PMI_RANK", kOtherMpi}};
 
-std::optional<long> number(const Variables& variables, const char* name) {
+std::optional<long> long_value(const Variables& variables, const char* name) {
   const char* text = variables(name);
   if (text == nullptr) return std::nullopt;
   char* end = nullptr;
@@ -51,9 +51,9 @@ std::optional<std::string> launched_rank(const Variables& variables) {
 
 void check_world_size(int ranks, const Variables& variables) {
   // mpirun's own ranks: what else is set surrounds mpirun itself, such as the step of SLURM that it runs in.
-  if (number(variables, "OMPI_COMM_WORLD_SIZE") == ranks) return;
+  if (long_value(variables, "OMPI_COMM_WORLD_SIZE") == ranks) return;
   // Of srun's step. A batch script has SLURM_NTASKS, too, but is one process.
-  const auto tasks = number(variables, "SLURM_STEP_NUM_TASKS");
+  const auto tasks = long_value(variables, "SLURM_STEP_NUM_TASKS");
   if (tasks && *tasks != ranks && !variables("OMPI_COMM_WORLD_RANK")) {
     throw UsageError(fmt::format(
         "SLURM started {} task{}, but MPI sees {} rank{}: srun and OpenMPI do not speak the same PMI. Use srun "
@@ -61,7 +61,7 @@ void check_world_size(int ranks, const Variables& variables) {
         *tasks, plural(*tasks), ranks, plural(ranks)));
   }
   for (const auto& [variable, advice] : kSizes) {
-    const auto size = number(variables, variable);
+    const auto size = long_value(variables, variable);
     if (!size || *size <= ranks) continue;
     throw UsageError(
         fmt::format("the launcher started {} ranks ({}={}), but MPI sees {}: each rank would be a run of "
@@ -69,7 +69,7 @@ void check_world_size(int ranks, const Variables& variables) {
                     *size, variable, *size, ranks, advice));
   }
   for (const auto& [variable, advice] : kRanks) {
-    const auto rank = number(variables, variable);
+    const auto rank = long_value(variables, variable);
     if (!rank || *rank < ranks) continue;
     throw UsageError(
         fmt::format("the launcher started this process as rank {} ({}={}), but MPI sees {} rank{}: each "

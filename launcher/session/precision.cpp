@@ -9,6 +9,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "base/seconds.h"
 #include "launcher/session/agreement.h"
 
 namespace dtrain::launcher {
@@ -28,7 +29,7 @@ double measured_bf16_gain() {
   const auto seconds = [&](const at::Tensor& a, const at::Tensor& b) {
     const auto begin = std::chrono::steady_clock::now();
     at::mm(a, b);
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return seconds_since(begin);
   };
   const auto left_bf16 = left.to(at::kBFloat16);
   const auto right_bf16 = right.to(at::kBFloat16);

@@ -7,7 +7,7 @@
 namespace dtrain::model {
 namespace {
 
-void read_config(const ConfigReader& reader, EncoderConfig& config) {
+void read_distilbert_config(const ConfigReader& reader, EncoderConfig& config) {
   // transformers takes BERT's names of three keys, too, and over its own.
   const auto either = [&](const char* of_bert, const char* own) { return reader.has(of_bert) ? of_bert : own; };
   const char* width = either("hidden_size", "dim");
@@ -77,7 +77,7 @@ Family distilbert_family() {
                    .dense_module = "pre_classifier",
                    .activation = "relu",
                    .classifier = "classifier"},
-          .read_config = read_config,
+          .read_config = read_distilbert_config,
           .config_keys = config_keys()};
 }
 

@@ -7,7 +7,7 @@
 namespace dtrain::model {
 namespace {
 
-void read_config(const ConfigReader& reader, EncoderConfig& config) {
+void read_roberta_config(const ConfigReader& reader, EncoderConfig& config) {
   read_bert_config(reader, config);
   if (!reader.has("vocab_size")) config.vocabulary_size = 50265;
   config.padding_token = reader.index("pad_token_id", 1, std::min(config.vocabulary_size, config.max_positions));
@@ -31,7 +31,7 @@ Family roberta_family() {
                    .activation = "tanh",
                    .classifier = "classifier.out_proj",
                    .dropout_before_dense = true},
-          .read_config = read_config,
+          .read_config = read_roberta_config,
           .config_keys = bert_config_keys()};
 }
 

@@ -7,9 +7,7 @@
 namespace dtrain::model {
 namespace {
 
-constexpr KeyUse heeded = KeyUse::heeded;
-constexpr KeyUse no_effect = KeyUse::no_effect;
-constexpr KeyUse refused = KeyUse::refused;
+using enum KeyUse;
 
 constexpr const char* kOrigin = "says where the model comes from";
 constexpr const char* kOutputs = "asks transformers for other outputs besides";

@@ -17,9 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr KeyUse heeded = KeyUse::heeded;
-constexpr KeyUse no_effect = KeyUse::no_effect;
-constexpr KeyUse refused = KeyUse::refused;
+using enum KeyUse;
 
 constexpr const char* kModes = "mean and cls are computed; with another, or with several, --pooling has to be given";
 constexpr const char* kShape = "config.json has the sizes";

@@ -5,6 +5,7 @@
 
 #include "model/kernels/attention_loops.h"
 #include "model/kernels/norm_loops.h"
+#include "model/kernels/optimizer_loops.h"
 #include "model/kernels/random_loops.h"
 #include "model/kernels/reduction_loops.h"
 #include "model/kernels/stored_loops.h"
@@ -31,7 +32,9 @@ constexpr Loops<Real, Stored> table() {
           norm_backward<Real, Stored>,
           dropout<Real, Stored>,
           sum_rows<Real, Stored>,
-          sum_of_squares<Real>};
+          sum_of_squares<Real>,
+          adamw<Real, Stored>,
+          scale<Real>};
 }
 
 }  // namespace

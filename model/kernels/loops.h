@@ -81,6 +81,25 @@ struct RowSum {
   Real* sums;  // [columns]
 };
 
+/// A step of AdamW (Loshchilov and Hutter, 2019) with torch.optim.AdamW's arithmetic, element by element: the same bits
+/// whatever stretches it is computed in. The factors are those of the step: gradient_factor clips, decay = 1 - learning
+/// rate * weight decay, step_size = learning rate / (1 - beta1^t), root = sqrt(1 - beta2^t).
+template <typename Real, typename Stored = Real>
+struct AdamWStep {
+  Real* values;
+  const Real* gradients;
+  Real* first_moments;
+  Real* second_moments;
+  Stored* copies;  // of the values, as matmuls take them; null: none
+  Real gradient_factor;
+  Real decay;
+  Real beta1;
+  Real beta2;
+  Real step_size;
+  Real root;
+  Real epsilon;
+};
+
 template <typename Real, typename Stored = Real>
 struct Loops {
   void (*attention_forward)(const Attention<Real, Stored>&, std::int64_t first_item, std::int64_t last_item);
@@ -92,6 +111,9 @@ struct Loops {
   void (*sum_rows)(const RowSum<Real, Stored>&, std::int64_t first_column, std::int64_t last_column);
   /// In double, always in the same order. Of floats: the same bits with every instruction set.
   double (*sum_of_squares)(const Real* values, std::int64_t count);
+  void (*adamw)(const AdamWStep<Real, Stored>&, std::int64_t first, std::int64_t last);
+  /// values[i] *= factor.
+  void (*scale)(Real* values, Real factor, std::int64_t count);
 };
 
 /// The loops as compiled for one instruction set.

@@ -129,7 +129,7 @@ bool is_in(const fs::path& directory) {
   return fs::exists(directory / kConfig) && read_json_object(directory / kConfig).contains("config");
 }
 
-void write(const TrainedAdapter& adapter, const fs::path& directory) {
+void write_adapter_hub(const TrainedAdapter& adapter, const fs::path& directory) {
   auto& classifier = adapter.classifier;
   std::set<std::string> head_names;
   for (const model::Linear* linear : {&classifier.classifier, &classifier.dense}) {
@@ -158,7 +158,7 @@ AdapterLayout adapter_hub_layout() {
           .open = [](const fs::path& directory) -> std::unique_ptr<AdapterFiles> {
             return std::make_unique<AdapterHubFiles>(directory);
           },
-          .write = write};
+          .write = write_adapter_hub};
 }
 
 }  // namespace dtrain::peft

@@ -21,7 +21,7 @@
 namespace dtrain::peft {
 namespace {
 
-using Tensors = std::vector<at::Tensor>;
+using TensorList = std::vector<at::Tensor>;
 
 // Keeps the `density` share of the elements that are largest in magnitude.
 at::Tensor pruned(const at::Tensor& tensor, double density) {
@@ -38,14 +38,14 @@ at::Tensor dropped(const at::Tensor& tensor, double density, at::Generator& gene
   return tensor * at::empty_like(tensor).bernoulli_(density, generator) / density;
 }
 
-at::Tensor weighted_sum(const Tensors& tensors, const std::vector<double>& weights) {
+at::Tensor weighted_sum(const TensorList& tensors, const std::vector<double>& weights) {
   auto sum = at::zeros_like(tensors.front());
   for (std::size_t i = 0; i < tensors.size(); ++i) sum.add_(tensors[i], weights[i]);
   return sum;
 }
 
 // The mean of those elements whose sign is the sign of the sum.
-at::Tensor elected(const Tensors& tensors, const std::vector<double>& weights) {
+at::Tensor elected(const TensorList& tensors, const std::vector<double>& weights) {
   const auto majority = at::where(at::stack(tensors).sum(0) >= 0, 1.0, -1.0);
   auto sum = at::zeros_like(tensors.front());
   auto count = at::zeros_like(tensors.front());
@@ -57,7 +57,7 @@ at::Tensor elected(const Tensors& tensors, const std::vector<double>& weights) {
   return sum / count.clamp_min(1);
 }
 
-at::Tensor combined(Tensors tensors, const std::vector<double>& weights, const Combination& combination,
+at::Tensor combined(TensorList tensors, const std::vector<double>& weights, const Combination& combination,
                     at::Generator& generator) {
   const std::string& how = combination.how;
   const bool drops = how.starts_with("dare");
@@ -69,7 +69,7 @@ at::Tensor combined(Tensors tensors, const std::vector<double>& weights, const C
   return how.ends_with("ties") ? elected(tensors, weights) : weighted_sum(tensors, weights);
 }
 
-LoraSlot* slot_of(model::Linear& linear) { return dynamic_cast<LoraSlot*>(linear.slot.get()); }
+LoraSlot* lora_slot_of(model::Linear& linear) { return dynamic_cast<LoraSlot*>(linear.slot.get()); }
 
 // Which linear layers a LoRA is on, by its settings.
 constexpr std::array kTargets = {"target_modules", "exclude_modules", "layers_to_transform"};
@@ -132,7 +132,7 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
       throw UsageError("--adapters: their word embeddings differ: one of them has its own, of a resized vocabulary");
     }
     for (model::Linear* linear : adapter.classifier->linears()) {
-      const LoraSlot* slot = slot_of(*linear);
+      const LoraSlot* slot = lora_slot_of(*linear);
       if (slot != nullptr && (slot->update().dora || slot->update().bias || slot->changed_base())) {
         throw UsageError("--adapters: use_dora, lora_bias and init_lora_weights=pissa or olora cannot be combined");
       }
@@ -142,8 +142,8 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
 
 // What the adapters do to one linear layer.
 struct Updates {
-  Tensors a;
-  Tensors b;
+  TensorList a;
+  TensorList b;
   std::vector<double> scales;
   std::vector<double> weights;
 };
@@ -153,7 +153,7 @@ std::map<std::string, Updates> updates_by_path(const std::vector<TrainedModel>& 
   std::map<std::string, Updates> all;
   for (std::size_t i = 0; i < adapters.size(); ++i) {
     for (model::Linear* linear : adapters[i].classifier->linears()) {
-      const LoraSlot* slot = slot_of(*linear);
+      const LoraSlot* slot = lora_slot_of(*linear);
       if (slot == nullptr) continue;
       Updates& updates = all[linear->path()];
       updates.a.push_back(slot->a().value());
@@ -189,7 +189,7 @@ std::map<std::string, std::int64_t> ranks_by_path(const std::map<std::string, Up
 std::pair<at::Tensor, at::Tensor> factors(const Updates& updates, std::int64_t r, const Combination& combination,
                                           at::Generator& generator) {
   if (combination.how == "svd") {
-    Tensors changes;
+    TensorList changes;
     for (std::size_t i = 0; i < updates.a.size(); ++i) {
       changes.push_back(at::mm(updates.b[i], updates.a[i]) * updates.scales[i]);
     }
@@ -268,7 +268,7 @@ TrainedModel combine_adapters(std::vector<TrainedModel> adapters, const Combinat
   make_method(spec)->attach(*first.classifier, {});
   auto generator = at::detail::createCPUGenerator(stream_seed(combination.seed, Purpose::combination));
   for (model::Linear* linear : first.classifier->linears()) {
-    LoraSlot* slot = slot_of(*linear);
+    LoraSlot* slot = lora_slot_of(*linear);
     if (slot == nullptr) continue;
     const auto [a, b] = factors(updates.at(linear->path()), r, combination, generator);
     slot->parameters()[0]->set_value(a);

@@ -71,7 +71,7 @@ void add_word_embeddings(model::Classifier& classifier, NamedTensors& tensors) {
   tensors.emplace_back(name, words.value());
 }
 
-void write(const TrainedAdapter& adapter, const fs::path& directory) {
+void write_peft(const TrainedAdapter& adapter, const fs::path& directory) {
   auto tensors = adapter.method.saved_tensors(adapter.classifier);
   add_word_embeddings(adapter.classifier, tensors);
   model::write_safetensors(directory / kTensors.safetensors, tensors, {{"format", "pt"}});
@@ -98,7 +98,7 @@ AdapterLayout peft_layout() {
           .open = [](const fs::path& directory) -> std::unique_ptr<AdapterFiles> {
             return std::make_unique<PeftFiles>(directory);
           },
-          .write = write};
+          .write = write_peft};
 }
 
 }  // namespace dtrain::peft

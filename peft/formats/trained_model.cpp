@@ -26,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-using Tensors = std::map<std::string, at::Tensor>;
+using TensorsByName = std::map<std::string, at::Tensor>;
 
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
@@ -35,7 +35,7 @@ void copy_tokenizer(const fs::path& from, const fs::path& to) {
 }
 
 // For a message about a tensor that is not there: one that nobody has asked for.
-std::string first_of(const Tensors& tensors) {
+std::string first_of(const TensorsByName& tensors) {
   if (tensors.empty()) return "";
   return fmt::format("; the file's tensors are such as '{}'", tensors.begin()->first);
 }
@@ -74,7 +74,7 @@ std::set<const model::Parameter*> head_parameters(const model::Classifier& class
 }
 
 // `keeps_head`: the file may lack the head, which stays the base model's.
-void load_tensors(model::Classifier& classifier, const Method& method, Tensors tensors, bool keeps_head,
+void load_tensors(model::Classifier& classifier, const Method& method, TensorsByName tensors, bool keeps_head,
                   const fs::path& file, const fs::path& base_model) {
   const auto head = head_parameters(classifier);
   std::vector<std::string> known;
@@ -138,7 +138,7 @@ void warn_of_other_base(const AdapterFiles& files, const fs::path& base, const f
 
 // The tensor of the base model's `name`; a method that wraps modules and one that does not write it under different
 // prefixes.
-Tensors::const_iterator find_tensor(const Tensors& tensors, const std::string& name) {
+TensorsByName::const_iterator find_tensor(const TensorsByName& tensors, const std::string& name) {
   for (const char* prefix : {"base_model.model.", "base_model.", ""}) {
     if (const auto found = tensors.find(prefix + name); found != tensors.end()) return found;
   }
@@ -146,7 +146,7 @@ Tensors::const_iterator find_tensor(const Tensors& tensors, const std::string& n
 }
 
 // The classes that the head in an adapter's file has; unset where there is no head.
-std::optional<std::int64_t> count_classes(const Tensors& tensors, const model::EncoderConfig& config,
+std::optional<std::int64_t> count_classes(const TensorsByName& tensors, const model::EncoderConfig& config,
                                           const model::Family& family, const fs::path& file) {
   const auto found = find_tensor(tensors, family.head.classifier + ".weight");
   if (found == tensors.end()) return std::nullopt;
@@ -162,7 +162,7 @@ std::optional<std::int64_t> count_classes(const Tensors& tensors, const model::E
 
 // Word embeddings of the adapter's own, of any number of tokens, take the place of the base model's, as where PEFT
 // loads an adapter into a model whose vocabulary was resized.
-void take_word_embeddings(model::Classifier& classifier, const Tensors& tensors, const fs::path& file) {
+void take_word_embeddings(model::Classifier& classifier, const TensorsByName& tensors, const fs::path& file) {
   const model::Parameter& words = *classifier.encoder().embedding_parameters().front();
   const auto found = find_tensor(tensors, words.name());
   if (found == tensors.end()) return;
@@ -175,7 +175,7 @@ void take_word_embeddings(model::Classifier& classifier, const Tensors& tensors,
 }
 
 // They are where they belong; of `tensors` stays what a method trains.
-void drop_word_embeddings(model::Classifier& classifier, const Method& method, Tensors& tensors) {
+void drop_word_embeddings(model::Classifier& classifier, const Method& method, TensorsByName& tensors) {
   const model::Parameter* words = classifier.encoder().embedding_parameters().front();
   const auto named = method.file_parameters(classifier);
   const bool trains = std::any_of(named.begin(), named.end(), [&](const auto& each) { return each.second == words; });
@@ -230,7 +230,7 @@ fs::path find_base_model(const AdapterFiles& files, const std::optional<AdapterC
   return base;
 }
 
-std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const Tensors& tensors,
+std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const TensorsByName& tensors,
                                                    const std::optional<AdapterConfig>& description,
                                                    const fs::path& base, const std::optional<model::Pooling>& pooling,
                                                    std::optional<ProblemType> problem_type, at::Device device) {
@@ -276,7 +276,7 @@ TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = find_base_model(files, description, directory, base_model);
   if (base_model) warn_of_other_base(files, base, directory, log);
-  Tensors tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
+  TensorsByName tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
   TrainedModel trained;
   trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device);
   take_word_embeddings(*trained.classifier, tensors, files.tensor_file());

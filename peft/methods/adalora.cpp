@@ -15,7 +15,7 @@ using nlohmann::json;
 
 constexpr const char* kName = "adalora";
 
-AdaLoraSlot& slot_of(const model::Linear& linear) { return dynamic_cast<AdaLoraSlot&>(*linear.slot); }
+AdaLoraSlot& adalora_slot_of(const model::Linear& linear) { return dynamic_cast<AdaLoraSlot&>(*linear.slot); }
 
 class AdaLora final : public LinearMethod {
  public:
@@ -25,7 +25,7 @@ class AdaLora final : public LinearMethod {
   std::unique_ptr<TrainingHooks> start_training_hooks(model::Classifier& classifier,
                                                       std::int64_t steps) const override {
     std::vector<AdaLoraSlot*> slots;
-    for (const model::Linear* linear : wrapped(classifier)) slots.push_back(&slot_of(*linear));
+    for (const model::Linear* linear : wrapped(classifier)) slots.push_back(&adalora_slot_of(*linear));
     return make_rank_allocator(std::move(slots), config_, steps);
   }
 
@@ -33,7 +33,7 @@ class AdaLora final : public LinearMethod {
   NamedTensors saved_tensors(model::Classifier& classifier) const override {
     auto tensors = LinearMethod::saved_tensors(classifier);
     for (const model::Linear* linear : wrapped(classifier)) {
-      const AdaLoraSlot& slot = slot_of(*linear);
+      const AdaLoraSlot& slot = adalora_slot_of(*linear);
       const auto rows = slot.kept_rows();
       if (!rows.defined()) continue;
       const auto kept = rows.nonzero().squeeze(1);
@@ -68,11 +68,11 @@ class AdaLora final : public LinearMethod {
                    {"beta1", config_.beta1},
                    {"beta2", config_.beta2},
                    {"orth_reg_weight", config_.orth_reg_weight}});
-    const std::int64_t steps = slot_of(*wrapped.front()).total_step;
+    const std::int64_t steps = adalora_slot_of(*wrapped.front()).total_step;
     // PEFT loads no adapter without it.
     config["total_step"] = steps > 0 ? steps : config_.total_step.value_or(config_.tinit + config_.tfinal + 1);
     for (const model::Linear* linear : wrapped) {
-      const AdaLoraSlot& slot = slot_of(*linear);
+      const AdaLoraSlot& slot = adalora_slot_of(*linear);
       std::vector<bool> kept(static_cast<std::size_t>(slot.e.value().size(0)), true);
       const auto rows = slot.kept_rows();
       for (std::size_t row = 0; rows.defined() && row < kept.size(); ++row) {
@@ -88,7 +88,7 @@ class AdaLora final : public LinearMethod {
   AdaLoraConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_adalora_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{kName, {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config,
@@ -134,7 +134,7 @@ AdaLoraConfig read_config(const MethodSettings& settings) {
   return config;
 }
 
-FileKeys peft_keys() {
+FileKeys adalora_keys() {
   return joined(
       {wrapping_keys(true),
        heeded_keys({"init_r", "target_r", "lora_alpha", "lora_dropout", "tinit", "tfinal", "deltaT", "beta1", "beta2",
@@ -172,8 +172,8 @@ MethodKind adalora_kind() {
         return std::make_unique<AdaLora>(read_config(settings), read_wrapping(settings, "lora_only"));
       },
       .peft_type = "ADALORA",
-      .read_peft = read_peft,
-      .peft_keys = peft_keys()};
+      .read_peft = read_adalora_config,
+      .peft_keys = adalora_keys()};
 }
 
 }  // namespace dtrain::peft

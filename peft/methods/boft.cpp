@@ -184,14 +184,14 @@ class Boft final : public LinearMethod {
   BoftConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_boft_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"boft", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"}, spec);
   return spec;
 }
 
-std::unique_ptr<Method> make(const MethodSettings& settings) {
+std::unique_ptr<Method> make_boft(const MethodSettings& settings) {
   BoftConfig config{.boft_block_size = settings.size("boft_block_size", 0),
                     .boft_block_num = settings.size("boft_block_num", 0),
                     .boft_n_butterfly_factor = settings.size("boft_n_butterfly_factor", 1),
@@ -210,7 +210,7 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Boft>(std::move(config));
 }
 
-FileKeys peft_keys() {
+FileKeys boft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"boft_block_size", "boft_block_num", "boft_n_butterfly_factor", "boft_dropout"}),
                  {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
@@ -232,10 +232,10 @@ MethodKind boft_kind() {
                {"boft_dropout", "0", "the share of a rotation's blocks that are left out"},
                {"init_weights", "true", "start from no rotation; false: from a random one"}},
               "boft_only"),
-          .make = make,
+          .make = make_boft,
           .peft_type = "BOFT",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_boft_config,
+          .peft_keys = boft_keys()};
 }
 
 }  // namespace dtrain::peft

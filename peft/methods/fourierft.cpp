@@ -104,7 +104,7 @@ class FourierFt final : public LinearMethod {
   FourierFtConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_fourierft_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"fourierft", {}};
   const auto paths = read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"n_frequency", "scaling", "random_loc_seed"}, spec);
@@ -112,7 +112,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys fourierft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"n_frequency", "n_frequency_pattern", "scaling", "random_loc_seed"}),
                  {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
@@ -144,8 +144,8 @@ MethodKind fourierft_kind() {
             .wrapping = read_wrapping(settings, "fourier_only")});
       },
       .peft_type = "FOURIERFT",
-      .read_peft = read_peft,
-      .peft_keys = peft_keys()};
+      .read_peft = read_fourierft_config,
+      .peft_keys = fourierft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -101,14 +101,14 @@ class Hra final : public LinearMethod {
   HraConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_hra_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"hra", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"r", "apply_GS"}, spec);
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys hra_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "apply_GS"}),
                  {{"init_weights", KeyUse::no_effect, "the file holds the weights"}}});
@@ -134,8 +134,8 @@ MethodKind hra_kind() {
                                                    .wrapping = read_wrapping(settings, "hra_only")});
           },
           .peft_type = "HRA",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_hra_config,
+          .peft_keys = hra_keys()};
 }
 
 }  // namespace dtrain::peft

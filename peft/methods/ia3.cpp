@@ -175,7 +175,7 @@ class Ia3 final : public Method {
   Ia3Config config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_ia3_config(const AdapterConfig& config, model::Classifier& classifier) {
   const auto paths = paths_of(classifier.linears());
   MethodSpec spec{"ia3", {{"target_modules", read_targets(config, paths)}}};
   if (!config.json().value("feedforward_modules", nlohmann::json()).is_null()) {
@@ -191,7 +191,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys ia3_keys() {
   return joined({target_keys(),
                  heeded_keys({"feedforward_modules"}),
                  {{"init_ia3_weights", KeyUse::no_effect, "the file holds the weights"}},
@@ -223,8 +223,8 @@ MethodKind ia3_kind() {
             .modules_to_save = settings.list("modules_to_save")});
       },
       .peft_type = "IA3",
-      .read_peft = read_peft,
-      .peft_keys = peft_keys()};
+      .read_peft = read_ia3_config,
+      .peft_keys = ia3_keys()};
 }
 
 }  // namespace dtrain::peft

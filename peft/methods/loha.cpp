@@ -73,14 +73,14 @@ class Loha final : public LinearMethod {
   LohaConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_loha_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"loha", {}};
   read_peft_ranks(config, "alpha", read_peft_wrapping(config, classifier, false, spec), spec);
   read_peft_settings(config, {"rank_dropout", "module_dropout"}, spec);
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys loha_keys() {
   return joined({wrapping_keys(false),
                  rank_keys("alpha"),
                  heeded_keys({"rank_dropout", "module_dropout"}),
@@ -108,8 +108,8 @@ MethodKind loha_kind() {
                                                  .wrapping = read_wrapping(settings, "")});
       },
       .peft_type = "LOHA",
-      .read_peft = read_peft,
-      .peft_keys = peft_keys()};
+      .read_peft = read_loha_config,
+      .peft_keys = loha_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -155,7 +155,7 @@ class Lokr final : public LinearMethod {
   LokrConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_lokr_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"lokr", {}};
   read_peft_ranks(config, "alpha", read_peft_wrapping(config, classifier, false, spec), spec);
   read_peft_settings(
@@ -163,7 +163,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-std::unique_ptr<Method> make(const MethodSettings& settings) {
+std::unique_ptr<Method> make_lokr(const MethodSettings& settings) {
   // Beyond half a factor's size a rank means the whole factor, and some write a very large one to ask for that.
   LokrConfig config{.ranks = read_ranks(settings, "alpha", kLargestSize),
                     .decompose_both = settings.boolean("decompose_both"),
@@ -175,7 +175,7 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Lokr>(std::move(config));
 }
 
-FileKeys peft_keys() {
+FileKeys lokr_keys() {
   return joined(
       {wrapping_keys(false),
        rank_keys("alpha"),
@@ -202,10 +202,10 @@ MethodKind lokr_kind() {
                                "false: none"}}),
                          "alpha"),
               ""),
-          .make = make,
+          .make = make_lokr,
           .peft_type = "LOKR",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_lokr_config,
+          .peft_keys = lokr_keys()};
 }
 
 }  // namespace dtrain::peft

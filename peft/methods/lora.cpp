@@ -138,7 +138,7 @@ std::string read_init(const AdapterConfig& config) {
                     : "the matrices may belong to a base model that was changed in a way that dtrain does not know");
 }
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_lora_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"lora", {}};
   const auto paths = read_peft_wrapping(config, classifier, true, spec);
   read_peft_ranks(config, "lora_alpha", paths, spec);
@@ -147,7 +147,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-std::unique_ptr<Method> make(const MethodSettings& settings) {
+std::unique_ptr<Method> make_lora(const MethodSettings& settings) {
   LoraConfig config{.ranks = read_ranks(settings, "lora_alpha", settings.largest_size()),
                     .lora_dropout = settings.number("lora_dropout", 0, 0.999),
                     .use_rslora = settings.boolean("use_rslora"),
@@ -166,7 +166,7 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Lora>(std::move(config));
 }
 
-FileKeys peft_keys() {
+FileKeys lora_keys() {
   return joined({wrapping_keys(true),
                  rank_keys("lora_alpha"),
                  heeded_keys({"lora_dropout", "use_rslora", "use_dora", "lora_bias", "init_lora_weights"}),
@@ -193,10 +193,10 @@ MethodKind lora_kind() {
                    {"loraplus_lr_ratio", "1", "LoRA+: how much faster B and all vectors learn, such as 16"}},
                   "lora_alpha"),
               "lora_only"),
-          .make = make,
+          .make = make_lora,
           .peft_type = "LORA",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_lora_config,
+          .peft_keys = lora_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -109,7 +109,7 @@ class NormTuning final : public Method {
   std::vector<std::string> modules_to_save_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_norm_tuning_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"norm", {{"target_modules", read_targets(config, norm_paths(classifier))}}};
   read_modules_to_save(config, classifier, spec);
   return spec;
@@ -132,7 +132,7 @@ MethodKind norm_kind() {
                 settings.list("modules_to_save"));
           },
           .peft_type = "LN_TUNING",
-          .read_peft = read_peft,
+          .read_peft = read_norm_tuning_config,
           .peft_keys = target_keys()};
 }
 

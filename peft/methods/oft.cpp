@@ -208,7 +208,7 @@ void adjust_blocks(const AdapterConfig& config, const std::vector<std::string>& 
   }
 }
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_oft_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"oft", {}};
   if (config.value("oft_block_size", nlohmann::json()).is_null()) {
     config.refuse("oft_block_size", "missing; adapters of PEFT before 0.14 have another format");
@@ -221,7 +221,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-std::unique_ptr<Method> make(const MethodSettings& settings) {
+std::unique_ptr<Method> make_oft(const MethodSettings& settings) {
   OftConfig config{.r = settings.size("r", 0),
                    .oft_block_size = settings.size("oft_block_size", 0),
                    .nearest_divisor = settings.boolean("nearest_divisor"),
@@ -241,7 +241,7 @@ std::unique_ptr<Method> make(const MethodSettings& settings) {
   return std::make_unique<Oft>(std::move(config));
 }
 
-FileKeys peft_keys() {
+FileKeys oft_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "oft_block_size", "block_share", "use_cayley_neumann", "num_cayley_neumann_terms",
                               "coft", "eps"}),
@@ -269,10 +269,10 @@ MethodKind oft_kind() {
                {"eps", "6e-5", "of coft: the largest norm of the matrices before Cayley's map, times sqrt(blocks)"},
                {"init_weights", "true", "start from no rotation; false: from a random one"}},
               "oft_only"),
-          .make = make,
+          .make = make_oft,
           .peft_type = "OFT",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_oft_config,
+          .peft_keys = oft_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -168,7 +168,7 @@ class PTuning final : public Method {
   PTuningConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_p_tuning_config(const AdapterConfig& config, model::Classifier& classifier) {
   return {"p-tuning",
           {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))},
            {"encoder_reparameterization_type", "none"}}};
@@ -201,7 +201,7 @@ MethodKind p_tuning_kind() {
             return std::make_unique<PTuning>(std::move(config));
           },
           .peft_type = "P_TUNING",
-          .read_peft = read_peft,
+          .read_peft = read_p_tuning_config,
           .peft_keys = virtual_token_keys(
               {"encoder_reparameterization_type", "encoder_hidden_size", "encoder_num_layers", "encoder_dropout"})};
 }

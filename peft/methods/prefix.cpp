@@ -77,7 +77,7 @@ class Prefix final : public Method {
   PrefixConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_prefix_config(const AdapterConfig& config, model::Classifier& classifier) {
   return {"prefix", {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))}}};
 }
 
@@ -103,7 +103,7 @@ MethodKind prefix_kind() {
             return std::make_unique<Prefix>(config);
           },
           .peft_type = "PREFIX_TUNING",
-          .read_peft = read_peft,
+          .read_peft = read_prefix_config,
           .peft_keys = virtual_token_keys({"prefix_projection", "encoder_hidden_size", "init_weights"})};
 }
 

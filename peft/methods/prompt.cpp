@@ -98,11 +98,11 @@ class Prompt final : public Method {
   PromptConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_prompt_config(const AdapterConfig& config, model::Classifier& classifier) {
   return {"prompt", {{"num_virtual_tokens", std::to_string(read_virtual_tokens(config, classifier))}}};
 }
 
-std::unique_ptr<Method> make(const MethodSettings& settings) {
+std::unique_ptr<Method> make_prompt(const MethodSettings& settings) {
   PromptConfig config{.num_virtual_tokens = settings.integer("num_virtual_tokens", 1),
                       .prompt_tuning_init = settings.choice("prompt_tuning_init", {"RANDOM", "SAMPLE_VOCAB", "TEXT"}),
                       .prompt_tuning_init_text = settings.text("prompt_tuning_init_text"),
@@ -129,9 +129,9 @@ MethodKind prompt_kind() {
                         "start from normal numbers; SAMPLE_VOCAB: from words of the vocabulary; TEXT: from a text"},
                        {"prompt_tuning_init_text", "", "of TEXT: its tokens, repeated or cut to as many as there are"},
                        {"tokenizer_name_or_path", "", "of TEXT: a directory with the tokenizer, such as the model's"}},
-          .make = make,
+          .make = make_prompt,
           .peft_type = "PROMPT_TUNING",
-          .read_peft = read_peft,
+          .read_peft = read_prompt_config,
           .peft_keys = virtual_token_keys(
               {"prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"})};
 }

@@ -189,7 +189,7 @@ class RandLora final : public LinearMethod {
   RandLoraConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_randlora_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"randlora", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(
@@ -199,7 +199,7 @@ MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier)
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys randlora_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "projection_prng_key", "save_projection", "sparse", "very_sparse",
                               "randlora_dropout", "randlora_alpha"}),
@@ -238,8 +238,8 @@ MethodKind randlora_kind() {
                                .wrapping = read_wrapping(settings, "randlora_only")});
           },
           .peft_type = "RANDLORA",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_randlora_config,
+          .peft_keys = randlora_keys()};
 }
 
 }  // namespace dtrain::peft

@@ -9,20 +9,20 @@
 namespace dtrain::peft {
 namespace {
 
-constexpr GatedPrefixConfig kPrefix = {.prefix_length = 10, .use_gating = true};
+constexpr GatedPrefixConfig kUnipeltPrefix = {.prefix_length = 10, .use_gating = true};
 
-BottleneckConfig adapter() { return {.original_ln_before = true, .use_gating = true}; }
+BottleneckConfig unipelt_adapter() { return {.original_ln_before = true, .use_gating = true}; }
 
-std::vector<MethodSetting> settings() {
-  auto all = gated_prefix_settings(kPrefix);
+std::vector<MethodSetting> unipelt_settings() {
+  auto all = gated_prefix_settings(kUnipeltPrefix);
   all.push_back({"r", "8", "rank of the updates of query and value"});
-  for (const MethodSetting& setting : bottleneck_settings(adapter())) all.push_back(setting);
+  for (const MethodSetting& setting : bottleneck_settings(unipelt_adapter())) all.push_back(setting);
   return all;
 }
 
-std::unique_ptr<Method> make(const MethodSettings& given) {
-  const auto prefix = gated_prefix_config(given, kPrefix);
-  const auto bottleneck = bottleneck_config(given, adapter());
+std::unique_ptr<Method> make_unipelt(const MethodSettings& given) {
+  const auto prefix = gated_prefix_config(given, kUnipeltPrefix);
+  const auto bottleneck = bottleneck_config(given, unipelt_adapter());
   const GatedLoraConfig lora{.r = given.size("r", 1)};
   return make_composition(
       {{[prefix](auto& classifier, auto& generator) { add_gated_prefix(classifier, prefix, generator); },
@@ -41,8 +41,8 @@ MethodKind unipelt_kind() {
           .summary = "a prefix, adapters and low-rank updates train, each under a gate",
           .paper = "Mao et al., 2022, ACL",
           .learning_rates = {1e-3, 3e-3, 1e-2},
-          .settings = settings(),
-          .make = make,
+          .settings = unipelt_settings(),
+          .make = make_unipelt,
           .adapter_hub_architecture = kUnionArchitecture,
           .read_adapter_hub = read_composition,
           .adapter_hub_keys = composition_keys()};

@@ -163,14 +163,14 @@ class Vera final : public LinearMethod {
   VeraConfig config_;
 };
 
-MethodSpec read_peft(const AdapterConfig& config, model::Classifier& classifier) {
+MethodSpec read_vera_config(const AdapterConfig& config, model::Classifier& classifier) {
   MethodSpec spec{"vera", {}};
   read_peft_wrapping(config, classifier, true, spec);
   read_peft_settings(config, {"r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial"}, spec);
   return spec;
 }
 
-FileKeys peft_keys() {
+FileKeys vera_keys() {
   return joined({wrapping_keys(true),
                  heeded_keys({"r", "projection_prng_key", "save_projection", "vera_dropout", "d_initial"}),
                  {{"init_weights", KeyUse::no_effect, "the file holds the weights"}},
@@ -203,8 +203,8 @@ MethodKind vera_kind() {
                                                      .wrapping = read_wrapping(settings, "vera_only")});
           },
           .peft_type = "VERA",
-          .read_peft = read_peft,
-          .peft_keys = peft_keys()};
+          .read_peft = read_vera_config,
+          .peft_keys = vera_keys()};
 }
 
 }  // namespace dtrain::peft

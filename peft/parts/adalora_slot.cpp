@@ -12,16 +12,16 @@ std::int64_t rank_of(const model::Linear& base, const AdaLoraConfig& config) {
   return found != config.rank_pattern.end() ? found->second : config.init_r;
 }
 
-at::Tensor draw(at::IntArrayRef shape, const model::Linear& base, at::Generator& generator) {
+at::Tensor drawn_factor(at::IntArrayRef shape, const model::Linear& base, at::Generator& generator) {
   return at::empty(shape).normal_(0, 0.02, generator).to(base.weight.value().options());
 }
 
 }  // namespace
 
 AdaLoraSlot::AdaLoraSlot(const model::Linear& base, const AdaLoraConfig& config, at::Generator& generator)
-    : a(base.path() + ".lora_A", draw({rank_of(base, config), base.in_features()}, base, generator)),
+    : a(base.path() + ".lora_A", drawn_factor({rank_of(base, config), base.in_features()}, base, generator)),
       e(base.path() + ".lora_E", at::zeros({rank_of(base, config), 1}, base.weight.value().options())),
-      b(base.path() + ".lora_B", draw({base.out_features(), rank_of(base, config)}, base, generator)),
+      b(base.path() + ".lora_B", drawn_factor({base.out_features(), rank_of(base, config)}, base, generator)),
       dropout_(config.lora_dropout) {
   const auto first_rank = static_cast<double>(config.init_r);
   // As PEFT has it: a cut does not change the scale.

@@ -67,7 +67,7 @@ LoraFactors orthogonal_factors(const Linear& base, std::int64_t r, at::Generator
   return {a.contiguous(), at::mm(normal(r / 2, base.out_features()).t(), even) / 10};
 }
 
-LoraFactors draw(const Linear& base, const LoraUpdate& update, at::Generator& generator) {
+LoraFactors drawn_factors(const Linear& base, const LoraUpdate& update, at::Generator& generator) {
   const std::int64_t in = base.in_features();
   const std::int64_t out = base.out_features();
   const std::int64_t r = update.r;
@@ -124,7 +124,7 @@ void check_lora_init(const std::string& word) {
 }
 
 LoraSlot::LoraSlot(Linear& base, const LoraUpdate& update, at::Generator& generator)
-    : LoraSlot(base, update, draw(base, update, generator)) {}
+    : LoraSlot(base, update, drawn_factors(base, update, generator)) {}
 
 LoraSlot::LoraSlot(Linear& base, const LoraUpdate& update, const LoraFactors& start)
     : update_(update),

@@ -11,7 +11,7 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kWidth = 400;
+constexpr double kChartWidth = 400;
 constexpr double kPlotHeight = 200;
 constexpr double kRadius = 3.8;
 // Between the error bars of two series at one x.
@@ -23,7 +23,7 @@ bool has_interval(const Point& point) { return std::isfinite(point.low) && std::
 std::string number(double value) { return fmt::format("{:.4g}", value); }
 
 // The numbers, for those who cannot see the picture.
-std::string in_words(const Chart& chart) {
+std::string chart_in_words(const Chart& chart) {
   std::string text = chart.description;
   for (const Series& series : chart.series) {
     if (!series.in_legend) continue;
@@ -188,14 +188,14 @@ std::string svg(const Chart& chart, const std::string& id) {
   }
   for (const Level& level : chart.levels) entries.push_back({level.name, 0, LegendEntry::Kind::level});
   for (const Zone& zone : chart.zones) entries.push_back({zone.name, 0, LegendEntry::Kind::zone});
-  const Legend names = legend(entries, 2, 0, kWidth - 4);
+  const Legend names = legend(entries, 2, 0, kChartWidth - 4);
   Frame frame;
   frame.top = names.height + 24;  // the y axis' title
   frame.bottom = frame.top + kPlotHeight;
   frame.left = y_labels_width(chart.y) + 8;
-  frame.right = kWidth - 12;
+  frame.right = kChartWidth - 12;
   const std::string content = names.markup + Drawing(chart, frame, id).draw();
-  return svg_element(id, chart.title, in_words(chart), kWidth, frame.bottom + kBelowAxis, content);
+  return svg_element(id, chart.title, chart_in_words(chart), kChartWidth, frame.bottom + kBelowAxis, content);
 }
 
 }  // namespace dtrain::study::figures

@@ -10,7 +10,7 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kFont = 11.5;
+constexpr double kTickFont = 11.5;
 
 }  // namespace
 
@@ -22,7 +22,7 @@ std::string x_axis(const Frame& frame, const Axis& axis) {
     if (!axis.holds(tick.at)) continue;
     const double x = frame.x(axis.position(tick.at));
     grid += fmt::format("M{} {}V{}", coordinate(x), coordinate(frame.bottom), coordinate(frame.top));
-    const double half = text_width(tick.label, kFont) / 2;
+    const double half = text_width(tick.label, kTickFont) / 2;
     if (x - half < taken) continue;
     taken = x + half + 6;
     labels += fmt::format("<text x=\"{}\" y=\"{}\" class=\"tick\" text-anchor=\"middle\">{}</text>\n", coordinate(x),
@@ -51,7 +51,7 @@ std::string y_axis(const Frame& frame, const Axis& axis) {
 
 double y_labels_width(const Axis& axis) {
   double widest = 0;
-  for (const Tick& tick : axis.ticks) widest = std::max(widest, text_width(tick.label, kFont));
+  for (const Tick& tick : axis.ticks) widest = std::max(widest, text_width(tick.label, kTickFont));
   return widest + 6;
 }
 

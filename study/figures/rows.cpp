@@ -11,15 +11,15 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kWidth = 400;
+constexpr double kRowsWidth = 400;
 constexpr double kRow = 24;
 constexpr double kDenseRow = 17;
 // From so many rows on they stand closer.
 constexpr std::size_t kMany = 12;
 constexpr double kWidestName = 150;
-constexpr double kFont = 12;
+constexpr double kRowsFont = 12;
 
-std::string in_words(const RowChart& chart) {
+std::string rows_in_words(const RowChart& chart) {
   std::string text = chart.description;
   for (const Row& row : chart.rows)
     text += fmt::format(" {}: {}.", row.name, row.text.empty() ? fmt::format("{:.4g}", row.value) : row.text);
@@ -28,7 +28,7 @@ std::string in_words(const RowChart& chart) {
 
 double widest(const std::vector<Row>& rows, std::string Row::*text) {
   double width = 0;
-  for (const Row& row : rows) width = std::max(width, text_width(row.*text, kFont));
+  for (const Row& row : rows) width = std::max(width, text_width(row.*text, kRowsFont));
   return width;
 }
 
@@ -60,7 +60,7 @@ std::string row_markup(const RowChart& chart, const Frame& frame, const Row& row
   std::string text =
       fmt::format("<text x=\"{}\" y=\"{}\" class=\"name\" text-anchor=\"end\"><title>{}</title>{}</text>\n",
                   coordinate(frame.left - 8), coordinate(y + 4), escaped(row.name),
-                  escaped(shortened(row.name, static_cast<std::size_t>(kWidestName / text_width("n", kFont)))));
+                  escaped(shortened(row.name, static_cast<std::size_t>(kWidestName / text_width("n", kRowsFont)))));
   if (!row.text.empty())
     text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"tick\">{}</text>\n", coordinate(frame.right + 8),
                         coordinate(y + 4), escaped(row.text));
@@ -91,20 +91,20 @@ std::string svg(const RowChart& chart, const std::string& id) {
     if (!level.name.empty()) marks.push_back({level.name, 0, LegendEntry::Kind::level});
   }
   for (const Zone& zone : chart.zones) marks.push_back({zone.name, 0, LegendEntry::Kind::zone});
-  const Legend names = legend(marks, 2, 0, kWidth - 4);
+  const Legend names = legend(marks, 2, 0, kRowsWidth - 4);
   Frame frame;
   frame.top = names.height + 4;
   frame.bottom = frame.top + 8 + height * static_cast<double>(chart.rows.size());
   frame.left = std::min(kWidestName, widest(chart.rows, &Row::name)) + 14;
   const double texts = widest(chart.rows, &Row::text);
-  frame.right = kWidth - (texts > 0 ? texts + 8 : 12);
+  frame.right = kRowsWidth - (texts > 0 ? texts + 8 : 12);
   std::string content = names.markup + vertical_marks(chart, frame);
   double y = frame.top + 4 + height / 2;
   for (const Row& row : chart.rows) {
     content += row_markup(chart, frame, row, y, height);
     y += height;
   }
-  return svg_element(id, chart.title, in_words(chart), kWidth, frame.bottom + kBelowAxis, content);
+  return svg_element(id, chart.title, rows_in_words(chart), kRowsWidth, frame.bottom + kBelowAxis, content);
 }
 
 }  // namespace dtrain::study::figures

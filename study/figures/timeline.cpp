@@ -13,7 +13,7 @@
 namespace dtrain::study::figures {
 namespace {
 
-constexpr double kWidth = 760;
+constexpr double kTimelineWidth = 760;
 constexpr double kLane = 24;
 constexpr double kGap = 5;
 
@@ -26,10 +26,10 @@ std::string svg(const Timeline& timeline, const std::string& id) {
   std::vector<LegendEntry> entries;
   for (const Timeline::Kind& kind : timeline.kinds)
     entries.push_back({kind.name, kind.style, kind.pale ? LegendEntry::Kind::outline : LegendEntry::Kind::fill});
-  const Legend names = legend(entries, 2, 0, kWidth - 4);
+  const Legend names = legend(entries, 2, 0, kTimelineWidth - 4);
   double labels = 0;
   for (const std::string& lane : timeline.lanes) labels = std::max(labels, text_width(lane, 12));
-  Frame frame{labels + 12, kWidth - 14, names.height + 6, 0};
+  Frame frame{labels + 12, kTimelineWidth - 14, names.height + 6, 0};
   frame.bottom = frame.top + kLane * static_cast<double>(timeline.lanes.size());
   std::string content = names.markup + x_axis(frame, axis);
   for (std::size_t lane = 0; lane < timeline.lanes.size(); ++lane)
@@ -51,7 +51,7 @@ std::string svg(const Timeline& timeline, const std::string& id) {
                              coordinate(frame.top + kLane * (static_cast<double>(span.lane) + 0.5) + 3.5),
                              span.pale ? " pale" : "", escaped(span.label));
   }
-  return svg_element(id, timeline.title, timeline.description, kWidth, frame.bottom + kBelowAxis, content);
+  return svg_element(id, timeline.title, timeline.description, kTimelineWidth, frame.bottom + kBelowAxis, content);
 }
 
 }  // namespace dtrain::study::figures

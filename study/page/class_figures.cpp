@@ -28,8 +28,8 @@ const std::vector<double>* scores_of(const Report& report, const Cell& cell, std
 }
 
 // [seeds][examples], of the seeds that both methods ended with.
-std::vector<std::vector<double>> differences(const Report& report, const Cell& first, const Cell& second,
-                                             std::size_t examples) {
+std::vector<std::vector<double>> class_differences(const Report& report, const Cell& first, const Cell& second,
+                                                   std::size_t examples) {
   std::vector<std::vector<double>> rows;
   for (const std::uint64_t seed : report.plan.result_seeds) {
     const auto* left = scores_of(report, first, seed);
@@ -79,7 +79,7 @@ std::vector<Figure> class_figures(const Report& report) {
   if (set == report.plan.sets.end() || set->labels.empty() || first == nullptr || second == nullptr ||
       first == second || !first->learning_rate || !second->learning_rate)
     return {};
-  const auto rows = differences(report, *first, *second, set->labels.size());
+  const auto rows = class_differences(report, *first, *second, set->labels.size());
   if (rows.empty()) return {};
   std::map<std::int32_t, std::vector<std::size_t>> classes;
   for (std::size_t i = 0; i < set->labels.size(); ++i) classes[set->labels[i]].push_back(i);

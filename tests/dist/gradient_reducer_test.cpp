@@ -10,6 +10,7 @@
 #include <stdexcept>
 
 #include "dist/mpi/mpi_communicator.h"
+#include "dist/row_reduction.h"
 
 namespace {
 std::int64_t bytes_given_to_mpi = 0;
@@ -108,6 +109,50 @@ TEST_F(GradientReducerOverMpi, OffsetsThatDoNotCoverTheGradientsAreAnError) {
   EXPECT_THROW(GradientReducer(*communicator, gradients, {0, 10}, 1, true), std::logic_error);
   EXPECT_THROW(GradientReducer(*communicator, gradients, {1, kElements}, 1, true), std::logic_error);
   EXPECT_THROW(GradientReducer(*communicator, gradients, {}, 1, true), std::logic_error);
+}
+
+TEST_F(GradientReducerOverMpi, LeavesToOthersWhatTheyReduce) {
+  for (const std::int64_t bucket_bytes : {1, 1200, 1 << 20}) {
+    GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, true, {0, 3, 7});
+    gradients.copy_(gradients_of(communicator->rank(), 1));
+    bytes_given_to_mpi = 0;
+    for (std::size_t index = 0; index < kParameters; ++index) reducer.ready(index);
+    reducer.finish();
+    EXPECT_EQ(bytes_given_to_mpi, reducer.bytes_per_step());
+    at::Tensor expected = summed(1);
+    std::int64_t left_out = 0;
+    for (const std::size_t i : {0, 3, 7}) {
+      expected.slice(0, kOffsets[i], kOffsets[i + 1])
+          .copy_(gradients_of(communicator->rank(), 1).slice(0, kOffsets[i], kOffsets[i + 1]));
+      left_out += kOffsets[i + 1] - kOffsets[i];
+    }
+    EXPECT_TRUE(at::equal(gradients, expected)) << "bucket of " << bucket_bytes << " bytes";
+    EXPECT_EQ(reducer.bytes_per_step(), communicator->size() > 1 ? (kElements - left_out) * 4 : 0);
+  }
+}
+
+TEST_F(GradientReducerOverMpi, SumsTheRowsThatAnyRankHas) {
+  const int rank = communicator->rank();
+  const int size = communicator->size();
+  const auto table = at::zeros({40, 3});
+  // Rows of its own, one that all have, and none but that on rank 1.
+  std::vector<std::int64_t> rows{7};
+  if (rank != 1) rows = {rank, 7, 20 + rank};
+  for (const std::int64_t row : rows) table[row].fill_(rank + 1);
+  bytes_given_to_mpi = 0;
+  const ReducedRows reduced = all_reduce_rows(*communicator, table, rows);
+  EXPECT_EQ(reduced.bytes, bytes_given_to_mpi);
+  std::vector<std::int64_t> expected;
+  for (std::int64_t row = 0; row < 40; ++row) {
+    double sum = row == 7 ? size * (size + 1) / 2 : 0;
+    for (int other = 0; other < size; ++other) {
+      if (other != 1 && (row == other || row == 20 + other)) sum = other + 1;
+    }
+    if (sum > 0) expected.push_back(row);
+    EXPECT_EQ(table[row].min().item<double>(), sum) << row;
+    EXPECT_EQ(table[row].max().item<double>(), sum) << row;
+  }
+  EXPECT_EQ(reduced.rows, expected);
 }
 
 TEST_F(GradientReducerOverMpi, NoParametersAreNoBytes) {

@@ -52,6 +52,17 @@ TEST(EuclideanNorm, IsThatOfAnyNumberOfElements) {
   }
 }
 
+TEST(SumOfSquares, OfRowsIsThatOfTheRowsAlone) {
+  at::manual_seed(3);
+  const auto table = at::randn({500, 37});
+  for (const std::vector<std::int64_t>& rows : {std::vector<std::int64_t>{}, {499}, {0, 3, 4, 77, 498}}) {
+    const auto sum = same_for_any_number_of_threads([&] { return as_tensor(sum_of_squares_of_rows(table, rows)); });
+    const double expected =
+        table.index_select(0, at::tensor(rows, at::kLong)).to(at::kDouble).square().sum().item<double>();
+    EXPECT_NEAR(sum.item<double>(), expected, 1e-9 * (1 + expected));
+  }
+}
+
 TEST(EuclideanNorm, OfWhatIsNotFiniteIsNot) {
   auto values = at::ones({100'000});
   values[77'777] = std::numeric_limits<float>::quiet_NaN();

@@ -49,8 +49,9 @@ def test_max_time_stops_a_run_and_a_study_with_exit_code_75(cluster, folder, tas
     srun = ["srun", "--mpi=pmix", "-N2", "-n2", PROGRAM]
     ended = cluster(*srun, "train", *task, *STEADY, "--max-steps", 10**6, "--max-time", "5s", "--output", "run", cwd=folder)
     assert ended.code == 75 and "stopped by the time limit after step" in ended.text, ended
-    study = ["compare", *task, "--methods", "head", "--samples", "30", "--lrs", "1e-2", "--seeds", "500", "--budget", "none",
-             "--output", "study"]
+    # Trials long enough that no machine ends all of them in twice the time.
+    study = ["compare", *task, "--methods", "head", "--samples", "30", "--lrs", "1e-2", "--max-steps", 3000, "--seeds", "500",
+             "--budget", "none", "--output", "study"]
     ended = cluster(*srun, *study, "--max-time", "12s", cwd=folder)
     assert ended.code == 75 and "stopped by the time limit;" in ended.text, ended
     trials = len((folder / "study" / "journal.jsonl").read_text().splitlines())

@@ -15,8 +15,8 @@ namespace {
 constexpr double kThreshold = 0;  // of a logit: a probability of one half
 
 // [n, labels] in double, and which of them are predicted and true.
-struct Answers {
-  Answers(const at::Tensor& given, const at::Tensor& targets)
+struct LabelAnswers {
+  LabelAnswers(const at::Tensor& given, const at::Tensor& targets)
       : logits(given.to(at::kCPU, at::kDouble).contiguous()),
         predicted(logits.gt(kThreshold).to(at::kDouble)),
         truth(targets.to(at::kCPU, at::kDouble)) {}
@@ -34,8 +34,8 @@ std::vector<double> sums(const at::Tensor& values, std::int64_t dimension) {
 }
 
 // How often something is right, predicted and true: along a dimension, label by label or example by example.
-struct Counts {
-  Counts(const Answers& answers, std::int64_t dimension)
+struct LabelCounts {
+  LabelCounts(const LabelAnswers& answers, std::int64_t dimension)
       : hits(sums(answers.predicted * answers.truth, dimension)),
         predicted(sums(answers.predicted, dimension)),
         truth(sums(answers.truth, dimension)) {}
@@ -45,7 +45,7 @@ struct Counts {
   std::vector<double> truth;
 };
 
-std::vector<LabelMetrics> metrics_by_label(const Counts& counts) {
+std::vector<LabelMetrics> metrics_by_label(const LabelCounts& counts) {
   std::vector<LabelMetrics> metrics;
   for (std::size_t label = 0; label < counts.hits.size(); ++label)
     metrics.push_back(label_metrics(counts.hits[label], counts.predicted[label], counts.truth[label]));
@@ -53,7 +53,7 @@ std::vector<LabelMetrics> metrics_by_label(const Counts& counts) {
 }
 
 // The F1 of each example, 1 where there is nothing to find and nothing was found.
-std::vector<double> f1_by_example(const Counts& counts) {
+std::vector<double> f1_by_example(const LabelCounts& counts) {
   std::vector<double> scores;
   for (std::size_t i = 0; i < counts.hits.size(); ++i) {
     const double found = counts.predicted[i] + counts.truth[i];
@@ -64,7 +64,7 @@ std::vector<double> f1_by_example(const Counts& counts) {
 
 double sum_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
-std::vector<double> balanced_weights(const data::Targets& training) {
+std::vector<double> balanced_label_weights(const data::Targets& training) {
   std::vector<double> positives(static_cast<std::size_t>(training.outputs()), 0);
   for (std::int64_t i = 0; i < training.size(); ++i) {
     for (const std::int32_t label : training.labels_of(i)) ++positives[static_cast<std::size_t>(label)];
@@ -102,8 +102,8 @@ class MultiLabel final : public Objective {
           "--label-smoothing: a target of multi_label_classification is no class whose share could go to the others; "
           "leave it out");
     }
-    return weighted_loss(options.balanced ? balanced_weights(training) : options.class_weights, training.outputs(),
-                         device);
+    return weighted_loss(options.balanced ? balanced_label_weights(training) : options.class_weights,
+                         training.outputs(), device);
   }
 
   at::Tensor loss_sum(const at::Tensor& logits, const at::Tensor& targets, const Loss& loss) const override {
@@ -115,9 +115,9 @@ class MultiLabel final : public Objective {
   }
 
   Metrics metrics(const at::Tensor& logits, const at::Tensor& targets) const override {
-    const Answers answers(logits, targets);
-    const Counts by_label(answers, 0);
-    const Counts by_example(answers, 1);
+    const LabelAnswers answers(logits, targets);
+    const LabelCounts by_label(answers, 0);
+    const LabelCounts by_example(answers, 1);
     const auto examples = static_cast<double>(targets.size(0));
     const LabelMetrics micro = label_metrics(sum_of(by_label.hits), sum_of(by_label.predicted), sum_of(by_label.truth));
     double macro_f1 = 0;
@@ -136,11 +136,11 @@ class MultiLabel final : public Objective {
 
   nlohmann::json details(const at::Tensor& logits, const at::Tensor& targets,
                          const std::vector<std::string>& labels) const override {
-    return {{"classes", label_metrics_json(metrics_by_label(Counts(Answers(logits, targets), 0)), labels)}};
+    return {{"classes", label_metrics_json(metrics_by_label(LabelCounts(LabelAnswers(logits, targets), 0)), labels)}};
   }
 
   at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
-    return at::tensor(f1_by_example(Counts(Answers(logits, targets), 1)), at::kDouble);
+    return at::tensor(f1_by_example(LabelCounts(LabelAnswers(logits, targets), 1)), at::kDouble);
   }
 
   Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {

@@ -14,8 +14,8 @@ namespace {
 using Confusion = std::vector<std::vector<std::int64_t>>;
 
 // Log-probabilities [n, classes] and the most likely class of each example, the first of those that are equal.
-struct Answers {
-  explicit Answers(const at::Tensor& logits)
+struct ClassAnswers {
+  explicit ClassAnswers(const at::Tensor& logits)
       : log_probabilities(at::log_softmax(logits.to(at::kCPU, at::kDouble), 1).contiguous()),
         classes(static_cast<std::size_t>(logits.size(1))) {
     for (std::int64_t i = 0; i < logits.size(0); ++i) {
@@ -38,15 +38,15 @@ std::vector<std::size_t> truth_of(const at::Tensor& targets) {
   return {values, values + plain.numel()};
 }
 
-Confusion confusion_of(const Answers& answers, const std::vector<std::size_t>& truth) {
+Confusion confusion_of(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
   Confusion confusion(answers.classes, std::vector<std::int64_t>(answers.classes, 0));
   for (std::size_t i = 0; i < truth.size(); ++i) ++confusion[truth[i]][answers.predicted[i]];
   return confusion;
 }
 
 // From the confusion matrix: everything that needs no probabilities.
-struct Counts {
-  explicit Counts(const Confusion& confusion) : truth(confusion.size(), 0), predicted(confusion.size(), 0) {
+struct ClassCounts {
+  explicit ClassCounts(const Confusion& confusion) : truth(confusion.size(), 0), predicted(confusion.size(), 0) {
     for (std::size_t row = 0; row < confusion.size(); ++row) {
       for (std::size_t column = 0; column < confusion.size(); ++column) {
         truth[row] += static_cast<double>(confusion[row][column]);
@@ -103,7 +103,7 @@ struct Counts {
 };
 
 // Expected calibration error over 15 bins of equal width (Guo et al., 2017).
-double calibration_error(const Answers& answers, const std::vector<std::size_t>& truth) {
+double calibration_error(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
   constexpr int kBins = 15;
   std::array<double, kBins> confidence{};
   std::array<double, kBins> correct{};
@@ -120,13 +120,13 @@ double calibration_error(const Answers& answers, const std::vector<std::size_t>&
   return error;
 }
 
-double log_loss(const Answers& answers, const std::vector<std::size_t>& truth) {
+double log_loss(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
   double sum = 0;
   for (std::size_t i = 0; i < truth.size(); ++i) sum -= answers.row(i)[truth[i]];
   return ratio(sum, static_cast<double>(truth.size()));
 }
 
-std::vector<double> balanced_weights(const data::Targets& training) {
+std::vector<double> balanced_class_weights(const data::Targets& training) {
   std::vector<double> counts(static_cast<std::size_t>(training.outputs()), 0);
   for (std::int64_t i = 0; i < training.size(); ++i) ++counts[static_cast<std::size_t>(training.class_of(i))];
   const auto occurring =
@@ -155,8 +155,8 @@ class SingleLabel final : public Objective {
   std::vector<std::string> headline_metrics() const override { return {"log_loss", "accuracy", "macro_f1"}; }
 
   Loss make_loss(const LossOptions& options, const data::Targets& training, at::Device device) const override {
-    Loss loss = weighted_loss(options.balanced ? balanced_weights(training) : options.class_weights, training.outputs(),
-                              device);
+    Loss loss = weighted_loss(options.balanced ? balanced_class_weights(training) : options.class_weights,
+                              training.outputs(), device);
     loss.label_smoothing = options.label_smoothing;
     return loss;
   }
@@ -176,9 +176,9 @@ class SingleLabel final : public Objective {
   }
 
   Metrics metrics(const at::Tensor& logits, const at::Tensor& targets) const override {
-    const Answers answers(logits);
+    const ClassAnswers answers(logits);
     const auto truth = truth_of(targets);
-    const Counts counts(confusion_of(answers, truth));
+    const ClassCounts counts(confusion_of(answers, truth));
     return named(targets.size(0), {ratio(counts.correct, counts.total), counts.balanced_accuracy(), counts.macro_f1(),
                                    counts.weighted_f1(), counts.matthews(), log_loss(answers, truth),
                                    calibration_error(answers, truth)});
@@ -186,12 +186,12 @@ class SingleLabel final : public Objective {
 
   nlohmann::json details(const at::Tensor& logits, const at::Tensor& targets,
                          const std::vector<std::string>& labels) const override {
-    const Confusion confusion = confusion_of(Answers(logits), truth_of(targets));
-    return {{"classes", label_metrics_json(Counts(confusion).classes, labels)}, {"confusion", confusion}};
+    const Confusion confusion = confusion_of(ClassAnswers(logits), truth_of(targets));
+    return {{"classes", label_metrics_json(ClassCounts(confusion).classes, labels)}, {"confusion", confusion}};
   }
 
   at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
-    const Answers answers(logits);
+    const ClassAnswers answers(logits);
     const auto truth = truth_of(targets);
     auto scores = at::empty({targets.size(0)}, at::kDouble);
     auto* values = scores.mutable_data_ptr<double>();
@@ -200,7 +200,7 @@ class SingleLabel final : public Objective {
   }
 
   Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
-    const Answers answers(logits);
+    const ClassAnswers answers(logits);
     Columns columns{"predicted\tprobability", {}};
     if (all) {
       for (const auto& label : labels) columns.header += "\tp(" + one_line(label) + ")";
