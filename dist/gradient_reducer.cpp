@@ -9,17 +9,20 @@
 namespace dtrain::dist {
 
 struct GradientReducer::Bucket {
-  at::Tensor gradients;        // a view into the flat ones
-  std::vector<char> is_ready;  // by parameter of this bucket
-  std::size_t first_parameter;
-  std::size_t missing;         // how many are not ready
-  std::unique_ptr<Work> work;  // null while not started
+  at::Tensor dealt;  // views into the flat gradients
+  at::Tensor rest;
+  std::size_t parameters = 0;                     // that reach into it
+  std::size_t missing = 0;                        // how many of these are not ready
+  std::vector<std::unique_ptr<Work>> works = {};  // none while not started
 };
 
 GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gradients,
-                                 std::vector<std::int64_t> offsets, std::int64_t bucket_bytes, bool overlap,
-                                 const std::vector<std::size_t>& left_out)
-    : communicator_(communicator), flat_gradients_(std::move(flat_gradients)), overlap_(overlap) {
+                                 std::vector<std::int64_t> offsets, const ShardLayout& layout, ReducedTo reduced_to,
+                                 bool overlap)
+    : communicator_(communicator),
+      flat_gradients_(std::move(flat_gradients)),
+      reduced_to_(reduced_to),
+      overlap_(overlap) {
   if (flat_gradients_.dim() != 1 || !flat_gradients_.is_contiguous() || offsets.empty() || offsets.front() != 0 ||
       offsets.back() != flat_gradients_.numel()) {
     throw std::logic_error(
@@ -27,47 +30,49 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
                     "found {} elements and {} offsets that end at {}",
                     flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
   }
-  const std::size_t parameters = offsets.size() - 1;
-  const auto is_left_out = [&](std::size_t i) { return std::binary_search(left_out.begin(), left_out.end(), i); };
-  bucket_of_.assign(parameters, parameters);
-  std::size_t first = 0;
-  for (std::size_t i = 0; i < parameters; ++i) {
-    if (is_left_out(i)) {
-      first = i + 1;
-      continue;
-    }
-    bucket_of_[i] = buckets_.size();
-    const std::int64_t elements = offsets[i + 1] - offsets[first];
-    const bool is_last = i + 1 == parameters || is_left_out(i + 1);
-    if (elements * flat_gradients_.element_size() < bucket_bytes && !is_last) continue;
-    const std::size_t members = i + 1 - first;
-    buckets_.push_back({.gradients = flat_gradients_.narrow(0, offsets[first], elements),
-                        .is_ready = std::vector<char>(members, 0),
-                        .first_parameter = first,
-                        .missing = members,
-                        .work = nullptr});
-    first = i + 1;
+  const auto view = [&](const Stretch& stretch) { return flat_gradients_.narrow(0, stretch.begin, stretch.size()); };
+  for (const ShardLayout::Bucket& bucket : layout.buckets()) {
+    buckets_.push_back(reduced_to == ReducedTo::shares
+                           ? Bucket{.dealt = view(bucket.dealt), .rest = view(bucket.rest)}
+                           : Bucket{.dealt = view(bucket.whole()), .rest = view({bucket.rest.end, bucket.rest.end})});
   }
+  is_ready_.assign(offsets.size() - 1, 0);
+  const auto& cut = layout.buckets();
+  std::size_t first = 0;
+  for (std::size_t i = 0; i + 1 < offsets.size(); ++i) {
+    // Those that end behind this parameter's begin, and begin before its end.
+    while (first < cut.size() && cut[first].rest.end <= offsets[i]) ++first;
+    std::size_t last = first;
+    while (last < cut.size() && cut[last].dealt.begin < offsets[i + 1] && offsets[i] < offsets[i + 1]) ++last;
+    buckets_of_.emplace_back(first, last);
+    for (std::size_t b = first; b < last; ++b) ++buckets_[b].parameters;
+  }
+  for (Bucket& bucket : buckets_) bucket.missing = bucket.parameters;
 }
 
 GradientReducer::~GradientReducer() = default;
 
 void GradientReducer::ready(std::size_t index) {
-  if (bucket_of_.at(index) == bucket_of_.size()) return;
-  Bucket& bucket = buckets_[bucket_of_[index]];
-  char& is_ready = bucket.is_ready[index - bucket.first_parameter];
+  char& is_ready = is_ready_.at(index);
   if (is_ready)
     throw std::logic_error(fmt::format("gradient {} was ready twice in one step; call finish() once a step", index));
   is_ready = 1;
-  --bucket.missing;
+  for (std::size_t b = buckets_of_[index].first; b < buckets_of_[index].second; ++b) --buckets_[b].missing;
   if (!overlap_ || communicator_.size() == 1) return;
   start_in_order();
-  for (std::size_t i = 0; i < next_; ++i) buckets_[i].work->test();
+  for (std::size_t b = 0; b < next_; ++b) {
+    for (const auto& work : buckets_[b].works) work->test();
+  }
 }
 
 void GradientReducer::start_in_order() {
   for (; next_ < buckets_.size() && buckets_[next_].missing == 0; ++next_) {
-    buckets_[next_].work = communicator_.start_all_reduce(buckets_[next_].gradients);
+    Bucket& bucket = buckets_[next_];
+    if (bucket.dealt.numel() > 0) {
+      bucket.works.push_back(reduced_to_ == ReducedTo::shares ? communicator_.start_reduce_scatter(bucket.dealt)
+                                                              : communicator_.start_all_reduce(bucket.dealt));
+    }
+    if (bucket.rest.numel() > 0) bucket.works.push_back(communicator_.start_all_reduce(bucket.rest));
   }
 }
 
@@ -76,18 +81,19 @@ void GradientReducer::finish() {
   if (communicator_.size() > 1) start_in_order();
   for (Bucket& bucket : buckets_) {
     // Not join_stream: the host reads the norm of these gradients next, and no timeout would end that for a lost rank.
-    if (bucket.work) bucket.work->wait();
-    bucket.work.reset();
-    bucket.missing = bucket.is_ready.size();
-    std::ranges::fill(bucket.is_ready, 0);
+    for (const auto& work : bucket.works) work->wait();
+    bucket.works.clear();
+    bucket.missing = bucket.parameters;
   }
+  std::ranges::fill(is_ready_, 0);
   next_ = 0;
 }
 
 std::int64_t GradientReducer::bytes_per_step() const {
-  std::int64_t bytes = 0;
-  for (const Bucket& bucket : buckets_) bytes += static_cast<std::int64_t>(bucket.gradients.nbytes());
-  return communicator_.size() == 1 ? 0 : bytes;
+  if (communicator_.size() == 1) return 0;
+  std::int64_t elements = 0;
+  for (const Bucket& bucket : buckets_) elements += bucket.dealt.numel() + bucket.rest.numel();
+  return elements * static_cast<std::int64_t>(flat_gradients_.element_size());
 }
 
 }  // namespace dtrain::dist

@@ -7,20 +7,28 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "dist/shard_layout.h"
 
 namespace dtrain::dist {
 
-/// Sums the flat gradients over the ranks, in buckets, each started when the last of its gradients is ready, while
-/// backward goes on. As in PyTorch's DistributedDataParallel (Li et al., 2020), without its copies: the gradients are
-/// written into the flat buffer to begin with.
+/// What a rank has of the summed gradients.
+enum class ReducedTo {
+  every_rank,
+  /// Its share of each bucket, and the bucket's rest; the others' shares are of no meaning.
+  shares,
+};
+
+/// Sums the flat gradients over the ranks, bucket by bucket, each started when the last of its gradients is ready,
+/// while backward goes on. As in PyTorch's DistributedDataParallel (Li et al., 2020), without its copies: the gradients
+/// are written into the flat buffer to begin with.
 class GradientReducer {
  public:
   /// `flat_gradients`: one-dimensional, contiguous. `offsets`: where each parameter begins in it, ascending, then its
-  /// length. Every element belongs to one parameter. `bucket_bytes`: a bucket closes once it holds as many.
-  /// `overlap` false waits for `finish` to start the buckets. `left_out`: parameters that somebody else reduces,
-  /// ascending. Throws std::logic_error for offsets that are not so.
+  /// length. Every element belongs to one parameter; those that the layout's buckets leave out are somebody else's to
+  /// reduce. `overlap` false waits for `finish` to start the buckets. Throws std::logic_error for offsets that are not
+  /// so.
   GradientReducer(Communicator& communicator, at::Tensor flat_gradients, std::vector<std::int64_t> offsets,
-                  std::int64_t bucket_bytes, bool overlap, const std::vector<std::size_t>& left_out = {});
+                  const ShardLayout& layout, ReducedTo reduced_to, bool overlap);
   ~GradientReducer();
 
   /// The gradient of parameter `index` is complete for this step. Each at most once a step (else std::logic_error);
@@ -41,9 +49,11 @@ class GradientReducer {
 
   Communicator& communicator_;
   at::Tensor flat_gradients_;
-  std::vector<std::size_t> bucket_of_;  // by parameter; one behind the last for what is left out
   std::vector<Bucket> buckets_;
-  std::size_t next_ = 0;  // the bucket to start next
+  std::vector<std::pair<std::size_t, std::size_t>> buckets_of_;  // by parameter: the first, and behind the last
+  std::vector<char> is_ready_;                                   // by parameter
+  std::size_t next_ = 0;                                         // the bucket to start next
+  ReducedTo reduced_to_;
   bool overlap_;
 };
 

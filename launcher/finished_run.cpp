@@ -21,10 +21,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kWithoutEffect = {"output",       "threads",      "backend",     "device",
-                                       "comm-timeout", "cache-memory", "token-cache", "log-steps",
-                                       "save-steps",   "bucket-bytes", "overlap",     "tensorboard",
-                                       "max-time"};
+constexpr std::array kWithoutEffect = {"output",       "threads",     "backend",   "device",         "comm-timeout",
+                                       "cache-memory", "token-cache", "log-steps", "save-steps",     "bucket-bytes",
+                                       "overlap",      "tensorboard", "max-time",  "shard-optimizer"};
 constexpr std::array kDataFiles = {"train", "dev", "test", "ood"};
 
 template <typename List>

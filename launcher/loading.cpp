@@ -130,6 +130,9 @@ train::TrainOptions training_options(const Options& options, const data::Task& t
   if (!options.class_weights.empty() && !training.loss.balanced)
     training.loss.class_weights = read_class_weights(options.class_weights, task.labels);
   objective.make_loss(training.loss, task.train.targets(), at::kCPU);
+  training.shard_optimizer = options.shard_optimizer == "on"    ? train::ShardOptimizer::on
+                             : options.shard_optimizer == "off" ? train::ShardOptimizer::off
+                                                                : train::ShardOptimizer::automatic;
   training.select_metric = options.select_metric == "auto" ? objective.select_metric() : options.select_metric;
   const auto& kinds = objective.metric_kinds();
   if (std::none_of(kinds.begin(), kinds.end(), [&](const auto& kind) { return kind.name == training.select_metric; })) {

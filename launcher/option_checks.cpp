@@ -137,6 +137,7 @@ void check_options(Options& o) {
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
   one_of(o.search, "search", {"auto", "quick", "halving", "fine"});
+  one_of(o.shard_optimizer, "shard-optimizer", {"auto", "on", "off"});
   one_of(o.header, "header", {"auto", "yes", "no"});
   const std::string separator = separator_of(o.separator, "separator");
   require(separator.size() <= 1, "separator", "one character", fmt::format("'{}'", o.separator));

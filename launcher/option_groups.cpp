@@ -204,6 +204,8 @@ void add_reduction(Adder add, Options& o) {
       "node, or the control group, gives, over the node's ranks)");
   add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
   add("overlap", bound(o.training.overlap, "true|false"), "reduce while backward goes on");
+  add("shard-optimizer", bound(o.shard_optimizer, "auto|on|off"),
+      "each rank keeps and updates a share of the optimizer's state (ZeRO stage 1); auto: where that is sooner");
 }
 
 void add_output(Adder add, Options& o) {
@@ -220,7 +222,8 @@ void add_output(Adder add, Options& o) {
 void add_resume(Adder add, Options& o) {
   add("resume", po::bool_switch(&o.resume), "go on with what --output holds");
   add("max-time", bound(o.max_time, "TIME"),
-      "stop before 10m, 6h, 2d are over as on a signal: with what --resume goes on from, and exit code 75; auto: before "
+      "stop before 10m, 6h, 2d are over as on a signal: with what --resume goes on from, and exit code 75; auto: "
+      "before "
       "the SLURM job ends; none: on a signal alone");
 }
 

@@ -45,6 +45,7 @@ struct Options {
   // Training
   train::TrainOptions training;
   std::string select_metric = "auto";
+  std::string shard_optimizer = "auto";
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 0;  // 0: by the budget

@@ -53,7 +53,7 @@ PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, c
     cost.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
     cost.prefix_example_flop = sum_over_ranks(step.prefix_flop(), context) / static_cast<double>(sample.size());
   }
-  AdamW optimizer(parameters, options);
+  AdamW optimizer(parameters, options, step.sharding());
   step.run(0);
   optimizer.step(0);
   const auto begin = Clock::now();

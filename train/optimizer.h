@@ -7,6 +7,7 @@
 
 #include "train/flat_parameters.h"
 #include "train/options.h"
+#include "train/sharding.h"
 
 namespace dtrain::train {
 
@@ -18,26 +19,38 @@ double schedule_factor(std::int64_t step, std::int64_t total_steps, double warmu
 /// reads the gradients, clips them, updates, and writes what matmuls take of the values; rows of a lookup table that no
 /// example has reached yet have moments of zero, and their weights only decay, which is the same to the bit. On GPUs
 /// LibTorch's fused kernel does it.
+///
+/// Where the optimiser is sharded, each rank updates its share, and the ranks gather the values.
 class AdamW {
  public:
-  AdamW(const FlatParameters& parameters, const TrainOptions& options);
+  AdamW(const FlatParameters& parameters, const TrainOptions& options, Sharding sharding);
+  /// Not sharded.
+  AdamW(const FlatParameters& parameters, const TrainOptions& options)
+      : AdamW(parameters, options, Sharding(parameters)) {}
 
   /// One step at `learning_rate`. The gradients are clipped to the options' norm on the way, as
   /// torch.nn.utils.clip_grad_norm_ does. Returns the norm before clipping. `leaves_clipped`: somebody reads the
-  /// gradients afterwards, and finds them clipped; else they may be either.
+  /// gradients afterwards, and finds them clipped; else they may be either. Collective where it is sharded.
   double step(double learning_rate, bool leaves_clipped = false);
 
-  const at::Tensor& first_moments() const { return first_moments_; }    // [n]
-  const at::Tensor& second_moments() const { return second_moments_; }  // [n]
+  /// Of all parameters, [n].
+  struct Moments {
+    at::Tensor first;
+    at::Tensor second;
+  };
+  /// On rank 0; undefined on the others where the optimiser is sharded. Collective there.
+  Moments moments() const;
   std::int64_t steps() const { return steps_; }
-  void restore(const at::Tensor& first_moments, const at::Tensor& second_moments, std::int64_t steps);
+  void restore(const Moments& moments, std::int64_t steps);
+  /// Of this rank.
+  std::int64_t moment_bytes() const;
 
  private:
-  // What a thread takes at once: a stretch of one parameter in the flat buffers, of a table whole rows.
+  // What a thread takes at once: on the CPU a stretch of one parameter, of a table whole rows; on a device of a group.
   struct Piece {
-    std::int64_t begin;
-    std::int64_t end;
-    std::size_t parameter;
+    dist::Stretch flat;
+    std::int64_t moments;   // where they begin in this rank's
+    std::size_t parameter;  // on the CPU
     std::size_t group;
     std::size_t table;  // of tables_, or its size
   };
@@ -47,19 +60,26 @@ class AdamW {
     std::vector<char> reached;  // by row: whether its moments may be other than zero
   };
 
+  /// The pieces that a rank updates, in the order of its moments.
+  std::vector<Piece> pieces_of(int rank) const;
+  void add_pieces(const dist::Stretch& stretch, std::vector<Piece>& pieces) const;
   double sum_of_squared_gradients() const;
   void mark_reached_rows();
   void update_on_device(double learning_rate, double gradient_factor);
   template <typename Real>
   void update(double learning_rate, double gradient_factor);
+  double decay(std::size_t group, double learning_rate) const;
+  void gather_values(double learning_rate);
+  void gather_rows(const Table& table, double decay);
 
   const FlatParameters& parameters_;
+  Sharding sharding_;
   TrainOptions options_;
-  at::Tensor first_moments_;
+  std::vector<Table> tables_;
+  std::vector<Piece> pieces_;
+  at::Tensor first_moments_;  // of this rank's pieces
   at::Tensor second_moments_;
   std::int64_t steps_ = 0;
-  std::vector<Piece> pieces_;
-  std::vector<Table> tables_;
 };
 
 }  // namespace dtrain::train

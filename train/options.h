@@ -12,6 +12,14 @@
 
 namespace dtrain::train {
 
+/// Whether each rank keeps and updates a share of the optimiser's state alone (Sharding).
+enum class ShardOptimizer {
+  /// Where that is sooner: on CPUs, from some millions of parameters on.
+  automatic,
+  on,
+  off,
+};
+
 /// How one model is trained. The defaults are dtrain's (docs/architecture.md says why).
 struct TrainOptions {
   peft::MethodSpec method{"full", {}};
@@ -57,6 +65,7 @@ struct TrainOptions {
   std::int64_t bucket_bytes = 4 << 20;
   /// Start a bucket's reduction while backward goes on.
   bool overlap = true;
+  ShardOptimizer shard_optimizer = ShardOptimizer::automatic;
 };
 
 /// The learning rate the options name, or the method's default.

@@ -28,7 +28,7 @@ at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, co
 RunPhases::Phase::Phase(RunPhases& run, FeatureStore& features)
     : parameters(flatten(run.classifier_)),
       step(run.classifier_, parameters, run.options_, run.examples_, run.context_, features, run.hooks_),
-      optimizer(parameters, run.options_) {}
+      optimizer(parameters, run.options_, step.sharding()) {}
 
 RunPhases::RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
                      const TrainOptions& options, const RunContext& context, FeatureStore& features,

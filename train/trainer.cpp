@@ -120,7 +120,8 @@ class TrainingRun {
     if (const std::int64_t size = phases_.parameters().size(); checkpoint.values.numel() != size)
       refuse_checkpoint(fmt::format("{} trainable parameters", size), checkpoint.values.numel());
     phases_.parameters().set_values(checkpoint.values);
-    phases_.optimizer().restore(checkpoint.first_moments, checkpoint.second_moments, checkpoint.step - phases_.begin());
+    phases_.optimizer().restore({checkpoint.first_moments, checkpoint.second_moments},
+                                checkpoint.step - phases_.begin());
     if (hooks_) hooks_->restore(checkpoint.hooks);
     const auto device = phases_.parameters().values.device();
     best_.set_passed_over(checkpoint.passed_over);
@@ -157,11 +158,13 @@ class TrainingRun {
   }
 
   void write_checkpoint_of(std::int64_t position) const {
-    if (files_.checkpoints.empty() || context_.control.rank() != 0) return;
+    if (files_.checkpoints.empty()) return;
+    const AdamW::Moments moments = phases_.optimizer().moments();
+    if (context_.control.rank() != 0) return;
     write_checkpoint(files_.checkpoints, {.step = position,
                                           .values = phases_.parameters().values,
-                                          .first_moments = phases_.optimizer().first_moments(),
-                                          .second_moments = phases_.optimizer().second_moments(),
+                                          .first_moments = moments.first,
+                                          .second_moments = moments.second,
                                           .best_values = best_.values(),
                                           .best_step = best_.step(),
                                           .best_metric = best_.value(),

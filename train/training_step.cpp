@@ -48,7 +48,8 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       loss_(objective_.make_loss(options.loss, examples.targets(), context.device)),
       hooks_(hooks),
       plan_(examples.lengths(), options.batch_size, options.seed),
-      first_trainable_stage_(classifier.first_trainable_stage()) {
+      first_trainable_stage_(classifier.first_trainable_stage()),
+      sharding_(parameters, options, context, hooks != nullptr) {
   const int ranks = context.control.size();
   const int rank = context.control.rank();
   shards_ = options.virtual_ranks > 0 ? options.virtual_ranks : ranks;
@@ -84,7 +85,7 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
     return;
   }
   reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
-                                                     options.bucket_bytes, options.overlap, parameters.tables);
+                                                     sharding_.layout(), sharding_.reduced_to(), options.overlap);
   for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
     parameters.parameters[i]->on_gradient_ready = [this, i] {
       if (last_backward_) reducer_->ready(i);

@@ -16,6 +16,7 @@
 #include "train/flat_parameters.h"
 #include "train/options.h"
 #include "train/run_context.h"
+#include "train/sharding.h"
 
 namespace dtrain::train {
 
@@ -51,6 +52,8 @@ class TrainingStep {
   /// Which examples a step trains on, for messages: the first of them.
   std::string batch_text(std::int64_t step) const;
 
+  /// Who has the summed gradients, and so who may update what.
+  const Sharding& sharding() const { return sharding_; }
   std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
   /// Payload of the gradient reduction of this rank in the last step (0 at one rank): what is handed to the back end,
   /// or with virtual ranks the gradient that the tree over the shards passes on.
@@ -87,6 +90,7 @@ class TrainingStep {
   int shards_of_rank_;
   std::shared_ptr<const FeatureCache> cache_;
   double spared_seconds_ = 0;
+  Sharding sharding_;
   at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;
   std::int64_t table_bytes_ = 0;  // handed to the back end in the last step

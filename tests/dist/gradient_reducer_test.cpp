@@ -45,6 +45,8 @@ class GradientReducerOverMpi : public testing::Test {
     return sum;
   }
 
+  static ShardLayout whole(std::int64_t bucket_bytes) { return {{{0, kElements}}, 1, bucket_bytes / 4}; }
+
   const std::unique_ptr<Communicator> communicator = make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(60));
   const at::Tensor gradients = at::zeros({kElements});
 };
@@ -53,7 +55,7 @@ TEST_F(GradientReducerOverMpi, SumsWhateverOrderTheGradientsArriveInOnEachRank) 
   std::mt19937 random(17 + communicator->rank());  // the ranks' orders differ
   for (const std::int64_t bucket_bytes : {1, 256, 1200, 1 << 20}) {
     for (const bool overlap : {true, false}) {
-      GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, overlap);
+      GradientReducer reducer(*communicator, gradients, kOffsets, whole(bucket_bytes), ReducedTo::every_rank, overlap);
       for (int step = 0; step < 10; ++step) {
         std::vector<std::size_t> order(kParameters);
         std::iota(order.begin(), order.end(), 0);
@@ -70,7 +72,7 @@ TEST_F(GradientReducerOverMpi, SumsWhateverOrderTheGradientsArriveInOnEachRank) 
 
 TEST_F(GradientReducerOverMpi, HandsMpiTheBytesThatItReports) {
   for (const std::int64_t bucket_bytes : {1, 1200, 1 << 20}) {
-    GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, true);
+    GradientReducer reducer(*communicator, gradients, kOffsets, whole(bucket_bytes), ReducedTo::every_rank, true);
     bytes_given_to_mpi = 0;
     for (std::size_t index = 0; index < kParameters; ++index) reducer.ready(index);
     reducer.finish();
@@ -82,23 +84,24 @@ TEST_F(GradientReducerOverMpi, HandsMpiTheBytesThatItReports) {
 TEST_F(GradientReducerOverMpi, StartsABucketWithItsLastGradientOnlyWhereItOverlaps) {
   if (communicator->size() == 1) return;  // nothing is started there, as the test above holds
   const auto calls_after = [&](bool overlap, const std::vector<std::size_t>& ready) {
-    GradientReducer reducer(*communicator, gradients, kOffsets, 1200, overlap);  // buckets of parameters 0-3, 4-5, 6-7
+    // Buckets of parameters 0-5, 6-7, and four of 7 alone.
+    GradientReducer reducer(*communicator, gradients, kOffsets, whole(4000), ReducedTo::every_rank, overlap);
     calls_of_mpi = 0;
     for (const std::size_t index : ready) reducer.ready(index);
     const std::int64_t calls = calls_of_mpi;
     reducer.finish();
-    EXPECT_EQ(calls_of_mpi, 3);
+    EXPECT_EQ(calls_of_mpi, 5);
     return calls;
   };
-  EXPECT_EQ(calls_after(true, {0, 1, 2}), 0);
-  EXPECT_EQ(calls_after(true, {0, 1, 2, 3}), 1);
-  EXPECT_EQ(calls_after(true, {4, 5, 6, 7}), 0) << "the order of the buckets is the same on every rank";
-  EXPECT_EQ(calls_after(true, {4, 5, 6, 7, 3, 2, 1, 0}), 3);
+  EXPECT_EQ(calls_after(true, {0, 1, 2, 3, 4}), 0);
+  EXPECT_EQ(calls_after(true, {0, 1, 2, 3, 4, 5}), 1);
+  EXPECT_EQ(calls_after(true, {5, 6, 7}), 0) << "the order of the buckets is the same on every rank";
+  EXPECT_EQ(calls_after(true, {5, 6, 7, 4, 3, 2, 1, 0}), 5);
   EXPECT_EQ(calls_after(false, {0, 1, 2, 3, 4, 5, 6, 7}), 0);
 }
 
 TEST_F(GradientReducerOverMpi, AGradientThatIsReadyTwiceIsAnErrorOfTheProgram) {
-  GradientReducer reducer(*communicator, gradients, kOffsets, 1 << 20, true);
+  GradientReducer reducer(*communicator, gradients, kOffsets, whole(1 << 20), ReducedTo::every_rank, true);
   reducer.ready(2);
   EXPECT_THROW(reducer.ready(2), std::logic_error);
   reducer.finish();
@@ -106,14 +109,16 @@ TEST_F(GradientReducerOverMpi, AGradientThatIsReadyTwiceIsAnErrorOfTheProgram) {
 }
 
 TEST_F(GradientReducerOverMpi, OffsetsThatDoNotCoverTheGradientsAreAnError) {
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {0, 10}, 1, true), std::logic_error);
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {1, kElements}, 1, true), std::logic_error);
-  EXPECT_THROW(GradientReducer(*communicator, gradients, {}, 1, true), std::logic_error);
+  for (const std::vector<std::int64_t>& offsets : {std::vector<std::int64_t>{0, 10}, {1, kElements}, {}}) {
+    EXPECT_THROW(GradientReducer(*communicator, gradients, offsets, whole(4), ReducedTo::every_rank, true),
+                 std::logic_error);
+  }
 }
 
 TEST_F(GradientReducerOverMpi, LeavesToOthersWhatTheyReduce) {
   for (const std::int64_t bucket_bytes : {1, 1200, 1 << 20}) {
-    GradientReducer reducer(*communicator, gradients, kOffsets, bucket_bytes, true, {0, 3, 7});
+    const ShardLayout layout({{10, 11}, {300, 1064}}, 1, bucket_bytes / 4);
+    GradientReducer reducer(*communicator, gradients, kOffsets, layout, ReducedTo::every_rank, true);
     gradients.copy_(gradients_of(communicator->rank(), 1));
     bytes_given_to_mpi = 0;
     for (std::size_t index = 0; index < kParameters; ++index) reducer.ready(index);
@@ -128,6 +133,31 @@ TEST_F(GradientReducerOverMpi, LeavesToOthersWhatTheyReduce) {
     }
     EXPECT_TRUE(at::equal(gradients, expected)) << "bucket of " << bucket_bytes << " bytes";
     EXPECT_EQ(reducer.bytes_per_step(), communicator->size() > 1 ? (kElements - left_out) * 4 : 0);
+  }
+}
+
+TEST_F(GradientReducerOverMpi, LeavesEachRankItsShareAndWhatIsTooLittleToShare) {
+  const int ranks = communicator->size();
+  for (const std::int64_t bucket_bytes : {1, 1200, 1 << 20}) {
+    for (const bool overlap : {true, false}) {
+      const ShardLayout layout({{0, 300}, {301, kElements}}, ranks, bucket_bytes / 4);
+      GradientReducer reducer(*communicator, gradients, kOffsets, layout, ReducedTo::shares, overlap);
+      for (int step = 0; step < 3; ++step) {
+        gradients.copy_(gradients_of(communicator->rank(), step));
+        for (std::size_t index = kParameters; index-- > 0;) reducer.ready(index);
+        reducer.finish();
+        const at::Tensor expected = summed(step);
+        std::int64_t covered = 0;
+        for (const auto& bucket : layout.buckets()) {
+          for (const Stretch& own : {layout.share(bucket, communicator->rank()), bucket.rest}) {
+            EXPECT_TRUE(at::equal(gradients.slice(0, own.begin, own.end), expected.slice(0, own.begin, own.end)));
+          }
+          EXPECT_LT(bucket.rest.size(), 16 * ranks);
+          covered += bucket.whole().size();
+        }
+        EXPECT_EQ(covered, kElements - 1);
+      }
+    }
   }
 }
 
@@ -156,7 +186,7 @@ TEST_F(GradientReducerOverMpi, SumsTheRowsThatAnyRankHas) {
 }
 
 TEST_F(GradientReducerOverMpi, NoParametersAreNoBytes) {
-  GradientReducer reducer(*communicator, at::zeros({0}), {0}, 1, true);
+  GradientReducer reducer(*communicator, at::zeros({0}), {0}, ShardLayout({}, 1, 1), ReducedTo::every_rank, true);
   reducer.finish();
   EXPECT_EQ(reducer.bytes_per_step(), 0);
 }

@@ -12,7 +12,7 @@ INSTANTIATE_TEST_SUITE_P(Single, CommunicatorSuite,
 TEST(GradientReducer, DoesNothingOnOneRank) {
   const auto single = make_single_communicator();
   const at::Tensor gradients = at::arange(10, at::kFloat);
-  GradientReducer reducer(*single, gradients, {0, 4, 10}, 16, true);
+  GradientReducer reducer(*single, gradients, {0, 4, 10}, ShardLayout({{0, 10}}, 1, 4), ReducedTo::every_rank, true);
   reducer.ready(1);
   reducer.finish();
   EXPECT_EQ(reducer.bytes_per_step(), 0);

@@ -29,9 +29,9 @@ using model::Pooling;
 using model::ReferenceCase;
 using testing::HasSubstr;
 
-fs::path directory_of(const std::string& name) { return model::reference_directory() / "adapter_hub" / name; }
+fs::path adapter_hub_directory(const std::string& name) { return model::reference_directory() / "adapter_hub" / name; }
 
-TrainedModel load(const fs::path& directory, const std::optional<Pooling>& pooling = {}) {
+TrainedModel load_adapter_hub(const fs::path& directory, const std::optional<Pooling>& pooling = {}) {
   return load_trained(directory, {}, pooling, model::test_device(), Log());
 }
 
@@ -45,7 +45,7 @@ class AdapterHubAdapter : public testing::TestWithParam<ReferenceAdapter> {
 TEST_P(AdapterHubAdapter, GivesItsLogits) {
   const at::NoGradGuard no_grad;
   ForwardContext context;
-  const auto trained = load(directory_of(name), pooling);
+  const auto trained = load_adapter_hub(adapter_hub_directory(name), pooling);
   const auto logits = trained.classifier->forward(reference.batch(), context);
   EXPECT_LT(model::largest_difference(logits, reference.tensor(pooling, "logits32")), 1e-5);
   to_double(*trained.classifier);
@@ -55,7 +55,7 @@ TEST_P(AdapterHubAdapter, GivesItsLogits) {
 
 TEST_P(AdapterHubAdapter, GivesItsGradients) {
   for (const auto type : {at::kDouble, at::kFloat}) {
-    const auto trained = load(directory_of(name), pooling);
+    const auto trained = load_adapter_hub(adapter_hub_directory(name), pooling);
     if (type == at::kDouble) to_double(*trained.classifier);
     model::bind_gradients(*trained.classifier);
     const double loss = model::backward_of_loss(*trained.classifier, reference.batch(), reference.labels());
@@ -70,12 +70,13 @@ TEST_P(AdapterHubAdapter, GivesItsGradients) {
 }
 
 TEST_P(AdapterHubAdapter, TrainsAsManyParameters) {
-  const auto trained = load(directory_of(name), pooling);
+  const auto trained = load_adapter_hub(adapter_hub_directory(name), pooling);
   std::int64_t count = 0;
   for (const auto& [parameter_name, parameter] : trained_parameters(*trained.classifier)) {
     count += parameter->value().numel();
   }
-  const auto expected = model::SafetensorsFile(directory_of(name) / "reference.safetensors").tensor("trainable");
+  const auto expected =
+      model::SafetensorsFile(adapter_hub_directory(name) / "reference.safetensors").tensor("trainable");
   EXPECT_EQ(count, expected.item<std::int64_t>());
 }
 
@@ -85,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(Adapters, AdapterHubAdapter, testing::ValuesIn(referenc
 TEST(AdapterHubAdapters, AreComparedForEveryMethodOfThatFormat) {
   std::set<std::string> compared;
   for (const ReferenceAdapter& each : reference_adapters("adapter_hub"))
-    compared.insert(load(directory_of(each.name), each.pooling).method.name);
+    compared.insert(load_adapter_hub(adapter_hub_directory(each.name), each.pooling).method.name);
   for (const MethodKind& kind : method_kinds()) {
     if (kind.read_adapter_hub != nullptr) {
       EXPECT_EQ(compared.count(kind.name), 1U) << kind.name;
@@ -113,11 +114,11 @@ TEST(AdapterHubAdapters, HaveTheSizesOfThePapers) {
 /// An adapter that the package wrote, changed in one way at a time.
 class ForeignAdapter : public testing::Test {
  protected:
-  ForeignAdapter() { fs::copy(directory_of("pfeiffer"), directory); }
+  ForeignAdapter() { fs::copy(adapter_hub_directory("pfeiffer"), directory); }
 
   std::string refusal() const {
     try {
-      load(directory);
+      load_adapter_hub(directory);
     } catch (const InputError& error) {
       return error.what();
     }
@@ -137,7 +138,7 @@ class ForeignAdapter : public testing::Test {
 
 TEST_F(ForeignAdapter, BringsItsLabelsAndPoolsAsTransformersDoes) {
   change("head_config.json", [](auto& json) { json["label2id"] = {{"b", 0}, {"a", 1}, {"c", 2}, {"e", 3}, {"d", 4}}; });
-  const auto trained = load(directory);
+  const auto trained = load_adapter_hub(directory);
   EXPECT_EQ(trained.labels, (std::vector<std::string>{"b", "a", "c", "e", "d"}));
   EXPECT_EQ(trained.classifier->pooling(), Pooling::pooler);
 }
@@ -179,7 +180,7 @@ TEST_F(ForeignAdapter, WithWhatDtrainDoesNotComputeIsRefused) {
                                                                                       {"residual_before_ln", "never"},
                                                                                       {"ln_before", 3}}) {
     fs::remove_all(directory);
-    fs::copy(directory_of("pfeiffer"), directory);
+    fs::copy(adapter_hub_directory("pfeiffer"), directory);
     change("adapter_config.json", [&](auto& json) { json["config"][key] = value; });
     EXPECT_THAT(refusal(), HasSubstr(key)) << value;
   }
@@ -190,12 +191,12 @@ TEST_F(ForeignAdapter, OfATimeBeforeVersionsMeansAnotherGelu) {
     json.erase("version");
     json["config"]["non_linearity"] = "gelu";
   });
-  EXPECT_EQ(load(directory).method.settings.at("non_linearity"), "gelu_new");
+  EXPECT_EQ(load_adapter_hub(directory).method.settings.at("non_linearity"), "gelu_new");
 }
 
 TEST_F(ForeignAdapter, OfTornFilesIsRefused) {
   fs::remove_all(directory);
-  fs::copy(directory_of("houlsby_norms"), directory);
+  fs::copy(adapter_hub_directory("houlsby_norms"), directory);
   EXPECT_EQ(refusal(), "");
   const std::string bytes = read_file(directory / "pytorch_adapter.bin");
   write_file_atomically(directory / "pytorch_adapter.bin", bytes.substr(0, bytes.size() / 2));

@@ -31,11 +31,13 @@ std::filesystem::path combination_directory(const std::string& pair = "combinati
   return model::reference_directory() / pair;
 }
 
-TrainedModel load(const std::filesystem::path& directory) { return load_trained(directory, {}, {}, at::kCPU, Log()); }
+TrainedModel load_adapter(const std::filesystem::path& directory) {
+  return load_trained(directory, {}, {}, at::kCPU, Log());
+}
 
 std::vector<TrainedModel> both(const std::string& pair = "combination") {
   std::vector<TrainedModel> adapters;
-  for (const char* name : {"first", "second"}) adapters.push_back(load(combination_directory(pair) / name));
+  for (const char* name : {"first", "second"}) adapters.push_back(load_adapter(combination_directory(pair) / name));
   return adapters;
 }
 
@@ -133,7 +135,8 @@ TEST(Combine, RefusesWhatDoesNotFit) {
   const auto refusal = [](const std::vector<std::string>& directories, const Combination& combination) {
     return [=] {
       std::vector<TrainedModel> adapters;
-      for (const auto& directory : directories) adapters.push_back(load(model::reference_directory() / directory));
+      for (const auto& directory : directories)
+        adapters.push_back(load_adapter(model::reference_directory() / directory));
       combine_adapters(std::move(adapters), combination);
     };
   };
@@ -220,7 +223,7 @@ std::pair<std::unique_ptr<model::Classifier>, std::unique_ptr<model::Classifier>
   return {std::move(tuned), std::move(base)};
 }
 
-at::Tensor logits(model::Classifier& classifier) {
+at::Tensor odd_relu_logits(model::Classifier& classifier) {
   const at::NoGradGuard no_grad;
   model::ForwardContext context;
   return classifier.forward(model::ReferenceCase("odd_relu").batch(), context);
@@ -230,7 +233,7 @@ TEST(Extract, OfAChangeOfLowRankIsExact) {
   const auto [tuned, base] = tuned_and_base();
   const auto extraction =
       extract_lora(*tuned, *base, parse_method_spec("lora:r=4:lora_alpha=2:target_modules=all-linear:bias=all"));
-  EXPECT_LT(model::largest_difference(logits(*base), logits(*tuned)), 1e-9);
+  EXPECT_LT(model::largest_difference(odd_relu_logits(*base), odd_relu_logits(*tuned)), 1e-9);
   EXPECT_EQ(extraction.linears.size(), 18U);
   for (const auto& linear : extraction.linears) EXPECT_LT(linear.error, 1e-9 * linear.change) << linear.path;
   EXPECT_TRUE(extraction.left_out.empty());

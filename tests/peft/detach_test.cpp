@@ -89,13 +89,13 @@ TEST_P(DetachingMethod, GivesTheBaseModelBackBitForBitUnlessItTrainsTheBody) {
   EXPECT_EQ(is_same, kChangeTheBody.count(GetParam()) == 0);
 }
 
-std::vector<std::string> names() {
+std::vector<std::string> detachable_names() {
   std::vector<std::string> all;
   for (const auto& kind : method_kinds()) all.push_back(kind.name);
   return all;
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, DetachingMethod, testing::ValuesIn(names()), [](const auto& of) {
+INSTANTIATE_TEST_SUITE_P(Every, DetachingMethod, testing::ValuesIn(detachable_names()), [](const auto& of) {
   std::string name = of.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;

@@ -18,7 +18,7 @@ namespace {
 using model::Pooling;
 using testing::HasSubstr;
 
-std::unique_ptr<model::Classifier> load(const std::string& model, Pooling pooling = Pooling::mean) {
+std::unique_ptr<model::Classifier> load_model(const std::string& model, Pooling pooling = Pooling::mean) {
   return model::load_classifier({.directory = model::reference_directory() / model, .pooling = pooling, .classes = 3});
 }
 
@@ -35,9 +35,9 @@ void attach(model::Classifier& classifier, const std::string& spec) {
   make_method(parse_method_spec(spec))->attach(classifier, {});
 }
 
-std::string refusal(const std::string& spec) {
+std::string refusal_of_method(const std::string& spec) {
   try {
-    attach(*load("odd_relu"), spec);
+    attach(*load_model("odd_relu"), spec);
   } catch (const UsageError& error) {
     return error.what();
   }
@@ -46,7 +46,7 @@ std::string refusal(const std::string& spec) {
 
 TEST(BitFit, TrainsEveryBiasAndTheHead) {
   for (const char* model : {"odd_relu", "distilbert", "roberta"}) {
-    const auto classifier = load(model);
+    const auto classifier = load_model(model);
     attach(*classifier, "bitfit");
     expect_trained(*classifier, [](const std::string& name) {
       return name.ends_with(".bias") || is_head(name) || name == "pre_classifier.weight";
@@ -55,26 +55,26 @@ TEST(BitFit, TrainsEveryBiasAndTheHead) {
 }
 
 TEST(BitFit, TrainsTheBiasesOfTheNamedModulesAlone) {
-  const auto classifier = load("odd_relu", Pooling::pooler);
+  const auto classifier = load_model("odd_relu", Pooling::pooler);
   attach(*classifier, "bitfit:bias_terms=query+intermediate.dense");
   expect_trained(*classifier, [](const std::string& name) {
     return name.ends_with(".query.bias") || name.ends_with(".intermediate.dense.bias") || is_head(name);
   });
-  EXPECT_THAT(refusal("bitfit:bias_terms=quary"), HasSubstr("'quary'; did you mean 'query'?"));
+  EXPECT_THAT(refusal_of_method("bitfit:bias_terms=quary"), HasSubstr("'quary'; did you mean 'query'?"));
 }
 
 TEST(NormTuning, TrainsEveryNormAndTheHead) {
-  const auto classifier = load("distilbert");
+  const auto classifier = load_model("distilbert");
   attach(*classifier, "norm");
   expect_trained(*classifier, [](const std::string& name) {
     return name.find("LayerNorm.") != std::string::npos || name.find("_layer_norm.") != std::string::npos ||
            is_head(name) || name.starts_with("pre_classifier.");
   });
-  EXPECT_THAT(refusal("norm:target_modules=layernorm"), HasSubstr("did you mean 'LayerNorm'?"));
+  EXPECT_THAT(refusal_of_method("norm:target_modules=layernorm"), HasSubstr("did you mean 'LayerNorm'?"));
 }
 
 TEST(LpFt, TrainsTheHeadAndThenEverything) {
-  const auto classifier = load("odd_relu", Pooling::pooler);
+  const auto classifier = load_model("odd_relu", Pooling::pooler);
   const auto method = make_method(parse_method_spec("lp-ft:head_share=0.25:head_learning_rate=0.02"));
   method->attach(*classifier, {});
   expect_trained(*classifier, is_head);
@@ -88,7 +88,7 @@ TEST(LpFt, TrainsTheHeadAndThenEverything) {
 }
 
 TEST(Gradual, TrainsOneMoreLayerAtATimeFromTheTop) {
-  const auto classifier = load("odd_relu", Pooling::pooler);
+  const auto classifier = load_model("odd_relu", Pooling::pooler);
   const auto method = make_method(parse_method_spec("gradual"));
   method->attach(*classifier, {});
   expect_trained(*classifier, is_head);
@@ -106,7 +106,7 @@ TEST(Gradual, TrainsOneMoreLayerAtATimeFromTheTop) {
 }
 
 TEST(Phases, OfEveryMethodShareTheWholeRun) {
-  const auto classifier = load("odd_relu");
+  const auto classifier = load_model("odd_relu");
   for (const MethodKind& kind : method_kinds()) {
     double sum = 0;
     for (const Phase& phase : make_method({kind.name, {}})->phases(*classifier)) {

@@ -27,8 +27,8 @@ using model::ReferenceCase;
 
 std::filesystem::path peft_directory(const std::string& name) { return model::reference_directory() / "peft" / name; }
 
-TrainedModel load(const std::filesystem::path& directory, const std::optional<Pooling>& pooling = {},
-                  const std::optional<std::filesystem::path>& base = {}) {
+TrainedModel load_peft(const std::filesystem::path& directory, const std::optional<Pooling>& pooling = {},
+                       const std::optional<std::filesystem::path>& base = {}) {
   return load_trained(directory, base, pooling, model::test_device(), Log());
 }
 
@@ -51,7 +51,7 @@ class PeftAdapter : public testing::TestWithParam<ReferenceAdapter> {
 TEST_P(PeftAdapter, GivesTheLogitsOfPeft) {
   const at::NoGradGuard no_grad;
   ForwardContext context;
-  const auto trained = load(peft_directory(name), pooling);
+  const auto trained = load_peft(peft_directory(name), pooling);
   const auto logits = trained.classifier->forward(reference.batch(), context);
   EXPECT_LT(model::largest_difference(logits, reference.tensor(pooling, "logits32")), 1e-5);
   // In the file a prompt that a network made is rounded to float.
@@ -131,14 +131,14 @@ TEST(PeftAdapters, HoldNothingThatIsNotKnown) {
 }
 
 TEST(PeftAdapters, PoolAsTransformersDoesUnlessTold) {
-  EXPECT_EQ(load(peft_directory("lora_query_value")).classifier->pooling(), Pooling::pooler);
-  EXPECT_EQ(load(peft_directory("lora_query_value"), Pooling::mean).classifier->pooling(), Pooling::mean);
-  EXPECT_EQ(load(peft_directory("lora_roberta")).classifier->pooling(), Pooling::cls);
+  EXPECT_EQ(load_peft(peft_directory("lora_query_value")).classifier->pooling(), Pooling::pooler);
+  EXPECT_EQ(load_peft(peft_directory("lora_query_value"), Pooling::mean).classifier->pooling(), Pooling::mean);
+  EXPECT_EQ(load_peft(peft_directory("lora_roberta")).classifier->pooling(), Pooling::cls);
 }
 
-std::string refusal(const std::string& name, const std::string& base = "odd_relu") {
+std::string refusal_of_adapter(const std::string& name, const std::string& base = "odd_relu") {
   try {
-    load(model::reference_directory() / "peft_refused" / name, {}, model::reference_directory() / base);
+    load_peft(model::reference_directory() / "peft_refused" / name, {}, model::reference_directory() / base);
   } catch (const InputError& error) {
     return error.what();
   }
@@ -146,13 +146,13 @@ std::string refusal(const std::string& name, const std::string& base = "odd_relu
 }
 
 TEST(PeftAdapters, OfAnotherModelAreRefusedNamingTensorAndShapes) {
-  EXPECT_THAT(refusal("another_model"),
+  EXPECT_THAT(refusal_of_adapter("another_model"),
               testing::AllOf(testing::HasSubstr("lora_A.weight"), testing::HasSubstr("needs shape [8, 40]"),
                              testing::HasSubstr("found [8, 64]"), testing::HasSubstr("another model?")));
 }
 
 TEST(PeftAdapters, WithoutAClassifierAreRefusedSayingWhy) {
-  EXPECT_THAT(refusal("headless", "bare"), testing::HasSubstr("the adapter has no classifier of its own"));
+  EXPECT_THAT(refusal_of_adapter("headless", "bare"), testing::HasSubstr("the adapter has no classifier of its own"));
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ using model::Pooling;
 
 const std::vector<std::string> kMethods = {"prefix", "prompt", "p-tuning"};
 
-std::unique_ptr<model::Classifier> load(const std::string& model) {
+std::unique_ptr<model::Classifier> load_without_method(const std::string& model) {
   return model::load_classifier(
       {.directory = model::reference_directory() / model, .pooling = Pooling::cls, .classes = 3});
 }
@@ -29,7 +29,7 @@ TEST(VirtualTokens, ThatLeaveNoPositionAreRefused) {
   for (const std::string& name : kMethods) {
     // Of 140 positions, and of 150 from the fifth on.
     for (const auto& [model, positions] : {std::pair("odd_relu", 140), std::pair("roberta_gelu", 145)}) {
-      const auto classifier = load(model);
+      const auto classifier = load_without_method(model);
       const auto attach = [&](int tokens) {
         make_method({name, {{"num_virtual_tokens", std::to_string(tokens)}}})->attach(*classifier, {});
       };
@@ -48,7 +48,7 @@ TEST(VirtualTokens, AreCountedByTheMethodsThatHaveThem) {
 }
 
 TEST(PromptTuning, CanStartFromWords) {
-  const auto classifier = load("odd_relu");
+  const auto classifier = load_without_method("odd_relu");
   make_method(parse_method_spec("prompt:num_virtual_tokens=9:prompt_tuning_init=SAMPLE_VOCAB"))
       ->attach(*classifier, {.seed = 3});
   const auto words = classifier->encoder().embedding_parameters().front()->value();
@@ -79,7 +79,7 @@ MethodSpec from_text(int count) {
 TEST(PromptTuning, StartsFromATextThatIsRepeatedOrCut) {
   for (const auto& [count, ids] : {std::pair<int, std::vector<std::int64_t>>(9, {2, 5, 6, 7, 8, 3, 2, 5, 6}),
                                    std::pair<int, std::vector<std::int64_t>>(4, {2, 5, 6, 7})}) {
-    const auto classifier = load("odd_relu");
+    const auto classifier = load_without_method("odd_relu");
     make_method(from_text(count))->attach(*classifier, with_tokenizer({2, 5, 6, 7, 8, 3}, 9));
     const auto words = classifier->encoder().embedding_parameters().front()->value();
     EXPECT_TRUE(at::equal(classifier->encoder().embedding_slot->parameters().front()->value(),
@@ -94,7 +94,7 @@ TEST(PromptTuning, NeedsTextAndTokenizerForATextAndForNothingElse) {
                 testing::ThrowsMessage<UsageError>(testing::HasSubstr("prompt_tuning_init_text and tokenizer_name")))
         << spec;
   }
-  const auto classifier = load("odd_relu");
+  const auto classifier = load_without_method("odd_relu");
   EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, with_tokenizer({2}, 1005)); },
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("has 1005 tokens, but the model only")));
   EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, {}); },
@@ -103,7 +103,7 @@ TEST(PromptTuning, NeedsTextAndTokenizerForATextAndForNothingElse) {
 
 // A DistilBERT is a BERT without segments. PEFT has prefix tuning for one of them only.
 TEST(PrefixTuning, OfADistilBertIsThatOfTheSameBert) {
-  const auto distilbert = load("distilbert");
+  const auto distilbert = load_without_method("distilbert");
   auto config = distilbert->config();
   config.model_type = "bert";
   config.token_types = 1;

@@ -37,7 +37,7 @@ std::string alphanumeric(std::string text) {
 }
 
 // Every method there is, as it comes.
-std::vector<std::string> names() {
+std::vector<std::string> method_names() {
   std::vector<std::string> all;
   for (const MethodKind& kind : method_kinds()) all.push_back(small_spec(kind.name));
   return all;
@@ -277,8 +277,8 @@ TEST(SavedProblemType, ComesBackFromEveryLayoutOfFiles) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, SavedModel, testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(names())),
-                         case_name);
+INSTANTIATE_TEST_SUITE_P(Methods, SavedModel,
+                         testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(method_names())), case_name);
 INSTANTIATE_TEST_SUITE_P(Settings, SavedModel,
                          testing::Combine(testing::ValuesIn(bases()), testing::ValuesIn(settings())), case_name);
 INSTANTIATE_TEST_SUITE_P(Pooler, SavedModel,
@@ -287,7 +287,8 @@ INSTANTIATE_TEST_SUITE_P(Pooler, SavedModel,
                                                           "norm:modules_to_save=pooler")),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(Families, SavedModel,
-                         testing::Combine(testing::ValuesIn(other_bases()), testing::ValuesIn(names())), case_name);
+                         testing::Combine(testing::ValuesIn(other_bases()), testing::ValuesIn(method_names())),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(RealModel, SavedModel,
                          testing::Combine(testing::Values(Base{"minilm", Pooling::mean}),
                                           testing::Values("full", "head", "lora")),

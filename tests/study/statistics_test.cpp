@@ -45,12 +45,12 @@ TEST(MeanOverSeeds, KnowsNoIntervalOfOneSeed) {
 }
 
 // What statistics_reference.py computed with scipy.
-nlohmann::json reference() {
+nlohmann::json scipy_reference() {
   return nlohmann::json::parse(read_file(std::filesystem::path(DTRAIN_REFERENCE_DIR) / "study" / "statistics.json"));
 }
 
 TEST(PairedDifference, IsWhatScipyMakesOfTheSameAnswers) {
-  const auto cases = reference().at("paired");
+  const auto cases = scipy_reference().at("paired");
   ASSERT_EQ(cases.size(), 9U);
   for (const auto& expected : cases) {
     const auto rows = expected.at("rows").get<std::vector<std::vector<double>>>();
@@ -266,7 +266,7 @@ TEST(Holm, MultipliesByOneLessWhereOneHypothesisIsFalse) {
 }
 
 TEST(Proportion, HasTheExactInterval) {
-  const auto expected = reference().at("proportions").get<std::vector<std::array<double, 4>>>();
+  const auto expected = scipy_reference().at("proportions").get<std::vector<std::array<double, 4>>>();
   ASSERT_FALSE(expected.empty());
   for (const auto& [successes, trials, low, high] : expected) {
     const Interval interval =

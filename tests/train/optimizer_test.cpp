@@ -70,7 +70,7 @@ TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
   FlatParameters resumed = start();
   resumed.values.copy_(parameters.values);
   AdamW second(resumed, {});
-  second.restore(optimizer.first_moments(), optimizer.second_moments(), optimizer.steps());
+  second.restore(optimizer.moments(), optimizer.steps());
   for (std::int64_t step = 10; step < 20; ++step) {
     parameters.gradients.copy_(gradient(step));
     resumed.gradients.copy_(gradient(step));
@@ -78,7 +78,7 @@ TEST_P(AdamWBesideTorch, GoesOnFromRestoredMomentsToTheBit) {
     second.step(0.01);
   }
   EXPECT_TRUE(at::equal(resumed.values, parameters.values));
-  EXPECT_TRUE(at::equal(second.second_moments(), optimizer.second_moments()));
+  EXPECT_TRUE(at::equal(second.moments().second, optimizer.moments().second));
 }
 
 // Values after steps of full fine-tuning, with what is known of the word embeddings' gradient or without.
@@ -97,7 +97,7 @@ at::Tensor values_after_steps(bool knows_rows, std::int64_t resumed_at = -1) {
   for (std::int64_t i = 0; i < 6; ++i) {
     if (i == resumed_at) {
       auto next = std::make_unique<AdamW>(parameters, options);
-      next->restore(optimizer->first_moments(), optimizer->second_moments(), optimizer->steps());
+      next->restore(optimizer->moments(), optimizer->steps());
       optimizer = std::move(next);
     }
     step.run(i);

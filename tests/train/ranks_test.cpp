@@ -239,6 +239,7 @@ TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
       const auto classifier = classifier_with("new_gelu", method);
       TrainOptions options = short_run(method, 20);
       options.virtual_ranks = 4;
+      options.shard_optimizer = ShardOptimizer::on;
       FeatureStore features(options.cache_memory);
       reports.push_back(train(*classifier, examples, few, options, {}, context_over(*communicator), features));
       values.push_back(all_values(*classifier));
@@ -250,13 +251,69 @@ TEST_F(OverRanks, VirtualRanksGiveTheBytesOfOneRank) {
   }
 }
 
+TEST_F(OverRanks, AShardedOptimizerKeepsAShareOfItsStateAndTrainsAlike) {
+  std::map<ShardOptimizer, at::Tensor> values, moments;
+  for (const ShardOptimizer sharding : {ShardOptimizer::off, ShardOptimizer::on}) {
+    const auto classifier = classifier_with("no_dropout", "full");
+    TrainOptions options = short_run("full", 6);
+    options.bucket_bytes = 4096;
+    options.shard_optimizer = sharding;
+    const RunContext context = context_over(*together);
+    FeatureStore features(options.cache_memory);
+    FlatParameters parameters = flatten(*classifier);
+    TrainingStep step(*classifier, parameters, options, examples, context, features);
+    AdamW optimizer(parameters, options, step.sharding());
+    for (int i = 0; i < 6; ++i) {
+      step.run(i);
+      const double rate = i == 0 ? 0 : 1e-3;
+      optimizer.step(rate);
+      if (i != 3) continue;
+      // Whoever goes on from the moments of all, with as many ranks or not, goes on alike.
+      const AdamW::Moments all = optimizer.moments();
+      at::Tensor first = rank() == 0 ? all.first.clone() : at::empty_like(parameters.values);
+      at::Tensor second = rank() == 0 ? all.second.clone() : at::empty_like(parameters.values);
+      together->broadcast(first, 0);
+      together->broadcast(second, 0);
+      optimizer.restore({first, second}, optimizer.steps());
+    }
+    EXPECT_TRUE(alike(parameters.values));
+    values[sharding] = parameters.values.clone();
+    const AdamW::Moments all = optimizer.moments();
+    if (rank() == 0) moments[sharding] = at::cat({all.first, all.second});
+    const std::int64_t whole = 2 * parameters.bytes();
+    const bool shares = sharding == ShardOptimizer::on && ranks() > 1;
+    // What is too little to share: of each bucket, and a row of the table.
+    EXPECT_LE(optimizer.moment_bytes(), shares ? whole / ranks() + whole / 10 : whole);
+    EXPECT_EQ(step.sharding().on(), shares);
+  }
+  // Gradients and norm are summed in another order, and AdamW makes steps of noise where a gradient is zero in theory.
+  EXPECT_LT((values[ShardOptimizer::on] - values[ShardOptimizer::off]).abs().mean().item<double>(), 1e-6);
+  if (rank() == 0) {
+    EXPECT_LT((moments[ShardOptimizer::on] - moments[ShardOptimizer::off]).abs().max().item<double>(), 1e-6);
+  }
+}
+
+TEST_F(OverRanks, AShardedOptimizerIsLeftWhereAMethodReadsWholeGradients) {
+  const auto classifier = classifier_with("no_dropout", "adalora");
+  TrainOptions options = short_run("adalora", 6);
+  options.shard_optimizer = ShardOptimizer::on;
+  const RunContext context = context_over(*together);
+  const auto method = peft::make_method(options.method);
+  const auto hooks = method->start_training_hooks(*classifier, 6);
+  FeatureStore features(options.cache_memory);
+  FlatParameters parameters = flatten(*classifier);
+  EXPECT_FALSE(
+      TrainingStep(*classifier, parameters, options, examples, context, features, hooks.get()).sharding().on());
+}
+
 TEST_F(OverRanks, ARunThatOneRankLeftGoesOnToTheSameBytes) {
   // In the middle of the second phase of the one, and of the fourth of the other, of those that have phases.
-  for (const char* method : {"lora", "adalora", "lp-ft", "gradual:unfreezing_share=0.8"}) {
+  for (const char* method : {"full", "lora", "adalora", "lp-ft", "gradual:unfreezing_share=0.8"}) {
     SCOPED_TRACE(method);
     const auto folder = shared_folder();
     TrainOptions options = short_run(method, 20);
     options.virtual_ranks = 4;
+    options.shard_optimizer = ShardOptimizer::on;
     const auto run = [&](dist::Communicator& communicator, const RunFiles& files, std::int64_t stop_after) {
       const auto classifier = classifier_with("new_gelu", method);
       RunContext context = context_over(communicator);

@@ -30,7 +30,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSteps = 12;  // four epochs of 20 examples in batches of 8, and an evaluation after each
+constexpr std::int64_t kResumeSteps = 12;  // four epochs of 20 examples in batches of 8, and an evaluation after each
 
 struct Ended {
   at::Tensor values;
@@ -60,7 +60,7 @@ class Resume : public testing::TestWithParam<std::tuple<const char*, int>> {
 
   std::string logged() const { return read_file(directory / "log.jsonl"); }
 
-  TrainOptions options = short_run(std::get<0>(GetParam()), kSteps);
+  TrainOptions options = short_run(std::get<0>(GetParam()), kResumeSteps);
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   const Examples examples = random_data(20, 4);
   // By another rule than `examples`: what is learnt makes it worse, and the best step is not the last.
@@ -71,8 +71,8 @@ class Resume : public testing::TestWithParam<std::tuple<const char*, int>> {
 
 TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
   const Ended whole = run({});
-  EXPECT_LT(whole.report.best_step, kSteps) << "the best so far would not be tested";
-  for (std::int64_t stop = 1; stop < kSteps; ++stop) {
+  EXPECT_LT(whole.report.best_step, kResumeSteps) << "the best so far would not be tested";
+  for (std::int64_t stop = 1; stop < kResumeSteps; ++stop) {
     SCOPED_TRACE(stop);
     fs::remove_all(directory);
     fs::create_directories(directory);
@@ -82,7 +82,7 @@ TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
     EXPECT_TRUE(at::equal(resumed.values, whole.values));
     EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
     EXPECT_EQ(resumed.report.dev->metrics.value("log_loss"), whole.report.dev->metrics.value("log_loss"));
-    EXPECT_EQ(resumed.report.steps, kSteps);
+    EXPECT_EQ(resumed.report.steps, kResumeSteps);
     EXPECT_EQ(resumed.report.flop, whole.report.flop);
   }
 }
@@ -102,7 +102,7 @@ TEST_P(Resume, FromSavedStepsAfterACrashEndsInTheSameBytes) {
   for (std::string text; std::getline(lines, text);) {
     EXPECT_EQ(nlohmann::json::parse(text)["step"].get<std::int64_t>(), ++line);
   }
-  EXPECT_EQ(line, kSteps);
+  EXPECT_EQ(line, kResumeSteps);
 }
 
 TEST_P(Resume, OfARunThatStopsEarlyEndsInTheSameBytes) {
@@ -110,9 +110,9 @@ TEST_P(Resume, OfARunThatStopsEarlyEndsInTheSameBytes) {
   options.patience = 1;
   const Ended whole = run({});
   // As the evaluations of the whole run say. The last phase of a method that has several is the last half at most.
-  EXPECT_LE(whole.report.steps, kSteps);
+  EXPECT_LE(whole.report.steps, kResumeSteps);
   EXPECT_EQ(whole.report.curve.back().step, whole.report.steps);
-  EXPECT_EQ(whole.report.planned_steps, kSteps);
+  EXPECT_EQ(whole.report.planned_steps, kResumeSteps);
   for (std::size_t i = 0; i < whole.report.curve.size(); ++i)
     EXPECT_EQ(whole.report.curve[i].metrics.at("log_loss"), curve[i].metrics.at("log_loss"));
   for (std::int64_t stop = 1; stop < whole.report.steps; ++stop) {
@@ -187,7 +187,7 @@ TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("model")));
 }
 
-std::string case_name(const testing::TestParamInfo<Resume::ParamType>& instance) {
+std::string resume_case_name(const testing::TestParamInfo<Resume::ParamType>& instance) {
   std::string method = std::get<0>(instance.param);
   std::erase(method, '-');
   return method.substr(0, method.find(':')) + "_" + std::to_string(std::get<1>(instance.param)) + "_virtual_ranks";
@@ -197,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, Resume,
                          testing::Combine(testing::Values("full", "lora", "adalora", "head", "layers:k=1", "lp-ft",
                                                           "gradual"),
                                           testing::Values(0, 2)),
-                         case_name);
+                         resume_case_name);
 
 TEST(Training, StopsAfterAsManyEvaluationsThatWereNoBetterAsItHasPatience) {
   const auto alone = dist::make_single_communicator();
@@ -262,7 +262,8 @@ Ended run_with_a_word_that_is_no_number(std::int64_t repaired_after, std::vector
     return false;
   };
   FeatureStore features(0);
-  const auto report = train(*classifier, random_data(20, 4), dev, short_run("lora", kSteps), {}, context, features);
+  const auto report =
+      train(*classifier, random_data(20, 4), dev, short_run("lora", kResumeSteps), {}, context, features);
   return {all_values(*classifier), report};
 }
 
@@ -277,7 +278,7 @@ TEST(Training, TakesNoStepForTheBestWhoseMetricIsNoNumber) {
 TEST(Training, KeepsTheLastStepAndSaysSoWhereDevNeverGivesANumber) {
   std::vector<std::string> warnings;
   const Ended ended = run_with_a_word_that_is_no_number(0, warnings);
-  EXPECT_EQ(ended.report.best_step, kSteps);
+  EXPECT_EQ(ended.report.best_step, kResumeSteps);
   ASSERT_TRUE(ended.report.dev);
   EXPECT_TRUE(std::isnan(ended.report.dev->metrics.value("log_loss")));
   EXPECT_THAT(warnings, testing::ElementsAre(testing::HasSubstr("no evaluation on dev gave a number for log_loss")));

@@ -50,7 +50,7 @@ std::vector<Case> cases(const std::string& folder) {
   return all;
 }
 
-std::string case_name(const testing::TestParamInfo<Case>& instance) {
+std::string trajectory_case_name(const testing::TestParamInfo<Case>& instance) {
   const Case& run = instance.param;
   return run.directory.filename().string() + "_" + model::pooling_name(run.pooling) +
          (run.type == at::kDouble ? "_double" : "_float");
@@ -112,7 +112,7 @@ TEST_P(Trajectory, IsThatOfThePeer) {
   expect_end();
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, Trajectory, testing::ValuesIn(cases("trajectories")), case_name);
+INSTANTIATE_TEST_SUITE_P(Methods, Trajectory, testing::ValuesIn(cases("trajectories")), trajectory_case_name);
 
 TEST(Trajectories, AreComparedForEveryMethodThatAPeerHas) {
   std::set<std::string> compared;
@@ -149,7 +149,7 @@ TEST_P(PhasedTrajectory, IsThatOfOneOptimizerAfterAnother) {
   expect_end();
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, PhasedTrajectory, testing::ValuesIn(cases("phases")), case_name);
+INSTANTIATE_TEST_SUITE_P(Methods, PhasedTrajectory, testing::ValuesIn(cases("phases")), trajectory_case_name);
 
 }  // namespace
 }  // namespace dtrain::train

@@ -20,7 +20,7 @@ Variables environment(std::map<std::string, std::string> variables) {
   };
 }
 
-std::string refusal(int ranks, std::map<std::string, std::string> variables) {
+std::string refusal_of_launch(int ranks, std::map<std::string, std::string> variables) {
   return failure_of<UsageError>([&] { check_world_size(ranks, environment(std::move(variables))); });
 }
 
@@ -33,20 +33,21 @@ TEST(LaunchedRank, IsWhatTheLauncherSays) {
 
 TEST(WorldSize, OfMoreRanksThanMpiSeesIsRefusedWhoeverStartedThem) {
   for (const char* variable : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "WORLD_SIZE"}) {
-    EXPECT_THAT(refusal(1, {{variable, "2"}}),
+    EXPECT_THAT(refusal_of_launch(1, {{variable, "2"}}),
                 AllOf(HasSubstr("started 2 ranks (" + std::string(variable) + "=2)"), HasSubstr("MPI sees 1")));
   }
-  EXPECT_THAT(refusal(1, {{"WORLD_SIZE", "8"}}), AllOf(HasSubstr("torchrun"), HasSubstr("mpirun -np N")));
-  EXPECT_THAT(refusal(1, {{"PMI_SIZE", "8"}}), HasSubstr("mpirun of the MPI library"));
+  EXPECT_THAT(refusal_of_launch(1, {{"WORLD_SIZE", "8"}}), AllOf(HasSubstr("torchrun"), HasSubstr("mpirun -np N")));
+  EXPECT_THAT(refusal_of_launch(1, {{"PMI_SIZE", "8"}}), HasSubstr("mpirun of the MPI library"));
   for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK"}) {
-    EXPECT_THAT(refusal(1, {{variable, "1"}}), HasSubstr("as rank 1 (" + std::string(variable) + "=1)"));
+    EXPECT_THAT(refusal_of_launch(1, {{variable, "1"}}), HasSubstr("as rank 1 (" + std::string(variable) + "=1)"));
   }
 }
 
 TEST(WorldSize, OfSlurmsStepMustBeMpis) {
-  EXPECT_THAT(refusal(1, {{"SLURM_STEP_NUM_TASKS", "8"}, {"PMI_SIZE", "8"}}),
+  EXPECT_THAT(refusal_of_launch(1, {{"SLURM_STEP_NUM_TASKS", "8"}, {"PMI_SIZE", "8"}}),
               AllOf(HasSubstr("SLURM started 8 tasks, but MPI sees 1 rank:"), HasSubstr("srun --mpi=pmix")));
-  EXPECT_THAT(refusal(2, {{"SLURM_STEP_NUM_TASKS", "1"}}), HasSubstr("SLURM started 1 task, but MPI sees 2 ranks"));
+  EXPECT_THAT(refusal_of_launch(2, {{"SLURM_STEP_NUM_TASKS", "1"}}),
+              HasSubstr("SLURM started 1 task, but MPI sees 2 ranks"));
 }
 
 TEST(WorldSize, ThatFitsIsAccepted) {
