@@ -106,9 +106,12 @@ void describe_run(model::Classifier& classifier, const train::TrainOptions& trai
                   const data::Task& task, const Sets& sets, const Session& session) {
   std::int64_t all = 0;
   std::int64_t trainable = 0;
+  bool trains_table = false;  // of which only the rows that a batch reaches are reduced
   for (const auto* parameter : classifier.parameters()) {
     all += parameter->value().numel();
-    if (parameter->trainable()) trainable += parameter->value().numel();
+    if (!parameter->trainable()) continue;
+    trainable += parameter->value().numel();
+    trains_table = trains_table || parameter->is_lookup_table();
   }
   const auto part = [](const train::Examples& used, const data::TokenDataset& given) {
     return used.size() == given.size() ? count_text(used.size())
@@ -122,10 +125,11 @@ void describe_run(model::Classifier& classifier, const train::TrainOptions& trai
   log.line(data);
   log.line(fmt::format("model: {}, {} parameters, {} pooling", fs::absolute(directory).filename().string(),
                        count_text(all), model::pooling_name(classifier.pooling())));
-  log.line(fmt::format("method: {}, learning rate {}, {}{} trainable parameters ({:.3g} %), {} all-reduced a step",
+  log.line(fmt::format("method: {}, learning rate {}, {}{} trainable parameters ({:.3g} %), {}{} all-reduced a step",
                        training.method.text(), train::learning_rate_of(training),
                        phases > 1 ? fmt::format("in {} phases, in the first ", phases) : "", count_text(trainable),
                        100.0 * static_cast<double>(trainable) / static_cast<double>(all),
+                       trains_table && session.control().size() > 1 ? "at most " : "",
                        bytes_text(session.control().size() > 1 ? 4.0 * static_cast<double>(trainable) : 0.0)));
 }
 

@@ -25,8 +25,9 @@ class TrainingHooks {
   virtual ~TrainingHooks() = default;
   /// A scalar that is added to the loss of a step; undefined: nothing is.
   virtual at::Tensor loss_term() = 0;
-  /// After the optimiser's step `step`, from 0. The parameters' gradients are the sums over the ranks, clipped. It may
-  /// write into values, and says so to their parameters.
+  /// Whether after_step reads the parameters' gradients: then they are the sums over the ranks, clipped, on every rank.
+  virtual bool reads_gradients() const { return false; }
+  /// After the optimiser's step `step`, from 0. It may write into values, and says so to their parameters.
   virtual void after_step(std::int64_t step) = 0;
   /// What a run that goes on from a checkpoint must be given back.
   virtual std::vector<std::pair<std::string, at::Tensor>> state() const = 0;

@@ -40,6 +40,7 @@ struct PhaseCost {
   double prefix_example_flop = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes = 0;
+  std::int64_t moment_bytes = 0;
 };
 
 PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, const TrainOptions& options,
@@ -55,15 +56,18 @@ PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, c
   }
   AdamW optimizer(parameters, options, step.sharding());
   step.run(0);
-  optimizer.step(0);
+  // So small that it changes no weight, and none of the work is left out.
+  constexpr double kNoRate = 1e-12;
+  optimizer.step(kNoRate);
   const auto begin = Clock::now();
   for (std::int64_t i = 1; i <= kSteps; ++i) {
     cost.step_flop += step.run(i).flop / static_cast<double>(kSteps);
-    optimizer.step(0);
+    optimizer.step(kNoRate);
   }
   cost.step_seconds = seconds_since(begin) / static_cast<double>(kSteps);
   cost.trainable_parameters = parameters.size();
   cost.allreduce_bytes = step.allreduce_bytes();
+  cost.moment_bytes = optimizer.moment_bytes();
   return cost;
 }
 
@@ -90,6 +94,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const auto phases = method->phases(classifier);
   const auto ends = phase_ends(phases, result.steps);
   double flop = 0;
+  std::int64_t moment_bytes = 0;  // of the last phase
   double scored = 0;  // evaluations of dev, those of kept features as one
   for (std::size_t phase = 0; phase < phases.size(); ++phase) {
     if (phase > 0) method->enter_phase(classifier, static_cast<int>(phase));
@@ -108,6 +113,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
     result.prefix_example_flop = cost.prefix_example_flop;
     result.trainable_parameters = cost.trainable_parameters;
     result.allreduce_bytes = cost.allreduce_bytes;
+    moment_bytes = cost.moment_bytes;
   }
   if (phases.size() > 1) {
     result.step_seconds = result.train_seconds / static_cast<double>(result.steps);
@@ -118,7 +124,8 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   result.tokens_per_example =
       std::accumulate(lengths.begin(), lengths.end(), 0.0) / static_cast<double>(lengths.size());
   result.matmul_rate = context.matmul_rate * context.control.size();
-  result.state_bytes = (result.parameters + 3 * result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float));
+  result.state_bytes =
+      (result.parameters + result.trainable_parameters) * static_cast<std::int64_t>(sizeof(float)) + moment_bytes;
   result.peak_memory_bytes = peak.bytes();
   result.peak_memory_above_base_bytes = result.peak_memory_bytes - peak.base_bytes();
   result.evaluation_seconds = scored * static_cast<double>(dev_examples) * result.score_example_seconds;

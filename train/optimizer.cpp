@@ -96,7 +96,7 @@ void AdamW::add_pieces(const dist::Stretch& stretch, std::vector<Piece>& pieces)
   }
 }
 
-double AdamW::step(double learning_rate, bool leaves_clipped) {
+double AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
   ++steps_;
   const double norm = std::sqrt(sum_of_squared_gradients());
@@ -104,12 +104,15 @@ double AdamW::step(double learning_rate, bool leaves_clipped) {
   if (options_.max_gradient_norm > 0 && norm > options_.max_gradient_norm) {
     factor = options_.max_gradient_norm / (norm + 1e-6);
   }
-  if (leaves_clipped && factor != 1) {
+  const bool on_cpu = parameters_.values.is_cpu();
+  // LibTorch's kernel scales by floats alone.
+  const bool scales_double = !on_cpu && parameters_.values.scalar_type() == at::kDouble;
+  if (factor != 1 && (sharding_.needs_gradients() || scales_double)) {
     parameters_.gradients.mul_(factor);
     factor = 1;
   }
   mark_reached_rows();
-  if (!parameters_.values.is_cpu()) {
+  if (!on_cpu) {
     update_on_device(learning_rate, factor);
   } else if (parameters_.values.scalar_type() == at::kDouble) {
     update<double>(learning_rate, factor);
@@ -121,27 +124,32 @@ double AdamW::step(double learning_rate, bool leaves_clipped) {
 }
 
 double AdamW::sum_of_squared_gradients() const {
-  // A GPU sums as a tree; on the CPU LibTorch's norm keeps one float for millions of squares.
-  const auto squares = [](const at::Tensor& values) {
-    if (values.is_cpu()) return model::sum_of_squares(values);
-    const double norm = at::linalg_vector_norm(values).item<double>();
-    return norm * norm;
-  };
   double sum = 0;
+  at::Tensor device_sum;  // read once: the host waits for a GPU
+  const auto add_squares = [&](const dist::Stretch& stretch) {
+    if (stretch.size() == 0) return;
+    const auto values = parameters_.gradients.narrow(0, stretch.begin, stretch.size());
+    // A GPU sums as a tree; on the CPU LibTorch's norm keeps one float for millions of squares.
+    if (values.is_cpu()) {
+      sum += model::sum_of_squares(values);
+    } else {
+      const auto squares = at::linalg_vector_norm(values).to(at::kDouble).square();
+      device_sum = device_sum.defined() ? device_sum + squares : squares;
+    }
+  };
   if (sharding_.reduced_to() == dist::ReducedTo::shares) {
     // The rest of a bucket, which every rank has, counts once.
     for (const auto& bucket : sharding_.layout().buckets()) {
-      const dist::Stretch share = sharding_.layout().share(bucket, sharding_.rank());
-      sum += squares(parameters_.gradients.slice(0, share.begin, share.end));
-      if (sharding_.rank() == 0) sum += squares(parameters_.gradients.slice(0, bucket.rest.begin, bucket.rest.end));
+      add_squares(sharding_.layout().share(bucket, sharding_.rank()));
+      if (sharding_.rank() == 0) add_squares(bucket.rest);
     }
+    if (device_sum.defined()) sum += device_sum.item<double>();
     const auto all = at::tensor({sum}, at::kDouble);
     sharding_.context().control.all_reduce(all);
     sum = all.item<double>();
   } else {
-    for (const dist::Stretch& stretch : sharding_.dense()) {
-      sum += squares(parameters_.gradients.slice(0, stretch.begin, stretch.end));
-    }
+    for (const dist::Stretch& stretch : sharding_.dense()) add_squares(stretch);
+    if (device_sum.defined()) sum += device_sum.item<double>();
   }
   for (const Table& table : tables_) {
     const model::Parameter& parameter = *parameters_.parameters[table.parameter];
@@ -211,8 +219,9 @@ void AdamW::update(double learning_rate, double gradient_factor) {
         .copies = copy == nullptr ? nullptr : copy + (begin - parameters_.offsets[piece.parameter]),
         .gradient_factor = static_cast<Real>(gradient_factor),
         .decay = static_cast<Real>(decay(piece.group, learning_rate)),
-        .beta1 = static_cast<Real>(options_.beta1),
         .beta2 = static_cast<Real>(options_.beta2),
+        .rest1 = static_cast<Real>(1 - options_.beta1),
+        .rest2 = static_cast<Real>(1 - options_.beta2),
         .step_size = static_cast<Real>(rate / correction1),
         .root = static_cast<Real>(std::sqrt(correction2)),
         .epsilon = static_cast<Real>(options_.epsilon)};
@@ -229,7 +238,7 @@ void AdamW::update(double learning_rate, double gradient_factor) {
       while (row < rows && reached(row) == reached(begin)) ++row;
       if (reached(begin)) {
         model::kernels::loops<Real>().adamw(step, begin * table.columns, row * table.columns);
-      } else if (step.decay != 1) {
+      } else if (decay(piece.group, learning_rate) != 1) {
         model::kernels::loops<Real>().scale(step.values + begin * table.columns, step.decay,
                                             (row - begin) * table.columns);
       }
@@ -314,7 +323,8 @@ AdamW::Moments AdamW::moments() const {
     ranks.send(second_moments_, 0);
     return {};
   }
-  const Moments all{at::zeros_like(parameters_.values), at::zeros_like(parameters_.values)};
+  const auto host = parameters_.values.options().device(at::kCPU);
+  const Moments all{at::empty({parameters_.size()}, host), at::empty({parameters_.size()}, host)};
   for (int rank = 0; rank < sharding_.ranks(); ++rank) {
     const auto pieces = rank == 0 ? pieces_ : pieces_of(rank);
     const std::int64_t count = pieces.empty() ? 0 : pieces.back().moments + pieces.back().flat.size();

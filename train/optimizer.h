@@ -29,16 +29,16 @@ class AdamW {
       : AdamW(parameters, options, Sharding(parameters)) {}
 
   /// One step at `learning_rate`. The gradients are clipped to the options' norm on the way, as
-  /// torch.nn.utils.clip_grad_norm_ does. Returns the norm before clipping. `leaves_clipped`: somebody reads the
-  /// gradients afterwards, and finds them clipped; else they may be either. Collective where it is sharded.
-  double step(double learning_rate, bool leaves_clipped = false);
+  /// torch.nn.utils.clip_grad_norm_ does; whether they are left so is settled only where somebody needs them
+  /// (Sharding::needs_gradients). Returns the norm before clipping. Collective where it is sharded.
+  double step(double learning_rate);
 
   /// Of all parameters, [n].
   struct Moments {
     at::Tensor first;
     at::Tensor second;
   };
-  /// On rank 0; undefined on the others where the optimiser is sharded. Collective there.
+  /// On rank 0; undefined on the others where the optimiser is sharded. Collective there, and in host memory.
   Moments moments() const;
   std::int64_t steps() const { return steps_; }
   void restore(const Moments& moments, std::int64_t steps);

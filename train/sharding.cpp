@@ -1,10 +1,14 @@
 #include "train/sharding.h"
 
+#include <algorithm>
+
 namespace dtrain::train {
 namespace {
 
 // Fewer parameters are updated sooner than their values are gathered (docs/performance.md).
 constexpr std::int64_t kWorthSharding = 4 << 20;
+// Elements of a bucket, whatever --bucket-bytes says: each has requests of its own.
+constexpr std::int64_t kLeastBucket = 1 << 10;
 
 bool shards(const FlatParameters& parameters, const TrainOptions& options, const RunContext& context,
             bool needs_gradients) {
@@ -33,7 +37,7 @@ std::vector<dist::Stretch> dense_stretches(const FlatParameters& parameters) {
 }
 
 std::int64_t bucket_elements(const FlatParameters& parameters, const TrainOptions& options) {
-  return options.bucket_bytes / static_cast<std::int64_t>(parameters.values.element_size());
+  return std::max(kLeastBucket, options.bucket_bytes / static_cast<std::int64_t>(parameters.values.element_size()));
 }
 
 }  // namespace
@@ -44,6 +48,7 @@ Sharding::Sharding(const FlatParameters& parameters)
 Sharding::Sharding(const FlatParameters& parameters, const TrainOptions& options, const RunContext& context,
                    bool needs_gradients)
     : context_(shards(parameters, options, context, needs_gradients) ? &context : nullptr),
+      needs_gradients_(needs_gradients),
       reduced_to_(on() && options.virtual_ranks == 0 ? dist::ReducedTo::shares : dist::ReducedTo::every_rank),
       dense_(dense_stretches(parameters)),
       layout_(dense_, ranks(), bucket_elements(parameters, options)) {}

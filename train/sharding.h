@@ -19,13 +19,16 @@ namespace dtrain::train {
 /// other, as the rows that a step reaches are reduced to every rank.
 class Sharding {
  public:
-  /// Not sharded.
+  /// Not sharded, and nobody needs the gradients.
   explicit Sharding(const FlatParameters& parameters);
-  /// `needs_gradients`: somebody reads them after the optimiser's step, so that they are reduced to every rank.
+  /// `context` must outlive it. Where somebody needs the gradients they are reduced to every rank, and the optimiser is
+  /// not sharded.
   Sharding(const FlatParameters& parameters, const TrainOptions& options, const RunContext& context,
            bool needs_gradients);
 
   bool on() const { return context_ != nullptr; }
+  /// Whether somebody reads the gradients, summed and clipped, after the optimiser's step.
+  bool needs_gradients() const { return needs_gradients_; }
   /// What a rank has of the gradients after they are reduced: those of virtual ranks are the same on every rank.
   dist::ReducedTo reduced_to() const { return reduced_to_; }
   /// What lies outside of lookup tables.
@@ -41,6 +44,7 @@ class Sharding {
 
  private:
   const RunContext* context_ = nullptr;  // null: off
+  bool needs_gradients_ = false;
   dist::ReducedTo reduced_to_ = dist::ReducedTo::every_rank;
   std::vector<dist::Stretch> dense_;
   dist::ShardLayout layout_;

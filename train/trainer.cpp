@@ -92,7 +92,7 @@ class TrainingRun {
   StepOutcome step(std::int64_t position) {
     const StepOutcome outcome = phases_.step().run(position);
     const double rate = phases_.learning_rate(position);
-    const double norm = phases_.optimizer().step(rate, hooks_ != nullptr);
+    const double norm = phases_.optimizer().step(rate);
     if (hooks_) hooks_->after_step(position);
     if (!std::isfinite(norm)) {
       throw NotFiniteError(fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps",

@@ -49,7 +49,7 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       hooks_(hooks),
       plan_(examples.lengths(), options.batch_size, options.seed),
       first_trainable_stage_(classifier.first_trainable_stage()),
-      sharding_(parameters, options, context, hooks != nullptr) {
+      sharding_(parameters, options, context, hooks != nullptr && hooks->reads_gradients()) {
   const int ranks = context.control.size();
   const int rank = context.control.rank();
   shards_ = options.virtual_ranks > 0 ? options.virtual_ranks : ranks;

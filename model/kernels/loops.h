@@ -93,8 +93,9 @@ struct AdamWStep {
   Stored* copies;  // of the values, as matmuls take them; null: none
   Real gradient_factor;
   Real decay;
-  Real beta1;
   Real beta2;
+  Real rest1;  // 1 - beta1, from more digits than a float has
+  Real rest2;
   Real step_size;
   Real root;
   Real epsilon;

@@ -10,20 +10,19 @@
 namespace dtrain::model::kernels::DTRAIN_ISA {
 namespace {
 
+// The step by value: of a reference GCC would read the factors anew after each store, and vectorise nothing.
 template <bool kCopies, typename Real, typename Stored>
-void adamw_stretch(const AdamWStep<Real, Stored>& s, std::int64_t first, std::int64_t last) {
+void adamw_stretch(const AdamWStep<Real, Stored> s, std::int64_t first, std::int64_t last) {
   Real* __restrict values = s.values;
   const Real* __restrict gradients = s.gradients;
   Real* __restrict first_moments = s.first_moments;
   Real* __restrict second_moments = s.second_moments;
   Stored* __restrict copies = s.copies;
-  const Real rest1 = 1 - s.beta1;
-  const Real rest2 = 1 - s.beta2;
 #pragma omp simd
   for (std::int64_t i = first; i < last; ++i) {
     const Real gradient = gradients[i] * s.gradient_factor;
-    const Real mean = first_moments[i] + (gradient - first_moments[i]) * rest1;
-    const Real square = second_moments[i] * s.beta2 + gradient * gradient * rest2;
+    const Real mean = first_moments[i] + (gradient - first_moments[i]) * s.rest1;
+    const Real square = second_moments[i] * s.beta2 + gradient * gradient * s.rest2;
     const Real value = values[i] * s.decay - s.step_size * (mean / (std::sqrt(square) / s.root + s.epsilon));
     first_moments[i] = mean;
     second_moments[i] = square;

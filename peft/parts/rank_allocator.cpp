@@ -58,6 +58,8 @@ class RankAllocator final : public TrainingHooks {
     return sum * (config_.orth_reg_weight / (2.0 * static_cast<double>(slots_.size())));
   }
 
+  bool reads_gradients() const override { return true; }
+
   void after_step(std::int64_t step) override {
     const at::NoGradGuard no_grad;
     const std::int64_t last_cut = total_step_ - config_.tfinal;

@@ -5,6 +5,7 @@ import re
 import signal
 
 import pytest
+import safetensors.numpy
 
 from conftest import log_lines, ranks_of, results
 
