@@ -11,7 +11,8 @@ median. Counted are:
 - attention's: two matmuls forward, five backward (the probabilities again, and four gradients), at the same rate;
 - activations: each tensor between two operations written once, read once by the next one and once in backward, its
   gradient written and read once. What lies in a cache moves at the cache's rate;
-- the optimiser: values, gradients and two moments read, values and two moments written.
+- the optimiser: values, gradients and two moments read, values and two moments written, in bf16 the matmuls' copies too;
+  of word embeddings that no text has reached, as in a first step, values alone, read and written (weight decay).
 
 What the floor leaves out (embeddings, head, loss, dropout's random numbers, exp and erf, calls) is what dtrain has on top.
 """
@@ -66,8 +67,8 @@ def bandwidth(size: float, threads: int) -> float:
     return best
 
 
-def phases(build: Path, model: Path | None, method: str, tokens: float, length: float) -> list[Phase]:
-    """The phases of a step of so many tokens in texts of that length, in float."""
+def phases(build: Path, model: Path | None, method: str, precision: str, tokens: float, length: float) -> list[Phase]:
+    """The phases of a step of so many tokens in texts of that length. Activations are counted in float."""
     layers, hidden, wide = encoder_sizes(build, model)
     parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
     config = json.loads((model_directory(build, model) / "config.json").read_text())
@@ -76,19 +77,22 @@ def phases(build: Path, model: Path | None, method: str, tokens: float, length: 
     linear = (6 if trains_weights else 4) * parameters * tokens
     attention = ATTENTION_MATMULS * 2 * length * tokens * hidden * layers
     activations = (HIDDEN_TENSORS * hidden + WIDE_TENSORS * wide) * tokens * 4
-    trained = parameters + embeddings if trains_weights else 2 * layers * 2 * 8 * hidden
+    trained = parameters if trains_weights else 2 * layers * 2 * 8 * hidden
+    updated = (28 + (2 if precision == "bf16" else 0)) * trained + (8 * embeddings if trains_weights else 0)
     return [
         Phase("matmuls of linear layers", linear, 0, 1),
         Phase("attention", attention, 0, 1),
         Phase("activations", 0, MOVES * layers * activations, activations),
-        Phase("optimiser", 0, 7 * 4 * trained, 7 * 4 * trained),
+        Phase("optimiser", 0, updated, updated),
     ]
 
 
-def measured_step(build: Path, model: Path | None, method: str, threads: int, length: int | None) -> tuple[float, float]:
+def measured_step(
+    build: Path, model: Path | None, method: str, precision: str, threads: int, length: int | None
+) -> tuple[float, float]:
     """Median seconds of a step of BATCH_SIZE texts, and the tokens of a text."""
     with tempfile.TemporaryDirectory() as name:
-        command = [str(build / "dtrain"), "bench", "step", f"--method={method}", "--precision=fp32", "--device=cpu"]
+        command = [str(build / "dtrain"), "bench", "step", f"--method={method}", f"--precision={precision}", "--device=cpu"]
         command += [f"--threads={threads}", f"--batch-size={BATCH_SIZE}", f"--model={model_directory(build, model)}"]
         command += ["--pooling=mean", "--token-cache=none"]
         if length is not None:
@@ -109,20 +113,21 @@ def main() -> None:
     )
     parser.add_argument("--methods", nargs="+", default=["full", "lora"], choices=["full", "lora"], help="what trains")
     parser.add_argument("--lengths", nargs="+", type=int, default=[], help="tokens a text, besides the embedded task's")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the matmuls")
     parser.add_argument("--encoder", choices=["minilm", "bert-base"], default="minilm", help="sizes of the model")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of the rank")
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     options = parser.parse_args()
     model = bert_base(options.build) if options.encoder == "bert-base" else None
     os.environ["OMP_NUM_THREADS"] = str(options.threads)
-    rate = 1e9 * matmul_rate(options.build, model, "cpu", "fp32")
+    rate = 1e9 * matmul_rate(options.build, model, "cpu", options.precision)
     moved: dict[float, float] = {}
     rows = []
     for length in [None, *options.lengths]:
         for method in options.methods:
-            seconds, tokens = measured_step(options.build, model, method, options.threads, length)
+            seconds, tokens = measured_step(options.build, model, method, options.precision, options.threads, length)
             parts = []
-            for phase in phases(options.build, model, method, tokens * BATCH_SIZE, tokens):
+            for phase in phases(options.build, model, method, options.precision, tokens * BATCH_SIZE, tokens):
                 if phase.bytes and phase.working_set not in moved:
                     moved[phase.working_set] = bandwidth(phase.working_set, options.threads)
                 parts.append(max(phase.flop / rate, phase.bytes / moved.get(phase.working_set, 1.0)))
@@ -132,7 +137,7 @@ def main() -> None:
             rows[-1].append(f"{seconds / floor:.2f}")
             print(f"{method}, {tokens:.0f} tokens: {seconds / floor:.2f} of the floor", file=sys.stderr)
     print(", ".join(f"{key}: {value}" for key, value in machine().items()))
-    print(f"{options.encoder}, fp32, {options.threads} threads, batches of {BATCH_SIZE}; matmuls {rate / 1e9:.0f} GFLOP/s\n")
+    print(f"{options.encoder}, {options.precision}, {options.threads} threads, batches of {BATCH_SIZE}; matmuls {rate / 1e9:.0f} GFLOP/s\n")
     header = ["tokens", "method", "linear ms", "attention ms", "activations ms", "optimiser ms", "floor ms"]
     print(markdown_table([*header, "dtrain ms", "ratio"], rows))
 

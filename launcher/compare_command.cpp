@@ -139,6 +139,9 @@ void run_compare(const Options& given, const Session& session) {
   facts.ranks_per_trial = setup.groups->ranks_per_trial();
   facts.budget_seconds = request.budget_seconds;
   facts.forecast_seconds = seconds_since(began) + setup.simulation.seconds;
+  // What is left of a study that is resumed says nothing on how long all of it takes.
+  study::RunFacts facts_to_keep = facts;
+  if (!finished.empty()) facts_to_keep.forecast_seconds = 0;
   on_first_rank(session, [&] {
     study::Report beginning;
     describe_study(beginning, task, session, files.output);
@@ -150,7 +153,7 @@ void run_compare(const Options& given, const Session& session) {
       files.journal->append(plan);
     }
     files.journal->append(costs);
-    files.journal->append(facts);
+    files.journal->append(facts_to_keep);
     write_file_atomically(files.output / "plan.json", plan_file_json(plan).dump(2) + "\n");
   });
   log.line(fmt::format(
@@ -171,7 +174,7 @@ void run_compare(const Options& given, const Session& session) {
   auto run = study::run_study(plan, material, finished, files.journal ? &*files.journal : nullptr, setup.forecasts,
                               sizes, *setup.groups, post, limits, world);
   on_first_rank(session, [&] {
-    run.facts.forecast_seconds = facts.forecast_seconds;
+    run.facts.forecast_seconds = facts_to_keep.forecast_seconds;
     files.journal->append(run.facts);
     study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;

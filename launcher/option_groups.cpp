@@ -208,6 +208,12 @@ void add_reduction(Adder add, Options& o) {
       "each rank keeps and updates a share of the optimizer's state (ZeRO stage 1); auto: where that is sooner");
 }
 
+void add_scaling(Adder add, Options& o) {
+  add("methods", bound(o.methods, "A,B"), "methods to time, each as --method takes it");
+  add("ranks", open(o.scaling_ranks, "N,N"),
+      "numbers of ranks to time, each a part of those that were started (default: 1, 2, 4, ... up to these)");
+}
+
 void add_output(Adder add, Options& o) {
   add("output", open(o.output, "DIR"),
       o.command == "compare" || o.command == "diagnose"
@@ -288,8 +294,13 @@ constexpr Group kGroups[] = {
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},
+    {"scaling", "Scaling", add_scaling},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
+    {"json", "Output",
+     [](Adder add, Options& o) { add("json", open(o.json_file, "FILE"), "write what was measured to this file"); }},
+    {"svg", "Output",
+     [](Adder add, Options& o) { add("svg", open(o.svg_file, "FILE"), "draw the figure into this file"); }},
     {"tensorboard", "Output", add_tensorboard},
 };
 

@@ -76,7 +76,9 @@ const std::vector<std::string> kOfTrainingFile = {
 const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
     {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction"},
-    {"allreduce", "machine"}};
+    {"allreduce", "machine,json"},
+    {"scaling",
+     "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,json,svg"}};
 
 // A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
 bool is_off(const boost::any& value) {
@@ -359,7 +361,8 @@ const std::vector<CommandInfo>& commands() {
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
       {"report", "a study's report again from its journal, also while it runs; several on one page", "output,targets"},
-      {"bench", "times gemm, step or allreduce on this machine", kBenchGroups.at("step") + ",targets"},
+      {"bench", "times gemm, step, allreduce or scaling on this machine",
+       kBenchGroups.at("step") + ",scaling,json,svg,targets"},
   };
   return all;
 }

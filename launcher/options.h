@@ -46,6 +46,9 @@ struct Options {
   train::TrainOptions training;
   std::string select_metric = "auto";
   std::string shard_optimizer = "auto";
+  std::string scaling_ranks;
+  std::string json_file;
+  std::string svg_file;
   double epochs = 3;
   std::int64_t max_steps = 0;
   std::int64_t seeds = 0;  // 0: by the budget

@@ -73,7 +73,7 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
                      cost);
 }
 
-// The way down: each cheaper method and what it gives up.
+// The way down: each cheaper method and what it gives up, the least first.
 std::string cheaper_text(const Findings& findings, const CountDecision& count) {
   const std::size_t taken = *count.decision.taken();
   const double seconds = count.candidate(taken).train_seconds;
@@ -82,7 +82,7 @@ std::string cheaper_text(const Findings& findings, const CountDecision& count) {
     if (i != taken && !count.candidate(i).collapsed && count.candidate(i).train_seconds < seconds) cheaper.push_back(i);
   }
   std::sort(cheaper.begin(), cheaper.end(), [&](std::size_t left, std::size_t right) {
-    return count.candidate(left).train_seconds > count.candidate(right).train_seconds;
+    return count.candidate(left).mean > count.candidate(right).mean;
   });
   std::string text;
   for (const std::size_t other : cheaper) {

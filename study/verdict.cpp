@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "study/advice.h"
 #include "study/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -81,6 +82,12 @@ std::string leaders(const std::vector<const Cell*>& cells, const std::string& se
   return listed(names) + (names.size() == 1 ? " has" : " have");
 }
 
+// Whether even the highest mean is no better than one answer for all.
+bool knows_nothing_better(const StudyPlan& plan, const EvaluationSet& set, const SeedMean& highest) {
+  return plan.metric == train::objective_of(plan.problem_type).score_metric() && set.majority_share > 0 &&
+         highest.mean <= set.majority_share;
+}
+
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {
   const auto cells = ranked(findings, set.name, plan.metric, samples);
   if (cells.empty()) return fmt::format("{}: no method has a result.", set_title(set.name));
@@ -114,6 +121,10 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     }
   }
   std::string text = fmt::format("{}: ", head);
+  if (knows_nothing_better(plan, set, mean)) {
+    text += fmt::format("no method has more than the {} % of always giving the most frequent class. ",
+                        points(set.majority_share));
+  }
   if (indistinguishable.empty()) {
     text += fmt::format("{} wins with {} {}. It beats {}.", top.method, share, metric, listed(beaten));
     return text + balanced_leader(cells, set.name, plan.metric);

@@ -7,10 +7,12 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <numeric>
 
 #include "base/error.h"
+#include "base/seconds.h"
 #include "dist/row_reduction.h"
 #include "dist/tree_reduction.h"
 #include "model/stage_observer.h"
@@ -119,6 +121,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   const double divisor = objective_.loss_divisor(examples_.targets(), batch, loss_);
   double loss = 0;
   flop_ = {};
+  auto begin = std::chrono::steady_clock::now();
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
@@ -129,6 +132,8 @@ StepOutcome TrainingStep::run(std::int64_t step) {
       if (!parameter->written()) parameter->clear_gradient();
     }
   }
+  outcome.compute_seconds = seconds_since(begin);
+  begin = std::chrono::steady_clock::now();
   if (reducer_) {
     reducer_->finish();
     reduce_tables();
@@ -139,6 +144,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   context_.tick();
   const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0, flop_.total()}, at::kDouble);
   context_.control.all_reduce(agreed);
+  outcome.exchange_seconds = seconds_since(begin);
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   outcome.flop = agreed[2].item<double>();

@@ -30,6 +30,9 @@ struct StepOutcome {
   double flop = 0;
   /// Whether a rank was asked to stop.
   bool stop_requested = false;
+  /// Of this rank: forward and backward; and then, until the gradients of all were summed.
+  double compute_seconds = 0;
+  double exchange_seconds = 0;
 };
 
 /// One global batch, from example ids to the summed gradient in the flat buffer.

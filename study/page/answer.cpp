@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "base/log.h"
 #include "peft/registry.h"
@@ -27,12 +28,30 @@ std::string score_text(const Report& report, const std::string& method, std::int
   return fmt::format("{} {}", percent_of(report, method, samples), metric_words(report.plan.metric));
 }
 
+// The other that most probably is better by more than the margin.
+std::optional<std::size_t> rival_of(const CountDecision& count, std::size_t method) {
+  std::optional<std::size_t> rival;
+  double largest = 0;
+  for (std::size_t other = 0; other < count.contest.candidates().size(); ++other) {
+    if (other == method) continue;
+    const auto& difference = count.contest.difference(method, other);
+    const double probability = difference ? difference->probability_below(-count.contest.margin()) : 0;
+    if (probability > largest) {
+      largest = probability;
+      rival = other;
+    }
+  }
+  return rival;
+}
+
 // Only a method that others can beat can be held against them.
 std::string probability_sentence(const StudyPlan& plan, const CountDecision& count, std::size_t method) {
   const double probability = count.decision.methods[method].within_margin;
   if (std::isnan(probability)) return "";
-  return fmt::format(" The probability that {} loses no more than {} points of {} to its strongest rival is {}.",
+  const auto rival = rival_of(count, method);
+  return fmt::format(" The probability that {} loses no more than {} points of {} to {} is {}.",
                      count.candidate(method).method, points(plan.margin), metric_words(plan.metric),
+                     rival ? count.candidate(*rival).method + ", of which that is least sure" : "any other",
                      probability_text(probability));
 }
 

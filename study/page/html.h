@@ -41,6 +41,9 @@ class FigureNumbers {
 /// The whole style sheet: light and dark, screen and paper.
 std::string style_sheet();
 
+/// A figure's element as a file of its own.
+std::string svg_file(std::string figure);
+
 /// A document that needs nothing else. It is well-formed XML, too.
 std::string document(const std::string& title, const std::string& body);
 

@@ -54,10 +54,13 @@ class Part {
     if (!instead.empty())
       text +=
           heading(level_ + 1, "What something else would cost") + instead +
-          paragraph(fmt::format("Measured with {} labelled examples on the machine below. Training is one run; in "
-                                "brackets how many times as long as the answer's. Chance: the probability that taking "
-                                "the method instead loses no more than {} points.",
-                                count_text(samples), points(report_.plan.margin)),
+          paragraph(fmt::format(
+                        "Measured with {} labelled examples on the machine below. Training is one run; in "
+                        "brackets how many times as long as the answer's. Chance: the probability that taking "
+                        "the method instead loses no more than {} points. Interval and chance are of one comparison by "
+                        "itself, over the seeds that both methods ran (their difference need not be that of the "
+                        "means); what is shown, and what is still possible, allows for all comparisons together.",
+                        count_text(samples), points(report_.plan.margin)),
                     "small");
     const Table counts = answers_by_count(report_);
     if (counts.rows.size() > 1)

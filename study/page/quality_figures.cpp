@@ -73,7 +73,7 @@ void collect(const Point& point, std::vector<double>& means, std::vector<double>
 // What knowing nothing has, where the metric is the one that it is known of.
 std::vector<figures::Level> untrained(const StudyPlan& plan, const EvaluationSet& set) {
   if (plan.metric != train::objective_of(plan.problem_type).score_metric() || set.majority_share <= 0) return {};
-  return {{100 * set.majority_share, "always the same answer"}};
+  return {{100 * set.majority_share, fmt::format("always the same answer: {}", points(set.majority_share))}};
 }
 
 Figure quality_over_counts(const Report& report, const EvaluationSet& set, const std::vector<double>& counts) {
@@ -173,7 +173,9 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
   const std::string caption = fmt::format(
       "Zero is {}. Bars are 95 % intervals from seeds and examples; a method whose bar stays above the lower edge of "
-      "the grey range loses no more than {} points to {}. A bar that ends at the frame goes on beyond it.",
+      "the grey range loses no more than {} points to {}. A bar that ends at the frame goes on beyond it. Differences "
+      "are "
+      "over the seeds that both methods ran.",
       reference, points(plan.margin), reference);
   const figures::Zone zone{-100 * plan.margin, 100 * plan.margin, margin_name(plan)};
   if (counts.size() > 1) {

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "study/figures/style.h"
 #include "study/page/html.h"
 
@@ -90,6 +92,13 @@ constexpr const char* kPrint = R"(
 )";
 
 }  // namespace
+
+std::string svg_file(std::string figure) {
+  const std::string opening = "<svg ";
+  figure.insert(figure.find(opening) + opening.size(), "xmlns=\"http://www.w3.org/2000/svg\" ");
+  figure.insert(figure.find('>') + 1, fmt::format("\n<style>{}{}</style>", kColours, figures::style_rules()));
+  return figure;
+}
 
 std::string style_sheet() { return kColours + figures::style_rules() + kScreen + kPrint; }
 

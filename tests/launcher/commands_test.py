@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+import xml.dom.minidom
 
 import pytest
 
@@ -162,6 +163,33 @@ def test_bench_prints_a_table(dtrain, task, kind, options, ranks, rows):
     given = [argument for option in options for argument in (option, task[task.index(option) + 1])]
     ended = dtrain.succeeds("bench", kind, *given, ranks=ranks)
     assert re.search(rows, ended.out), ended
+
+
+def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path):
+    ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", ranks=2)
+    assert re.search(r"^all-reduce +[\d.]+ \w+ +[\d.]+ +[\d.]+$", ended.out, re.M), ended
+    document = json.loads((tmp_path / "links.json").read_text())
+    assert document["ranks"] == 2 and [each["collective"] for each in document["collectives"]] == [
+        "all-reduce", "reduce-scatter", "all-gather"]
+    for each in document["collectives"]:
+        assert len(each["bytes"]) == len(each["seconds"]) >= 8 and each["bytes_per_second"] > 0, each
+
+
+def test_bench_scaling_times_parts_of_the_ranks(dtrain, task, tmp_path):
+    given = [argument for option in ("--model", "--max-length", "--train", "--dev")
+             for argument in (option, task[task.index(option) + 1])]
+    ended = dtrain.succeeds("bench", "scaling", *given, "--methods", "head,lora", "--json", "s.json", "--svg", "s.svg", ranks=4)
+    assert len(re.findall(r"^(?:head|lora) +(?:strong|weak) +[124] ", ended.out, re.M)) == 2 * 2 * 3, ended
+    points = json.loads((tmp_path / "s.json").read_text())["points"]
+    for point in points:
+        parts = point["compute_seconds"] + point["imbalance_seconds"] + point["exchange_seconds"] + point["optimizer_seconds"]
+        assert 0 < parts <= 1.2 * point["step_seconds"], point
+        assert point["batch_size"] == 32 * (point["ranks"] if point["scaling"] == "weak" else 1), point
+        assert point["efficiency"] == 1 or point["ranks"] > 1, point
+        assert (point["reduced_bytes"] == 0) == (point["ranks"] == 1), point
+    drawn = xml.dom.minidom.parse(str(tmp_path / "s.svg")).documentElement
+    assert drawn.tagName == "svg" and "Parallel efficiency" in drawn.toxml()
+    dtrain.refuses("bench", "scaling", *given, "--ranks", "3", code=2, ranks=4, says="--ranks: expected numbers that divide")
 
 
 def test_columns_may_have_any_name(dtrain, tiny_model, tmp_path):

@@ -39,7 +39,7 @@ def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_pat
     assert cost["allreduce_bytes_per_step"] == reduced[-1]
     if method == "full":
         # Of the word embeddings, the rows that the batch reaches, and how many ranks reach each.
-        words = safetensors.numpy.load_file(tmp_path / "out" / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
+        words = safetensors.numpy.load_file(tmp_path / "out" / "model" / "model.safetensors")["bert.embeddings.word_embeddings.weight"]
         dense = expected - words.nbytes
         assert all(dense < found < expected + 4 * len(words) for found in reduced)
     else:

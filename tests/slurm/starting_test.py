@@ -48,3 +48,17 @@ def test_a_job_array_runs_a_study_for_each_number(cluster, folder, task):
         assert json.loads((folder / f"study-{number}" / "results.json").read_text())["plan"]["subset_seed"] == number
     ended = cluster(PROGRAM, "report", "study-3", "study-4", "--output", "all.html", cwd=folder)
     assert ended.code == 0 and (folder / "all.html").exists(), ended
+
+
+def test_the_script_for_scaling_times_a_rank_a_host_and_both(cluster, folder, task):
+    given = [argument for option in ("--model", "--max-length", "--train", "--dev")
+             for argument in (option, task[task.index(option) + 1])]
+    job = cluster.submit(ROOT / "scripts" / "scaling.sbatch", *given, "--methods", "head", cwd=folder,
+                         options=["--nodes=2", "--ntasks-per-node=2", "--overcommit"])
+    facts = cluster.wait_for_state(job, "COMPLETED", "FAILED", seconds=120)
+    said = (folder / f"dtrain-scaling-{job}.out").read_text()
+    assert facts["JobState"] == "COMPLETED", said
+    points = json.loads((folder / f"scaling-{job}.json").read_text())["points"]
+    assert [point["ranks"] for point in points if point["scaling"] == "weak"] == [1, 2, 4], said
+    assert (folder / f"scaling-{job}.svg").exists()
+    assert [json.loads((folder / f"links-{job}-{nodes}.json").read_text())["ranks"] for nodes in (1, 2)] == [2, 4], said

@@ -1,0 +1,56 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/table.h"
+#include "launcher/bench/benches.h"
+#include "launcher/bench/timing.h"
+#include "launcher/loading.h"
+#include "model/formats/classifier_files.h"
+#include "peft/registry.h"
+#include "train/attach_context.h"
+#include "train/flat_parameters.h"
+#include "train/optimizer.h"
+#include "train/training_step.h"
+
+namespace dtrain::launcher {
+
+void bench_step(const Options& options, const Session& session) {
+  const auto context = session.context();
+  const data::Task task = load_task(options, session, start_of(options));
+  const auto counts = sample_counts(options);
+  const auto examples = training_examples(
+      task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);
+  auto classifier = model::load_classifier({.directory = model_directory(options),
+                                            .pooling = pooling_option(options),
+                                            .classes = task.labels.size(),
+                                            .head_seed = options.training.seed,
+                                            .problem_type = task.problem_type,
+                                            .device = context.device});
+  const train::TrainOptions training = training_options(options, task);
+  peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
+  auto parameters = train::flatten(*classifier);
+  train::FeatureStore features(cache_memory(options, session));
+  train::TrainingStep step(*classifier, parameters, training, examples, context, features);
+  train::AdamW optimizer(parameters, training, step.sharding());
+  std::int64_t position = 0;
+  std::int64_t tokens = 0;
+  std::int64_t samples = 0;
+  const Timing timing = time_of(session, [&] {
+    const auto outcome = step.run(position++);
+    optimizer.step(1e-5);
+    tokens += outcome.tokens;
+    samples += outcome.examples;
+  });
+  const double per_step = static_cast<double>(samples) / static_cast<double>(position);
+  session.log().line(terminal_table({{"step of " + options.training.method.text(), "min", "median", "max"},
+                                     {{"seconds", fmt::format("{:.4f}", timing.least),
+                                       fmt::format("{:.4f}", timing.median), fmt::format("{:.4f}", timing.most)},
+                                      {"samples/s", rate_text(per_step / timing.most),
+                                       rate_text(per_step / timing.median), rate_text(per_step / timing.least)}}}));
+  session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step",
+                                 static_cast<double>(tokens) / static_cast<double>(samples),
+                                 bytes_text(static_cast<double>(step.allreduce_bytes()))));
+}
+
+}  // namespace dtrain::launcher
