@@ -8,9 +8,11 @@ it says of more ranks, other encoders and other links.
 
 A step of R ranks that compute T tokens each:
 
-    seconds = compute + exposed exchange + optimizer
-    compute = start + T * seconds a token            least squares over all points of a method, imbalance included
-    exchange = 2 (R-1) steps of latency + bytes * 2 (R-1) / R / bus bandwidth     a ring (Patarasuk and Yuan, 2009)
+    seconds = compute + exposed exchange + optimizer (with the gathering of values, where it is sharded)
+    compute = start + T * seconds a token + beside   least squares over all points of a method, imbalance included; beside:
+                                                     what another rank on the node costs (memory, waking up), none alone
+    exchange                                         the sooner of a ring (Patarasuk and Yuan, 2009),
+        2 (R-1) latency + bytes * 2 (R-1) / R / bus bandwidth, and a tree there and back, 2 log2 R (latency + bytes / bus bandwidth)
     exposed = exchange * (1 - overlap)               overlap: measured at the most ranks, none below nothing
     optimizer = parameters * seconds a parameter     over R where the optimizer is sharded
 
@@ -19,6 +21,7 @@ Of other encoders: compute goes with the FLOP of a token, exchange and optimizer
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,12 @@ class Link:
     name: str
     latency: float  # seconds of a step of the ring
     bus: float  # bytes/s
+
+    def seconds(self, ranks: int, size: float) -> float:
+        """Of an all-reduce of so many bytes."""
+        ring = 2 * (ranks - 1) * self.latency + size * 2 * (ranks - 1) / ranks / self.bus
+        tree = 2 * math.ceil(math.log2(ranks)) * (self.latency + size / self.bus)
+        return min(ring, tree)
 
 
 # Bandwidths of data sheets, of which collectives reach about four fifths; latencies as nccl-tests and OSU benchmarks of
@@ -65,6 +74,7 @@ class StepModel:
     method: str
     start: float
     per_token: float
+    beside: float
     overlap: float
     per_parameter: float
     parameters: int
@@ -74,10 +84,11 @@ class StepModel:
     def seconds(self, tokens: float, ranks: int, link: Link, encoder: Encoder = MINILM, speedup: float = 1) -> dict:
         flop = encoder.matrices() / MINILM.matrices()
         sizes = encoder.trainable(self.method) / MINILM.trainable(self.method)
-        compute = (self.start * encoder.layers / MINILM.layers + tokens * self.per_token * flop) / speedup
+        compute = self.start * encoder.layers / MINILM.layers + tokens * self.per_token * flop
+        compute = (compute + (self.beside * sizes if ranks > 1 else 0)) / speedup
         exchange = 0.0
         if ranks > 1:
-            exchange = 2 * (ranks - 1) * link.latency + sizes * self.exchanged * 2 * (ranks - 1) / ranks / link.bus
+            exchange = link.seconds(ranks, sizes * self.exchanged)
         optimizer = self.parameters * sizes * self.per_parameter / (ranks if self.sharded else 1) / speedup
         # Only what lasts as long as backward can hide behind it.
         hidden = min(self.overlap * exchange, 2 / 3 * compute)
@@ -90,19 +101,18 @@ def tokens_of_rank(point: dict) -> float:
 
 def model_of(method: str, points: list[dict], link: Link) -> StepModel:
     compute = np.array([point["compute_seconds"] + point["imbalance_seconds"] for point in points])
-    terms = np.array([[1.0, tokens_of_rank(point)] for point in points])
+    terms = np.array([[1.0, tokens_of_rank(point), float(point["ranks"] > 1)] for point in points])
     # The least relative errors: short steps count as much as long ones.
-    start, per_token = np.linalg.lstsq(terms / compute[:, None], np.ones(len(points)), rcond=None)[0]
+    start, per_token, beside = np.linalg.lstsq(terms / compute[:, None], np.ones(len(points)), rcond=None)[0]
     most = max(points, key=lambda point: point["ranks"])
     exchanged = most["reduced_bytes"]
     overlap = 0.0
     if most["ranks"] > 1:
-        whole = (2 * (most["ranks"] - 1) * link.latency
-                 + exchanged * 2 * (most["ranks"] - 1) / most["ranks"] / link.bus)
+        whole = link.seconds(most["ranks"], exchanged)
         overlap = max(0.0, 1 - most["exchange_seconds"] / whole) if whole > 0 else 0.0
     work = [point["trainable_parameters"] / (point["ranks"] if point["sharded_optimizer"] else 1) for point in points]
     per_parameter = float(np.median([point["optimizer_seconds"] / each for point, each in zip(points, work, strict=True)]))
-    return StepModel(method, float(start), float(per_token), overlap, per_parameter, most["trainable_parameters"], exchanged,
+    return StepModel(method, float(start), float(per_token), float(beside), overlap, per_parameter, most["trainable_parameters"], exchanged,
                      most["sharded_optimizer"])
 
 

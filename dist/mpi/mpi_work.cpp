@@ -76,7 +76,6 @@ bool MpiWork::test() {
   }
   check_call(code);
   ended_ = flag != 0;
-  if (ended_ && finish_) finish_();
   return ended_;
 }
 

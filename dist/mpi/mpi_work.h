@@ -45,9 +45,6 @@ class MpiWork final : public Work {
   /// Keeps one more tensor until the end.
   void keep(const at::Tensor& tensor) { tensors_.push_back(tensor); }
 
-  /// Calls `finish` once, when the requests have ended and before anybody is told.
-  void at_end(std::function<void()> finish) { finish_ = std::move(finish); }
-
   bool test() override;
   void wait() override;
 
@@ -62,7 +59,6 @@ class MpiWork final : public Work {
   std::chrono::milliseconds timeout_;
   std::string what_;
   std::function<std::string()> absent_;
-  std::function<void()> finish_;
   std::vector<at::Tensor> tensors_;
   std::vector<MPI_Request> requests_;
   std::vector<MPI_Status> statuses_;

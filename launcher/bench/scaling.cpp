@@ -31,8 +31,10 @@
 namespace dtrain::launcher {
 namespace {
 
-constexpr int kWarmUps = 3;
-constexpr int kSteps = 16;
+constexpr std::int64_t kWarmUps = 3;
+// Steps that are timed: a second and a half of them, within bounds.
+constexpr std::int64_t kLeastSteps = 16;
+constexpr std::int64_t kMostSteps = 400;
 // Examples that are scored once for the seconds of an evaluation.
 constexpr std::int64_t kScored = 512;
 
@@ -78,24 +80,31 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);
   train::AdamW optimizer(parameters, training, step.sharding());
-  const auto own = at::zeros({1, kSteps, 4}, at::kDouble);  // of each step: all, compute, exchange, optimizer
+  for (std::int64_t i = 0; i + 1 < kWarmUps; ++i) step.run(i);
+  const auto begin_warm = std::chrono::steady_clock::now();
+  step.run(kWarmUps - 1);
+  optimizer.step(1e-5);
+  const auto count = at::tensor(
+      {std::clamp(static_cast<std::int64_t>(1.5 / seconds_since(begin_warm)), kLeastSteps, kMostSteps)}, at::kLong);
+  context.control.broadcast(count, 0);
+  const auto steps = count.item<std::int64_t>();
+  const auto own = at::zeros({1, steps, 4}, at::kDouble);  // of each step: all, compute, exchange, optimizer
   std::int64_t samples = 0;
-  for (int i = -kWarmUps; i < kSteps; ++i) {
+  for (std::int64_t i = 0; i < steps; ++i) {
     context.control.barrier();
     const auto begin = std::chrono::steady_clock::now();
-    const auto outcome = step.run(i + kWarmUps);
+    const auto outcome = step.run(kWarmUps + i);
     const auto after_step = std::chrono::steady_clock::now();
     optimizer.step(1e-5);
     const double optimizer_seconds = seconds_since(after_step);
-    if (i < 0) continue;
     auto of_step = own[0][i];
     of_step[0] = seconds_since(begin);
     of_step[1] = outcome.compute_seconds;
     of_step[2] = outcome.exchange_seconds;
     of_step[3] = optimizer_seconds;
     samples += outcome.examples;
-    point.tokens += static_cast<double>(outcome.tokens) / kSteps;
-    point.flop += outcome.flop / kSteps;
+    point.tokens += static_cast<double>(outcome.tokens) / static_cast<double>(steps);
+    point.flop += outcome.flop / static_cast<double>(steps);
   }
   const auto all = context.control.all_gather(own);  // [ranks, steps, 4]
   const auto part = [&](int column) { return all.select(2, column); };
@@ -105,7 +114,7 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   point.imbalance = mean(part(1).amax(0) - part(1).mean(0));
   point.exchange = mean(part(2).amin(0));
   point.optimizer = mean(part(3).amax(0));
-  point.samples_per_second = static_cast<double>(samples) / kSteps / point.seconds;
+  point.samples_per_second = static_cast<double>(samples) / static_cast<double>(steps) / point.seconds;
   point.trainable_parameters = parameters.size();
   point.reduced_bytes = step.allreduce_bytes();
   point.sharded = step.sharding().on();
@@ -188,7 +197,7 @@ nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Session& s
                    {"sharded_optimizer", point.sharded},
                    {"evaluation_seconds", point.evaluation_seconds}});
   }
-  return {{"machine", session.description()}, {"steps", kSteps}, {"points", all}};
+  return {{"machine", session.description()}, {"points", all}};
 }
 
 std::string figure_of(const std::vector<ScalingPoint>& points) {
