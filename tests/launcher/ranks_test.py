@@ -56,7 +56,7 @@ def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
         assert process.poll() is None
     pids = [process.pid] if ranks is None else list(ranks_of(process).values())
     cores = os.sched_getaffinity(0)
-    # oneDNN moves a thread from core to core for a moment, when it first looks at the machine.
+    # While libraries look at the machine, a thread is moved from core to core for a moment.
     taken = []
 
     def use_all():
