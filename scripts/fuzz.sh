@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=${1:-30}
 shift || true
 [ -e build-fuzz/build.ninja ] || cmake --preset fuzz
-ninja -C build-fuzz "$(if [ $# -eq 0 ]; then echo fuzzers; else printf 'fuzz_%s\n' "$@" | head -1; fi)"
+if [ $# -eq 0 ]; then ninja -C build-fuzz fuzzers; else ninja -C build-fuzz "${@/#/fuzz_}"; fi
 [ $# -gt 0 ] || set -- $(cd tests/fuzz/corpus && ls)
 export OMP_NUM_THREADS=1
 failed=0

@@ -88,7 +88,9 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
       }
       continue;
     }
-    const auto fail_tensor = [&](const std::string& problem) { fail(fmt::format("tensor '{}': {}", name, problem)); };
+    const auto fail_tensor = [&, &key = name](const std::string& problem) {
+      fail(fmt::format("tensor '{}': {}", key, problem));
+    };
     if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
       fail_tensor("expected dtype, shape and data_offsets");
     }
