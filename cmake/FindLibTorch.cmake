@@ -37,13 +37,13 @@ _libtorch_library(LibTorch::cpu ${LIBTORCH_ROOT}/lib/libtorch_cpu.so)
 target_include_directories(LibTorch::cpu SYSTEM INTERFACE ${LIBTORCH_ROOT}/include)
 target_link_libraries(LibTorch::cpu INTERFACE LibTorch::c10)
 # at::parallel_for is a template: without OpenMP where it is compiled it runs on one thread. LibTorch's own libgomp, so that
-# the program has one pool of threads.
+# the program has one pool of threads. Clang (the fuzzers) calls another: there they run on one thread.
 file(GLOB _gomp ${LIBTORCH_ROOT}/lib/libgomp*.so*)
 if(NOT _gomp)
   message(FATAL_ERROR "LibTorch at ${LIBTORCH_ROOT} comes without libgomp; one that is built with OpenMP is needed.")
 endif()
 list(GET _gomp 0 _gomp)
-target_compile_options(LibTorch::cpu INTERFACE -fopenmp)
+target_compile_options(LibTorch::cpu INTERFACE $<$<CXX_COMPILER_ID:GNU>:-fopenmp>)
 target_link_libraries(LibTorch::cpu INTERFACE ${_gomp})
 target_link_options(LibTorch::cpu INTERFACE ${_link_options})
 
