@@ -42,6 +42,18 @@ TEST_P(AdamWBesideTorch, MakesTheSameStepsWithClippingAndDecay) {
   EXPECT_EQ(optimizer.steps(), expected.tensor("gradients").size(0));
 }
 
+TEST_P(AdamWBesideTorch, LeavesTheGradientsClippedWhereSomebodyNeedsThem) {
+  FlatParameters parameters = start();
+  const auto single = dist::make_single_communicator();
+  const RunContext context = context_over(*single);
+  AdamW optimizer(parameters, {}, Sharding(parameters, {}, context, true));
+  for (std::int64_t step = 0; step < expected.tensor("gradients").size(0); ++step) {
+    parameters.gradients.copy_(gradient(step));
+    const double norm = optimizer.step(0.01);
+    EXPECT_NEAR(parameters.gradients.norm().item<double>(), std::min(norm, 1.0), 1e-5) << "left clipped";
+  }
+}
+
 TEST_P(AdamWBesideTorch, GivesEachGroupItsOwnLearningRate) {
   FlatParameters parameters = start();
   FlatParameters slower = start();

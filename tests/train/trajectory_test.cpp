@@ -73,7 +73,7 @@ class Run : public testing::TestWithParam<Case> {
     EXPECT_FALSE(start.parameters.empty());
     for (const auto& [name, parameter] : start.parameters) {
       // The gradient of the key's bias is zero in theory; in float AdamW makes steps of its noise.
-      const double allowed = name.ends_with(".key.bias") && !in_double() ? kRate * kSteps : weight_tolerance;
+      const double allowed = name.ends_with(".key.bias") && !in_double() ? kRate * kSteps : tolerance;
       const auto end = expected.tensor(name).view(parameter->shape());
       EXPECT_LT(model::largest_difference(parameter->value(), end), allowed) << name;
     }
@@ -85,8 +85,6 @@ class Run : public testing::TestWithParam<Case> {
                                         (model::pooling_name(GetParam().pooling) + ".safetensors")};
   const at::Tensor losses = expected.tensor("losses");
   const double tolerance = in_double() ? 1e-8 : 1e-4;
-  // Of weights: where a gradient is nearly zero, AdamW makes steps of its rounding.
-  const double weight_tolerance = in_double() ? 1e-8 : kRate / 3;
   const Examples examples = reference_data();
   const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
   TrainOptions options;
