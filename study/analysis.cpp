@@ -7,25 +7,12 @@
 #include <stdexcept>
 #include <utility>
 
+#include "study/chance.h"
 #include "study/search.h"
 #include "study/words.h"
-#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
-
-constexpr double kChanceScore = 0.01;  // above what the best constant answer has
-constexpr double kChanceMatthews = 0.05;
-
-// Whether a run does no better on a set than always giving one answer; nothing where it was not measured.
-std::optional<bool> is_at_chance(const StudyPlan& plan, const TrialOutcome& outcome, const std::string& set,
-                                 double untrained) {
-  const double score = outcome.metric(set, train::objective_of(plan.problem_type).score_metric());
-  if (std::isnan(score)) return std::nullopt;
-  // Where one class is most of the data, a useful model is hardly more accurate: it must be uncorrelated, too.
-  const double matthews = outcome.metric(set, "matthews");
-  return score <= untrained + kChanceScore && !(matthews > kChanceMatthews);
-}
 
 bool has_collapsed(const StudyPlan& plan, const TrialOutcome& outcome) {
   auto at_chance = is_at_chance(plan, outcome, "dev", plan.dev_majority_share);
@@ -91,6 +78,14 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   if (!found.done) return std::nullopt;
   cell.learning_rate = found.chosen;
   if (!cell.learning_rate) return cell;
+  for (const double rate : found.with_results) {
+    if (rate == *cell.learning_rate) continue;
+    for (const Trial& trial : result_trials(plan, method, samples, rate)) {
+      const auto tried = finished.find(trial.key());
+      if (tried != finished.end()) cell.search_seconds += tried->second.second.seconds;
+    }
+    if (rate > *cell.learning_rate) cell.left_rates.push_back(rate);
+  }
   cell.at_low_edge = found.at_low_edge;
   cell.at_high_edge = found.at_high_edge;
   std::vector<const TrialOutcome*> ended;

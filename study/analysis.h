@@ -30,6 +30,8 @@ struct Cell {
   std::int64_t samples = 0;
   /// Chosen on dev; nothing where no learning rate trained.
   std::optional<double> learning_rate;
+  /// Higher ones that the search had chosen before, and that were left because of their results on dev, descending.
+  std::vector<double> left_rates;
   /// The chosen one is an end of what the search may try: a better one may lie beyond.
   bool at_low_edge = false;
   bool at_high_edge = false;
@@ -48,7 +50,8 @@ struct Cell {
   std::int64_t ended = 0;
   /// What the method costs by itself, measured with nothing else on the node; the most memory that a trial took.
   Cost cost;
-  /// What its trials took in the study, beside whatever else ran: the search for its learning rate, and the results.
+  /// What its trials took in the study, beside whatever else ran: the search for its learning rate (results at rates
+  /// that were left among it), and the results.
   double search_seconds = 0;
   double result_seconds = 0;
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "study/analysis.h"
 #include "study/budget.h"
+#include "study/search.h"
 #include "study/so_far.h"
 #include "study/words.h"
 
@@ -23,6 +24,8 @@ using nlohmann::json;
 
 // How often a table of what was found so far is shown, at most.
 constexpr std::chrono::minutes kBetweenTables(3);
+// How often the time left is forecast anew, at most.
+constexpr std::chrono::seconds kBetweenLooksAhead(10);
 
 constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stopped", "run", "stop", "end"};
 
@@ -141,7 +144,25 @@ void Coordinator::take_result(int index, const Letter& letter) {
                                 : trial.length < 1 ? fmt::format(" (search, {:.0f} % of the steps)", 100 * trial.length)
                                                    : " (search)",
                                 what, duration_text(took)));
-  if (trial.phase == Trial::Phase::result) show_results();
+  if (trial.phase != Trial::Phase::result) return;
+  say_retreat(trial);
+  show_results();
+}
+
+// Where the results at a rate have ended and those at another are wanted now.
+void Coordinator::say_retreat(const Trial& trial) {
+  const auto method = std::find_if(plan_.methods.begin(), plan_.methods.end(),
+                                   [&](const MethodPlan& planned) { return planned.method.text() == trial.method; });
+  if (method == plan_.methods.end()) return;
+  const auto wanted = search(plan_, *method, trial.samples, schedule_.finished()).wanted;
+  if (!wanted || *wanted == trial.learning_rate) return;
+  const std::string text =
+      *wanted < trial.learning_rate
+          ? fmt::format("on dev the results at {} speak against it; the same seeds are trained at {} too",
+                        rate_text(trial.learning_rate), rate_text(*wanted))
+          : fmt::format("on dev the results at {} are no better than those at {}, which count",
+                        rate_text(trial.learning_rate), rate_text(*wanted));
+  setting_.log.line(fmt::format("{}, {} samples: {}", trial.method, count_text(trial.samples), text));
 }
 
 void Coordinator::hand_out() {
@@ -213,7 +234,7 @@ bool Coordinator::is_over() const {
 
 double Coordinator::seconds_left() const {
   // What is under way is simulated as trials of what is left of them: others wait for their results.
-  Schedule schedule = schedule_;
+  Schedule schedule = schedule_.without_scores();
   std::map<std::string, double> under_way;
   for (const Group& group : groups_) {
     if (!group.trial) continue;
@@ -280,9 +301,14 @@ void Coordinator::show_progress() {
     running.push_back(fmt::format("{} {} at {:.0f} %", group.trial->method, count_text(group.trial->samples),
                                   100 * std::min(share, 0.99)));
   }
+  // It takes a part of a second where hundreds of trials are left.
+  if (Clock::now() - last_look_ahead_ > kBetweenLooksAhead) {
+    last_look_ahead_ = Clock::now();
+    expected_end_ = seconds() + seconds_left();
+  }
   setting_.log.progress(fmt::format("{} of {} trials, {} left{}{}; {}", schedule_.ended(), schedule_.expected(),
-                                    duration_text(seconds_left()), best_so_far_.empty() ? "" : ", ", best_so_far_,
-                                    fmt::join(running, ", ")));
+                                    duration_text(std::max(0.0, expected_end_ - seconds())),
+                                    best_so_far_.empty() ? "" : ", ", best_so_far_, fmt::join(running, ", ")));
 }
 
 RunFacts Coordinator::facts() const {

@@ -92,6 +92,7 @@ class Coordinator {
 
   void read(int group, const Letter& letter);
   void take_result(int group, const Letter& letter);
+  void say_retreat(const Trial& trial);
   void hand_out();
   void send(int group, const Letter& letter);
   void shorten();
@@ -110,6 +111,8 @@ class Coordinator {
   double trials_began_ = 0;
   Clock::time_point last_sign_ = Clock::now();
   Clock::time_point last_table_ = Clock::now();
+  Clock::time_point last_look_ahead_;
+  double expected_end_ = 0;  // seconds since the study began
   std::string best_so_far_;
   std::vector<std::string> changes_;
   std::set<std::string> said_;

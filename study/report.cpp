@@ -54,6 +54,7 @@ json cell_json(const Cell& cell) {
           {"at_grid_edge", cell.at_low_edge    ? json("low")
                            : cell.at_high_edge ? json("high")
                                                : json(nullptr)},
+          {"left_rates", cell.left_rates},
           {"search", search},
           {"metrics", metrics},
           {"forgetting", forgetting},

@@ -11,13 +11,13 @@
 namespace dtrain::study {
 namespace {
 
-// As if dev liked the middle of a method's rates best.
+// As if dev liked the middle of a method's rates best, and every result as well as that.
 TrialOutcome middle_is_best(const StudyPlan& plan, const Trial& trial) {
   const auto method = std::find_if(plan.methods.begin(), plan.methods.end(), [&](const MethodPlan& candidate) {
     return candidate.method.text() == trial.method;
   });
   const double middle = method->learning_rates[method->learning_rates.size() / 2];
-  const double distance = std::abs(std::log(trial.learning_rate / middle));
+  const double distance = trial.phase == Trial::Phase::result ? 0 : std::abs(std::log(trial.learning_rate / middle));
   TrialOutcome outcome;
   outcome.metrics["dev"][plan.select_metric] = train::larger_is_better(plan.select_metric) ? -distance : distance;
   return outcome;
@@ -32,20 +32,29 @@ bool Schedule::has_begun(const Trial& trial) const {
   return finished_.count(key) > 0 || running_.count(key) > 0;
 }
 
+const Search& Schedule::searched(const MethodPlan& method, std::int64_t samples) const {
+  const auto [place, is_new] = searches_.try_emplace({&method, samples});
+  if (is_new) place->second = search(plan_, method, samples, finished_);
+  return place->second;
+}
+
+// Of results that are alike but for their seeds the first.
 std::vector<Schedule::Ready> Schedule::ready() const {
   std::vector<Ready> trials;
   for (std::size_t i = 0; i < plan_.samples.size(); ++i) {
     const std::int64_t samples = plan_.samples[i];
     if (is_dropped(samples)) continue;
     for (const MethodPlan& method : plan_.methods) {
-      const Search found = search(plan_, method, samples, finished_);
+      const Search& found = searched(method, samples);
       for (const Trial& trial : found.ready) {
         if (!has_begun(trial)) trials.push_back({trial, &method, i});
       }
-      if (!found.done || !found.chosen) continue;
-      for (const Trial& trial : result_trials(plan_, method, samples, *found.chosen)) {
-        if (!has_begun(trial) && !is_dropped(samples, trial.seed)) trials.push_back({trial, &method, i});
-      }
+      if (!found.done || !found.wanted) continue;
+      const auto results = result_trials(plan_, method, samples, *found.wanted);
+      const auto first = std::find_if(results.begin(), results.end(), [&](const Trial& trial) {
+        return !has_begun(trial) && !is_dropped(samples, trial.seed);
+      });
+      if (first != results.end()) trials.push_back({*first, &method, i});
     }
   }
   return trials;
@@ -99,6 +108,26 @@ std::optional<Trial> Schedule::next(const SecondsOf& seconds, const std::string&
 void Schedule::finish(const Trial& trial, TrialOutcome outcome) {
   running_.erase(trial.key());
   finished_.insert_or_assign(trial.key(), std::make_pair(trial, std::move(outcome)));
+  for (const MethodPlan& method : plan_.methods) {
+    if (method.method.text() != trial.method) continue;
+    for (const std::int64_t samples : plan_.samples) searches_.erase({&method, samples});
+  }
+}
+
+Schedule Schedule::without_scores() const {
+  FinishedTrials finished;
+  for (const auto& [key, ended] : finished_) {
+    TrialOutcome outcome;
+    outcome.failure = ended.second.failure;
+    outcome.metrics = ended.second.metrics;
+    finished.emplace(key, std::make_pair(ended.first, std::move(outcome)));
+  }
+  Schedule copy(plan_, std::move(finished));
+  copy.running_ = running_;
+  copy.dropped_counts_ = dropped_counts_;
+  copy.dropped_seeds_ = dropped_seeds_;
+  copy.searches_ = searches_;
+  return copy;
 }
 
 bool Schedule::is_done() const { return running_.empty() && ready().empty(); }
@@ -108,9 +137,9 @@ std::vector<Trial> Schedule::left() const {
   for (const std::int64_t samples : plan_.samples) {
     if (is_dropped(samples)) continue;
     for (const MethodPlan& method : plan_.methods) {
-      const Search found = search(plan_, method, samples, finished_);
-      double rate = found.chosen.value_or(method.learning_rates[method.learning_rates.size() / 2]);
-      if (found.done && !found.chosen) continue;
+      const Search& found = searched(method, samples);
+      double rate = found.wanted.value_or(method.learning_rates[method.learning_rates.size() / 2]);
+      if (found.done && !found.wanted) continue;
       for (const Trial& trial : found.ready) {
         if (!has_begun(trial)) trials.push_back(trial);
       }
@@ -131,7 +160,16 @@ std::vector<Trial> Schedule::left() const {
   return trials;
 }
 
-std::size_t Schedule::ended() const { return trials_of(plan_, finished_).size(); }
+std::size_t Schedule::ended() const {
+  std::size_t count = 0;
+  for (const std::int64_t samples : plan_.samples) {
+    for (const MethodPlan& method : plan_.methods) {
+      for (const Trial& trial : trials_asked(plan_, method, samples, searched(method, samples)))
+        count += finished_.count(trial.key());
+    }
+  }
+  return count;
+}
 
 std::size_t Schedule::expected() const { return ended() + running_.size() + left().size(); }
 

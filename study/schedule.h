@@ -34,6 +34,9 @@ class Schedule {
   /// Trials under way that did not end run again.
   void give_up(const Trial& trial) { running_.erase(trial.key()); }
 
+  /// The same without what no search looks at (scores, curves): a copy to simulate with.
+  Schedule without_scores() const;
+
   /// Nothing is left, and nothing under way.
   bool is_done() const;
   const FinishedTrials& finished() const { return finished_; }
@@ -56,6 +59,7 @@ class Schedule {
   }
 
  private:
+  const Search& searched(const MethodPlan& method, std::int64_t samples) const;
   struct Ready {
     Trial trial;
     const MethodPlan* method;
@@ -70,6 +74,8 @@ class Schedule {
   std::set<std::string> running_;
   std::set<std::int64_t> dropped_counts_;
   std::set<std::pair<std::int64_t, std::uint64_t>> dropped_seeds_;
+  /// By method and count, as long as no trial of the method ends.
+  mutable std::map<std::pair<const MethodPlan*, std::int64_t>, Search> searches_;
 };
 
 /// How a schedule would go: seconds to its end, and the share of the groups' time without a trial. Searches are taken

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "study/retreat.h"
 #include "train/objective.h"
 #include "train/options.h"
 
@@ -148,6 +149,14 @@ class Halving {
     return std::isinf(rung.at(best)) ? std::nullopt : std::optional(best);
   }
 
+  double lowest_alike(double best) const {
+    const Rung& rung = rungs_.at(decisive_);
+    const double value = rung.at(best);
+    return std::find_if(rung.begin(), rung.end(),
+                        [&](const auto& entry) { return entry.second >= value - kAlike * std::abs(value); })
+        ->first;
+  }
+
   // What a whole training wants, from the shorter ones of the only rung.
   double inferred(double best) const {
     const Rung& rung = rungs_.at(decisive_);
@@ -177,7 +186,7 @@ class Halving {
     if (!result_.done) return std::move(result_);
     const auto found = best_that_trained();
     if (!found) return std::move(result_);
-    const double best = *found;
+    const double best = decisive_ < 1 ? *found : lowest_alike(*found);
     result_.chosen = decisive_ < 1 ? inferred(best) : best;
     const auto tried_below = [&](const auto& entry) { return entry.second.begin()->first < best; };
     const auto tried_above = [&](const auto& entry) { return std::prev(entry.second.end())->first > best; };
@@ -234,8 +243,8 @@ Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samp
   if (method.learning_rates.size() == 1) {
     Search known;
     known.done = known.ladder_done = true;
-    known.best_of_ladder = method.learning_rates[0];
-    known.chosen = method.learning_rates[0];
+    known.best_of_ladder = known.chosen = known.wanted = method.learning_rates[0];
+    known.with_results = method.learning_rates;
     return known;
   }
   std::vector<double> rates = method.learning_rates;
@@ -250,21 +259,29 @@ Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samp
       if (const double above = rate_above(best); above <= method.highest * (1 + 1e-9)) rates.push_back(above);
     }
   }
-  return Halving(plan, method, samples, finished).from(rates);
+  Search found = Halving(plan, method, samples, finished).from(rates);
+  if (found.chosen) hear_results(plan, method, samples, finished, found);
+  return found;
+}
+
+std::vector<Trial> trials_asked(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                const Search& found) {
+  std::vector<Trial> trials = found.asked;
+  for (const double rate : found.with_results) {
+    const auto results = result_trials(plan, method, samples, rate);
+    trials.insert(trials.end(), results.begin(), results.end());
+  }
+  return trials;
 }
 
 FinishedTrials trials_of(const StudyPlan& plan, const FinishedTrials& finished) {
   FinishedTrials of_plan;
-  const auto keep = [&](const Trial& trial) {
-    const auto found = finished.find(trial.key());
-    if (found != finished.end()) of_plan.insert(*found);
-  };
   for (const std::int64_t samples : plan.samples) {
     for (const MethodPlan& method : plan.methods) {
-      const Search searched = search(plan, method, samples, finished);
-      for (const Trial& trial : searched.asked) keep(trial);
-      if (!searched.chosen) continue;
-      for (const Trial& trial : result_trials(plan, method, samples, *searched.chosen)) keep(trial);
+      for (const Trial& trial : trials_asked(plan, method, samples, search(plan, method, samples, finished))) {
+        const auto found = finished.find(trial.key());
+        if (found != finished.end()) of_plan.insert(*found);
+      }
     }
   }
   return of_plan;

@@ -20,6 +20,10 @@ struct Rungs {
 };
 constexpr double kShortest = 0.25;
 constexpr std::int64_t kShortSteps = 40;
+/// The share of the best value by which another may be worse and count as alike: the seeds of a rate scatter by more
+/// (docs/study.md).
+constexpr double kAlike = 0.02;
+constexpr std::size_t kMostRetreats = 2;
 /// How often a training of the study scores dev at most: a short one halfway and at its end.
 std::int64_t most_evaluations(const Trial& trial);
 
@@ -39,6 +43,14 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
 /// lower rates (docs/study.md has what was measured). Where there is a second rung, the best and the better of its
 /// neighbours are trained whole, and the best of those is chosen once both its neighbours have been tried on either
 /// rung. A fine search tries whole trainings halfway to them, too. A trial that fails is worse than any that ends.
+///
+/// Of whole trainings the lowest rate is chosen that is within kAlike of the best: one seed does not tell them apart,
+/// and trainings at a higher rate may collapse.
+///
+/// The results are heard, too, as far as dev goes: one search seed may like a rate at which others collapse. Where the
+/// results at the rate have all ended and one of them failed, did no better on dev than a constant answer, or they are
+/// on average worse than the search found a lower rate to be, the next lower rate of the search gets the same seeds, at
+/// most kMostRetreats times; what is then better on average is chosen.
 struct Search {
   /// What can begin now and is not finished: trials that wait for nothing. Some may be under way.
   std::vector<Trial> ready;
@@ -46,8 +58,12 @@ struct Search {
   std::vector<Trial> asked;
   /// No trial is missing any more.
   bool done = false;
-  /// Once done; none where no learning rate trained.
+  /// Once done: the rate whose results count; none where no learning rate trained.
   std::optional<double> chosen;
+  /// Once done: the rates whose results were asked for, descending, and the one of them whose results are wanted now:
+  /// all but the last are there.
+  std::vector<double> with_results;
+  std::optional<double> wanted;
   /// What is best before a fine search goes on, known earlier: the next count starts from it.
   bool ladder_done = false;
   std::optional<double> best_of_ladder;
@@ -59,6 +75,10 @@ struct Search {
 /// `samples` is one of the plan's. A method with one learning rate has nothing to search. Waits, with nothing ready,
 /// for the search of the count before.
 Search search(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, const FinishedTrials& finished);
+
+/// Every trial of a method at a count as far as it is known: what its search asked for, and the results.
+std::vector<Trial> trials_asked(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples,
+                                const Search& found);
 
 /// Those of the finished trials that belong to the plan: what its searches asked for, and the results at the rates that
 /// they chose. Others are left from a study that had other methods, counts, rates or seeds.

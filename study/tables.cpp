@@ -216,16 +216,25 @@ Table pair_table(const Findings& findings) {
 Table search_table(const StudyPlan& plan, const Findings& findings) {
   Table table{{"method", "samples", "learning rate", "of the steps", "dev " + plan.select_metric, ""}, {}};
   for (const Cell& cell : findings.cells) {
+    const auto was_left = [&](double rate) {
+      return std::find(cell.left_rates.begin(), cell.left_rates.end(), rate) != cell.left_rates.end();
+    };
+    const auto add = [&](double rate, const std::string& share, const std::string& dev, const std::string& note) {
+      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(rate), share, dev, note});
+    };
     for (const SearchPoint& point : cell.search) {
-      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(point.learning_rate),
-                            fmt::format("{:.0f} %", 100 * point.length),
-                            std::isnan(point.dev) ? "failed" : fmt::format("{:.4f}", point.dev),
-                            cell.learning_rate == point.learning_rate && point.length == 1 ? "chosen" : ""});
+      const bool is_whole = point.length == 1;
+      add(point.learning_rate, fmt::format("{:.0f} %", 100 * point.length),
+          std::isnan(point.dev) ? "failed" : fmt::format("{:.4f}", point.dev),
+          is_whole && cell.learning_rate == point.learning_rate ? "chosen"
+          : is_whole && was_left(point.learning_rate)           ? "left after its results"
+                                                                : "");
     }
-    if (!cell.search.empty() && cell.learning_rate && cell.search.back().length < 1) {
-      table.rows.push_back({cell.method, count_text(cell.samples), rate_text(*cell.learning_rate), "100 %", "",
-                            "inferred from the shorter trainings"});
-    }
+    if (cell.search.empty() || !cell.learning_rate || cell.search.back().length == 1) continue;
+    for (const double rate : cell.left_rates)
+      add(rate, "100 %", "", "inferred from the shorter trainings, left after its results");
+    add(*cell.learning_rate, "100 %", "",
+        cell.left_rates.empty() ? "inferred from the shorter trainings" : "taken after those results");
   }
   return table;
 }

@@ -158,6 +158,11 @@ std::vector<std::string> warnings(const StudyPlan& plan, const Findings& finding
                       "(--lrs).",
                       cell.method, rate_text(*cell.learning_rate), cell.at_high_edge ? "largest" : "smallest"));
     }
+    if (!cell.left_rates.empty()) {
+      texts.push_back(
+          fmt::format("{}: the search chose {}; its results spoke against it on dev, and those at {} count.",
+                      cell.method, rate_text(cell.left_rates.front()), rate_text(*cell.learning_rate)));
+    }
     if (!cell.failed.empty()) {
       texts.push_back(fmt::format("{}: {} of {} seeds failed (a loss that is not finite: {}) and are in no mean.",
                                   cell.method, cell.failed.size(), plan.result_seeds.size(),
