@@ -3,13 +3,14 @@
 #include <ATen/ATen.h>
 
 #include "model/autograd.h"
+#include "model/matmul.h"
 
 namespace dtrain::model {
 namespace {
 
-// left @ right of the given type. A GPU writes float from bfloat16 at once.
-at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
-  return left.is_cpu() || left.scalar_type() == type ? at::mm(left, right) : at::mm(left, right, type);
+// A GPU writes float from bfloat16 at once.
+at::Tensor matmul_as(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
+  return left.is_cpu() || left.scalar_type() == type ? matmul(left, right) : at::mm(left, right, type);
 }
 
 struct LinearNode : torch::autograd::Node {
@@ -21,7 +22,7 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      input_gradient = matmul(gradient, weight.matmul_value(matmul_type), input_type);
+      input_gradient = matmul_as(gradient, weight.matmul_value(matmul_type), input_type);
       if (scale != 1) input_gradient.mul_(scale);
     }
     if (weight.trainable()) weight.add_matmul(gradient, input, scale);
@@ -49,14 +50,14 @@ at::Tensor linear(const at::Tensor& input, Parameter& weight, Parameter* bias, F
   {
     const at::NoGradGuard no_grad;
     factor = context.matmul_input(input);
-    const auto matrix = weight.matmul_value(matmul_type).t();
+    const auto matrix = weight.matmul_value(matmul_type);
     if (addend.defined()) {
-      output = at::addmm(addend, factor, matrix, 1, scale);
+      output = at::addmm(addend, factor, matrix.t(), 1, scale);
       if (bias != nullptr) output.add_(bias->matmul_value(matmul_type));
     } else if (bias != nullptr && scale == 1) {
-      output = at::addmm(bias->matmul_value(matmul_type), factor, matrix);
+      output = linear_matmul(factor, matrix, bias->matmul_value(matmul_type));
     } else {
-      output = at::mm(factor, matrix);
+      output = linear_matmul(factor, matrix);
       if (scale != 1) output.mul_(scale);
       if (bias != nullptr) output.add_(bias->matmul_value(matmul_type));
     }

@@ -11,6 +11,10 @@
 namespace dtrain::model {
 namespace {
 
+// A gradient of so few columns (an adapter's of rank 8) and more rows is multiplied transposed: MKL takes several times
+// as long for few columns as for few rows.
+constexpr std::int64_t kFewColumns = 15;
+
 struct UseNode : torch::autograd::Node {
   explicit UseNode(Parameter& used) : parameter(used) {}
   variable_list apply(variable_list&& gradients) override {
@@ -95,6 +99,13 @@ void Parameter::add_matmul(const at::Tensor& left, const at::Tensor& right, doub
     } else {
       gradient_.copy_(product);
       if (scale != 1) gradient_.mul_(scale);
+    }
+  } else if (left.is_cpu() && right.size(1) <= kFewColumns && left.size(1) > right.size(1)) {
+    const auto product = at::mm(right.t(), left).t();
+    if (written_) {
+      gradient_.add_(product, scale);
+    } else {
+      at::mul_out(gradient_, product, at::scalar_tensor(scale, product.options()));
     }
   } else if (written_) {
     gradient_.addmm_(left.t(), right, 1, scale);

@@ -96,7 +96,7 @@ class Cluster:
             self("scancel", "--user=root")
             process.kill()
             out, _ = process.communicate()
-            raise AssertionError(f"no end within {timeout} s\n{out}\n{self.logs()}") from None
+            raise AssertionError(f"no end within {timeout} s\n{self.logs()}\n--- the command\n{out}") from None
         return Ended(process.returncode, out)
 
     def __call__(self, *command, timeout=60, **settings):

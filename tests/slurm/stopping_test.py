@@ -52,10 +52,10 @@ def test_max_time_stops_a_run_and_a_study_with_exit_code_75(cluster, folder, tas
     # Trials long enough that no machine ends all of them in twice the time.
     study = ["compare", *task, "--methods", "head", "--samples", "30", "--lrs", "1e-2", "--max-steps", 3000, "--seeds", "500",
              "--budget", "none", "--output", "study"]
-    ended = cluster(*srun, *study, "--max-time", "12s", cwd=folder)
+    ended = cluster(*srun, *study, "--max-time", "12s", cwd=folder, timeout=150)
     assert ended.code == 75 and "stopped by the time limit;" in ended.text, ended
     trials = len((folder / "study" / "journal.jsonl").read_text().splitlines())
-    ended = cluster(*srun, *study, "--max-time", "12s", "--resume", cwd=folder)
+    ended = cluster(*srun, *study, "--max-time", "12s", "--resume", cwd=folder, timeout=150)
     assert ended.code == 75 and re.search(r"[1-9]\d* trials are finished already", ended.text), ended
     assert len((folder / "study" / "journal.jsonl").read_text().splitlines()) > trials
 

@@ -1,0 +1,41 @@
+#include "model/matmul.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <optional>
+#include <string_view>
+
+namespace dtrain::model {
+namespace {
+
+// From there on oneDNN was faster in every shape measured; with fewer rows it depends on the shape.
+constexpr std::int64_t kManyRows = 1024;
+
+bool takes_onednn(const at::Tensor& input, const at::Tensor& weight) {
+  static const bool is_foreign_to_mkl = !__builtin_cpu_is("intel") && at::globalContext().hasMKLDNN();
+  return is_foreign_to_mkl && input.is_cpu() && input.scalar_type() == at::kFloat &&
+         weight.scalar_type() == at::kFloat && input.size(0) >= kManyRows;
+}
+
+// torch.nn.functional.linear by oneDNN, of a weight in any layout; LibTorch calls it for compiled models.
+at::Tensor onednn_linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+  using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
+                            c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
+  static const auto linear =
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
+  return linear.call(input, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", {}, "");
+}
+
+}  // namespace
+
+at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+  if (takes_onednn(input, weight)) return onednn_linear(input, weight, bias);
+  return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
+}
+
+at::Tensor matmul(const at::Tensor& input, const at::Tensor& weight) {
+  return takes_onednn(input, weight) ? onednn_linear(input, weight.t(), {}) : at::mm(input, weight);
+}
+
+}  // namespace dtrain::model

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
+
+namespace dtrain::model {
+
+/// input [rows, in] @ weight [out, in].T + bias [out], which may be undefined: torch.nn.functional.linear without
+/// history. Floats of many rows are multiplied by oneDNN where LibTorch would take MKL's kernels for processors of
+/// others than Intel (docs/performance.md); which library it is depends on the processor and the shape alone.
+at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias = {});
+
+/// The same of weight [in, out], without a bias: input @ weight.
+at::Tensor matmul(const at::Tensor& input, const at::Tensor& weight);
+
+}  // namespace dtrain::model
