@@ -64,7 +64,7 @@ std::string path_of(int directory, const char* name) {
 
 bool is_watched(const std::string& path) {
   static const char* folder = std::getenv("TEST_RECORDED_FOLDER");
-  return folder != nullptr && path.starts_with(std::string(folder) + "/");
+  return folder != nullptr && (path + "/").starts_with(std::string(folder) + "/");
 }
 
 bool is_there(const std::string& path) {

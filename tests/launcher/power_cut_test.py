@@ -90,6 +90,8 @@ class Disk:
         return folder, parts[-1]
 
     def node(self, path):
+        if path == self.root:
+            return self.top
         folder, name = self.place(path)
         return folder.names[name]
 
