@@ -25,7 +25,7 @@ std::string writer_name() {
   return fmt::format("{}.{}", host.data(), getpid());
 }
 
-// A new name must survive a power cut, too.
+// A new name must survive a power cut, too; that a name is gone likewise.
 void sync_name(const std::filesystem::path& path) {
   const auto parent = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   const int directory = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -89,6 +89,24 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
   file.commit();
 }
 
+void sync_file(const std::filesystem::path& path) {
+  const int descriptor = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (descriptor < 0 && errno == ENOENT) return;
+  const bool failed = descriptor < 0 || fsync(descriptor) != 0;
+  const int error = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (failed) throw TrainingError(fmt::format("cannot sync {}: {}", path.string(), std::strerror(error)));
+}
+
+void take_name_away(const std::filesystem::path& path) {
+  const std::filesystem::path part = path.string() + ".part";
+  std::error_code error;
+  std::filesystem::remove_all(part, error);
+  std::filesystem::rename(path, part, error);
+  if (!error) sync_name(path);
+  std::filesystem::remove_all(error ? path : part, error);
+}
+
 void replace_directory(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   std::error_code error;
   std::filesystem::remove_all(path, error);
@@ -125,10 +143,22 @@ std::string read_file(const std::filesystem::path& path, Readable readable) {
   return content;
 }
 
+std::vector<std::filesystem::path> missing_directories(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> missing;
+  std::error_code error;
+  for (auto each = std::filesystem::absolute(path, error).lexically_normal();
+       !each.empty() && !std::filesystem::exists(each, error); each = each.parent_path()) {
+    if (each.has_filename()) missing.push_back(each);
+  }
+  return missing;
+}
+
 void ensure_directory(const std::filesystem::path& path) {
+  const auto missing = missing_directories(path);
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw UsageError(fmt::format("cannot create the directory {}: {}", path.string(), error.message()));
+  for (const auto& made : missing) sync_name(made);
 }
 
 void ensure_private_directory(const std::filesystem::path& path) {

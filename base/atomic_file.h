@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dtrain {
 
@@ -38,6 +39,13 @@ class AtomicFile {
 /// Writes a whole file so that a reader finds the old content or the new one, never a part.
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
+/// Brings to disk what was written to a file and flushed; nothing where it was removed. Throws TrainingError.
+void sync_file(const std::filesystem::path& path);
+
+/// Removes what there is under a name, in one step: a power cut leaves all of it, or nothing under that name (but
+/// perhaps under the name with ".part").
+void take_name_away(const std::filesystem::path& path);
+
 /// Gives a directory whose files are synced its final name, in place of what has it, and syncs that. Throws
 /// TrainingError.
 void replace_directory(const std::filesystem::path& temporary, const std::filesystem::path& path);
@@ -49,7 +57,10 @@ enum class Readable { regular_file, stream };
 /// pipe or a device under any name, which would be waited for, or read without end.
 std::string read_file(const std::filesystem::path& path, Readable readable = Readable::regular_file);
 
-/// Creates a directory and its parents. Throws UsageError naming it and the reason.
+/// Of `path` and the directories above it, those that are missing, the innermost first; absolute.
+std::vector<std::filesystem::path> missing_directories(const std::filesystem::path& path);
+
+/// Creates a directory and its parents, and syncs the names that are new. Throws UsageError naming it and the reason.
 void ensure_directory(const std::filesystem::path& path);
 
 /// Likewise, but the directory, where it is made, is its owner's alone.

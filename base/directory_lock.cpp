@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -18,17 +17,6 @@ namespace dtrain {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Of `directory` and those above it, the ones that are missing, the innermost first.
-std::vector<fs::path> missing_directories(const fs::path& directory) {
-  std::vector<fs::path> missing;
-  std::error_code error;
-  for (fs::path path = fs::absolute(directory).lexically_normal(); !path.empty() && !fs::exists(path, error);
-       path = path.parent_path()) {
-    if (path.has_filename()) missing.push_back(path);
-  }
-  return missing;
-}
 
 [[noreturn]] void fail(const char* action, const fs::path& path, int error) {
   throw UsageError(fmt::format("cannot {} {}: {}", action, path.string(), std::strerror(error)));

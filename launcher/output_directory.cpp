@@ -27,10 +27,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kContents = {"model",       "adapter",       "results.json", "log.jsonl",
-                                  "predictions", "checkpoint",    "config.ini",   "journal.jsonl",
-                                  "report.html", "report.md",     "trials.csv",   "study.json",
-                                  "plan.json",   "diagnose.json", "diagnose.svg", "tensorboard"};
+// In the order in which --overwrite removes them: first what says that a run is finished, then what nothing would write
+// again, and what a run goes on from, by which it is told from another, before what it writes anew.
+constexpr std::array kContents = {"results.json", "model",         "adapter",      "predictions",
+                                  "tensorboard",  "report.html",   "report.md",    "trials.csv",
+                                  "plan.json",    "diagnose.json", "diagnose.svg", "study.json",
+                                  "checkpoint",   "journal.jsonl", "log.jsonl",    "config.ini"};
 
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
@@ -88,7 +90,7 @@ void prepare(const Options& options, const Session& session) {
   std::error_code error;
   check_output(options);
   if (options.overwrite) {
-    for (const char* name : kContents) fs::remove_all(output / name, error);
+    for (const char* name : kContents) take_name_away(output / name);
   }
   ensure_directory(output);
   for (const auto& directory : {output, output / "checkpoint", output / "predictions"}) remove_parts(directory);

@@ -30,6 +30,8 @@ class RunProgress {
                  std::int64_t allreduce_bytes);
   /// What dev said after `position` steps.
   void evaluated(std::int64_t position, const Metrics& metrics);
+  /// log.jsonl is on disk up to here.
+  void sync_log() { log_->sync(); }
   /// What follows, up to go_on, is no training.
   void pause();
   void go_on();

@@ -55,4 +55,8 @@ void StepLog::write(const StepRecord& record) {
   if (!stream_) throw TrainingError(fmt::format("cannot write {}: is the disk full?", path_.string()));
 }
 
+void StepLog::sync() {
+  if (!path_.empty()) sync_file(path_);
+}
+
 }  // namespace dtrain::train

@@ -24,6 +24,9 @@ class StepLog {
   StepLog(const std::filesystem::path& path, std::int64_t resumed_step);
   /// Throws TrainingError when the disk refuses.
   void write(const StepRecord& record);
+  /// Brings the lines to disk: before a checkpoint that a resumed run goes on from, or a power cut could leave that
+  /// without its steps. Throws TrainingError.
+  void sync();
 
  private:
   std::filesystem::path path_;

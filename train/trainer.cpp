@@ -157,10 +157,11 @@ class TrainingRun {
     }
   }
 
-  void write_checkpoint_of(std::int64_t position) const {
+  void write_checkpoint_of(std::int64_t position) {
     if (files_.checkpoints.empty()) return;
     const AdamW::Moments moments = phases_.optimizer().moments();
     if (context_.control.rank() != 0) return;
+    progress_.sync_log();
     write_checkpoint(files_.checkpoints, {.step = position,
                                           .values = phases_.parameters().values,
                                           .first_moments = moments.first,
@@ -187,7 +188,7 @@ class TrainingRun {
   }
 
   // Whoever saves and scores the classifier now may be stopped before it is done, and goes on from here.
-  void keep_end() const {
+  void keep_end() {
     try {
       write_checkpoint_of(end_);
     } catch (const TrainingError& error) {

@@ -186,6 +186,47 @@ TEST(EnsureDirectory, CreatesParentsAndAcceptsWhatIsThere) {
   EXPECT_TRUE(std::filesystem::is_directory(path));
 }
 
+TEST(MissingDirectories, AreTheInnermostFirst) {
+  const TemporaryDirectory directory;
+  const auto outer = directory.path() / "a";
+  EXPECT_THAT(missing_directories(outer / "b" / ""), ElementsAre(outer / "b", outer));
+  EXPECT_THAT(missing_directories(directory.path()), IsEmpty());
+}
+
+TEST(SyncFile, TakesAFileThatWasRemovedForDone) {
+  const TemporaryDirectory directory;
+  sync_file(directory.file("log.jsonl", "{}\n"));
+  sync_file(directory.path() / "removed");
+  EXPECT_THAT(failure_of<TrainingError>([&] { sync_file(directory.path()); }),
+              AllOf(HasSubstr("cannot sync " + directory.path().string()), HasSubstr("Is a directory")));
+}
+
+TEST(TakeNameAway, RemovesFilesDirectoriesAndWhatWasLeftOfARemovalBefore) {
+  const TemporaryDirectory directory;
+  for (const bool is_file : {true, false}) {
+    const auto path = directory.path() / "out";
+    ensure_directory(directory.path() / "out.part" / "left");
+    if (is_file) {
+      write_file_atomically(path, "mine");
+    } else {
+      ensure_directory(path / "step-2");
+      write_file_atomically(path / "step-2" / "state.json", "{}");
+    }
+    take_name_away(path);
+    take_name_away(path);
+    EXPECT_THAT(directory.names(), IsEmpty());
+  }
+}
+
+TEST(TakeNameAway, RemovesALinkAndNotWhatItNames) {
+  const TemporaryDirectory directory;
+  const auto target = directory.file("target", "mine");
+  std::filesystem::create_symlink(target, directory.path() / "out");
+  take_name_away(directory.path() / "out");
+  EXPECT_THAT(directory.names(), ElementsAre("target"));
+  EXPECT_EQ(read_file(target), "mine");
+}
+
 TEST(EnsureDirectory, NamesAFileThatIsInTheWay) {
   const TemporaryDirectory directory;
   const auto path = directory.file("file", "") / "below";
