@@ -104,7 +104,7 @@ TEST_F(Page, StrikesOutRatesThatWereLeftAfterTheirResults) {
     finish(finished_, trial, outcome_of(690, 300, 0.55));
   ASSERT_THAT(analyse(plan_, finished_).cell("lora", 1000)->left_rates, ElementsAre(0.003));
   EXPECT_THAT(text(), AllOf(HasSubstr("class=\"strike\""), HasSubstr(">left after its results</text>"),
-                            HasSubstr("0.6 at 0.001 [chosen], 0.4 at 0.003 [left after its results]"),
+                            HasSubstr("0.6 at 0.001 [edge] [chosen], 0.4 at 0.003 [left after its results]"),
                             HasSubstr("Struck out: the search liked this rate best")));
 }
 
