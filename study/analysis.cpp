@@ -320,6 +320,12 @@ std::optional<Comparison> Findings::compare(const std::string& set, std::int64_t
   return std::nullopt;
 }
 
+std::size_t Findings::pairs(const std::string& set) const {
+  return static_cast<std::size_t>(std::count_if(
+      comparisons.begin(), comparisons.end(),
+      [&](const Comparison& comparison) { return comparison.set == set && !std::isnan(comparison.adjusted_p); }));
+}
+
 Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const MethodCosts& costs) {
   Findings findings;
   for (const std::int64_t samples : plan.samples) {

@@ -70,6 +70,8 @@ struct Comparison {
 
   /// Whether the difference is shown, at 5 % for the whole family.
   bool shown() const { return adjusted_p < 0.05; }
+  /// Whether its 95 % interval, which is of this pair alone, leaves out zero. Always where it is shown.
+  bool shown_alone() const { return difference.p_value() < 0.05; }
   /// The other way round.
   Comparison reversed() const;
 };
@@ -127,6 +129,8 @@ struct Findings {
   /// First minus second, whichever way round it is kept; nothing where it is not there.
   std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
                                     const std::string& second) const;
+  /// How many pairs of a set the p-values are adjusted over.
+  std::size_t pairs(const std::string& set) const;
 };
 
 /// `costs`: what the methods cost by themselves; where there are none, what the trials took.

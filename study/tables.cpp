@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "base/log.h"
@@ -40,6 +41,28 @@ std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
     return train::objective_of(plan.problem_type).headline_metrics().at(1);
   if (plan.metric == "balanced_accuracy") return "accuracy";
   return set.name == "test" ? "macro_f1" : "balanced_accuracy";
+}
+
+// "worse than lora": of those that are shown to beat it the one with the highest mean.
+std::string standing_text(const CountDecision& count, std::size_t method) {
+  static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
+  const Standing standing = count.decision.methods[method].standing;
+  const std::string text = kStandings[static_cast<std::size_t>(standing)];
+  if (standing != Standing::worse) return text;
+  std::optional<std::size_t> better;
+  for (std::size_t other = 0; other < count.contest.candidates().size(); ++other) {
+    if (other != method && count.contest.is_better(other, method) &&
+        (!better || count.candidate(other).mean > count.candidate(*better).mean))
+      better = other;
+  }
+  return better ? fmt::format("{} than {}", text, count.candidate(*better).method) : text;
+}
+
+// Of its loss to the highest mean, over all pairs.
+double pair_p(const Findings& findings, const CountDecision& count, std::size_t method) {
+  const auto comparison = findings.compare("test", count.samples, count.candidate(*count.decision.best).method,
+                                           count.candidate(method).method);
+  return comparison ? comparison->adjusted_p : std::nan("");
 }
 
 }  // namespace
@@ -83,17 +106,25 @@ Table plan_table(const StudyPlan& plan, const std::vector<MethodForecast>& forec
   return table;
 }
 
+std::string seeds_text(const StudyPlan& plan, const Cell& cell) {
+  std::vector<std::string> lost;
+  if (!cell.failed.empty()) lost.push_back(fmt::format("{} failed", cell.failed.size()));
+  if (!cell.collapsed.empty()) lost.push_back(fmt::format("{} collapsed", cell.collapsed.size()));
+  return fmt::format("{} of {}{}", cell.ended, plan.seeds_of(cell.samples, cell.method).size(),
+                     lost.empty() ? "" : fmt::format(" ({})", listed(lost)));
+}
+
 Table quality_table(const StudyPlan& plan, const Findings& findings) {
-  Table table{{"method", "samples", "learning rate"}, {}};
+  Table table{{"method", "samples", "learning rate", "seeds"}, {}};
   for (const EvaluationSet& set : plan.sets) {
-    const std::string name = set.name == "test" ? "test" : set.name.substr(set.name.find('.') + 1);
-    table.header.push_back(column_title(name, plan.metric));
-    table.header.push_back(column_title(name, second_metric(plan, set)));
+    table.header.push_back(column_title(set.name, plan.metric));
+    table.header.push_back(column_title(set.name, second_metric(plan, set)));
   }
   for (const Cell& cell : findings.cells) {
     std::vector<std::string> row = {cell.method, count_text(cell.samples),
                                     cell.learning_rate ? rate_text(*cell.learning_rate) : "none trained"};
     if (cell.at_low_edge || cell.at_high_edge) row.back() += " (edge)";
+    row.push_back(seeds_text(plan, cell));
     for (const EvaluationSet& set : plan.sets) {
       row.push_back(metric_text(cell, set.name, plan.metric));
       row.push_back(metric_text(cell, set.name, second_metric(plan, set)));
@@ -155,18 +186,19 @@ Table forgetting_table(const Findings& findings) {
 }
 
 Table forgetting_pair_table(const Findings& findings) {
-  Table table{{"forgetting", "samples", "difference", "value", "95 % interval", "Holm's p"}, {}};
+  Table table{{"forgetting", "samples", "difference", "value", "95 % interval", "Holm's p", "shown"}, {}};
   for (const ForgettingComparison& comparison : findings.forgetting) {
     const SeedMean& difference = comparison.difference;
     std::vector<std::string> row = {forgetting_words(comparison.measure), count_text(comparison.samples),
                                     fmt::format("{} - {}", comparison.first, comparison.second),
                                     fmt::format("{:+.3f}", difference.mean)};
     if (std::isnan(comparison.adjusted_p)) {
-      row.insert(row.end(), {"one seed", "-"});
+      row.insert(row.end(), {"one seed", "-", "-"});
     } else {
       row.push_back(fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
                                 difference.mean + difference.half_width));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
+      row.push_back(shown_text(comparison.p, comparison.adjusted_p));
     }
     table.rows.push_back(std::move(row));
   }
@@ -174,19 +206,19 @@ Table forgetting_pair_table(const Findings& findings) {
 }
 
 Table decision_table(const StudyPlan& plan, const Findings& findings) {
-  Table table{{"method", "samples", "standing", "loss to the highest mean", "95 % interval",
-               fmt::format("chance of no more than {}", points(plan.margin)), "training"},
+  Table table{{"method", "samples", "standing", "loss to the highest mean", "95 % interval", "shown",
+               fmt::format("chance to lose no more than {}", points(plan.margin)), "training"},
               {}};
-  static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
   for (const CountDecision& count : findings.decisions) {
     for (std::size_t i = 0; i < count.decision.methods.size(); ++i) {
       const Judgement& judgement = count.decision.methods[i];
-      std::string standing = kStandings[static_cast<std::size_t>(judgement.standing)];
+      std::string standing = standing_text(count, i);
       if (count.decision.advised == i) standing += ", advised";
       table.rows.push_back(
           {count.candidate(i).method, count_text(count.samples), standing,
            judgement.loss ? points(judgement.loss->mean) : (count.decision.best == i ? "highest mean" : "-"),
            judgement.loss ? interval_points(*judgement.loss) : "",
+           judgement.loss ? shown_text(judgement.loss->p_value(), pair_p(findings, count, i)) : "",
            std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
            duration_text(count.candidate(i).train_seconds)});
     }
@@ -195,18 +227,20 @@ Table decision_table(const StudyPlan& plan, const Findings& findings) {
 }
 
 Table pair_table(const Findings& findings) {
-  Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "equal within"}, {}};
+  Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "shown", "no difference beyond"},
+              {}};
   for (const Comparison& comparison : findings.comparisons) {
     const PairedDifference& difference = comparison.difference;
     std::vector<std::string> row = {comparison.set, count_text(comparison.samples),
                                     fmt::format("{} - {}", comparison.first, comparison.second),
                                     fmt::format("{:+.1f}", 100 * difference.mean)};
     if (std::isnan(comparison.adjusted_p)) {
-      row.insert(row.end(), {"one seed", "-", "-"});
+      row.insert(row.end(), {"one seed", "-", "-", "-"});
     } else {
       row.push_back(interval_points(difference));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
-      row.push_back(comparison.shown() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));
+      row.push_back(shown_text(difference.p_value(), comparison.adjusted_p));
+      row.push_back(comparison.shown_alone() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));
     }
     table.rows.push_back(std::move(row));
   }

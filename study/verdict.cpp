@@ -108,14 +108,16 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
         leading);
   }
   std::vector<std::string> beaten;
+  std::vector<std::string> alone;
   std::vector<std::string> indistinguishable;
   for (auto other = std::next(cells.begin()); other != cells.end(); ++other) {
     const auto comparison = findings.compare(set.name, samples, top.method, (*other)->method);
     if (!comparison || std::isnan(comparison->adjusted_p)) {
       indistinguishable.push_back(fmt::format("{}: too few seeds ended to compare", (*other)->method));
-    } else if (comparison->shown()) {
-      beaten.push_back(fmt::format("{} by {} points ({})", (*other)->method, points(comparison->difference.mean),
-                                   interval_points(comparison->difference)));
+    } else if (comparison->shown_alone() && comparison->difference.mean > 0) {
+      (comparison->shown() ? beaten : alone)
+          .push_back(fmt::format("{} by {} points ({})", (*other)->method, points(comparison->difference.mean),
+                                 interval_points(comparison->difference)));
     } else {
       indistinguishable.push_back(indistinct(*comparison));
     }
@@ -125,14 +127,18 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     text += fmt::format("no method has more than the {} % of always giving the most frequent class. ",
                         points(set.majority_share));
   }
-  if (indistinguishable.empty()) {
+  if (alone.empty() && indistinguishable.empty()) {
     text += fmt::format("{} wins with {} {}. It beats {}.", top.method, share, metric, listed(beaten));
     return text + balanced_leader(cells, set.name, plan.metric);
   }
   text += leading;
   const std::string subject = leaders(cells, set.name, plan.metric) == top.method + " has" ? "It" : top.method;
   if (!beaten.empty()) text += fmt::format(" {} beats {}.", subject, listed(beaten));
-  text += fmt::format(" {} is not told apart from {}.", subject, fmt::join(indistinguishable, "; nor from "));
+  if (!alone.empty())
+    text += fmt::format(" {} is ahead of {}, each pair by itself; over all {} pairs of the set that is not shown.",
+                        subject, listed(alone), findings.pairs(set.name));
+  if (!indistinguishable.empty())
+    text += fmt::format(" {} is not told apart from {}.", subject, fmt::join(indistinguishable, "; nor from "));
   return text + balanced_leader(cells, set.name, plan.metric);
 }
 

@@ -28,6 +28,11 @@ std::string interval_points(const PairedDifference& difference) {
   return fmt::format("{} to {}", points(std::max(-1.0, interval.low)), points(std::min(1.0, interval.high)));
 }
 
+std::string shown_text(double p, double adjusted_p) {
+  if (std::isnan(adjusted_p)) return "-";
+  return adjusted_p < 0.05 ? "over all pairs" : p < 0.05 ? "this pair alone" : "no";
+}
+
 std::string listed(const std::vector<std::string>& names) {
   if (names.size() < 2) return fmt::format("{}", fmt::join(names, ""));
   return fmt::format("{} and {}", fmt::join(names.begin(), names.end() - 1, ", "), names.back());
@@ -53,6 +58,48 @@ std::string forgetting_words(const std::string& measure) {
   std::string words = measure;
   std::replace(words.begin(), words.end(), '_', ' ');
   return words;
+}
+
+std::string forgetting_meaning(const std::string& measure) {
+  static const std::map<std::string, std::string> kMeanings = {
+      {"mrr",
+       "Retrieval: how well the model still finds the usage example of a word's meaning among up to 1,000, without its "
+       "classifier; the mean of 1 / the place of the right one (1: always first; 0.1: about tenth)."},
+      {"mlm_loss",
+       "How well the body, under its pretrained head, still guesses words that are masked: their mean cross-entropy; "
+       "lower is better, and what is higher than before training was forgotten."},
+      {"cka",
+       "Linear CKA says how alike what the model makes of the same texts is before and after training, as the mean "
+       "over its layers. 1: the same but for a rotation and a scale; 0: nothing in common."},
+      {"cka_last",
+       "Linear CKA of the last layer alone: how alike its states of the same texts are before and after training. 1: "
+       "the same but for a rotation and a scale; 0: nothing in common."},
+      {"similarity_agreement",
+       "Whether the model still finds the same texts similar: the rank correlation (Spearman) of the cosines of all "
+       "pairs of texts before and after training. 1: the same order; 0: no relation."},
+      {"first_task", "The score on the study's task after training went on with the next one."},
+      {"backward_transfer",
+       "What the score on the study's task gained when training went on with the next one: below zero where that made "
+       "the model forget."},
+      {"next_task", "The score on the next task, which training went on with."}};
+  const auto known = kMeanings.find(measure);
+  return known == kMeanings.end() ? "" : known->second;
+}
+
+std::string metric_meaning(const std::string& metric) {
+  static const std::map<std::string, std::string> kMeanings = {
+      {"log_loss",
+       "Log-loss is the mean of minus the logarithm of the probability that the model gives to the right answer: it "
+       "counts how sure the model is, too."},
+      {"balanced_accuracy",
+       "Balanced accuracy is the share of right answers in each class, as the mean over the classes: each counts the "
+       "same, however rare."},
+      {"macro_f1",
+       "Macro-F1 is F1 (the harmonic mean of precision and recall) of each class, as the mean over the classes: each "
+       "counts the same, however rare."},
+      {"matthews", "Matthews' coefficient is the correlation of answers and labels: 0 for answers that say nothing."}};
+  const auto known = kMeanings.find(metric);
+  return known == kMeanings.end() ? "" : known->second;
 }
 
 std::string probability_text(double probability) {

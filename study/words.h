@@ -20,6 +20,10 @@ std::string signed_points(double share);
 /// differ by.
 std::string interval_points(const PairedDifference& difference);
 
+/// How a difference is shown, from its p-value alone and adjusted: "over all pairs"; "this pair alone", where only its
+/// 95 % interval leaves out zero; "no"; "-" of one seed.
+std::string shown_text(double p, double adjusted_p);
+
 /// "a", "a and b", "a, b and c".
 std::string listed(const std::vector<std::string>& names);
 
@@ -31,6 +35,10 @@ bool is_before(const std::string& measure);
 
 /// "backward_transfer" -> "backward transfer", "mrr" -> "retrieval (MRR)".
 std::string forgetting_words(const std::string& measure);
+
+/// What the measure, or the metric, is, in a sentence for who does not know it; empty where the name says it.
+std::string forgetting_meaning(const std::string& measure);
+std::string metric_meaning(const std::string& metric);
 
 /// A probability as a whole percentage, never rounded to certainty: "< 1 %", "97 %", "> 99 %".
 std::string probability_text(double probability);

@@ -119,6 +119,19 @@ Axis log_axis(std::string title, const std::vector<double>& values, const std::f
   return axis;
 }
 
+Axis widened(Axis axis, double share) {
+  if (axis.logarithmic) {
+    const double factor = std::pow(axis.high / axis.low, share);
+    axis.low /= factor;
+    axis.high *= factor;
+  } else {
+    const double more = share * (axis.high - axis.low);
+    axis.low -= more;
+    axis.high += more;
+  }
+  return axis;
+}
+
 Axis log_axis_at(std::string title, std::vector<double> values, const std::function<std::string(double)>& label) {
   values = counting(std::move(values), true);
   Axis axis = fitted_log_axis(std::move(title), values);

@@ -52,6 +52,9 @@ Axis linear_axis(std::string title, const std::vector<double>& values, Limits li
 Axis log_axis(std::string title, const std::vector<double>& values, const std::function<std::string(double)>& label,
               int wanted = 6);
 
+/// The axis with so much of its range more on both sides, whatever lies there; its ticks as they are.
+Axis widened(Axis axis, double share);
+
 /// A logarithmic axis whose ticks are the values themselves, each once.
 Axis log_axis_at(std::string title, std::vector<double> values, const std::function<std::string(double)>& label);
 

@@ -1,8 +1,12 @@
 #include "study/figures/chart.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
 
 #include "study/figures/frame.h"
 #include "study/figures/markup.h"
@@ -16,6 +20,8 @@ constexpr double kPlotHeight = 200;
 constexpr double kRadius = 3.8;
 // Between the error bars of two series at one x.
 constexpr double kBeside = 5;
+// The same where each has its dots to the right of its bar.
+constexpr double kBesideWithDots = 10.5;
 
 bool is_drawn(const Point& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
 bool has_interval(const Point& point) { return std::isfinite(point.low) && std::isfinite(point.high); }
@@ -32,18 +38,83 @@ std::string chart_in_words(const Chart& chart) {
       if (!is_drawn(point)) continue;
       text += fmt::format(" {} at {}", number(point.y), number(point.x));
       if (has_interval(point)) text += fmt::format(" ({} to {})", number(point.low), number(point.high));
-      if (!point.note.empty()) text += fmt::format(" [{}]", point.note);
-      text += point.chosen ? " [chosen]," : ",";
+      text += dots_in_words(point.dots, chart.marks);
+      for (const auto& [is_marked, name] :
+           {std::pair(!point.note.empty(), point.note), std::pair(point.chosen, chart.marks.chosen),
+            std::pair(point.struck, chart.marks.struck), std::pair(point.hollow, chart.marks.hollow)}) {
+        if (is_marked && !name.empty()) text += fmt::format(" [{}]", name);
+      }
+      text += ",";
     }
     text.back() = '.';
   }
   return text;
 }
 
+// Series with error bars stand side by side, or they would hide each other.
+struct SideBySide {
+  /// Which of all series.
+  std::vector<std::size_t> members;
+  /// From one to the next.
+  double pitch = 0;
+  /// From a bar to its dots.
+  double to_dots = 0;
+
+  double half_width() const {
+    return members.size() < 2 && to_dots == 0
+               ? 0
+               : pitch * (static_cast<double>(members.size()) - 1) / 2 + to_dots + kRadius;
+  }
+};
+
+SideBySide side_by_side(const Chart& chart, double width) {
+  SideBySide result;
+  std::set<double> places;
+  bool has_dots = false;
+  for (std::size_t i = 0; i < chart.series.size(); ++i) {
+    const Series& series = chart.series[i];
+    if (!series.line || series.spread != Series::Spread::bars ||
+        std::none_of(series.points.begin(), series.points.end(), has_interval))
+      continue;
+    result.members.push_back(i);
+    for (const Point& point : series.points) {
+      if (is_drawn(point)) places.insert(chart.x.position(point.x));
+      has_dots |= !point.dots.empty();
+    }
+  }
+  if (result.members.empty()) return result;
+  result.pitch = has_dots ? kBesideWithDots : kBeside;
+  // Groups do not run into each other, with half a group's room at either end.
+  const auto count = static_cast<double>(result.members.size());
+  for (auto place = places.begin(); place != places.end() && std::next(place) != places.end(); ++place) {
+    const double gap = 0.9 * (*std::next(place) - *place) / (*places.rbegin() - *places.begin());
+    result.pitch = std::min(result.pitch, width * gap / (1 + gap) / count);
+  }
+  if (has_dots) result.to_dots = 0.45 * result.pitch;
+  return result;
+}
+
+// The axis with room for the groups at its ends.
+Axis with_room(const Chart& chart, const SideBySide& group, double width) {
+  double first = 1;
+  double last = 0;
+  for (const std::size_t i : group.members) {
+    for (const Point& point : chart.series[i].points) {
+      if (!is_drawn(point)) continue;
+      first = std::min(first, chart.x.position(point.x));
+      last = std::max(last, chart.x.position(point.x));
+    }
+  }
+  const double wanted = std::min(0.4, group.half_width() / width);
+  const double missing = wanted - std::min(first, 1 - last);
+  return missing > 0 && first <= last ? widened(chart.x, missing / (1 - 2 * wanted)) : chart.x;
+}
+
 class Drawing {
  public:
-  Drawing(const Chart& chart, const Frame& frame, const std::string& id)
-      : chart_(chart), frame_(frame), clip_(id + "-clip") {}
+  /// `chart` and `frame` must outlive it.
+  Drawing(const Chart& chart, const Frame& frame, const std::string& id, SideBySide group)
+      : chart_(chart), frame_(frame), clip_(id + "-clip"), group_(std::move(group)) {}
 
   std::string draw() {
     std::string text = fmt::format(
@@ -69,18 +140,11 @@ class Drawing {
   double x_of(std::size_t series, double x) const { return frame_.x(chart_.x.position(x)) + shift(series); }
   double y_of(double y) const { return frame_.y(chart_.y.position(y)); }
 
-  // Series with error bars stand side by side, or they would hide each other.
   double shift(std::size_t series) const {
-    std::vector<std::size_t> with_bars;
-    for (std::size_t i = 0; i < chart_.series.size(); ++i) {
-      const Series& other = chart_.series[i];
-      if (other.line && other.spread == Series::Spread::bars &&
-          std::any_of(other.points.begin(), other.points.end(), has_interval))
-        with_bars.push_back(i);
-    }
-    const auto found = std::find(with_bars.begin(), with_bars.end(), series);
-    if (found == with_bars.end()) return 0;
-    return kBeside * (static_cast<double>(found - with_bars.begin()) - (static_cast<double>(with_bars.size()) - 1) / 2);
+    const auto found = std::find(group_.members.begin(), group_.members.end(), series);
+    if (found == group_.members.end()) return 0;
+    const auto place = static_cast<double>(found - group_.members.begin());
+    return group_.pitch * (place - (static_cast<double>(group_.members.size()) - 1) / 2);
   }
 
   std::string zone_markup(const Zone& zone) const {
@@ -151,8 +215,14 @@ class Drawing {
     const Series& series = chart_.series[index];
     std::string text;
     for (const Point& point : series.points) {
-      if (!is_drawn(point) || !chart_.x.holds(point.x) || !chart_.y.holds(point.y)) continue;
+      if (!is_drawn(point) || !chart_.x.holds(point.x)) continue;
       const double x = x_of(index, point.x);
+      for (const Dot& each : point.dots) {
+        if (std::isfinite(each.value) && chart_.y.holds(each.value))
+          text += dot(series.style, x + group_.to_dots, y_of(each.value), each.crossed,
+                      fmt::format("{}, {}: {}", series.name, each.name, number(each.value)));
+      }
+      if (!chart_.y.holds(point.y)) continue;
       const double y = y_of(point.y);
       if (series.markers || point.chosen) {
         const std::string interval =
@@ -160,9 +230,8 @@ class Drawing {
         text += marker(series.style, x, y, kRadius, point.hollow,
                        fmt::format("{}: {}{} at {}", series.name, number(point.y), interval, number(point.x)));
       }
-      if (point.chosen)
-        text += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"ring\"/>\n", coordinate(x), coordinate(y),
-                            coordinate(2 * kRadius));
+      if (point.chosen) text += ring(x, y);
+      if (point.struck) text += strike(x, y);
       if (!point.note.empty()) {
         const bool left = x > frame_.left + 0.7 * frame_.width();
         text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"note halo\"{}>{}</text>\n",
@@ -176,9 +245,41 @@ class Drawing {
   const Chart& chart_;
   const Frame& frame_;
   std::string clip_;
+  SideBySide group_;
 };
 
+// What its points are marked with, as far as it has a name.
+std::vector<LegendEntry> mark_entries(const Chart& chart) {
+  std::vector<LegendEntry> entries;
+  const auto add = [&](const std::string& name, LegendEntry::Kind kind, auto occurs) {
+    const bool any = std::any_of(chart.series.begin(), chart.series.end(), [&](const Series& series) {
+      return std::any_of(series.points.begin(), series.points.end(), occurs);
+    });
+    if (any && !name.empty()) entries.push_back({name, 0, kind});
+  };
+  add(chart.marks.hollow, LegendEntry::Kind::hollow, [](const Point& point) { return point.hollow; });
+  add(chart.marks.chosen, LegendEntry::Kind::ring, [](const Point& point) { return point.chosen; });
+  add(chart.marks.struck, LegendEntry::Kind::strike, [](const Point& point) { return point.struck; });
+  add(chart.marks.dot, LegendEntry::Kind::dot, [](const Point& point) { return has_dot(point.dots, false); });
+  add(chart.marks.crossed_dot, LegendEntry::Kind::crossed_dot,
+      [](const Point& point) { return has_dot(point.dots, true); });
+  return entries;
+}
+
 }  // namespace
+
+bool has_dot(const std::vector<Dot>& dots, bool crossed) {
+  return std::any_of(dots.begin(), dots.end(), [&](const Dot& each) { return each.crossed == crossed; });
+}
+
+std::string dots_in_words(const std::vector<Dot>& dots, const MarkNames& names) {
+  std::vector<std::string> values;
+  for (const Dot& each : dots) {
+    if (std::isfinite(each.value))
+      values.push_back(number(each.value) + (each.crossed ? fmt::format(" ({})", names.crossed_dot) : ""));
+  }
+  return values.empty() ? "" : fmt::format(" [{}: {}]", names.dot, fmt::join(values, ", "));
+}
 
 std::string svg(const Chart& chart, const std::string& id) {
   std::vector<LegendEntry> entries;
@@ -188,13 +289,18 @@ std::string svg(const Chart& chart, const std::string& id) {
   }
   for (const Level& level : chart.levels) entries.push_back({level.name, 0, LegendEntry::Kind::level});
   for (const Zone& zone : chart.zones) entries.push_back({zone.name, 0, LegendEntry::Kind::zone});
+  const auto marks = mark_entries(chart);
+  entries.insert(entries.end(), marks.begin(), marks.end());
   const Legend names = legend(entries, 2, 0, kChartWidth - 4);
   Frame frame;
   frame.top = names.height + 24;  // the y axis' title
   frame.bottom = frame.top + kPlotHeight;
   frame.left = y_labels_width(chart.y) + 8;
   frame.right = kChartWidth - 12;
-  const std::string content = names.markup + Drawing(chart, frame, id).draw();
+  const SideBySide group = side_by_side(chart, frame.width());
+  Chart drawn = chart;
+  drawn.x = with_room(chart, group, frame.width());
+  const std::string content = names.markup + Drawing(drawn, frame, id, group).draw();
   return svg_element(id, chart.title, chart_in_words(chart), kChartWidth, frame.bottom + kBelowAxis, content);
 }
 

@@ -16,13 +16,15 @@ constexpr double kRow = 24;
 constexpr double kDenseRow = 17;
 // From so many rows on they stand closer.
 constexpr std::size_t kMany = 12;
-constexpr double kWidestName = 150;
+constexpr double kWidestName = 164;
 constexpr double kRowsFont = 12;
 
 std::string rows_in_words(const RowChart& chart) {
   std::string text = chart.description;
   for (const Row& row : chart.rows)
-    text += fmt::format(" {}: {}.", row.name, row.text.empty() ? fmt::format("{:.4g}", row.value) : row.text);
+    text += fmt::format(" {}: {}{}{}.", row.name, row.text.empty() ? fmt::format("{:.4g}", row.value) : row.text,
+                        dots_in_words(row.dots, chart.marks),
+                        row.hollow && !chart.marks.hollow.empty() ? fmt::format(" [{}]", chart.marks.hollow) : "");
   return text;
 }
 
@@ -79,7 +81,12 @@ std::string row_markup(const RowChart& chart, const Frame& frame, const Row& row
         fmt::format("<path d=\"M{} {}H{}M{} {}v6M{} {}v6\" class=\"error {}\"/>\n", coordinate(low), coordinate(y),
                     coordinate(high), coordinate(low), coordinate(y - 3), coordinate(high), coordinate(y - 3), series);
   }
-  return chart.bars ? text : text + marker(row.style, x, y, 4.2, false, fmt::format("{}: {}", row.name, row.text));
+  for (const Dot& each : row.dots) {
+    if (std::isfinite(each.value) && chart.x.holds(each.value))
+      text += dot(row.style, frame.x(chart.x.position(each.value)), y + 0.32 * height, each.crossed,
+                  fmt::format("{}, {}: {:.4g}", row.name, each.name, each.value));
+  }
+  return chart.bars ? text : text + marker(row.style, x, y, 4.2, row.hollow, fmt::format("{}: {}", row.name, row.text));
 }
 
 }  // namespace
@@ -91,6 +98,12 @@ std::string svg(const RowChart& chart, const std::string& id) {
     if (!level.name.empty()) marks.push_back({level.name, 0, LegendEntry::Kind::level});
   }
   for (const Zone& zone : chart.zones) marks.push_back({zone.name, 0, LegendEntry::Kind::zone});
+  const auto mark = [&](const std::string& name, LegendEntry::Kind kind, auto occurs) {
+    if (!name.empty() && std::any_of(chart.rows.begin(), chart.rows.end(), occurs)) marks.push_back({name, 0, kind});
+  };
+  mark(chart.marks.hollow, LegendEntry::Kind::hollow, [](const Row& row) { return row.hollow; });
+  mark(chart.marks.dot, LegendEntry::Kind::dot, [](const Row& row) { return has_dot(row.dots, false); });
+  mark(chart.marks.crossed_dot, LegendEntry::Kind::crossed_dot, [](const Row& row) { return has_dot(row.dots, true); });
   const Legend names = legend(marks, 2, 0, kRowsWidth - 4);
   Frame frame;
   frame.top = names.height + 4;

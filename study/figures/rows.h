@@ -19,6 +19,10 @@ struct Row {
   double high = std::nan("");
   /// At the right, in words: "+3.1 (1.0 to 5.2)".
   std::string text = {};
+  /// Its marker is an outline: it says less than the others.
+  bool hollow = false;
+  /// Under it.
+  std::vector<Dot> dots = {};
 };
 
 /// Values one under the other: points with error bars, or bars from zero to both sides, over one axis.
@@ -32,6 +36,7 @@ struct RowChart {
   /// Vertical lines and shaded ranges of x.
   std::vector<Level> levels;
   std::vector<Zone> zones;
+  MarkNames marks = {};
 };
 
 /// `id`: unique on its page. Intervals end at the figure's frame.

@@ -15,6 +15,9 @@ constexpr double kLegendFont = 12;
 constexpr double kLegendLine = 17;
 constexpr double kLegendSample = 26;
 
+constexpr double kDot = 1.7;
+constexpr double kRing = 7.6;
+
 constexpr std::array kDashes = {"", "7 3", "2 2.5", "9 3 2 3", "4 3", "12 4", "6 2 2 2 2 2"};
 
 constexpr std::size_t kMarkers = 7;
@@ -27,6 +30,21 @@ std::string polygon(double x, double y, double radius, int corners, double first
                           coordinate(y + stretch * radius * std::sin(angle)));
   }
   return points;
+}
+
+// Two strokes that cross.
+std::string saltire(double x, double y, double radius) {
+  return fmt::format("M{} {}L{} {}M{} {}L{} {}", coordinate(x - radius), coordinate(y - radius), coordinate(x + radius),
+                     coordinate(y + radius), coordinate(x - radius), coordinate(y + radius), coordinate(x + radius),
+                     coordinate(y - radius));
+}
+
+std::string dot_markup(double x, double y, bool crossed, const std::string& style_class, const std::string& content) {
+  if (crossed)
+    return fmt::format("<path d=\"{}\" class=\"cross {}\">{}</path>\n", saltire(x, y, 1.8 * kDot), style_class,
+                       content);
+  return fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"dot {}\">{}</circle>\n", coordinate(x),
+                     coordinate(y), coordinate(kDot), style_class, content);
 }
 
 // A legend's sample of what is filled.
@@ -43,6 +61,20 @@ std::string dash_attribute(std::size_t series) {
   // The eighth series has the first one's marker, and other dashes: without colour, too, 49 are told apart.
   const char* dashes = kDashes[(series + series / kMarkers) % kDashes.size()];
   return *dashes == '\0' ? "" : fmt::format(" stroke-dasharray=\"{}\"", dashes);
+}
+
+std::string dot(std::size_t series, double x, double y, bool crossed, const std::string& title) {
+  return dot_markup(x, y, crossed, series_class(series),
+                    title.empty() ? "" : fmt::format("<title>{}</title>", escaped(title)));
+}
+
+std::string ring(double x, double y) {
+  return fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"{}\" class=\"ring\"/>\n", coordinate(x), coordinate(y),
+                     coordinate(kRing));
+}
+
+std::string strike(double x, double y) {
+  return fmt::format("<path d=\"{}\" class=\"strike\"/>\n", saltire(x, y, 0.8 * kRing));
 }
 
 std::string marker(std::size_t series, double x, double y, double radius, bool hollow, const std::string& title) {
@@ -115,6 +147,20 @@ Legend legend(const std::vector<LegendEntry>& entries, double x, double y, doubl
       case LegendEntry::Kind::outline:
         result.markup += box(at, line, "bar search " + series_class(entry.series));
         break;
+      case LegendEntry::Kind::hollow:
+        result.markup += fmt::format("<circle cx=\"{}\" cy=\"{}\" r=\"4\" class=\"marker hollow plain\"/>\n",
+                                     coordinate(middle), coordinate(line));
+        break;
+      case LegendEntry::Kind::ring:
+        result.markup += ring(middle, line);
+        break;
+      case LegendEntry::Kind::strike:
+        result.markup += strike(middle, line);
+        break;
+      case LegendEntry::Kind::dot:
+      case LegendEntry::Kind::crossed_dot:
+        result.markup += dot_markup(middle, line, entry.kind == LegendEntry::Kind::crossed_dot, "plain", "");
+        break;
     }
     result.markup += fmt::format("<text x=\"{}\" y=\"{}\" class=\"legend\">{}</text>\n",
                                  coordinate(at + kLegendSample + 6), coordinate(line + 4), escaped(name));
@@ -153,6 +199,10 @@ svg.figure .band { fill: var(--series); fill-opacity: .14; stroke: none; }
 svg.figure .error { stroke: var(--series); stroke-width: 1.5; fill: none; }
 svg.figure .marker { fill: var(--series); stroke: var(--page); stroke-width: .8; }
 svg.figure .hollow { fill: var(--page); stroke: var(--series); stroke-width: 1.6; }
+svg.figure .dot { fill: var(--series); stroke: var(--page); stroke-width: .4; }
+svg.figure .cross { fill: none; stroke: var(--series); stroke-width: 1.6; }
+svg.figure .plain { --series: var(--muted); }
+svg.figure .strike { fill: none; stroke: var(--ink); stroke-width: 1.4; }
 svg.figure .ring { fill: none; stroke: var(--ink); stroke-width: 1.4; }
 svg.figure .bar { fill: var(--series); stroke: var(--series); stroke-width: 1; }
 svg.figure .search { fill-opacity: .22; }

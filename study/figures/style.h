@@ -18,9 +18,15 @@ std::string dash_attribute(std::size_t series);
 /// what a pointer over it shows (may be empty).
 std::string marker(std::size_t series, double x, double y, double radius, bool hollow, const std::string& title);
 
-/// An entry of a legend.
+/// A small dot in the series' colour, or a cross.
+std::string dot(std::size_t series, double x, double y, bool crossed, const std::string& title);
+/// The ring around what was chosen, and the strokes through what was given up.
+std::string ring(double x, double y);
+std::string strike(double x, double y);
+
+/// An entry of a legend. From `hollow` on they are of no series.
 struct LegendEntry {
-  enum class Kind { line, marker, fill, outline, level, zone };
+  enum class Kind { line, marker, fill, outline, level, zone, hollow, ring, strike, dot, crossed_dot };
   std::string name;
   std::size_t series = 0;
   Kind kind = Kind::line;

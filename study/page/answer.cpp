@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "peft/registry.h"
 #include "study/advice.h"
+#include "study/tables.h"
 #include "study/words.h"
 
 namespace dtrain::study::page {
@@ -51,7 +52,7 @@ std::string probability_sentence(const StudyPlan& plan, const CountDecision& cou
   const auto rival = rival_of(count, method);
   return fmt::format(" The probability that {} loses no more than {} points of {} to {} is {}.",
                      count.candidate(method).method, points(plan.margin), metric_words(plan.metric),
-                     rival ? count.candidate(*rival).method + ", of which that is least sure" : "any other",
+                     rival ? count.candidate(*rival).method + ", the rival that is hardest to rule out," : "any other",
                      probability_text(probability));
 }
 
@@ -136,14 +137,16 @@ Answer answer_at(const Report& report, std::int64_t samples) {
 
 Table alternatives(const Report& report, std::int64_t samples) {
   const StudyPlan& plan = report.plan;
-  Table table{{"method", "accuracy", "points less", "95 % interval", "chance", "training", "search", "stored"}, {}};
+  Table table;
   const CountDecision* count = report.findings.decision(samples);
   if (count == nullptr || !count->decision.taken()) return table;
   const std::size_t taken = *count->decision.taken();
   table.header = {"instead",
                   fmt::format("{} on test", metric_words(plan.metric)),
+                  "seeds",
                   fmt::format("points lost against {}", count->candidate(taken).method),
                   "95 % interval",
+                  "shown",
                   fmt::format("chance to lose no more than {}", points(plan.margin)),
                   "training",
                   "finding its learning rate",
@@ -163,12 +166,13 @@ Table alternatives(const Report& report, std::int64_t samples) {
     if (i != taken && seconds > 0 && candidate.train_seconds > 0)
       training += fmt::format(" (× {:.2g})", candidate.train_seconds / seconds);
     std::vector<std::string> row = {i == taken ? candidate.method + " (the answer)" : candidate.method,
-                                    percent_of(report, candidate.method, samples)};
-    if (i == taken || !loss) {
-      row.insert(row.end(), {"", "", ""});
+                                    percent_of(report, candidate.method, samples), seeds_text(plan, cell)};
+    const auto pair = report.findings.compare("test", samples, count->candidate(taken).method, candidate.method);
+    if (i == taken || !loss || !pair) {
+      row.insert(row.end(), {"", "", "", ""});
     } else {
       row.insert(row.end(),
-                 {points(loss->mean), interval_points(*loss),
+                 {points(loss->mean), interval_points(*loss), shown_text(loss->p_value(), pair->adjusted_p),
                   candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
     }
     row.insert(row.end(), {training, cell.search_seconds > 0 ? duration_text(cell.search_seconds) : "not searched",

@@ -2,9 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include "base/log.h"
@@ -54,13 +56,12 @@ class Part {
     if (!instead.empty())
       text +=
           heading(level_ + 1, "What something else would cost") + instead +
-          paragraph(fmt::format(
-                        "Measured with {} labelled examples on the machine below. Training is one run; in "
-                        "brackets how many times as long as the answer's. Chance: the probability that taking "
-                        "the method instead loses no more than {} points. Interval and chance are of one comparison by "
-                        "itself, over the seeds that both methods ran (their difference need not be that of the "
-                        "means); what is shown, and what is still possible, allows for all comparisons together.",
-                        count_text(samples), points(report_.plan.margin)),
+          paragraph(fmt::format("Measured with {} labelled examples on the machine below. Training is one run; in "
+                                "brackets how many times as long as the answer's. Chance: the probability that taking "
+                                "the method instead loses no more than {} points. Interval and chance are of this pair "
+                                "alone, over the seeds that both methods ran (their difference need not be that of the "
+                                "means).{}",
+                                count_text(samples), points(report_.plan.margin), all_pairs()),
                     "small");
     const Table counts = answers_by_count(report_);
     if (counts.rows.size() > 1)
@@ -72,9 +73,11 @@ class Part {
     std::string text;
     text += section("What was compared", methods());
     text += section("Quality", numbers_.figures(quality_figures(report_)) +
-                                   html_table(quality_table(report_.plan, report_.findings)));
+                                   html_table(quality_table(report_.plan, report_.findings)) +
+                                   paragraph(metric_meanings(), "small"));
     text += section("Differences", numbers_.figures(difference_figures(report_)) +
-                                       html_table(decision_table(report_.plan, report_.findings)));
+                                       html_table(decision_table(report_.plan, report_.findings)) +
+                                       paragraph(standings(), "small"));
     text += section("Cost", numbers_.figures(cost_figures(report_)) + html_table(cost_table(report_.findings)));
     const std::string pairs = html_table(forgetting_pair_table(report_.findings));
     text += section("Forgetting", numbers_.figures(forgetting_figures(report_)) +
@@ -125,17 +128,55 @@ class Part {
     }
     std::vector<std::string> sets;
     for (const EvaluationSet& set : plan.sets)
-      sets.push_back(fmt::format(
-          "{} ({} examples)",
-          set.name == "test" ? "the test set" : "the out-of-domain set " + set.name.substr(set.name.find('.') + 1),
-          count_text(set.examples)));
+      sets.push_back(
+          fmt::format("{} ({} examples)", set.name == "test" ? "the test set" : set.name, count_text(set.examples)));
     std::vector<std::string> counts;
     for (const std::int64_t samples : plan.samples) counts.push_back(count_text(samples));
-    return paragraph(
-               fmt::format("Each method trains {} on {} with {} labelled examples, at the learning rate that dev chose "
-                           "for it, with {} seeds; it is scored on {}.",
-                           plan.model, plan.task, listed(counts), plan.result_seeds.size(), listed(sets))) +
+    return paragraph(fmt::format(
+               "Each method trains {} on {} with {} labelled examples, at the learning rate that did best "
+               "for it on dev, examples kept apart for such choices. It does so with {} seeds, each with "
+               "training examples, a head and an order of its own, the same for every method, and is "
+               "scored on {}.{}",
+               plan.model, plan.task, listed(counts), plan.result_seeds.size(), listed(sets),
+               sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
            html_table(table);
+  }
+
+  // What the columns of the quality table are.
+  std::string metric_meanings() const {
+    if (report_.findings.cells.empty()) return "";
+    std::string text =
+        "Means over the seeds ± half the 95 % interval. A collapsed seed did no better than always "
+        "giving one answer, and is in the mean; a failed one is not.";
+    for (const char* metric : {"macro_f1", "balanced_accuracy"}) {
+      const bool is_there =
+          std::any_of(report_.findings.cells.begin(), report_.findings.cells.end(), [&](const Cell& cell) {
+            const auto test = cell.metrics.find("test");
+            return test != cell.metrics.end() && test->second.count(metric) > 0;
+          });
+      if (is_there) text += " " + metric_meaning(metric);
+    }
+    return text;
+  }
+
+  // How the table of decisions is read.
+  std::string standings() const {
+    if (report_.findings.decisions.empty()) return "";
+    return fmt::format(
+        "As good: shown to lose no more than {} points to any other. Worse: not that, and another is shown to be "
+        "better. Undecided: neither. Interval and chance are of this pair alone, with the highest mean.{}",
+        points(report_.plan.margin), all_pairs());
+  }
+
+  // Why an interval that leaves out zero may be none that is shown.
+  std::string all_pairs() const {
+    const std::size_t pairs = report_.findings.pairs("test");
+    if (pairs < 2) return "";
+    return fmt::format(
+        " Of {} pairs some look different by chance. Shown over all pairs: that is allowed for (Holm's adjustment), as "
+        "it is in what is called undecided or still possible. This pair alone: its interval leaves out zero, but the "
+        "difference is not shown over all pairs.",
+        pairs);
   }
 
   std::string diagnosis() const {
@@ -159,11 +200,26 @@ class Part {
                          html_table(search_table(report_.plan, report_.findings)));
   }
 
+  // Each cheaper method on a line of its own.
+  static std::string advice(const std::string& text) {
+    constexpr std::string_view kCheaper = " Else ";
+    const std::size_t first = std::min(text.find(kCheaper), text.size());
+    const std::size_t elsewhere = std::min(text.find(" Where inputs are like "), text.size());
+    std::vector<std::string> cheaper;
+    for (std::size_t at = first; at < elsewhere;) {
+      const std::size_t next = std::min(text.find(kCheaper, at + 1), elsewhere);
+      cheaper.push_back(text.substr(at + 1, next - at - 1));
+      at = next;
+    }
+    return paragraph(text.substr(0, std::min(first, elsewhere))) + bullets(cheaper) +
+           paragraph(text.substr(std::min(elsewhere + 1, text.size())));
+  }
+
   std::string words() const {
     std::string text;
     for (const Verdict& verdict : report_.verdicts) {
       text += heading(level_ + 1, fmt::format("With {} examples", count_text(verdict.samples))) +
-              bullets(verdict.findings) + paragraph(verdict.advice);
+              bullets(verdict.findings) + advice(verdict.advice);
       for (const std::string& warning : verdict.warnings) text += paragraph(warning, "warning");
     }
     return text;

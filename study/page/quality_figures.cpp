@@ -19,9 +19,6 @@ using figures::Point;
 using figures::RowChart;
 using figures::Series;
 
-// Bands hide each other where they are many.
-constexpr std::size_t kMostBands = 4;
-
 std::string whole_count(double samples) { return count_text(std::llround(samples)); }
 
 const SeedMean* mean_of(const Cell& cell, const std::string& set, const std::string& metric) {
@@ -42,15 +39,41 @@ std::vector<double> counts_of(const Report& report, const std::string& set) {
   return counts;
 }
 
-// An axis of points around means. Of intervals only so much that the means stay apart: two seeds can have intervals of
-// half the scale.
+// The seeds behind a mean, in percent.
+std::vector<figures::Dot> seeds_of(const Report& report, const Cell& cell, const std::string& set) {
+  std::vector<figures::Dot> dots;
+  for (const std::uint64_t seed : report.plan.seeds_of(cell.samples, cell.method)) {
+    const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
+    const auto found = report.finished.find(trial.key());
+    if (found == report.finished.end()) continue;
+    const double value = found->second.second.metric(set, report.plan.metric);
+    const bool collapsed = std::count(cell.collapsed.begin(), cell.collapsed.end(), seed) > 0;
+    if (std::isfinite(value)) dots.push_back({100 * value, collapsed, fmt::format("seed {}", seed)});
+  }
+  return dots;
+}
+
+figures::MarkNames seed_marks() {
+  figures::MarkNames names;
+  names.dot = "each seed";
+  names.crossed_dot = "collapsed seed";
+  return names;
+}
+
+constexpr const char* kSeedsInCaption =
+    "Small dots are the seeds, one training each; a cross is a seed that collapsed, which did no better than always "
+    "giving one answer.";
+
+// An axis of points around means, with all of the `shown` values. Of intervals only so much that the means stay apart:
+// two seeds can have intervals of half the scale.
 figures::Axis axis_around(std::string title, const std::vector<double>& means, std::vector<double> ends,
-                          figures::Limits limits) {
+                          figures::Limits limits, const std::vector<double>& shown = {}) {
   if (means.empty()) return figures::linear_axis(std::move(title), ends, limits);
   const auto [low, high] = std::minmax_element(means.begin(), means.end());
   const double most = std::max(1.5 * (*high - *low), 4.0);
   for (double& end : ends) end = std::clamp(end, *low - most, *high + most);
   ends.insert(ends.end(), means.begin(), means.end());
+  ends.insert(ends.end(), shown.begin(), shown.end());
   return figures::linear_axis(std::move(title), ends, limits);
 }
 
@@ -76,6 +99,15 @@ std::vector<figures::Level> untrained(const StudyPlan& plan, const EvaluationSet
   return {{100 * set.majority_share, fmt::format("always the same answer: {}", points(set.majority_share))}};
 }
 
+void collect(const std::vector<figures::Dot>& dots, std::vector<double>& values) {
+  for (const figures::Dot& dot : dots) values.push_back(dot.value);
+}
+
+// How the caption says what the dotted line is.
+std::string untrained_words(const std::vector<figures::Level>& levels) {
+  return levels.empty() ? "" : " The dotted line is what always giving the most frequent answer reaches.";
+}
+
 Figure quality_over_counts(const Report& report, const EvaluationSet& set, const std::vector<double>& counts) {
   const StudyPlan& plan = report.plan;
   Chart chart;
@@ -84,28 +116,32 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
   chart.description = fmt::format("A line for each method over {} sample counts.", counts.size());
   std::vector<double> means;
   std::vector<double> ends;
+  std::vector<double> seeds;
   for (std::size_t i = 0; i < plan.methods.size(); ++i) {
     Series series;
     series.name = plan.methods[i].method.text();
     series.style = i;
-    series.spread = plan.methods.size() <= kMostBands ? Series::Spread::band : Series::Spread::bars;
     for (const double samples : counts) {
       const Cell* cell = report.findings.cell(series.name, std::llround(samples));
       const SeedMean* mean = cell == nullptr ? nullptr : mean_of(*cell, set.name, plan.metric);
       if (mean == nullptr) continue;
       series.points.push_back(point_of(samples, *mean));
+      series.points.back().dots = seeds_of(report, *cell, set.name);
       collect(series.points.back(), means, ends);
+      collect(series.points.back().dots, seeds);
     }
     if (!series.points.empty()) chart.series.push_back(std::move(series));
   }
   chart.levels = untrained(plan, set);
+  chart.marks = seed_marks();
   chart.x = figures::log_axis_at("training examples (logarithmic)", counts, whole_count);
-  chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric));
-  const bool bands = plan.methods.size() <= kMostBands;
-  return {fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
-          fmt::format("Higher is better. Points are means over {} seeds, {} their 95 % intervals; {} examples scored.",
-                      plan.result_seeds.size(), bands ? "bands" : "bars", count_text(set.examples)),
-          [chart](const std::string& id) { return figures::svg(chart, id); }};
+  chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
+  return {
+      fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
+      fmt::format("Higher is better. Points are means over {} seeds, bars their 95 % intervals; {} examples "
+                  "scored. {}{}",
+                  plan.result_seeds.size(), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
+      [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
 Figure quality_by_method(const Report& report, const EvaluationSet& set, std::int64_t samples) {
@@ -115,6 +151,7 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
   chart.description = fmt::format("With {} training examples.", count_text(samples));
   std::vector<double> means;
   std::vector<double> ends;
+  std::vector<double> seeds;
   for (const Cell& cell : report.findings.cells) {
     const SeedMean* mean = mean_of(cell, set.name, plan.metric);
     if (mean == nullptr || cell.samples != samples) continue;
@@ -123,14 +160,17 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
                           std::isfinite(mean->half_width)
                               ? fmt::format("{:.1f} ± {:.1f}", point.y, 100 * mean->half_width)
                               : fmt::format("{:.1f}", point.y)});
+    chart.rows.back().dots = seeds_of(report, cell, set.name);
     collect(point, means, ends);
+    collect(chart.rows.back().dots, seeds);
   }
-  chart.x = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric));
+  chart.marks = seed_marks();
+  chart.x = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
   for (const auto& level : untrained(plan, set)) chart.levels.push_back(level);
   return {
       fmt::format("{} {} with {} training examples", metric_words(plan.metric), where(set.name), count_text(samples)),
-      fmt::format("Further right is better. Means over {} seeds with their 95 % intervals; {} examples scored.",
-                  plan.result_seeds.size(), count_text(set.examples)),
+      fmt::format("Further right is better. Means over {} seeds with their 95 % intervals; {} examples scored. {}{}",
+                  plan.result_seeds.size(), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
@@ -149,6 +189,7 @@ std::vector<Series> differences(const Report& report, const std::string& set, co
       if (!comparison) continue;
       const Interval interval = comparison->difference.interval(0.95);
       series.points.push_back({samples, 100 * comparison->difference.mean, 100 * interval.low, 100 * interval.high});
+      series.points.back().hollow = !comparison->shown();
       collect(series.points.back(), means, ends);
     }
     if (!series.points.empty()) all.push_back(std::move(series));
@@ -171,12 +212,17 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   const auto axis = axis_around(fmt::format("points of {} more than {}", metric_words(plan.metric), reference), means,
                                 std::move(ends), {});
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
+  const std::size_t pairs = report.findings.pairs(set.name);
   const std::string caption = fmt::format(
-      "Zero is {}. Bars are 95 % intervals from seeds and examples; a method whose bar stays above the lower edge of "
-      "the grey range loses no more than {} points to {}. A bar that ends at the frame goes on beyond it. Differences "
-      "are "
-      "over the seeds that both methods ran.",
-      reference, points(plan.margin), reference);
+      "Zero is {}. Bars are 95 % intervals from seeds and examples, of each pair alone; a method whose bar stays above "
+      "the lower edge of the grey range loses no more than {} points to {}. {} A bar that ends at the frame goes on "
+      "beyond it. Differences are over the seeds that both methods ran.",
+      reference, points(plan.margin), reference,
+      pairs < 2 ? "A hollow point is a difference that is not shown."
+                : fmt::format("A hollow point is a difference that is not shown over all {} pairs of the set, of which "
+                              "some look different by chance, even where its own bar leaves out zero.",
+                              pairs));
+  const std::string hollow = pairs < 2 ? "not shown" : fmt::format("not shown over all {} pairs", pairs);
   const figures::Zone zone{-100 * plan.margin, 100 * plan.margin, margin_name(plan)};
   if (counts.size() > 1) {
     Chart chart;
@@ -187,6 +233,7 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
     chart.y = axis;
     chart.zones = {zone};
     chart.levels = {{0, reference}};
+    chart.marks.hollow = hollow;
     return {title, caption, [chart](const std::string& id) { return figures::svg(chart, id); }};
   }
   RowChart chart;
@@ -197,8 +244,10 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
     chart.rows.push_back({method.name, method.style, point.y, point.low, point.high,
                           std::isfinite(point.low) ? fmt::format("{} ({} to {})", signed_points(point.y / 100),
                                                                  points(point.low / 100), points(point.high / 100))
-                                                   : signed_points(point.y / 100)});
+                                                   : signed_points(point.y / 100),
+                          point.hollow});
   }
+  chart.marks.hollow = hollow;
   chart.x = axis;
   chart.zones = {zone};
   chart.levels = {{0, ""}};

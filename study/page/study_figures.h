@@ -18,14 +18,15 @@ std::int64_t answered_samples(const Report& report);
 /// What others are compared with: full fine-tuning where the plan has it, else its first method.
 std::string reference_method(const StudyPlan& plan);
 
-/// The plan's metric on each set: over the sample counts with bands, or method by method where there is one count.
+/// The plan's metric on each set, with each seed: over the sample counts, or method by method where there is one count.
 std::vector<Figure> quality_figures(const Report& report);
-/// Each method minus the reference in points on each set, with the margin.
+/// Each method minus the reference in points on each set, with the margin; outlined what is not shown over all pairs.
 std::vector<Figure> difference_figures(const Report& report);
 /// The plan's metric on test against seconds of training at the answered count, with the Pareto front.
 std::vector<Figure> cost_figures(const Report& report);
 
-/// What the search found on dev for each learning rate, with the chosen one, by sample count.
+/// What the search found on dev for each learning rate, with the chosen one and those that were left after their
+/// results, by sample count.
 std::vector<Figure> search_figures(const Report& report);
 /// dev while the results trained, means over the seeds, by sample count.
 std::vector<Figure> curve_figures(const Report& report);

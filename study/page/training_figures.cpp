@@ -38,6 +38,16 @@ figures::Axis dev_axis(const std::string& metric, const std::vector<double>& val
   return figures::linear_axis(title, finite);
 }
 
+// Behind another sentence.
+std::string meaning(const std::string& metric) {
+  const std::string text = metric_meaning(metric);
+  return text.empty() ? "" : " " + text;
+}
+
+bool was_left(const Cell& cell, double rate) {
+  return std::find(cell.left_rates.begin(), cell.left_rates.end(), rate) != cell.left_rates.end();
+}
+
 // Rungs of the search that took a part of the steps are points without a line.
 void add_search(const Cell& cell, std::size_t style, Chart& chart, std::vector<double>& rates,
                 std::vector<double>& values, std::vector<std::string>& notes) {
@@ -54,10 +64,15 @@ void add_search(const Cell& cell, std::size_t style, Chart& chart, std::vector<d
     Point drawn{point.learning_rate, point.dev};
     drawn.hollow = point.length < 1;
     drawn.chosen = point.length == 1 && cell.learning_rate == point.learning_rate;
+    drawn.struck = point.length == 1 && was_left(cell, point.learning_rate);
     if (drawn.chosen && (cell.at_low_edge || cell.at_high_edge)) drawn.note = "edge";
     rates.push_back(drawn.x);
     values.push_back(drawn.y);
     (drawn.hollow ? rungs : whole).points.push_back(drawn);
+  }
+  for (const double rate : cell.left_rates) {
+    if (std::none_of(whole.points.begin(), whole.points.end(), [&](const Point& point) { return point.x == rate; }))
+      notes.push_back(fmt::format("{} at {}, which was left after its results", cell.method, rate_text(rate)));
   }
   if (!rungs.points.empty()) chart.series.push_back(std::move(rungs));
   if (!whole.points.empty()) chart.series.push_back(std::move(whole));
@@ -84,6 +99,19 @@ std::vector<Point> mean_curve(const Report& report, const Cell& cell) {
     points.push_back({static_cast<double>(step), sum / static_cast<double>(values.size()), *low, *high});
   }
   return points;
+}
+
+// What the pretrained model had, where that was measured and is one number for all; it is added to `kept`.
+std::vector<figures::Level> before_training(const Report& report, const std::string& measure,
+                                            std::vector<double>& kept) {
+  std::set<double> before;
+  for (const Cell& cell : report.findings.cells) {
+    const auto mean = cell.forgetting.find(measure + "_before");
+    if (mean != cell.forgetting.end()) before.insert(std::round(1e4 * mean->second.mean) / 1e4);
+  }
+  if (before.size() != 1) return {};
+  kept.push_back(*before.begin());
+  return {{*before.begin(), fmt::format("before training: {:.3g}", *before.begin())}};
 }
 
 std::optional<Figure> forgetting_figure(const Report& report, const std::string& measure) {
@@ -113,12 +141,14 @@ std::optional<Figure> forgetting_figure(const Report& report, const std::string&
   chart.title = fmt::format("{} against {} on test", words, metric_words(metric));
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
   chart.x = figures::linear_axis(metric_axis(metric) + " on test", gains);
+  chart.levels = before_training(report, measure, kept);
   chart.y = figures::linear_axis(words, kept);
+  const std::string meaning = forgetting_meaning(measure);
   return Figure{
       fmt::format("Forgetting against gain: {}", words),
-      fmt::format("To the right what was learned, upwards what became of the pretrained model's own abilities, "
+      fmt::format("{}{}To the right what was learned, upwards what became of the pretrained model's own abilities, "
                   "with {} examples; bars are 95 % intervals over the seeds.",
-                  count_text(samples)),
+                  meaning, meaning.empty() ? "" : " ", count_text(samples)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
@@ -135,18 +165,25 @@ std::vector<Figure> search_figures(const Report& report) {
       if (cell.samples == samples) add_search(cell, style_of(report.plan, cell.method), chart, rates, values, notes);
     }
     if (chart.series.empty()) continue;
+    const bool any_left =
+        std::any_of(report.findings.cells.begin(), report.findings.cells.end(),
+                    [&](const Cell& cell) { return cell.samples == samples && !cell.left_rates.empty(); });
     chart.title =
         fmt::format("{} on dev against the learning rate", train::metric_kind(report.plan.select_metric).title);
     chart.description = fmt::format("With {} training examples, a line for each method.", count_text(samples));
     chart.x = figures::log_axis("learning rate (logarithmic)", rates, rate_text);
     chart.y = dev_axis(report.plan.select_metric, values);
-    const bool rungs =
-        std::any_of(chart.series.begin(), chart.series.end(), [](const Series& series) { return !series.in_legend; });
+    chart.marks.hollow = "after a part of the steps";
+    chart.marks.chosen = "chosen";
+    chart.marks.struck = "left after its results";
     all.push_back(
         {fmt::format("The search for the learning rate, {} examples", count_text(samples)),
          fmt::format("The ring is the rate that was chosen; \"edge\" where it is the end of the rates that were "
-                     "tried, so that a better one may lie beyond.{}{}",
-                     rungs ? " Hollow: after a part of the steps." : "",
+                     "tried, so that a better one may lie beyond.{}{}{}",
+                     any_left ? " Struck out: the search liked this rate best, but on dev the results at it were worse "
+                                "than at the lower one that was then chosen."
+                              : "",
+                     meaning(report.plan.select_metric),
                      notes.empty() ? "" : fmt::format(" Not drawn: {}.", listed(notes))),
          [chart](const std::string& id) { return figures::svg(chart, id); }});
   }
@@ -182,7 +219,8 @@ std::vector<Figure> curve_figures(const Report& report) {
     all.push_back(
         {fmt::format("Learning curves, {} examples", count_text(samples)),
          "At the chosen learning rate: the mean over the seeds, and the range from the lowest to the highest. "
-         "The weights of each run's best step are kept.",
+         "The weights of each run's best step are kept." +
+             meaning(report.plan.select_metric),
          [chart](const std::string& id) { return figures::svg(chart, id); }});
   }
   return all;

@@ -39,7 +39,7 @@ def trial(plan, phase, method, samples, rate, seed, begin, group, chance, collap
           forgetting=True, curves=True):
     rates, seconds, at_hundred, gain, trainable = METHODS[method]
     accuracy = at_hundred + gain * math.log10(samples / 100) + chance.gauss(0, 0.008)
-    loss = 2.6 - 2 * accuracy + 0.25 * abs(math.log10(rate / rates[1])) ** 2
+    loss = 2.6 - 2 * accuracy + 1.0 * abs(math.log10(rate / rates[1])) ** 2
     train_seconds = seconds * (0.3 + samples / 1400) * length
     metrics, scores = {"dev": {"accuracy": accuracy, "log_loss": loss, "macro_f1": accuracy * 0.6}}, {}
     if phase == "result":
@@ -54,9 +54,9 @@ def trial(plan, phase, method, samples, rate, seed, begin, group, chance, collap
             metrics[spec["name"]] = {"accuracy": mean, "balanced_accuracy": mean * 0.7, "macro_f1": mean * 0.6,
                                      "matthews": 0 if collapsed else mean * 0.9, "log_loss": 3 - 3 * mean}
             scores[spec["name"]] = {"examples": len(right), "hex": hexadecimal(right)}
-        if collapsed:
-            metrics["dev"]["accuracy"] = plan["dev_majority_share"] - 0.02
-            metrics["dev"]["matthews"] = 0
+    if collapsed:
+        metrics["dev"]["accuracy"] = plan["dev_majority_share"] - 0.02
+        metrics["dev"]["matthews"] = 0
     steps = int(150 * length)
     curve = [{"step": step, "dev": {"log_loss": loss + 1.5 * math.exp(-step / 30) + chance.gauss(0, 0.02)}}
              for step in range(10, steps + 1, 20)] if curves else []
@@ -74,7 +74,7 @@ def trial(plan, phase, method, samples, rate, seed, begin, group, chance, collap
         "scores": {} if failure else scores}
 
 
-def study_trials(plan, groups=2, seed=0, collapsed=(), failed=(), **settings):
+def study_trials(plan, groups=2, seed=0, collapsed=frozenset(), failed=frozenset(), **settings):
     """Every trial of the plan, the longest first on the group that is free first. `collapsed`, `failed`: (method, samples, seed)."""
     chance = random.Random(seed)
     free = [0.0] * groups
@@ -89,7 +89,9 @@ def study_trials(plan, groups=2, seed=0, collapsed=(), failed=(), **settings):
         for method in sorted((entry["method"] for entry in plan["methods"]), key=lambda name: -METHODS[name][1]):
             rates = METHODS[method][0]
             for rate in rates:
-                run("search", method, samples, rate, plan["search_seed"])
+                # Where results collapse, lower rates learn nothing, or they would be tried in their place.
+                run("search", method, samples, rate, plan["search_seed"],
+                    collapsed=rate < rates[1] and any(key[:2] == (method, samples) for key in collapsed | failed))
             searched = [line for line in lines if line["phase"] == "search" and (line["method"], line["samples"]) == (method, samples)]
             best = min(searched, key=lambda line: line["metrics"]["dev"]["log_loss"])["learning_rate"]
             for seed_of_result in plan["result_seeds"]:

@@ -93,7 +93,7 @@ def test_the_first_sentence_is_the_answer_then_how_sure_then_what_else_costs(dtr
     header, *rows = [[words_of(cell) for cell in row] for row in main.find(".//table").iter("tr")]
     assert rows[0][0] == f"{taken} (the answer)" and len(rows) == 4
     losses = {entry["method"]: entry["loss"] for entry in decision["methods"]}
-    assert header[2] == f"points lost against {taken}" and len(losses) == 4
+    assert header[2:4] == ["seeds", f"points lost against {taken}"] and len(losses) == 4
 
 
 def test_every_figure_that_the_journal_has_the_numbers_of_is_there(dtrain, study):
@@ -104,6 +104,49 @@ def test_every_figure_that_the_journal_has_the_numbers_of_is_there(dtrain, study
                   "Forgetting against gain: retrieval mrr change", "Class by class", "The search for the learning rate, 100 examples",
                   "Learning curves, 1,000 examples", "Runs that learned nothing", "The study as it ran"]:
         assert title in titles, titles
+
+
+def table_of(page, *columns):
+    """The first table with these columns, a dictionary a row."""
+    for table in page.iter("table"):
+        header, *rows = [[words_of(cell) for cell in row] for row in table.iter("tr")]
+        if set(columns) <= set(header):
+            return [dict(zip(header, row, strict=True)) for row in rows]
+    raise AssertionError(columns)
+
+
+def test_each_seed_is_a_dot_and_counts_in_the_table(dtrain, study):
+    dtrain.succeeds("report", study)
+    page = page_of(study / "report.html")
+    figure = next(figure for figure in page.iter("figure") if "More data: accuracy on test" in words_of(figure))
+    shapes = [shape.find("title").text for shape in figure.iter() if re.match("dot|cross", shape.get("class", ""))
+              and shape.find("title") is not None]
+    results = json.loads((study / "results.json").read_text())
+    expected = [trial for trial in results["trials"] if trial["phase"] == "result" and not trial["failure"]]
+    assert len(shapes) == len(expected) == 59
+    for trial in expected:
+        value = f"{100 * trial['metrics']['test']['accuracy']:.4g}"
+        assert f"{trial['method']}, seed {trial['seed']}: {value}" in shapes
+    crosses = [shape for shape in figure.iter("path") if shape.get("class") == "cross series-0"]
+    assert len(crosses) == 2 and words_of(figure.find(".//desc")).count("(collapsed seed)") == 2
+    seeds = {(row["method"], row["samples"]): row["seeds"] for row in table_of(page, "learning rate", "seeds")}
+    assert seeds["full", "100"] == "5 of 5 (2 collapsed)" and seeds["lora", "1,000"] == "4 of 5 (1 failed)"
+    assert list(seeds.values()).count("5 of 5") == 10
+
+
+def test_what_is_called_shown_agrees_with_interval_and_p_value(dtrain, study):
+    dtrain.succeeds("report", study)
+    rows = table_of(page_of(study / "report.html"), "Holm's p", "no difference beyond")
+    said = set()
+    for row in rows:
+        low, high = (float(end) for end in row["95 % interval"].split(" to "))
+        if 0 in (low, high) or row["Holm's p"] == "0.050":
+            continue  # rounded
+        expected = "no" if low < 0 < high else "over all pairs" if float(row["Holm's p"].strip("< ")) < 0.05 else "this pair alone"
+        assert row["shown"] == expected, row
+        assert (row["no difference beyond"] == "-") == (expected != "no"), row
+        said.add(expected)
+    assert said >= {"no", "over all pairs"}
 
 
 def test_what_was_not_measured_has_no_figure(dtrain, tmp_path):

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <string>
@@ -19,6 +20,7 @@
 namespace dtrain::study::figures {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -175,6 +177,67 @@ TEST(Chart, SaysInWordsWhatItShows) {
   EXPECT_THAT(text, Not(HasSubstr("<b>")));
 }
 
+TEST(Axis, IsWidenedOnBothSidesByAShareOfItsRange) {
+  const Axis axis = widened(linear_axis("share", {0, 10}, {0, 10}), 0.1);
+  EXPECT_DOUBLE_EQ(axis.low, -1);
+  EXPECT_DOUBLE_EQ(axis.high, 11);
+  const Axis counts = log_axis_at("N", {100, 10000}, [](double value) { return std::to_string(int(value)); });
+  EXPECT_NEAR(widened(counts, 0.5).position(counts.low), 0.25, 1e-12);
+}
+
+// What stands behind `mark` in each of its elements, as numbers.
+std::vector<double> numbers_of(const std::string& text, const std::string& mark) {
+  std::vector<double> numbers;
+  for (std::size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + 1))
+    numbers.push_back(std::stod(text.substr(at + mark.size())));
+  return numbers;
+}
+
+TEST(Chart, DrawsWhatAMeanIsOfBesideIt) {
+  Chart chart = small_chart();
+  const std::string plain = svg(chart, "f");
+  EXPECT_THAT(plain, Not(HasSubstr("class=\"dot")));
+  chart.series[0].points[0].dots = {{40.5, false, "seed 1"}, {59, true, "seed <2>"}, {NAN, false, "seed 3"}};
+  chart.marks.dot = "each seed";
+  chart.marks.crossed_dot = "collapsed";
+  const std::string text = svg(chart, "f");
+  EXPECT_THAT(text, HasSubstr("41 at 100 (40 to 42) [each seed: 40.5, 59 (collapsed)],"));
+  EXPECT_THAT(text, HasSubstr("class=\"dot series-0\"><title>a, seed 1: 40.5</title></circle>"));
+  EXPECT_THAT(text, HasSubstr("class=\"cross series-0\"><title>a, seed &lt;2&gt;: 59</title></path>"));
+  EXPECT_THAT(text, AllOf(HasSubstr(">each seed</text>"), HasSubstr(">collapsed</text>")));
+  EXPECT_TRUE(is_plain_svg(text));
+}
+
+TEST(Chart, HasRoomForTheSeriesThatStandSideBySide) {
+  Chart chart = small_chart();
+  chart.series.clear();
+  for (std::size_t i = 0; i < 20; ++i)
+    chart.series.push_back(
+        {"m", 0, {{100, 50, 49, 51, false, false, false, {}, {{50, false, "x"}}}, {1000, 50, 49, 51}}});
+  const std::string text = svg(chart, "f");
+  const auto frame = numbers_of(text, "<rect x=\"");
+  const auto width = numbers_of(text, "\" width=\"");
+  ASSERT_EQ(frame.size(), 1U);
+  const std::string drawn = text.substr(text.find("</g>"));
+  const auto places = numbers_of(drawn, "<circle cx=\"");
+  ASSERT_EQ(places.size(), 60U) << "a mean at each count, and the dots at one";
+  EXPECT_GE(*std::min_element(places.begin(), places.end()), frame[0]);
+  EXPECT_LE(*std::max_element(places.begin(), places.end()), frame[0] + width[0]);
+  EXPECT_EQ(std::set<double>(places.begin(), places.end()).size(), 60U) << "none hides another";
+}
+
+TEST(Chart, NamesItsMarks) {
+  Chart chart = small_chart();
+  chart.marks = {"not shown", "chosen", "left", "", ""};
+  EXPECT_THAT(svg(chart, "f"), Not(HasSubstr("not shown"))) << "none occurs";
+  chart.series[0].points[0].hollow = chart.series[0].points[0].struck = true;
+  chart.series[1].points[0].chosen = true;
+  const std::string text = svg(chart, "f");
+  EXPECT_THAT(text, AllOf(HasSubstr("(40 to 42) [left] [not shown],"), HasSubstr("45 at 100 [chosen].")));
+  EXPECT_THAT(text, AllOf(HasSubstr(">not shown</text>"), HasSubstr(">chosen</text>"), HasSubstr(">left</text>")));
+  EXPECT_THAT(text, AllOf(HasSubstr("class=\"strike\""), HasSubstr("class=\"ring\"")));
+}
+
 TEST(Chart, LeavesOutPointsBeyondItsFrame) {
   Chart chart = small_chart();
   const auto markers = [](const std::string& text) {
@@ -198,6 +261,21 @@ TEST(RowChart, ShowsEachRowWithItsValueInWords) {
   const std::string text = svg(chart, "f");
   EXPECT_THAT(text, HasSubstr(">+1.0 (0.5 to 1.5)</text>"));
   EXPECT_THAT(text, HasSubstr("head: -2.5. lora: +1.0 (0.5 to 1.5).</desc>"));
+}
+
+TEST(RowChart, DrawsWhatAMeanIsOfUnderIt) {
+  RowChart chart;
+  chart.title = "means";
+  chart.x = linear_axis("points", {-3, 2});
+  chart.rows = {{"head", 1, -2.5, -3, NAN, "-2.5", true, {{-2, false, "seed 1"}, {1, true, "seed 2"}}}};
+  chart.marks = {"not shown", "", "", "each seed", "collapsed"};
+  const std::string text = svg(chart, "f");
+  EXPECT_THAT(text, HasSubstr("head: -2.5 [each seed: -2, 1 (collapsed)] [not shown].</desc>"));
+  EXPECT_THAT(text, AllOf(HasSubstr("class=\"dot series-1\"><title>head, seed 1: -2</title>"),
+                          HasSubstr("class=\"cross series-1\"><title>head, seed 2: 1</title>")));
+  EXPECT_THAT(text, HasSubstr("class=\"marker hollow series-1\""));
+  EXPECT_THAT(text,
+              AllOf(HasSubstr(">not shown</text>"), HasSubstr(">each seed</text>"), HasSubstr(">collapsed</text>")));
 }
 
 TEST(Timeline, DrawsSpansInTheirLanes) {

@@ -169,6 +169,27 @@ TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
                                  HasSubstr("Until then full is the best guess"), HasSubstr("with probability ")));
 }
 
+TEST(Finding, SaysOfAnIntervalWithoutZeroThatItIsOfThatPairAlone) {
+  // full is ahead of each of four equal methods by about three points: shown by itself, not over ten pairs.
+  const StudyPlan plan = small_plan({"full", "head", "lora", "bitfit", "ia3"}, {1000});
+  FinishedTrials finished;
+  for (std::size_t method = 0; method < 5; ++method) finish_method(finished, plan, method, 1000, 700, 300, 10);
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const Trial trial{Trial::Phase::result, "full", 1000, 0.003, seed};
+    scatter(finished.at(trial.key()).second, static_cast<int>(720 + 5 * seed));
+  }
+  const Findings found = analyse(plan, finished);
+  const Comparison comparison = *found.compare("test", 1000, "full", "lora");
+  EXPECT_GT(comparison.difference.interval(0.95).low, 0);
+  EXPECT_FALSE(comparison.shown());
+  EXPECT_TRUE(comparison.shown_alone());
+  EXPECT_EQ(found.pairs("test"), 10U);
+  EXPECT_THAT(verdicts(plan, found).at(0).findings[0],
+              AllOf(HasSubstr("It is ahead of head by 2.9 points ("), HasSubstr("and ia3 by 2.9 points ("),
+                    HasSubstr("), each pair by itself; over all 10 pairs of the set that is not shown."),
+                    Not(HasSubstr("not told apart")), Not(HasSubstr("wins")), Not(HasSubstr("beats"))));
+}
+
 TEST_F(StudyOfThree, ClaimsNoBoundThatIsNone) {
   plan_.result_seeds = {1, 2};
   scatter(result(0, 1), 750);

@@ -1,0 +1,144 @@
+#include "study/page/page.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "study/report.h"
+#include "study/tables.h"
+#include "study/words.h"
+#include "tests/study/study_case.h"
+
+namespace dtrain::study {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+// full and lora alike, head far behind; seeds differ by a tenth of a point.
+class Page : public testing::Test {
+ protected:
+  explicit Page(std::vector<std::int64_t> samples = {100, 1000})
+      : plan_(small_plan({"full", "head", "lora"}, std::move(samples))) {
+    for (const std::int64_t count : plan_.samples) {
+      finish_method(finished_, plan_, 0, count, 700, 300, 30);
+      finish_method(finished_, plan_, 1, count, 500, 400, 2);
+      finish_method(finished_, plan_, 2, count, 699, 300, 20);
+    }
+  }
+
+  TrialOutcome& result(std::size_t method, std::uint64_t seed, double rate = 0.003) {
+    const Trial trial{Trial::Phase::result, plan_.methods[method].method.text(), plan_.samples.back(), rate, seed};
+    return finished_.at(trial.key()).second;
+  }
+  void collapse(std::size_t method, std::uint64_t seed) {
+    for (const char* set : {"dev", "test"}) result(method, seed).metrics[set]["accuracy"] = 0.3;
+  }
+  std::string text() const {
+    const Report report = make_report(plan_, finished_);
+    return page::html_text({{&report, "study", {}, {}}});
+  }
+
+  StudyPlan plan_;
+  FinishedTrials finished_;
+};
+
+class PageOfOneCount : public Page {
+ protected:
+  PageOfOneCount() : Page({1000}) {}
+};
+
+TEST_F(Page, ShowsEachSeedBesideTheMeanAndMarksThoseThatCollapsed) {
+  EXPECT_THAT(text(), AllOf(HasSubstr("class=\"dot series-1\"><title>head, seed 2: 50.1</title>"),
+                            Not(HasSubstr(">collapsed seed</text>"))));
+  collapse(1, 2);
+  EXPECT_THAT(text(), AllOf(HasSubstr("class=\"cross series-1\"><title>head, seed 2: 30</title>"),
+                            HasSubstr(" [each seed: 50, 30 (collapsed seed), 50.2]"), HasSubstr(">each seed</text>"),
+                            HasSubstr(">collapsed seed</text>")));
+}
+
+TEST_F(PageOfOneCount, ShowsEachSeedUnderTheMean) {
+  collapse(1, 2);
+  EXPECT_THAT(text(), AllOf(HasSubstr("class=\"cross series-1\"><title>head, seed 2: 30</title>"),
+                            HasSubstr(" [each seed: 50, 30 (collapsed seed), 50.2]"), HasSubstr(">each seed</text>")));
+}
+
+TEST_F(Page, OutlinesDifferencesThatAreNotShownOverAllPairs) {
+  // Of lora on both sets at both counts.
+  EXPECT_EQ(count_of(text(), " [not shown over all 6 pairs]"), 4U);
+  EXPECT_EQ(count_of(text(), ">not shown over all 6 pairs</text>"), 2U) << "in the legends";
+}
+
+TEST_F(PageOfOneCount, OutlinesDifferencesThatAreNotShownOverAllPairsToo) {
+  EXPECT_EQ(count_of(text(), " [not shown over all 3 pairs]"), 2U);
+}
+
+TEST_F(Page, SaysInItsTableHowManySeedsThereAre) {
+  collapse(1, 2);
+  result(2, 1) = {};
+  result(2, 1).failure = "the loss of step 3 is nan";
+  const Table table = quality_table(plan_, analyse(plan_, finished_));
+  EXPECT_EQ(table.header.at(3), "seeds");
+  EXPECT_EQ(table.rows.at(3).at(3), "3 of 3");
+  EXPECT_EQ(table.rows.at(4).at(3), "3 of 3 (1 collapsed)");
+  EXPECT_EQ(table.rows.at(5).at(3), "2 of 3 (1 failed)");
+}
+
+TEST_F(Page, StrikesOutRatesThatWereLeftAfterTheirResults) {
+  EXPECT_THAT(text(), Not(HasSubstr("class=\"strike\"")));
+  // The rate that the search found breaks down with one seed, the next lower one does not.
+  result(2, 2) = outcome_of(300, 300, 3);
+  for (const Trial& trial : result_trials(plan_, plan_.methods[2], 1000, 0.001))
+    finish(finished_, trial, outcome_of(690, 300, 0.55));
+  ASSERT_THAT(analyse(plan_, finished_).cell("lora", 1000)->left_rates, ElementsAre(0.003));
+  EXPECT_THAT(text(), AllOf(HasSubstr("class=\"strike\""), HasSubstr(">left after its results</text>"),
+                            HasSubstr("0.6 at 0.001 [edge] [chosen], 0.4 at 0.003 [left after its results]"),
+                            HasSubstr("Struck out: the search liked this rate best")));
+}
+
+TEST_F(Page, SaysWhatItsMeasuresAre) {
+  for (auto& [key, trial] : finished_) {
+    if (trial.first.phase == Trial::Phase::result)
+      trial.second.forgetting = {{"cka", 0.9}, {"mrr", 0.2}, {"mrr_before", 0.44}};
+  }
+  EXPECT_THAT(text(), AllOf(HasSubstr("Linear CKA says how alike"), HasSubstr("Retrieval: how well the model still"),
+                            HasSubstr(">before training: 0.44</text>"), HasSubstr("Log-loss is the mean of minus"),
+                            HasSubstr("Macro-F1 is F1"), HasSubstr("Balanced accuracy is the share")));
+}
+
+TEST_F(Page, GivesEachCheaperMethodALineOfItsOwn) {
+  const std::string page = text();
+  EXPECT_THAT(page, HasSubstr("<li>Else head, which gives up 19.9 points"));
+  EXPECT_THAT(page, HasSubstr("<p>Where inputs are like web, take head"));
+  EXPECT_THAT(page, Not(HasSubstr(" Else head")));
+}
+
+TEST_F(Page, NamesTheMethodThatAnotherIsWorseThan) {
+  const Table table = decision_table(plan_, analyse(plan_, finished_));
+  EXPECT_THAT(table.rows.at(1).at(0), "head");
+  EXPECT_THAT(table.rows.at(1).at(2), "worse than full");
+  EXPECT_THAT(table.rows.at(1).at(5), "over all pairs");
+  EXPECT_THAT(table.rows.at(2).at(5), "no");
+}
+
+TEST(Shown, SaysOverWhat) {
+  EXPECT_EQ(shown_text(0.001, 0.04), "over all pairs");
+  EXPECT_EQ(shown_text(0.001, 0.05), "this pair alone");
+  EXPECT_EQ(shown_text(0.05, 1), "no");
+  EXPECT_EQ(shown_text(NAN, NAN), "-");
+}
+
+}  // namespace
+}  // namespace dtrain::study
