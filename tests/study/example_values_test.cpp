@@ -72,7 +72,7 @@ TEST(ExampleValues, ScatterAsTheMetricDoesOverOtherExamples) {
     }
     double variance = 0;
     for (const double value : found) variance += std::pow(value - average(found), 2) / 599;
-    EXPECT_NEAR(variance / expected, 1, 0.2) << metric;
+    EXPECT_NEAR(variance / expected, 1, 0.25) << metric;
   }
 }
 
@@ -190,7 +190,8 @@ class StudyByF1 : public testing::Test {
     SplitMix64 random(3);
     SimulatedTask task;
     task.examples = 1000;
-    task.second = {0.9, 0.8, 0.7, 0.5, 0.3, 0.1};
+    task.second = {0.9, 0.7, 0.5, 0.3, 0.1, 0};
+    task.seed_deviation = 0.01;
     const SimulatedAnswers drawn = simulated_answers(task, 3, random);
     plan_.metric = "macro_f1";
     plan_.sets = {{"test", 1000, 0.5, drawn.set.labels}};
