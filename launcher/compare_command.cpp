@@ -19,6 +19,7 @@
 #include "launcher/share.h"
 #include "launcher/study_files.h"
 #include "launcher/study_request.h"
+#include "study/example_values.h"
 #include "study/identity.h"
 #include "study/journal.h"
 #include "study/report.h"
@@ -49,6 +50,16 @@ void describe_study(study::Report& report, const data::Task& task, const Session
   report.begun = begun_text(output);
   std::istringstream versions(version_text());
   for (std::string line; std::getline(versions, line);) report.versions.push_back(line);
+}
+
+// Trials that cannot be compared by the metric that is asked for are not gone on with.
+void check_values(const study::StudyPlan& plan, const study::FinishedTrials& finished, const fs::path& journal) {
+  const auto without = study::results_without_values(plan, finished);
+  if (without == 0) return;
+  throw UsageError(
+      fmt::format("--metric {}: {} of the finished results in {} are of an earlier version, which kept no predicted "
+                  "classes. Go on with --metric {} or balanced_accuracy, or begin anew (--overwrite).",
+                  plan.metric, without, journal.string(), study::comparable_metrics(plan.problem_type).front()));
 }
 
 void finish(const study::Report& report, const fs::path& output, const Log& log) {
@@ -102,6 +113,7 @@ void run_compare(const Options& given, const Session& session) {
     files.journal = study::Journal::go_on(journal, request.plan, log);
     finished = files.journal->finished();
     log.line(fmt::format("{} trials are finished already", finished.size()));
+    check_values(request.plan, finished, journal);
     // A plan that was fitted to the time is gone on with, unless there is more time now.
     const auto content = study::read_journal(journal, {});
     earlier_costs = content.costs;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "study/chance.h"
+#include "study/example_values.h"
 #include "study/search.h"
 #include "study/words.h"
 
@@ -127,61 +128,46 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
   return cell;
 }
 
-// What the score of each example of a set counts in n times the plan's metric.
-std::vector<double> weights_of(const StudyPlan& plan, const EvaluationSet& set, std::size_t examples) {
-  std::vector<double> weights(examples, 1);
-  if (plan.metric != "balanced_accuracy") return weights;
-  if (set.labels.size() != examples) throw std::invalid_argument("an evaluation set without a label for each example");
-  // Balanced accuracy: each class that occurs counts the same.
-  std::map<std::int32_t, double> counts;
-  for (const std::int32_t label : set.labels) ++counts[label];
-  for (std::size_t i = 0; i < examples; ++i)
-    weights[i] = static_cast<double>(examples) / (static_cast<double>(counts.size()) * counts[set.labels[i]]);
-  return weights;
+using SeedValues = std::map<std::uint64_t, ExampleValues>;
+
+// Of the seeds that ended.
+SeedValues values_of(const StudyPlan& plan, const FinishedTrials& finished, const Cell& cell,
+                     const EvaluationSet& set) {
+  SeedValues values;
+  if (!cell.learning_rate) return values;
+  for (const std::uint64_t seed : plan.seeds_of(cell.samples, cell.method)) {
+    const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
+    const auto found = finished.find(trial.key());
+    if (found == finished.end()) continue;
+    if (auto of_seed = example_values(plan.metric, set, found->second.second))
+      values.emplace(seed, std::move(*of_seed));
+  }
+  return values;
 }
 
-// Over the seeds that both ended.
-std::optional<PairedDifference> difference(const StudyPlan& plan, const FinishedTrials& finished, const Cell& first,
-                                           const Cell& second, const EvaluationSet& set) {
-  if (!first.learning_rate || !second.learning_rate) return std::nullopt;
-  std::vector<std::vector<double>> rows;
-  std::vector<double> weights;
-  for (const std::uint64_t seed : plan.seeds_of(first.samples, first.method)) {
-    const auto outcome = [&](const Cell& cell) -> const std::vector<double>* {
-      const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
-      const auto found = finished.find(trial.key());
-      if (found == finished.end()) return nullptr;
-      const auto& scores = found->second.second.scores;
-      const auto of_set = scores.find(set.name);
-      return of_set == scores.end() ? nullptr : &of_set->second;
-    };
-    const std::vector<double>* left = outcome(first);
-    const std::vector<double>* right = outcome(second);
-    if (left == nullptr || right == nullptr || left->size() != right->size()) continue;
-    if (weights.empty()) weights = weights_of(plan, set, left->size());
-    std::vector<double> row(left->size());
-    for (std::size_t i = 0; i < row.size(); ++i) row[i] = weights[i] * ((*left)[i] - (*right)[i]);
-    rows.push_back(std::move(row));
+// Over the seeds that both have.
+std::optional<PairedDifference> difference(const SeedValues& first, const SeedValues& second) {
+  std::vector<std::pair<const ExampleValues*, const ExampleValues*>> seeds;
+  for (const auto& [seed, left] : first) {
+    const auto right = second.find(seed);
+    if (right != second.end() && right->second.values.size() == left.values.size())
+      seeds.emplace_back(&left, &right->second);
   }
-  if (rows.empty() || rows[0].size() < 2) return std::nullopt;
-  // Scores without a lower bound make differences of more than their weight.
-  double unit = *std::max_element(weights.begin(), weights.end());
-  for (const auto& row : rows) {
-    for (const double value : row) unit = std::max(unit, std::abs(value));
-  }
-  return paired_difference(rows, unit);
+  return difference_in_values(seeds);
 }
 
 void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const EvaluationSet& set,
                    Findings& findings) {
   std::vector<Comparison> family;
   std::vector<double> p_values;
+  std::vector<SeedValues> values;
+  for (const Cell& cell : findings.cells) values.push_back(values_of(plan, finished, cell, set));
   for (std::size_t i = 0; i < findings.cells.size(); ++i) {
     for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
       const Cell& first = findings.cells[i];
       const Cell& second = findings.cells[j];
       if (first.samples != second.samples) continue;
-      const auto paired = difference(plan, finished, first, second, set);
+      const auto paired = difference(values[i], values[j]);
       if (!paired) continue;
       family.push_back({set.name, first.samples, first.method, second.method, *paired, 0});
       p_values.push_back(paired->p_value());

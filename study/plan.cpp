@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "peft/registry.h"
+#include "study/example_values.h"
 #include "train/objective.h"
 
 namespace dtrain::study {
@@ -26,7 +27,9 @@ const std::vector<std::string>& comparable_metrics(ProblemType type) {
   static const std::map<ProblemType, std::vector<std::string>> names = [] {
     std::map<ProblemType, std::vector<std::string>> all;
     for (const train::Objective* objective : train::objectives()) all[objective->type()] = {objective->score_metric()};
-    all[ProblemType::single_label_classification].push_back("balanced_accuracy");
+    auto& of_classes = all[ProblemType::single_label_classification];
+    of_classes.push_back("balanced_accuracy");
+    of_classes.insert(of_classes.end(), class_count_metrics().begin(), class_count_metrics().end());
     return all;
   }();
   return names.at(type);

@@ -39,8 +39,8 @@ struct EvaluationSet {
   std::vector<std::int32_t> labels;
 };
 
-/// Metrics that methods can be compared by, the usual one first: those that are a mean over examples, given how often
-/// each class occurs.
+/// Metrics that methods can be compared by, the usual one first: those of which each example has a share
+/// (study/example_values.h).
 const std::vector<std::string>& comparable_metrics(ProblemType type);
 
 /// How far a search goes (study/search.h): `quick` decides by short trainings, `halving` by whole ones of the best two,

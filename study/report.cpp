@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "study/advice.h"
+#include "study/example_values.h"
 #include "study/schedule.h"
 #include "study/search.h"
 #include "study/tables.h"
@@ -140,9 +141,15 @@ std::vector<std::string> reading_notes(const Report& report) {
     if (set.majority_share > 0.5 && plan.metric == "accuracy") {
       notes.push_back(fmt::format(
           "The most frequent class has {:.0f} % of the {} examples, so that accuracy says little of the others: "
-          "--metric balanced_accuracy compares by the mean over classes.",
+          "--metric balanced_accuracy compares by the mean over classes, --metric macro_f1 by the mean of their F1, "
+          "which what is wrongly taken for a class lowers, too.",
           100 * set.majority_share, set.name));
     }
+  }
+  if (const std::int64_t without = results_without_values(plan, report.finished); without > 0) {
+    notes.push_back(fmt::format(
+        "{} result{} kept without predicted classes, by an earlier version: no method is compared with them by {}.",
+        without, without == 1 ? " was" : "s were", metric_words(plan.metric)));
   }
   std::set<int> ranks;
   for (const auto& [key, trial] : report.finished) ranks.insert(trial.second.ranks);
@@ -169,6 +176,7 @@ json results_json(const Report& report) {
   for (const auto& [key, trial] : report.finished) {
     json line = trial_json(trial.first, trial.second);
     line.erase("scores");
+    line.erase("predicted");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
     line["subset_seed"] = report.plan.subset_seed_of(trial.first.seed);

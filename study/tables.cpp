@@ -39,7 +39,7 @@ std::string column_title(const std::string& set, const std::string& metric) {
 std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
   if (plan.problem_type != ProblemType::single_label_classification)
     return train::objective_of(plan.problem_type).headline_metrics().at(1);
-  if (plan.metric == "balanced_accuracy") return "accuracy";
+  if (plan.metric != "accuracy") return "accuracy";
   return set.name == "test" ? "macro_f1" : "balanced_accuracy";
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <stdexcept>
+#include <string_view>
 
 namespace dtrain::study {
 namespace {
@@ -47,6 +48,29 @@ std::vector<double> scores_of(const json& kept) {
     scores[i] = ((value >> (3 - i % 4)) & 1U) != 0 ? 1 : 0;
   }
   return scores;
+}
+
+// Classes as hexadecimal numbers of as many digits as the largest needs, one after the other.
+json classes_json(const std::vector<std::int32_t>& classes) {
+  const std::int32_t largest = classes.empty() ? 0 : *std::max_element(classes.begin(), classes.end());
+  const std::size_t digits = fmt::format("{:x}", largest).size();
+  std::string text;
+  text.reserve(digits * classes.size());
+  for (const std::int32_t each : classes) text += fmt::format("{:0{}x}", each, digits);
+  return {{"digits", digits}, {"hex", text}};
+}
+
+std::vector<std::int32_t> classes_of(const json& kept) {
+  const auto digits = kept.at("digits").get<std::size_t>();
+  const auto text = kept.at("hex").get<std::string>();
+  if (digits < 1 || digits > 5 || text.size() % digits != 0) throw std::invalid_argument("classes of another length");
+  std::vector<std::int32_t> classes(text.size() / digits, 0);
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const std::size_t value = std::string_view(kDigits).find(text[i]);
+    if (value == std::string_view::npos) throw std::invalid_argument("classes that are not hexadecimal");
+    classes[i / digits] = 16 * classes[i / digits] + static_cast<std::int32_t>(value);
+  }
+  return classes;
 }
 
 double number_or_nan(const json& value) {
@@ -90,6 +114,8 @@ std::vector<Trial> result_trials(const StudyPlan& plan, const MethodPlan& method
 json trial_json(const Trial& trial, const TrialOutcome& outcome) {
   json scores = json::object();
   for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
+  json predicted = json::object();
+  for (const auto& [set, classes] : outcome.predicted) predicted[set] = classes_json(classes);
   json curve = json::array();
   for (const CurvePoint& point : outcome.curve) curve.push_back({{"step", point.step}, {"dev", point.metrics}});
   return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
@@ -111,7 +137,8 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"warnings", outcome.warnings},
           {"curve", curve},
           {"forgetting", outcome.forgetting},
-          {"scores", scores}};
+          {"scores", scores},
+          {"predicted", predicted}};
 }
 
 std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
@@ -142,6 +169,9 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
     for (const auto& [name, value] : point.at("dev").items()) kept.metrics[name] = number_or_nan(value);
   }
   for (const auto& [set, scores] : json.at("scores").items()) outcome.scores[set] = scores_of(scores);
+  if (json.contains("predicted")) {  // journals of earlier versions have none
+    for (const auto& [set, classes] : json.at("predicted").items()) outcome.predicted[set] = classes_of(classes);
+  }
   return {trial, outcome};
 }
 

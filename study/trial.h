@@ -48,6 +48,9 @@ struct TrialOutcome {
   /// By set, the score of each example (Objective::example_scores; of classes 1 where it was right, else 0): what
   /// paired differences need. Empty for the search.
   std::map<std::string, std::vector<double>> scores;
+  /// By set, the class that each example was taken for (Objective::predicted_classes). Empty for the search, where an
+  /// answer is not one class, and in journals of earlier versions.
+  std::map<std::string, std::vector<std::int32_t>> predicted;
   /// What retention probes found of it (study/forgetting.h), by name; empty for the search.
   std::map<std::string, double> forgetting;
   /// dev after each evaluation, by step.

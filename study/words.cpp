@@ -39,7 +39,8 @@ std::string listed(const std::vector<std::string>& names) {
 }
 
 std::string metric_words(const std::string& metric) {
-  return metric == "balanced_accuracy" ? "balanced accuracy" : train::metric_kind(metric).title;
+  if (metric == "balanced_accuracy") return "balanced accuracy";
+  return metric == "matthews" ? "Matthews correlation" : train::metric_kind(metric).title;
 }
 
 bool is_before(const std::string& measure) { return measure.ends_with("_before"); }

@@ -53,6 +53,7 @@ Evaluation evaluate(model::Classifier& classifier, const Examples& examples, con
   const auto scores = objective.example_scores(evaluation.logits, targets).contiguous();
   const auto* values = scores.const_data_ptr<double>();
   evaluation.scores.assign(values, values + scores.numel());
+  evaluation.predicted = objective.predicted_classes(evaluation.logits);
   return evaluation;
 }
 

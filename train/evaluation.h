@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "model/classifier.h"
@@ -28,6 +29,8 @@ struct Evaluation {
   Metrics metrics;
   /// One an example (Objective::example_scores), for what compares answers in pairs.
   std::vector<double> scores;
+  /// One an example, or none (Objective::predicted_classes).
+  std::vector<std::int32_t> predicted;
 };
 
 /// score, and what the objective says of it. The examples have targets.

@@ -72,6 +72,9 @@ class Objective {
                                  const std::vector<std::string>& labels) const = 0;
   /// One number an example [n] double, larger is better, at most 1: what paired statistics compare.
   virtual at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const = 0;
+  /// The class that each example is taken for: what metrics are compared by that are no mean over examples. Empty where
+  /// an answer is not one class.
+  virtual std::vector<std::int32_t> predicted_classes(const at::Tensor&) const { return {}; }
   /// The metrics of the best answer that is the same for every one of these examples: what knowing nothing has.
   Metrics untrained(const at::Tensor& targets, std::int64_t outputs) const;
 

@@ -309,6 +309,35 @@ def test_a_lock_keeps_a_second_study_out(material, study):
     assert finished(study[0]) == 32
 
 
+def test_a_study_is_judged_anew_by_macro_f1_and_told_from_one_that_kept_no_classes(material, study, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(study[0], copy)
+    done = run(*command(material, *STUDY, "--output", copy, "--resume", "--metric", "macro_f1"))
+    assert done.returncode == 0, done.all
+    assert "macro-F1" in done.stdout
+    before = results(copy)
+    assert before["verdict"]["metric"] == "macro_f1"
+    means = {(cell["method"], cell["samples"], name): of_set["macro_f1"]["mean"]
+             for cell in before["cells"] for name, of_set in cell["metrics"].items()}
+    assert len(before["comparisons"]) == len(results(study[0])["comparisons"])
+    for pair in before["comparisons"]:
+        assert pair["metric"] == "macro_f1"
+        difference = means[pair["first"], pair["samples"], pair["set"]] - means[pair["second"], pair["samples"], pair["set"]]
+        assert abs(pair["difference"] - difference) < 1e-12
+    report = run(PROGRAM, "report", copy)
+    assert report.returncode == 0, report.all
+    assert results(copy)["verdict"] == before["verdict"]
+    # As an earlier version wrote it.
+    lines = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("predicted", None)
+    (copy / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = run(*command(material, *STUDY, "--output", copy, "--resume", "--metric", "macro_f1"))
+    assert refused.returncode == 2
+    assert "of the finished results in" in refused.all and "--metric accuracy" in refused.all
+    assert run(*command(material, *STUDY, "--output", copy, "--resume")).returncode == 0
+
+
 SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]
 
 
@@ -408,7 +437,10 @@ def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(materi
 
 @pytest.mark.parametrize("arguments, message", [
     (["--margin", "-1"], "--margin: expected points, above 0 and below 100, found -1"),
-    (["--metric", "macro_f1"], "--metric: expected one of auto, accuracy, balanced_accuracy, samples_f1, r2, found 'macro_f1'"),
+    (["--metric", "log_loss"], "--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, "
+     "samples_f1, r2, found 'log_loss'"),
+    (["--metric", "samples_f1"], "--metric: single_label_classification cannot be compared by samples_f1; expected one of "
+     "accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews"),
     (["--methods", "full,lorra"], "unknown method 'lorra'; did you mean 'lora'?"),
     (["--methods", "lora:rank=3"], "rank"),
     (["--methods", "head,head"], "'head' is named twice"),

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <set>
+#include <stdexcept>
 #include <string>
 
 #include "base/error.h"
@@ -118,6 +119,8 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   TrialOutcome outcome = outcome_of(613, 377, 1.0 / 3);
   outcome.scores["test"][998] = 1;
   outcome.scores["ood.web"][17] = 1.0 / 3;  // of an objective whose scores are no bits
+  outcome.predicted["test"] = {0, 44, 7, 15, 16};
+  outcome.predicted["ood.web"] = {0, 3, 15, 1};  // a digit each
   outcome.metrics["test"]["matthews"] = std::nan("");
   const Trial trial = result_trials(plan, plan.methods[0], 100, 0.1 + 0.2)[0];
   const auto [same, back] = trial_from_json(nlohmann::json::parse(trial_json(trial, outcome).dump()));
@@ -126,7 +129,18 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   EXPECT_EQ(back.metric("dev", "log_loss"), 1.0 / 3);
   EXPECT_TRUE(std::isnan(back.metric("test", "matthews")));
   EXPECT_EQ(back.scores, outcome.scores);
+  EXPECT_EQ(back.predicted, outcome.predicted);
+  EXPECT_EQ(trial_json(trial, outcome)["predicted"]["test"]["hex"], "002c070f10");
+  EXPECT_EQ(trial_json(trial, outcome)["predicted"]["ood.web"]["hex"], "03f1");
   EXPECT_EQ(back.cost.stored_bytes, 5000);
+  auto older = trial_json(trial, outcome);
+  older.erase("predicted");
+  EXPECT_TRUE(trial_from_json(older).second.predicted.empty());
+  for (const nlohmann::json& damaged :
+       {nlohmann::json{{"digits", 0}, {"hex", ""}}, {{"digits", 2}, {"hex", "012"}}, {{"digits", 1}, {"hex", "x"}}}) {
+    older["predicted"] = {{"test", damaged}};
+    EXPECT_THROW(trial_from_json(older), std::invalid_argument) << damaged;
+  }
 }
 
 }  // namespace

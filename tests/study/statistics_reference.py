@@ -1,4 +1,5 @@
-"""What scipy makes of small studies: variance components, intervals, p-values, proportions and crossovers.
+"""What scipy makes of small studies: variance components, intervals, p-values, proportions and crossovers; and scikit-learn
+of metrics of classes, and of what the weight of an example does to them.
 
 Usage: statistics_reference.py DIRECTORY. Writes DIRECTORY/statistics.json.
 """
@@ -10,6 +11,7 @@ import sys
 
 import numpy as np
 from scipy import integrate, optimize, special, stats
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 random = np.random.default_rng(3)
 
@@ -112,6 +114,50 @@ def lines():
     return cases
 
 
+CLASS_METRICS = {
+    "macro_f1": lambda *answers, **weights: f1_score(*answers, average="macro", zero_division=0, **weights),
+    "weighted_f1": lambda *answers, **weights: f1_score(*answers, average="weighted", zero_division=0, **weights),
+    "matthews": lambda *answers, **weights: matthews_corrcoef(*answers, **weights),
+}
+
+
+def influences(metric, truth, predicted, step=1e-4):
+    """n times the metric's derivative by the weight of each example; examples with the same answer share it."""
+    known = {}
+    for i, cell in enumerate(zip(truth, predicted)):
+        if cell not in known:
+            ends = []
+            for sign in (1, -1):
+                weights = np.ones(len(truth))
+                weights[i] += sign * step
+                ends.append(metric(truth, predicted, sample_weight=weights))
+            known[cell] = len(truth) * (ends[0] - ends[1]) / (2 * step)
+    return [known[cell] for cell in zip(truth, predicted)]
+
+
+def class_metrics():
+    def answers(shares, examples, right):
+        truth = random.choice(len(shares), examples, p=shares)
+        return truth, np.where(random.random(examples) < right, truth, random.choice(len(shares), examples, p=shares))
+
+    uneven = [0.5, 0.2, 0.12, 0.09, 0.06, 0.03]
+    zipf = 1 / np.arange(1, 46)
+    never_said = answers(uneven, 200, 0.7)
+    never_said[1][never_said[1] == 1] = 0  # a class that is never answered ...
+    never_said[0][never_said[0] == 2] = 0  # ... and one that never occurs
+    constant = answers(uneven, 60, 0.7)[0], np.zeros(60, dtype=int)
+    drawn = {"uneven": answers(uneven, 300, 0.7), "two classes": answers([0.8, 0.2], 100, 0.8),
+             "many classes": answers(zipf / zipf.sum(), 100, 0.6), "never said": never_said, "constant": constant}
+    cases = []
+    for name, pair in drawn.items():
+        truth, predicted = (each.tolist() for each in pair)
+        of_metrics = {metric: {"value": float(function(truth, predicted)),
+                               "influences": influences(function, truth, predicted)}
+                      for metric, function in CLASS_METRICS.items()}
+        cases.append({"name": name, "truth": truth, "predicted": predicted} | of_metrics)
+    return cases
+
+
 def main(directory):
     far = [[1, 0, 0, 1, 0, 0, 1, 0], [1, 1, 1, 1, 0, 0, 1, 1], [0, 0, 0, 1, -1, -1, 1, 0]]
     same = np.zeros((3, 100))
@@ -126,7 +172,8 @@ def main(directory):
     for successes, trials in [(0, 3), (3, 3), (1, 3), (2, 10), (0, 100)]:
         interval = stats.binomtest(successes, trials).proportion_ci(0.95, "exact")
         proportions.append([successes, trials, interval.low, interval.high])
-    document = {"paired": cases, "proportions": proportions, "lines": lines()}
+    document = {"paired": cases, "proportions": proportions, "lines": lines(),
+                "class_metrics": class_metrics()}
     (pathlib.Path(directory) / "statistics.json").write_text(json.dumps(document))
 
 

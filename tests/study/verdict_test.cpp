@@ -295,7 +295,8 @@ TEST_F(StudyOfThree, RecommendsBalancedAccuracyForUnevenClasses) {
   EXPECT_THAT(markdown_text(make_report(plan_, finished_)), Not(HasSubstr("--metric balanced_accuracy")));
   plan_.sets[0].majority_share = 0.7;
   EXPECT_THAT(markdown_text(make_report(plan_, finished_)),
-              HasSubstr("The most frequent class has 70 % of the test examples"));
+              AllOf(HasSubstr("The most frequent class has 70 % of the test examples"),
+                    HasSubstr("--metric balanced_accuracy"), HasSubstr("--metric macro_f1")));
 }
 
 TEST_F(StudyOfThree, KeepsAFailedSeedOutOfMeansAndPairsAndSaysSo) {

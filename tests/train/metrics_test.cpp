@@ -30,6 +30,12 @@ TEST(Metrics, OfClassesAreThoseOfScikitLearn) {
       EXPECT_NEAR(value, expected.tensor(name).item<double>(), 1e-12) << name;
     }
     EXPECT_NEAR(classes().example_scores(logits, labels).mean().item<double>(), metrics.value("accuracy"), 1e-12);
+    const auto predicted = classes().predicted_classes(logits);
+    ASSERT_EQ(predicted.size(), static_cast<std::size_t>(labels.size(0)));
+    double right = 0;
+    for (std::int64_t i = 0; i < labels.size(0); ++i)
+      right += predicted[static_cast<std::size_t>(i)] == labels[i].item<std::int64_t>() ? 1 : 0;
+    EXPECT_NEAR(right / static_cast<double>(labels.size(0)), metrics.value("accuracy"), 1e-12);
     std::vector<std::string> names;
     for (std::int64_t c = 0; c < logits.size(1); ++c) names.push_back(std::to_string(c));
     const auto details = classes().details(logits, labels, names);

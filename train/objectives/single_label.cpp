@@ -7,6 +7,8 @@
 #include <array>
 #include <cmath>
 
+#include "train/class_counts.h"
+
 namespace dtrain::train {
 namespace {
 
@@ -44,63 +46,11 @@ Confusion confusion_of(const ClassAnswers& answers, const std::vector<std::size_
   return confusion;
 }
 
-// From the confusion matrix: everything that needs no probabilities.
-struct ClassCounts {
-  explicit ClassCounts(const Confusion& confusion) : truth(confusion.size(), 0), predicted(confusion.size(), 0) {
-    for (std::size_t row = 0; row < confusion.size(); ++row) {
-      for (std::size_t column = 0; column < confusion.size(); ++column) {
-        truth[row] += static_cast<double>(confusion[row][column]);
-        predicted[column] += static_cast<double>(confusion[row][column]);
-      }
-      correct += static_cast<double>(confusion[row][row]);
-      total += truth[row];
-    }
-    for (std::size_t c = 0; c < confusion.size(); ++c)
-      classes.push_back(label_metrics(static_cast<double>(confusion[c][c]), predicted[c], truth[c]));
-  }
-
-  // Mean recall over the classes that occur in the data.
-  double balanced_accuracy() const {
-    double recalls = 0, occurring = 0;
-    for (std::size_t c = 0; c < classes.size(); ++c) {
-      if (truth[c] == 0) continue;
-      recalls += classes[c].recall;
-      ++occurring;
-    }
-    return ratio(recalls, occurring);
-  }
-  // Over the classes that occur in the data or in the predictions.
-  double macro_f1() const {
-    double sum = 0, seen = 0;
-    for (std::size_t c = 0; c < classes.size(); ++c) {
-      if (truth[c] + predicted[c] == 0) continue;
-      sum += classes[c].f1;
-      ++seen;
-    }
-    return ratio(sum, seen);
-  }
-  double weighted_f1() const {
-    double sum = 0;
-    for (std::size_t c = 0; c < classes.size(); ++c) sum += classes[c].f1 * truth[c];
-    return ratio(sum, total);
-  }
-  double matthews() const {
-    double chance = 0, truth_squares = 0, predicted_squares = 0;
-    for (std::size_t c = 0; c < classes.size(); ++c) {
-      chance += truth[c] * predicted[c];
-      truth_squares += truth[c] * truth[c];
-      predicted_squares += predicted[c] * predicted[c];
-    }
-    const double spread = (total * total - truth_squares) * (total * total - predicted_squares);
-    return spread > 0 ? (correct * total - chance) / std::sqrt(spread) : 0;
-  }
-
-  std::vector<double> truth;
-  std::vector<double> predicted;
-  std::vector<LabelMetrics> classes;
-  double correct = 0;
-  double total = 0;
-};
+ClassCounts counts_of(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
+  ClassCounts counts(answers.classes);
+  for (std::size_t i = 0; i < truth.size(); ++i) counts.add(truth[i], answers.predicted[i]);
+  return counts;
+}
 
 // Expected calibration error over 15 bins of equal width (Guo et al., 2017).
 double calibration_error(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
@@ -178,16 +128,20 @@ class SingleLabel final : public Objective {
   Metrics metrics(const at::Tensor& logits, const at::Tensor& targets) const override {
     const ClassAnswers answers(logits);
     const auto truth = truth_of(targets);
-    const ClassCounts counts(confusion_of(answers, truth));
-    return named(targets.size(0), {ratio(counts.correct, counts.total), counts.balanced_accuracy(), counts.macro_f1(),
-                                   counts.weighted_f1(), counts.matthews(), log_loss(answers, truth),
-                                   calibration_error(answers, truth)});
+    const ClassCounts counts = counts_of(answers, truth);
+    return named(targets.size(0),
+                 {counts.accuracy(), counts.balanced_accuracy(), counts.macro_f1(), counts.weighted_f1(),
+                  counts.matthews(), log_loss(answers, truth), calibration_error(answers, truth)});
   }
 
   nlohmann::json details(const at::Tensor& logits, const at::Tensor& targets,
                          const std::vector<std::string>& labels) const override {
-    const Confusion confusion = confusion_of(ClassAnswers(logits), truth_of(targets));
-    return {{"classes", label_metrics_json(ClassCounts(confusion).classes, labels)}, {"confusion", confusion}};
+    const ClassAnswers answers(logits);
+    const auto truth = truth_of(targets);
+    const ClassCounts counts = counts_of(answers, truth);
+    std::vector<LabelMetrics> classes;
+    for (std::size_t c = 0; c < answers.classes; ++c) classes.push_back(counts.of_class(c));
+    return {{"classes", label_metrics_json(classes, labels)}, {"confusion", confusion_of(answers, truth)}};
   }
 
   at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
@@ -197,6 +151,11 @@ class SingleLabel final : public Objective {
     auto* values = scores.mutable_data_ptr<double>();
     for (std::size_t i = 0; i < truth.size(); ++i) values[i] = answers.predicted[i] == truth[i] ? 1 : 0;
     return scores;
+  }
+
+  std::vector<std::int32_t> predicted_classes(const at::Tensor& logits) const override {
+    const ClassAnswers answers(logits);
+    return {answers.predicted.begin(), answers.predicted.end()};
   }
 
   Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
