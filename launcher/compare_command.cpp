@@ -129,7 +129,7 @@ void run_compare(const Options& given, const Session& session) {
   prepare_output(options, session);
   study::MethodCosts costs;
   for (const study::MethodForecast& forecast : setup.forecasts)
-    costs[forecast.method] = study::method_costs(plan, forecast, sizes.batch_size);
+    costs[forecast.method] = study::method_costs(plan, forecast, material.training);
   // What was measured once stays.
   for (const auto& [method, of_method] : earlier_costs) {
     for (const auto& [samples, cost] : of_method) costs[method][samples] = cost;
