@@ -31,8 +31,11 @@ class Work {
 /// collective, its sequence number and the ranks that did not come; the communicator is of no use afterwards. A tensor
 /// that is refused, before anything is sent, throws it too.
 ///
-/// Tensors: contiguous, of type float, double, int64, int32 or uint8, on the device the back end serves. What is
-/// started works in place, and its tensor must stay untouched until the end.
+/// Tensors: contiguous, of type float, double, bfloat16, int64, int32 or uint8, on the device the back end serves. What
+/// is started works in place, and its tensor must stay untouched until the end.
+///
+/// A sum is the same bytes on every rank. The order of its additions is the back end's, and may differ with the number
+/// of ranks (tree_reduce fixes it); of bfloat16 each is made as float and rounded to nearest, ties to even.
 class Communicator {
  public:
   virtual ~Communicator() = default;

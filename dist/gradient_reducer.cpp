@@ -8,21 +8,41 @@
 
 namespace dtrain::dist {
 
+// What one collective carries.
+struct GradientReducer::Message {
+  at::Tensor gradients;  // a view into the flat ones
+  at::Tensor on_wire;    // the same tensor, or in another type a copy
+  ReducedTo reduced_to;
+  std::unique_ptr<Work> work = nullptr;  // none while not started
+
+  void start(Communicator& communicator) {
+    if (!on_wire.is_same(gradients)) on_wire.copy_(gradients);
+    work = reduced_to == ReducedTo::shares ? communicator.start_reduce_scatter(on_wire)
+                                           : communicator.start_all_reduce(on_wire);
+  }
+
+  void finish(const Communicator& communicator) {
+    if (!work) return;
+    // Not join_stream: the host reads the norm of these gradients next, and no timeout would end that for a lost rank.
+    work->wait();
+    work.reset();
+    if (on_wire.is_same(gradients)) return;
+    const std::int64_t count = gradients.numel() / (reduced_to == ReducedTo::shares ? communicator.size() : 1);
+    const std::int64_t begin = reduced_to == ReducedTo::shares ? communicator.rank() * count : 0;
+    gradients.narrow(0, begin, count).copy_(on_wire.narrow(0, begin, count));
+  }
+};
+
 struct GradientReducer::Bucket {
-  at::Tensor dealt;  // views into the flat gradients
-  at::Tensor rest;
-  std::size_t parameters = 0;                     // that reach into it
-  std::size_t missing = 0;                        // how many of these are not ready
-  std::vector<std::unique_ptr<Work>> works = {};  // none while not started
+  std::vector<Message> messages = {};
+  std::size_t parameters = 0;  // that reach into it
+  std::size_t missing = 0;     // how many of these are not ready
 };
 
 GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gradients,
                                  std::vector<std::int64_t> offsets, const ShardLayout& layout, ReducedTo reduced_to,
-                                 bool overlap)
-    : communicator_(communicator),
-      flat_gradients_(std::move(flat_gradients)),
-      reduced_to_(reduced_to),
-      overlap_(overlap) {
+                                 bool overlap, WireFormat format)
+    : communicator_(communicator), flat_gradients_(std::move(flat_gradients)), overlap_(overlap) {
   if (flat_gradients_.dim() != 1 || !flat_gradients_.is_contiguous() || offsets.empty() || offsets.front() != 0 ||
       offsets.back() != flat_gradients_.numel()) {
     throw std::logic_error(
@@ -30,11 +50,14 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
                     "found {} elements and {} offsets that end at {}",
                     flat_gradients_.numel(), offsets.size(), offsets.empty() ? 0 : offsets.back()));
   }
-  const auto view = [&](const Stretch& stretch) { return flat_gradients_.narrow(0, stretch.begin, stretch.size()); };
-  for (const ShardLayout::Bucket& bucket : layout.buckets()) {
-    buckets_.push_back(reduced_to == ReducedTo::shares
-                           ? Bucket{.dealt = view(bucket.dealt), .rest = view(bucket.rest)}
-                           : Bucket{.dealt = view(bucket.whole()), .rest = view({bucket.rest.end, bucket.rest.end})});
+  for (const ShardLayout::Bucket& cut : layout.buckets()) {
+    Bucket& bucket = buckets_.emplace_back();
+    if (reduced_to == ReducedTo::shares) {
+      add_message(bucket, cut.dealt, ReducedTo::shares, format);
+      add_message(bucket, cut.rest, ReducedTo::every_rank, format);
+    } else {
+      add_message(bucket, cut.whole(), ReducedTo::every_rank, format);
+    }
   }
   is_ready_.assign(offsets.size() - 1, 0);
   const auto& cut = layout.buckets();
@@ -52,6 +75,15 @@ GradientReducer::GradientReducer(Communicator& communicator, at::Tensor flat_gra
 
 GradientReducer::~GradientReducer() = default;
 
+void GradientReducer::add_message(Bucket& bucket, const Stretch& stretch, ReducedTo reduced_to, WireFormat format) {
+  if (stretch.size() == 0 || communicator_.size() == 1) return;
+  const auto gradients = flat_gradients_.narrow(0, stretch.begin, stretch.size());
+  const at::ScalarType type = wire_type(format, gradients.scalar_type());
+  const auto on_wire =
+      type == gradients.scalar_type() ? gradients : at::empty_like(gradients, gradients.options().dtype(type));
+  bucket.messages.push_back({gradients, on_wire, reduced_to});
+}
+
 void GradientReducer::ready(std::size_t index) {
   char& is_ready = is_ready_.at(index);
   if (is_ready)
@@ -61,18 +93,13 @@ void GradientReducer::ready(std::size_t index) {
   if (!overlap_ || communicator_.size() == 1) return;
   start_in_order();
   for (std::size_t b = 0; b < next_; ++b) {
-    for (const auto& work : buckets_[b].works) work->test();
+    for (const Message& message : buckets_[b].messages) message.work->test();
   }
 }
 
 void GradientReducer::start_in_order() {
   for (; next_ < buckets_.size() && buckets_[next_].missing == 0; ++next_) {
-    Bucket& bucket = buckets_[next_];
-    if (bucket.dealt.numel() > 0) {
-      bucket.works.push_back(reduced_to_ == ReducedTo::shares ? communicator_.start_reduce_scatter(bucket.dealt)
-                                                              : communicator_.start_all_reduce(bucket.dealt));
-    }
-    if (bucket.rest.numel() > 0) bucket.works.push_back(communicator_.start_all_reduce(bucket.rest));
+    for (Message& message : buckets_[next_].messages) message.start(communicator_);
   }
 }
 
@@ -80,9 +107,7 @@ void GradientReducer::finish() {
   for (Bucket& bucket : buckets_) bucket.missing = 0;
   if (communicator_.size() > 1) start_in_order();
   for (Bucket& bucket : buckets_) {
-    // Not join_stream: the host reads the norm of these gradients next, and no timeout would end that for a lost rank.
-    for (const auto& work : bucket.works) work->wait();
-    bucket.works.clear();
+    for (Message& message : bucket.messages) message.finish(communicator_);
     bucket.missing = bucket.parameters;
   }
   std::ranges::fill(is_ready_, 0);
@@ -90,10 +115,11 @@ void GradientReducer::finish() {
 }
 
 std::int64_t GradientReducer::bytes_per_step() const {
-  if (communicator_.size() == 1) return 0;
-  std::int64_t elements = 0;
-  for (const Bucket& bucket : buckets_) elements += bucket.dealt.numel() + bucket.rest.numel();
-  return elements * static_cast<std::int64_t>(flat_gradients_.element_size());
+  std::size_t bytes = 0;
+  for (const Bucket& bucket : buckets_) {
+    for (const Message& message : bucket.messages) bytes += message.on_wire.nbytes();
+  }
+  return static_cast<std::int64_t>(bytes);
 }
 
 }  // namespace dtrain::dist

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
+#include "dist/wire_format.h"
 
 namespace dtrain::dist {
 
@@ -19,7 +20,8 @@ struct ReducedRows {
 
 /// Sums a table [n, columns], float or double on the CPU, over the ranks where it is other than zero: `rows`,
 /// ascending, are those of this rank. A step's gradient of word embeddings has some hundred such rows of many
-/// thousands.
-ReducedRows all_reduce_rows(Communicator& communicator, const at::Tensor& table, const std::vector<std::int64_t>& rows);
+/// thousands. The rows travel in `format`; how many ranks have each is counted in whole numbers.
+ReducedRows all_reduce_rows(Communicator& communicator, const at::Tensor& table, const std::vector<std::int64_t>& rows,
+                            WireFormat format = WireFormat::fp32);
 
 }  // namespace dtrain::dist

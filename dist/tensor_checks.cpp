@@ -38,11 +38,12 @@ void check_tensor(const at::Tensor& tensor, at::Device device, std::string_view 
     case at::kByte:
     case at::kInt:
     case at::kLong:
+    case at::kBFloat16:
     case at::kFloat:
     case at::kDouble:
       break;
     default:
-      refuse(fmt::format("expected type Float, Double, Long, Int or Byte, found {}; convert it first",
+      refuse(fmt::format("expected type Float, Double, BFloat16, Long, Int or Byte, found {}; convert it first",
                          c10::toString(tensor.scalar_type())));
   }
   if (!tensor.is_contiguous()) {

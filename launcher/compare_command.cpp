@@ -138,10 +138,11 @@ void run_compare(const Options& given, const Session& session) {
       set_up_study(options, session, request, material, sizes, finished, before, files.output / "stored.part", world);
   const study::StudyPlan& plan = setup.plan;
   for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
+  note_reduce_precision(options, setup.groups->ranks_per_trial(), log);
   prepare_output(options, session);
   study::MethodCosts costs;
   for (const study::MethodForecast& forecast : setup.forecasts)
-    costs[forecast.method] = study::method_costs(plan, forecast, sizes.batch_size);
+    costs[forecast.method] = study::method_costs(plan, forecast, material.training);
   // What was measured once stays.
   for (const auto& [method, of_method] : earlier_costs) {
     for (const auto& [samples, cost] : of_method) costs[method][samples] = cost;

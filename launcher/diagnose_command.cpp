@@ -98,6 +98,7 @@ void run_diagnose(const Options& given, const Session& session) {
   options.training = training_options(options, task);
   const auto material = make_material(options, session, task, samples);
   const study::DiagnosisPlan plan = make_plan(options, material);
+  note_reduce_precision(options, session.control().size(), log);
   prepare_output(options, session);
   const std::string model = fs::absolute(model_directory(options)).lexically_normal().filename().string();
   log.line(fmt::format("{} on {}: {} classes, {} training, {} dev, {} test examples", model, task.name,

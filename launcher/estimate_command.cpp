@@ -27,6 +27,7 @@ void run_estimate(const Options& options, const Session& session) {
   peft::make_method(options.training.method)->attach(*classifier, train::attach_context(options.training.seed));
   train::TrainOptions training = training_options(options, task);
   training.cache_memory = cache_memory(options, session);
+  note_reduce_precision(options, session.control().size(), log);
   const train::Estimate estimate = train::estimate(*classifier, examples, task.dev.size(), training, context);
   const auto bytes = [](double count) { return bytes_text(count); };
   Table table{{training.method.text(), ""},

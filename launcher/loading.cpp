@@ -188,6 +188,12 @@ void note_classes(data::Task& task, std::int64_t samples, const Log& log) {
   }
 }
 
+void note_reduce_precision(const Options& options, int ranks, const Log& log) {
+  if (ranks > 1 || options.training.reduce_format == dist::WireFormat::fp32) return;
+  log.line(fmt::format("--reduce-precision {}: a training on one rank exchanges nothing, and rounds nothing",
+                       options.reduce_precision));
+}
+
 data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t count, std::uint64_t seed) {
   if (count == 0 || count >= examples.size()) return examples;
   return examples.subset(data::stratified_draw(examples.targets(), count, seed, Purpose::evaluation_subset));

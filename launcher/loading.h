@@ -67,6 +67,9 @@ train::Examples training_examples(const data::Task& task, std::int64_t samples, 
 /// for every seed: how many examples of a class are drawn follows from the sizes of the classes alone.
 void note_classes(data::Task& task, std::int64_t samples, const Log& log);
 
+/// Says where --reduce-precision has no effect: one rank has nothing to exchange.
+void note_reduce_precision(const Options& options, int ranks, const Log& log);
+
 /// A seeded stratified draw of `count` examples of a test set; 0, or more than there are: all.
 data::TokenDataset capped(const data::TokenDataset& examples, std::int64_t count, std::uint64_t seed);
 

@@ -137,6 +137,10 @@ void check_options(Options& o) {
   one_of(o.device, "device", {"auto", "cpu", "cuda"});
   one_of(o.backend, "backend", {"auto", "single", "mpi", "nccl"});
   one_of(o.search, "search", {"auto", "quick", "halving", "fine"});
+  one_of(o.reduce_precision, "reduce-precision", {"fp32", "bf16"});
+  t.reduce_format = o.reduce_precision == "bf16" ? dist::WireFormat::bf16 : dist::WireFormat::fp32;
+  require(t.reduce_format == dist::WireFormat::fp32 || t.virtual_ranks == 0, "reduce-precision",
+          "fp32 with --virtual-ranks, where one rank, too, would have to round as many do", o.reduce_precision);
   one_of(o.shard_optimizer, "shard-optimizer", {"auto", "on", "off"});
   one_of(o.header, "header", {"auto", "yes", "no"});
   const std::string separator = separator_of(o.separator, "separator");

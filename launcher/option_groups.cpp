@@ -209,6 +209,11 @@ void add_reduction(Adder add, Options& o) {
       "each rank keeps and updates a share of the optimizer's state (ZeRO stage 1); auto: where that is sooner");
 }
 
+void add_exchange(Adder add, Options& o) {
+  add("reduce-precision", bound(o.reduce_precision, "fp32|bf16"),
+      "gradients travel between ranks as this; bf16: half the bytes, rounded at each addition");
+}
+
 void add_scaling(Adder add, Options& o) {
   add("methods", bound(o.methods, "A,B"), "methods to time, each as --method takes it");
   add("ranks", open(o.scaling_ranks, "N,N"),
@@ -295,6 +300,7 @@ constexpr Group kGroups[] = {
     {"files", "Training", add_files},
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},
+    {"exchange", "Machine", add_exchange},
     {"scaling", "Scaling", add_scaling},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},

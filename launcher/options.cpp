@@ -75,10 +75,11 @@ const std::vector<std::string> kOfTrainingFile = {
 // The groups of options that each kind of bench uses.
 const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
-    {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction"},
-    {"allreduce", "machine,json"},
+    {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
+    {"allreduce", "machine,exchange,json"},
     {"scaling",
-     "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,json,svg"}};
+     "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,json,"
+     "svg"}};
 
 // A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
 bool is_off(const boost::any& value) {
@@ -336,17 +337,18 @@ const std::vector<CommandInfo>& commands() {
        "training,"
        "loss,"
        "machine,"
-       "reduction,output,"
+       "reduction,exchange,output,"
        "resume,tensorboard"},
       {"diagnose", "why a frozen body is worse: probes of every layer, and what each choice costs",
        "data,test,columns,ignored,unknown,problem,tokens,model,pooling,diagnosis,length,batch,step,machine,reduction,"
+       "exchange,"
        "output"},
       {"train", "trains one model and writes it, its metrics and its log",
        "data,test,ood,columns,ignored,unknown,problem,tokens,model,pooling,method,rate,start,length,batch,step,"
        "training,"
        "loss,"
        "files,machine,"
-       "reduction,output,resume,tensorboard"},
+       "reduction,exchange,output,resume,tensorboard"},
       {"evaluate", "metrics of a trained model or adapter on a file",
        "run,input,columns,ignored,unknown,problem,tokens,model,pooling,retain,machine,output"},
       {"predict", "labels and probabilities for a file of inputs",
@@ -356,7 +358,7 @@ const std::vector<CommandInfo>& commands() {
       {"extract", "the LoRA that is closest to what full fine-tuning changed",
        "run,input,columns,ignored,unknown,problem,tokens,model,pooling,lora,machine,output"},
       {"estimate", "parameters, memory, bytes all-reduced and time of a run before it is run",
-       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,length,batch,step,machine,reduction"},
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,length,batch,step,machine,reduction,exchange"},
       {"inspect", "what is in a model, an adapter, a run or a data file", "columns,ignored,targets"},
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},

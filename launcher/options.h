@@ -45,6 +45,7 @@ struct Options {
   // Training
   train::TrainOptions training;
   std::string select_metric = "auto";
+  std::string reduce_precision = "fp32";
   std::string shard_optimizer = "auto";
   std::string scaling_ranks;
   std::string json_file;

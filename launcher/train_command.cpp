@@ -125,12 +125,14 @@ void describe_run(model::Classifier& classifier, const train::TrainOptions& trai
   log.line(data);
   log.line(fmt::format("model: {}, {} parameters, {} pooling", fs::absolute(directory).filename().string(),
                        count_text(all), model::pooling_name(classifier.pooling())));
-  log.line(fmt::format("method: {}, learning rate {}, {}{} trainable parameters ({:.3g} %), {}{} all-reduced a step",
-                       training.method.text(), train::learning_rate_of(training),
-                       phases > 1 ? fmt::format("in {} phases, in the first ", phases) : "", count_text(trainable),
-                       100.0 * static_cast<double>(trainable) / static_cast<double>(all),
-                       trains_table && session.control().size() > 1 ? "at most " : "",
-                       bytes_text(session.control().size() > 1 ? 4.0 * static_cast<double>(trainable) : 0.0)));
+  log.line(fmt::format(
+      "method: {}, learning rate {}, {}{} trainable parameters ({:.3g} %), {}{} all-reduced a step",
+      training.method.text(), train::learning_rate_of(training),
+      phases > 1 ? fmt::format("in {} phases, in the first ", phases) : "", count_text(trainable),
+      100.0 * static_cast<double>(trainable) / static_cast<double>(all),
+      trains_table && session.control().size() > 1 ? "at most " : "",
+      bytes_text(session.control().size() > 1 ? static_cast<double>(dist::wire_bytes(training.reduce_format, trainable))
+                                              : 0.0)));
 }
 
 }  // namespace
@@ -192,6 +194,7 @@ void run_train(const Options& options, const Session& session) {
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
   describe_run(*classifier, training, directory, task, sets, session);
+  note_reduce_precision(options, session.control().size(), log);
 
   const train::RunContext context = measured_context(options, session, classifier->config());
   train::RunFiles files;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "dist/wire_format.h"
 #include "study/search.h"
 
 namespace dtrain::study {
@@ -50,8 +51,9 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
 }
 
 std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,
-                                          std::int64_t batch_size) {
+                                          const train::TrainOptions& training) {
   std::map<std::int64_t, Cost> costs;
+  const std::int64_t batch_size = training.batch_size;
   for (const std::int64_t samples : plan.samples) {
     const train::Estimate& estimate = forecast.alone;
     const auto steps = static_cast<double>(plan.steps.at(samples));
@@ -68,7 +70,7 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
     cost.peak_memory_above_base_bytes = estimate.peak_memory_above_base_bytes;
     cost.trainable_parameters = estimate.trainable_parameters;
     // Of a trial on one rank there are none: what it would take on several.
-    cost.allreduce_bytes_per_step = estimate.trainable_parameters * static_cast<std::int64_t>(sizeof(float));
+    cost.allreduce_bytes_per_step = dist::wire_bytes(training.reduce_format, estimate.trainable_parameters);
     cost.stored_bytes = forecast.stored_bytes;
     costs[samples] = cost;
   }

@@ -41,7 +41,7 @@ double trial_seconds(const StudyPlan& plan, const MethodForecast& forecast, cons
 
 /// What a method costs at each sample count of the plan, by itself.
 std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodForecast& forecast,
-                                          std::int64_t batch_size);
+                                          const train::TrainOptions& training);
 
 /// How long the trials of a study take: the forecast, corrected for each method by what its trials took so far.
 class TimeLeft {

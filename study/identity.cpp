@@ -60,8 +60,10 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["virtual ranks"] = std::to_string(training.virtual_ranks);
   identity["weight decay"] = fmt::format("{}", training.weight_decay);
   identity["warm-up ratio"] = fmt::format("{}", training.warmup_ratio);
-  // Of no study before there was one.
+  // These two of no study before there was a choice.
   if (training.patience > 0) identity["patience of the search"] = std::to_string(training.patience);
+  if (training.reduce_format != dist::WireFormat::fp32)
+    identity["reduce precision"] = dist::wire_format_name(training.reduce_format);
   identity["gradient norm"] = fmt::format("{}", training.max_gradient_norm);
   return identity;
 }

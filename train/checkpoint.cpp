@@ -72,6 +72,7 @@ Checkpoint read_one(const fs::path& directory) {
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
     checkpoint.flop = state.at("flop").get<double>();
     checkpoint.identity = state.at("identity").get<std::map<std::string, std::string>>();
+    checkpoint.identity.try_emplace("reduce precision", "fp32");  // of all runs before there was a choice
   } catch (const nlohmann::json::exception& error) {
     throw InputError(fmt::format("{}: {}", (directory / "state.json").string(), error.what()));
   }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "dist/wire_format.h"
 #include "model/pooling.h"
 #include "peft/method.h"
 #include "train/objective.h"
@@ -65,6 +66,8 @@ struct TrainOptions {
   std::int64_t bucket_bytes = 4 << 20;
   /// Start a bucket's reduction while backward goes on.
   bool overlap = true;
+  /// What gradients travel as; without virtual ranks alone, whose sums are in float.
+  dist::WireFormat reduce_format = dist::WireFormat::fp32;
   ShardOptimizer shard_optimizer = ShardOptimizer::automatic;
 };
 

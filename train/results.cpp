@@ -48,6 +48,7 @@ nlohmann::json run_json(const RunResult& result) {
   json["batch_size"] = result.options.batch_size;
   json["ranks"] = result.ranks;
   json["virtual_ranks"] = result.options.virtual_ranks;
+  json["reduce_precision"] = dist::wire_format_name(result.options.reduce_format);
   json["steps"] = result.report.steps;
   json["planned_steps"] = result.report.planned_steps;
   json["stopped_early"] = result.report.stopped_early();

@@ -66,6 +66,7 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"gradient norm", fmt::format("{}", options.max_gradient_norm)},
           {"select metric", options.select_metric},
           {"patience", std::to_string(options.patience)},
+          {"reduce precision", dist::wire_format_name(options.reduce_format)},
           {"precision", context.matmul_type == at::kBFloat16 ? "bf16" : "fp32"}};
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/seconds.h"
@@ -58,6 +59,8 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
   if (shards_ % ranks != 0) {
     throw UsageError(fmt::format("--virtual-ranks {} must be a multiple of the number of ranks, {}", shards_, ranks));
   }
+  if (options.virtual_ranks > 0 && options.reduce_format != dist::WireFormat::fp32)
+    throw std::logic_error("gradients of virtual ranks are summed in float, and expected to travel so");
   shards_of_rank_ = shards_ / ranks;
   first_shard_ = rank * shards_of_rank_;
 
@@ -87,7 +90,8 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
     return;
   }
   reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
-                                                     sharding_.layout(), sharding_.reduced_to(), options.overlap);
+                                                     sharding_.layout(), sharding_.reduced_to(), options.overlap,
+                                                     options.reduce_format);
   for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
     parameters.parameters[i]->on_gradient_ready = [this, i] {
       if (last_backward_) reducer_->ready(i);
@@ -196,7 +200,7 @@ void TrainingStep::reduce_tables() {
       std::iota(all.begin(), all.end(), 0);
     }
     auto reduced = dist::all_reduce_rows(context_.gradients, table.gradient(),
-                                         table.gradient_rows() ? *table.gradient_rows() : all);
+                                         table.gradient_rows() ? *table.gradient_rows() : all, options_.reduce_format);
     table.set_gradient_rows(std::move(reduced.rows));
     table_bytes_ += reduced.bytes;
   }

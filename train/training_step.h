@@ -38,7 +38,8 @@ struct StepOutcome {
 /// One global batch, from example ids to the summed gradient in the flat buffer.
 ///
 /// Loss: the objective's, summed over the rank's examples and divided by the global count (Objective::loss_divisor), so
-/// that the sum over the ranks is the gradient of the global mean, whatever the shares.
+/// that the sum over the ranks is the gradient of the global mean, whatever the shares. Nothing is scaled after the
+/// exchange, and no sum on the way is larger than its terms are together, whatever the options' format there.
 class TrainingStep {
  public:
   /// `hooks` may be null.

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "dist/mpi/bfloat16_sum.h"
 #include "dist/mpi/mpi_work.h"
 #include "dist/mpi/node_counters.h"
 #include "dist/tensor_checks.h"
@@ -24,6 +25,8 @@ MPI_Datatype mpi_type(const at::Tensor& tensor) {
       return MPI_INT64_T;
     case at::kFloat:
       return MPI_FLOAT;
+    case at::kBFloat16:
+      return MPI_UINT16_T;  // MPI has none, and moves two bytes as well; sums are another matter
     default:
       return MPI_DOUBLE;  // check_tensor has refused the others
   }
@@ -239,9 +242,10 @@ class MpiCommunicator final : public Communicator {
   }
 
   void start_sum(MpiWork& work, const at::Tensor& tensor) {
+    const MPI_Op sum = tensor.scalar_type() == at::kBFloat16 ? bfloat16_sum_.get() : MPI_SUM;
     for (const Piece piece : pieces(tensor.numel(), piece_elements_)) {
       work.start([&](MPI_Request* request) {
-        return MPI_Iallreduce(MPI_IN_PLACE, address(tensor, piece.begin), piece.count, mpi_type(tensor), MPI_SUM,
+        return MPI_Iallreduce(MPI_IN_PLACE, address(tensor, piece.begin), piece.count, mpi_type(tensor), sum,
                               communicator_, request);
       });
     }
@@ -277,6 +281,7 @@ class MpiCommunicator final : public Communicator {
   std::int64_t piece_elements_;
   MpiState state_;
   NodeCounters counters_;
+  BFloat16Sum bfloat16_sum_;
   int rank_ = 0;
   int size_ = 1;
   int exceptions_ = std::uncaught_exceptions();

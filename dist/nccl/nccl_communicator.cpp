@@ -33,6 +33,8 @@ ncclDataType_t nccl_type(const at::Tensor& tensor) {
       return ncclInt64;
     case at::kFloat:
       return ncclFloat32;
+    case at::kBFloat16:
+      return ncclBfloat16;
     default:
       return ncclFloat64;  // check_tensor has refused the others
   }

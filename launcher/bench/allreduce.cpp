@@ -41,13 +41,14 @@ Fit fitted(const std::vector<double>& bytes, const std::vector<double>& seconds)
 void bench_allreduce(const Options& options, const Session& session) {
   auto& gradients = session.context().gradients;
   const double ranks = gradients.size();
+  const at::ScalarType type = dist::wire_type(options.training.reduce_format, at::kFloat);
   const std::vector<Collective> collectives = {
       {"all-reduce", [&](const at::Tensor& tensor) { gradients.all_reduce(tensor); }, 2 * (ranks - 1) / ranks},
       {"reduce-scatter", [&](const at::Tensor& tensor) { gradients.reduce_scatter(tensor); }, (ranks - 1) / ranks},
       {"all-gather", [&](const at::Tensor& tensor) { gradients.start_all_gather(tensor)->wait(); },
        (ranks - 1) / ranks}};
-  Table table{{fmt::format("over {} ranks ({})", gradients.size(), gradients.name()), "bytes", "min", "median", "max",
-               "algorithm GB/s", "bus GB/s"},
+  Table table{{fmt::format("{} over {} ranks ({})", options.reduce_precision, gradients.size(), gradients.name()),
+               "bytes", "min", "median", "max", "algorithm GB/s", "bus GB/s"},
               {}};
   Table fits{{"latency + bytes / bandwidth", "latency", "algorithm GB/s", "bus GB/s"}, {}};
   nlohmann::json all = nlohmann::json::array();
@@ -55,8 +56,9 @@ void bench_allreduce(const Options& options, const Session& session) {
     std::vector<double> sizes, medians;
     for (std::int64_t bytes = 4 << 10; bytes <= 64 << 20; bytes *= 4) {
       // Equal shares for any number of ranks.
-      const std::int64_t elements = bytes / 4 / gradients.size() * gradients.size();
-      const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device));
+      const auto size = static_cast<std::int64_t>(c10::elementSize(type));
+      const std::int64_t elements = bytes / size / gradients.size() * gradients.size();
+      const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device).dtype(type));
       const Timing timing = time_of(session, [&] { collective.run(tensor); });
       const double rate = static_cast<double>(bytes) / timing.median / 1e9;
       table.rows.push_back({collective.name, bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
@@ -82,6 +84,7 @@ void bench_allreduce(const Options& options, const Session& session) {
     const nlohmann::json document = {{"machine", session.description()},
                                      {"ranks", gradients.size()},
                                      {"back_end", gradients.name()},
+                                     {"reduce_precision", options.reduce_precision},
                                      {"collectives", all}};
     write_file_atomically(options.json_file, document.dump(2) + "\n");
   });

@@ -176,7 +176,7 @@ Table table_of(const std::vector<ScalingPoint>& points) {
   return table;
 }
 
-nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Session& session) {
+nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Options& options, const Session& session) {
   nlohmann::json all = nlohmann::json::array();
   for (const ScalingPoint& point : points) {
     all.push_back({{"method", point.method},
@@ -197,7 +197,7 @@ nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Session& s
                    {"sharded_optimizer", point.sharded},
                    {"evaluation_seconds", point.evaluation_seconds}});
   }
-  return {{"machine", session.description()}, {"points", all}};
+  return {{"machine", session.description()}, {"reduce_precision", options.reduce_precision}, {"points", all}};
 }
 
 std::string figure_of(const std::vector<ScalingPoint>& points) {
@@ -260,7 +260,8 @@ void bench_scaling(const Options& options, const Session& session) {
   // What rank 0 has: it is of every part.
   on_first_rank(session, [&] {
     session.log().line(terminal_table(table_of(points)));
-    if (!options.json_file.empty()) write_file_atomically(options.json_file, json_of(points, session).dump(2) + "\n");
+    if (!options.json_file.empty())
+      write_file_atomically(options.json_file, json_of(points, options, session).dump(2) + "\n");
     if (!options.svg_file.empty()) write_file_atomically(options.svg_file, figure_of(points));
   });
 }

@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -52,7 +54,7 @@ class CommunicatorSuite : public testing::TestWithParam<Backend> {
   const int size;
 };
 
-inline const std::vector<at::ScalarType> kTypes{at::kByte, at::kInt, at::kLong, at::kFloat, at::kDouble};
+inline const std::vector<at::ScalarType> kTypes{at::kByte, at::kInt, at::kLong, at::kBFloat16, at::kFloat, at::kDouble};
 
 TEST_P(CommunicatorSuite, AllReduceSumsOverTheRanksInEveryType) {
   for (const at::ScalarType type : kTypes) {
@@ -69,6 +71,52 @@ TEST_P(CommunicatorSuite, AllReduceOfLongIntegersIsExactBeyondTheMantissaOfADoub
   const at::Tensor tensor = here(at::full({3}, large, at::kLong));
   communicator->all_reduce(tensor);
   EXPECT_EQ(tensor[2].item<std::int64_t>(), large * size);
+}
+
+TEST_P(CommunicatorSuite, SumsOfBfloat16AreRoundedOnceForEachAdditionAndAlikeOnEveryRank) {
+  // Of both signs and many sizes, and of a count that no vector divides.
+  constexpr std::int64_t kNumbers = 4099;
+  const auto terms_of = [](int r) {
+    const at::Tensor i = at::arange(kNumbers, at::kDouble);
+    return (at::sin(i * (r + 1) + r) * at::exp2(i.remainder(40) - 20)).to(at::kBFloat16);
+  };
+  at::Tensor sum = at::zeros({kNumbers}, at::kDouble);
+  at::Tensor sizes = at::zeros_like(sum);
+  for (int r = 0; r < size; ++r) {
+    sum += terms_of(r).to(at::kDouble);
+    sizes += terms_of(r).to(at::kDouble).abs();
+  }
+  const auto bound = sizes * (std::pow(1 + std::ldexp(1.0, -8), size - 1) - 1);
+  at::Tensor before;
+  for (int i = 0; i < 3; ++i) {
+    const at::Tensor reduced = here(terms_of(rank));
+    communicator->all_reduce(reduced);
+    EXPECT_TRUE(((reduced.cpu().to(at::kDouble) - sum).abs() <= bound).all().item<bool>());
+    const at::Tensor all = communicator->all_gather(reduced.view({1, -1}));
+    EXPECT_TRUE(at::equal(all, all[0].expand_as(all)));
+    if (i > 0) {
+      EXPECT_TRUE(at::equal(reduced, before)) << "another sum of the same numbers";
+    }
+    before = reduced;
+  }
+}
+
+TEST_P(CommunicatorSuite, SumsOfBfloat16RoundTiesToEvenAndKeepWhatIsNotFinite) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const double half_a_place = std::ldexp(1.0, -8);  // of numbers from 1 to 2
+  const std::vector<double> first = {1, 1 + 2 * half_a_place, infinity, infinity, 3e38};
+  const std::vector<double> last = {half_a_place, half_a_place, 1, -infinity, 3e38};
+  at::Tensor numbers = at::zeros({5}, at::kDouble);
+  if (rank == 0) numbers += at::tensor(first, at::kDouble);
+  if (rank == size - 1) numbers += at::tensor(last, at::kDouble);
+  const at::Tensor reduced = here(numbers.to(at::kBFloat16));
+  communicator->all_reduce(reduced);
+  const at::Tensor sums = reduced.cpu().to(at::kDouble);
+  EXPECT_EQ(sums[0].item<double>(), 1);
+  EXPECT_EQ(sums[1].item<double>(), 1 + 4 * half_a_place);
+  EXPECT_EQ(sums[2].item<double>(), infinity);
+  EXPECT_TRUE(std::isnan(sums[3].item<double>()));
+  EXPECT_EQ(sums[4].item<double>(), infinity);
 }
 
 TEST_P(CommunicatorSuite, SeveralAllReducesMayBeUnderWayAndEndInAnyOrder) {

@@ -5,6 +5,7 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <random>
 #include <stdexcept>
@@ -161,28 +162,103 @@ TEST_F(GradientReducerOverMpi, LeavesEachRankItsShareAndWhatIsTooLittleToShare) 
   }
 }
 
+class Bfloat16OnTheWay : public GradientReducerOverMpi {
+ protected:
+  static at::Tensor noise_of(int rank, int step) {
+    const auto i = at::arange(kElements, at::kDouble);
+    return (at::sin(i * (rank + 1) + step) * at::exp2(i.remainder(30) - 20)).to(at::kFloat);
+  }
+
+  // Whether [begin, end) of the gradients is the sum but for a rounding of each term and of each addition.
+  void expect_sum(int step, std::int64_t begin, std::int64_t end) const {
+    auto sum = at::zeros({kElements}, at::kDouble);
+    auto sizes = at::zeros_like(sum);
+    for (int rank = 0; rank < communicator->size(); ++rank) {
+      sum += noise_of(rank, step);
+      sizes += noise_of(rank, step).abs();
+    }
+    const auto bound = sizes * (std::pow(1 + std::ldexp(1.0, -8), communicator->size()) - 1);
+    const auto is_near = (gradients - sum).abs() <= bound;
+    EXPECT_TRUE(is_near.slice(0, begin, end).all().item<bool>());
+    const auto rounded = gradients.to(at::kBFloat16).to(at::kFloat);
+    EXPECT_TRUE(at::equal(gradients.slice(0, begin, end), rounded.slice(0, begin, end)));
+  }
+};
+
+TEST_F(Bfloat16OnTheWay, IsHalfTheBytesAndLeavesEveryRankTheSameSum) {
+  for (const std::int64_t bucket_bytes : {64, 1200, 1 << 20}) {
+    for (const bool overlap : {true, false}) {
+      const ShardLayout layout({{0, 300}, {301, kElements}}, 1, bucket_bytes / 4);
+      GradientReducer reducer(*communicator, gradients, kOffsets, layout, ReducedTo::every_rank, overlap,
+                              WireFormat::bf16);
+      for (int step = 0; step < 3; ++step) {
+        const auto mine = noise_of(communicator->rank(), step);
+        gradients.copy_(mine);
+        bytes_given_to_mpi = 0;
+        for (std::size_t index = kParameters; index-- > 0;) reducer.ready(index);
+        reducer.finish();
+        EXPECT_EQ(bytes_given_to_mpi, reducer.bytes_per_step());
+        if (communicator->size() == 1) {
+          EXPECT_TRUE(at::equal(gradients, mine)) << "nothing is exchanged, and nothing rounded";
+          EXPECT_EQ(reducer.bytes_per_step(), 0);
+          continue;
+        }
+        EXPECT_EQ(reducer.bytes_per_step(), 2 * (kElements - 1));
+        expect_sum(step, 0, 300);
+        expect_sum(step, 301, kElements);
+        EXPECT_EQ(gradients[300].item<float>(), mine[300].item<float>()) << "somebody else's to reduce";
+        const auto sums = at::cat({gradients.slice(0, 0, 300), gradients.slice(0, 301)}).view({1, -1});
+        const auto all = communicator->all_gather(sums);
+        EXPECT_TRUE(at::equal(all, all[0].expand_as(all)));
+      }
+    }
+  }
+}
+
+TEST_F(Bfloat16OnTheWay, LeavesEachRankItsShare) {
+  if (communicator->size() == 1) return;  // the test above holds what one rank does
+  const ShardLayout layout({{0, 300}, {301, kElements}}, communicator->size(), 300);
+  GradientReducer reducer(*communicator, gradients, kOffsets, layout, ReducedTo::shares, true, WireFormat::bf16);
+  for (int step = 0; step < 3; ++step) {
+    gradients.copy_(noise_of(communicator->rank(), step));
+    for (std::size_t index = 0; index < kParameters; ++index) reducer.ready(index);
+    reducer.finish();
+    for (const auto& bucket : layout.buckets()) {
+      const Stretch share = layout.share(bucket, communicator->rank());
+      expect_sum(step, share.begin, share.end);
+      expect_sum(step, bucket.rest.begin, bucket.rest.end);
+    }
+    EXPECT_EQ(reducer.bytes_per_step(), 2 * (kElements - 1));
+  }
+}
+
 TEST_F(GradientReducerOverMpi, SumsTheRowsThatAnyRankHas) {
   const int rank = communicator->rank();
   const int size = communicator->size();
-  const auto table = at::zeros({40, 3});
-  // Rows of its own, one that all have, and none but that on rank 1.
-  std::vector<std::int64_t> rows{7};
-  if (rank != 1) rows = {rank, 7, 20 + rank};
-  for (const std::int64_t row : rows) table[row].fill_(rank + 1);
-  bytes_given_to_mpi = 0;
-  const ReducedRows reduced = all_reduce_rows(*communicator, table, rows);
-  EXPECT_EQ(reduced.bytes, bytes_given_to_mpi);
-  std::vector<std::int64_t> expected;
-  for (std::int64_t row = 0; row < 40; ++row) {
-    double sum = row == 7 ? size * (size + 1) / 2 : 0;
-    for (int other = 0; other < size; ++other) {
-      if (other != 1 && (row == other || row == 20 + other)) sum = other + 1;
+  for (const WireFormat format : {WireFormat::fp32, WireFormat::bf16}) {
+    const auto table = at::zeros({40, 3});
+    // Rows of its own, one that all have, and none but that on rank 1.
+    std::vector<std::int64_t> rows{7};
+    if (rank != 1) rows = {rank, 7, 20 + rank};
+    for (const std::int64_t row : rows) table[row].fill_(rank + 1);
+    bytes_given_to_mpi = 0;
+    const ReducedRows reduced = all_reduce_rows(*communicator, table, rows, format);
+    EXPECT_EQ(reduced.bytes, bytes_given_to_mpi);
+    std::vector<std::int64_t> expected;
+    for (std::int64_t row = 0; row < 40; ++row) {
+      double sum = row == 7 ? size * (size + 1) / 2 : 0;
+      for (int other = 0; other < size; ++other) {
+        if (other != 1 && (row == other || row == 20 + other)) sum = other + 1;
+      }
+      if (sum > 0) expected.push_back(row);
+      EXPECT_EQ(table[row].min().item<double>(), sum) << row;
+      EXPECT_EQ(table[row].max().item<double>(), sum) << row;
     }
-    if (sum > 0) expected.push_back(row);
-    EXPECT_EQ(table[row].min().item<double>(), sum) << row;
-    EXPECT_EQ(table[row].max().item<double>(), sum) << row;
+    EXPECT_EQ(reduced.rows, expected);
+    // How many ranks have each of the 40 rows, and those that any has.
+    const auto numbers = 3 * static_cast<std::int64_t>(expected.size());
+    EXPECT_EQ(reduced.bytes, size == 1 ? 0 : 40 * 4 + wire_bytes(format, numbers));
   }
-  EXPECT_EQ(reduced.rows, expected);
 }
 
 TEST_F(GradientReducerOverMpi, NoParametersAreNoBytes) {

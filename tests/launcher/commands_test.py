@@ -107,10 +107,12 @@ def test_inspect_of_what_is_nothing_says_what_it_expects(dtrain, tmp_path):
     assert '"dev": 3' in dtrain.succeeds("inspect", tmp_path).out
 
 
-def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_estimate_forecasts_what_the_run_then_is(dtrain, task, tmp_path, precision):
     untested = task[:task.index("--test")]
-    ended = dtrain.succeeds("estimate", *untested, "--method", "lora", "--max-steps", "7", ranks=2)
-    dtrain.succeeds("train", *task, "--method", "lora", "--max-steps", "7", "--output", "out", ranks=2)
+    run = ["--method", "lora", "--max-steps", "7", "--reduce-precision", precision]
+    ended = dtrain.succeeds("estimate", *untested, *run, ranks=2)
+    dtrain.succeeds("train", *task, *run, "--output", "out", ranks=2)
     cost = results(tmp_path / "out")["cost"]
     for row, value in (("trainable parameters", f"{cost['trainable_parameters']:,}"), ("steps", "7"),
                        ("bytes all-reduced a step", f"{cost['allreduce_bytes_per_step'] / 1024:.1f} KiB")):
@@ -165,10 +167,13 @@ def test_bench_prints_a_table(dtrain, task, kind, options, ranks, rows):
     assert re.search(rows, ended.out), ended
 
 
-def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path):
-    ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", ranks=2)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, precision):
+    ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", "--reduce-precision", precision, ranks=2)
+    assert f"{precision} over 2 ranks (mpi)" in ended.out, ended
     assert re.search(r"^all-reduce +[\d.]+ \w+ +[\d.]+ +[\d.]+$", ended.out, re.M), ended
     document = json.loads((tmp_path / "links.json").read_text())
+    assert document["reduce_precision"] == precision
     assert document["ranks"] == 2 and [each["collective"] for each in document["collectives"]] == [
         "all-reduce", "reduce-scatter", "all-gather"]
     for each in document["collectives"]:

@@ -91,6 +91,9 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"compare", "--margin", "nan"}, {"--margin: expected points"}},
       {{"train", "--overlap", "maybe"}, {"--overlap: expected true or false, found 'maybe'"}},
       {{"train", "--precision", "fp61"}, {"expected one of auto, fp32, bf16, found 'fp61'", "did you mean"}},
+      {{"train", "--reduce-precision", "fp16"}, {"--reduce-precision: expected one of fp32, bf16, found 'fp16'"}},
+      {{"compare", "--reduce-precision", "bf16", "--virtual-ranks", "4"},
+       {"--reduce-precision: expected fp32 with --virtual-ranks", "found bf16"}},
       {{"train", "--select-metric", "acuracy"}, {"found 'acuracy'", "did you mean 'accuracy'?"}},
       {{"train", "--pooling", "max"}, {"'max'", "pooler", "cls", "mean"}},
       {{"train", "--method", "lor"}, {"unknown method 'lor'", "did you mean 'lora'?"}},
@@ -209,6 +212,21 @@ TEST(Options, OfTheEnvironmentStandBetweenTheCommandLineAndTheFile) {
   EXPECT_EQ(by_epochs.training.min_steps, 7);
 }
 
+TEST(Options, SayWhatGradientsTravelAs) {
+  EXPECT_EQ(parsed({"train"}).training.reduce_format, dist::WireFormat::fp32);
+  for (const char* command : {"train", "compare", "diagnose", "estimate"}) {
+    EXPECT_EQ(parsed({command, "--reduce-precision", "bf16"}).training.reduce_format, dist::WireFormat::bf16);
+  }
+  EXPECT_EQ(parsed({"bench", "allreduce", "--reduce-precision", "bf16"}).training.reduce_format,
+            dist::WireFormat::bf16);
+  EXPECT_EQ(parsed_with("reduce-precision = bf16\n", {"train"}).training.reduce_format, dist::WireFormat::bf16);
+  EXPECT_EQ(refusal({"train", "--reduce-precision", "fp32", "--virtual-ranks", "4"}), "");
+  const Variable variable("DTRAIN_REDUCE_PRECISION", "bf16");
+  EXPECT_EQ(parsed({"train"}).training.reduce_format, dist::WireFormat::bf16);
+  EXPECT_THAT(refusal({"train", "--virtual-ranks", "4"}),
+              HasSubstr("found bf16 (from the environment variable DTRAIN_REDUCE_PRECISION)"));
+}
+
 TEST(Options, ThatContradictEachOtherInOneSourceAreRefusedWithItsName) {
   EXPECT_THAT(failure_of<InputError>([] { parsed_with("epochs = 1\nmax-steps = 2\n", {"train"}); }),
               HasSubstr("run.ini: --epochs and --max-steps: expected one of them, found both"));
@@ -221,6 +239,7 @@ TEST(Options, OfARunAreTakenBackFromWhatItWrites) {
   for (auto arguments : std::vector<std::vector<std::string>>{{"train"},
                                                               {"train", "--max-steps", "2", "--train", "t"},
                                                               {"train", "--run", "r", "--epochs", "2"},
+                                                              {"train", "--reduce-precision", "bf16"},
                                                               {"merge", "--adapters", "a,b"},
                                                               {"compare"}}) {
     arguments.insert(arguments.end(), {"--output", "o#1"});
@@ -239,6 +258,8 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
   EXPECT_EQ(refusal({"bench", "gemm", "--method", "lora"}), "--method: dtrain bench gemm does not use it");
   EXPECT_EQ(refusal({"bench", "allreduce", "--batch-size", "8"}),
             "--batch-size: dtrain bench allreduce does not use it");
+  EXPECT_EQ(refusal({"bench", "gemm", "--reduce-precision", "bf16"}),
+            "--reduce-precision: dtrain bench gemm does not use it");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
   EXPECT_THAT(refusal({"predict", "--drop-unknown-labels"}), HasSubstr("dtrain predict has no option"));

@@ -47,6 +47,38 @@ def test_the_log_counts_the_trainable_bytes_as_all_reduced(dtrain, task, tmp_pat
     assert f"{cost['trainable_parameters']:,} trainable parameters" in ended.out, ended
 
 
+def test_gradients_that_travel_as_bf16_are_half_of_the_bytes(dtrain, task, tmp_path):
+    for method in ("lora", "full"):
+        runs = {}
+        for precision in ("fp32", "bf16"):
+            output = tmp_path / f"{method}-{precision}"
+            ended = dtrain.succeeds("train", *task, "--method", method, "--max-steps", "8", "--log-steps", "1",
+                                    "--reduce-precision", precision, "--output", output, ranks=2)
+            assert results(output)["reduce_precision"] == precision
+            runs[precision] = results(output)["cost"], log_lines(output)
+            assert runs[precision][0]["allreduce_bytes_per_step"] == runs[precision][1][-1]["allreduce_bytes"]
+        (exact, exact_lines), (rounded, lines) = runs["fp32"], runs["bf16"]
+        # How many ranks reach each row of a table is counted in whole numbers.
+        counts = 4 * 30522 if method == "full" else 0
+        assert 2 * (rounded["allreduce_bytes_per_step"] - counts) == exact["allreduce_bytes_per_step"] - counts
+        kib = 2 * rounded["trainable_parameters"] / 1024
+        assert (f"{kib:.1f} KiB" if kib < 1024 else f"{kib / 1024:.1f} MiB") + " all-reduced a step" in ended.out, ended
+        assert lines[0]["loss"] == exact_lines[0]["loss"]
+        assert lines[0]["gradient_norm"] != exact_lines[0]["gradient_norm"]
+        for quantity in ("loss", "gradient_norm"):
+            assert [line[quantity] for line in lines] == pytest.approx([line[quantity] for line in exact_lines], rel=0.02)
+
+
+def test_one_rank_has_nothing_to_exchange_and_says_so(dtrain, task, tmp_path):
+    run = ["train", *task, "--method", "lora", "--max-steps", "4"]
+    dtrain.succeeds(*run, "--output", "exact")
+    ended = dtrain.succeeds(*run, "--reduce-precision", "bf16", "--output", "alone")
+    assert "--reduce-precision bf16: a training on one rank exchanges nothing, and rounds nothing" in ended.out, ended
+    weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("exact", "alone")]
+    assert weights[0] == weights[1]
+    assert results(tmp_path / "alone")["cost"]["allreduce_bytes_per_step"] == 0
+
+
 @pytest.mark.parametrize("ranks", [None, 1, 2])
 def test_one_and_two_ranks_use_all_the_cores(dtrain, task, ranks):
     """mpirun binds each of two ranks to one core."""

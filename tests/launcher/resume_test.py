@@ -61,6 +61,23 @@ def test_without_virtual_ranks_it_does_so_on_as_many_ranks(dtrain, task, tmp_pat
     assert (alone / "out" / model).read_bytes() == (cut / "out" / model).read_bytes()
 
 
+def test_a_run_goes_on_with_the_reduce_precision_that_it_began_with(dtrain, task, tmp_path):
+    run = [*run_of(task, "lora")[:-2]]
+    assert "--virtual-ranks" not in run
+    rounded = [*run, "--reduce-precision", "bf16"]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    dtrain.succeeds(*rounded, "--output", "out", ranks=2, cwd=alone)
+    kill_in_the_middle(dtrain, rounded, tmp_path, 2)
+    dtrain.refuses(*run, "--output", "out", "--resume", ranks=2, code=2,
+                   says=["cannot resume from", "reduce precision was 'bf16' and is now 'fp32'"])
+    dtrain.succeeds(*rounded, "--output", "out", "--resume", ranks=2)
+    weights = "adapter/adapter_model.safetensors"
+    assert (alone / "out" / weights).read_bytes() == (tmp_path / "out" / weights).read_bytes()
+    dtrain.refuses(*run, "--output", "out", "--resume", ranks=2, code=2,
+                   says=["the run in out is finished", "reduce-precision was 'bf16' and is now 'fp32'"])
+
+
 @pytest.fixture
 def interrupted(dtrain, task, tmp_path):
     """A folder with a killed run in `out`, and the options that go on with it."""

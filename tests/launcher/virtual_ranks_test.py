@@ -29,6 +29,11 @@ def test_virtual_ranks_give_the_same_bytes_with_the_embedded_model(dtrain, wordn
     assert one == four
 
 
+def test_virtual_ranks_exchange_floats_alone(dtrain, task):
+    dtrain.refuses("train", *task, "--virtual-ranks", "2", "--reduce-precision", "bf16", code=2,
+                   says=["--reduce-precision: expected fp32 with --virtual-ranks", "found bf16"])
+
+
 # One for each kind of slot and of what trains: everything, a head over kept features, linear layers (added to and
 # rotated), attention's keys and values, embeddings, sub-layers, gates over several of them, and training hooks.
 KINDS = ["full", "head", "lora:use_dora=true:lora_dropout=0.1", "oft", "prefix", "prompt", "houlsby", "unipelt",

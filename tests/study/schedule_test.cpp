@@ -137,10 +137,14 @@ TEST(Forecast, CountsStepsAndEvaluations) {
 
 TEST(Costs, AreThoseOfAMethodByItself) {
   const StudyPlan plan = small_plan({"full"}, {100});
-  const auto costs = method_costs(plan, forecast_of("full", 0.1, 0, 0.001), 32);
+  train::TrainOptions training;
+  training.batch_size = 32;
+  const auto costs = method_costs(plan, forecast_of("full", 0.1, 0, 0.001), training);
   EXPECT_NEAR(costs.at(100).train_seconds, 150 * 0.05 * 25 / 32, 1e-9);
   EXPECT_NEAR(costs.at(100).samples_per_second, 32 / 0.05, 1e-9);
   EXPECT_EQ(costs.at(100).allreduce_bytes_per_step, 4000);
+  training.reduce_format = dist::WireFormat::bf16;
+  EXPECT_EQ(method_costs(plan, forecast_of("full", 0.1, 0, 0.001), training).at(100).allreduce_bytes_per_step, 2000);
 }
 
 TEST(TimeLeft, LearnsFromWhatTrialsTook) {

@@ -197,5 +197,15 @@ TEST_F(Checkpoints, OfAnotherRunAreRefusedNamingWhatDiffers) {
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("model was '' and is now 'new'")));
 }
 
+TEST_F(Checkpoints, FromBeforeGradientsCouldTravelAsBfloat16AreOfFloats) {
+  write_checkpoint(directory, at_step(1));
+  auto now = identity;
+  now["reduce precision"] = "fp32";
+  EXPECT_TRUE(read(now));
+  now["reduce precision"] = "bf16";
+  EXPECT_THAT([&] { read(now); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("reduce precision was 'fp32' and is now 'bf16'")));
+}
+
 }  // namespace
 }  // namespace dtrain::train

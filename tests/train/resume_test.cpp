@@ -178,6 +178,10 @@ TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
   refused("patience");
   options.loss.label_smoothing = 0.1;
   refused("loss");
+  if (options.virtual_ranks == 0) {
+    options.reduce_format = dist::WireFormat::bf16;
+    refused("reduce precision was 'fp32' and is now 'bf16'");
+  }
 
   // The frozen weights are in no checkpoint: another base model would go on in silence.
   const auto other = classifier_with("new_gelu", options.method.text());
