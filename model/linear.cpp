@@ -8,9 +8,10 @@
 namespace dtrain::model {
 namespace {
 
-// A GPU writes float from bfloat16 at once.
-at::Tensor matmul_as(const at::Tensor& left, const at::Tensor& right, at::ScalarType type) {
-  return left.is_cpu() || left.scalar_type() == type ? matmul(left, right) : at::mm(left, right, type);
+// Of the given type. A GPU writes float from bfloat16 at once.
+at::Tensor input_gradient_as(at::ScalarType type, const at::Tensor& gradient, const at::Tensor& weight) {
+  return gradient.is_cpu() || gradient.scalar_type() == type ? linear_input_gradient(gradient, weight)
+                                                             : at::mm(gradient, weight, type);
 }
 
 struct LinearNode : torch::autograd::Node {
@@ -22,7 +23,7 @@ struct LinearNode : torch::autograd::Node {
     // The gradient of the input first: what waits for it lies below, and its work can start.
     at::Tensor input_gradient;
     if (task_should_compute_output(0)) {
-      input_gradient = matmul_as(gradient, weight.matmul_value(matmul_type), input_type);
+      input_gradient = input_gradient_as(input_type, gradient, weight.matmul_value(matmul_type));
       if (scale != 1) input_gradient.mul_(scale);
     }
     if (weight.trainable()) weight.add_matmul(gradient, input, scale);

@@ -24,7 +24,8 @@ at::Tensor onednn_linear(const at::Tensor& input, const at::Tensor& weight, cons
                             c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
   static const auto linear =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Linear>();
-  return linear.call(input, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none", {}, "");
+  return linear.call(input, weight, bias.defined() ? std::optional(bias) : std::nullopt, "none",
+                     c10::List<std::optional<at::Scalar>>(), "");
 }
 
 }  // namespace
@@ -34,8 +35,8 @@ at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, cons
   return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
 }
 
-at::Tensor matmul(const at::Tensor& input, const at::Tensor& weight) {
-  return takes_onednn(input, weight) ? onednn_linear(input, weight.t(), {}) : at::mm(input, weight);
+at::Tensor linear_input_gradient(const at::Tensor& gradient, const at::Tensor& weight) {
+  return takes_onednn(gradient, weight) ? onednn_linear(gradient, weight.t(), {}) : at::mm(gradient, weight);
 }
 
 }  // namespace dtrain::model

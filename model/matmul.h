@@ -10,7 +10,7 @@ namespace dtrain::model {
 /// others than Intel (docs/performance.md); which library it is depends on the processor and the shape alone.
 at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias = {});
 
-/// The same of weight [in, out], without a bias: input @ weight.
-at::Tensor matmul(const at::Tensor& input, const at::Tensor& weight);
+/// The gradient of its input likewise: gradient [rows, out] @ weight [out, in].
+at::Tensor linear_input_gradient(const at::Tensor& gradient, const at::Tensor& weight);
 
 }  // namespace dtrain::model

@@ -26,14 +26,16 @@ TEST_P(Matmul, OfALinearLayerIsThatOfDoubles) {
   EXPECT_EQ(linear_matmul(input_.to(at::kBFloat16), weight.to(at::kBFloat16)).scalar_type(), at::kBFloat16);
 }
 
-TEST_P(Matmul, WithAWeightAsItStandsIsThatOfDoubles) {
+TEST_P(Matmul, OfAnInputGradientIsThatOfDoubles) {
   const auto weight = at::randn({48, 80}, at::kFloat);
   const auto expected = at::mm(input_.to(at::kDouble), weight.to(at::kDouble));
-  EXPECT_LT(largest_difference(matmul(input_, weight), expected), 1e-4);
+  EXPECT_LT(largest_difference(linear_input_gradient(input_, weight), expected), 1e-4);
   // A slice of a larger weight, as a gradient may be multiplied with.
   const auto wide = at::randn({48, 100}, at::kFloat);
   const auto slice = wide.slice(1, 0, 80);
-  EXPECT_LT(largest_difference(matmul(input_, slice), at::mm(input_.to(at::kDouble), slice.to(at::kDouble))), 1e-4);
+  EXPECT_LT(
+      largest_difference(linear_input_gradient(input_, slice), at::mm(input_.to(at::kDouble), slice.to(at::kDouble))),
+      1e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, Matmul, testing::Values(1, 17, 1023, 1024, 3000));
