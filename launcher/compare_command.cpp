@@ -25,6 +25,7 @@
 #include "study/report.h"
 #include "study/runner.h"
 #include "study/schedule.h"
+#include "study/search.h"
 #include "study/tables.h"
 #include "study/words.h"
 
@@ -113,11 +114,13 @@ void run_compare(const Options& given, const Session& session) {
     files.journal = study::Journal::go_on(journal, request.plan, log);
     finished = files.journal->finished();
     log.line(fmt::format("{} trials are finished already", finished.size()));
-    check_values(request.plan, finished, journal);
+    check_values(request.plan, study::trials_of(request.plan, finished), journal);
     // A plan that was fitted to the time is gone on with, unless there is more time now.
     const auto content = study::read_journal(journal, {});
     earlier_costs = content.costs;
     request.earlier_ranks_per_trial = content.run.ranks_per_trial;
+    // What chose the rates of its results goes on choosing them.
+    request.plan.alike = content.plan.alike;
     if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
       before = content.plan;
     if (request.budget_seconds && !before) return;  // it may grow

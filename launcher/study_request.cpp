@@ -146,6 +146,7 @@ study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::opti
     plan.steps = before->steps;
     plan.result_seeds = before->result_seeds;
     plan.more_seeds = before->more_seeds;
+    plan.dropped_seeds = before->dropped_seeds;
     plan.search = before->search;
   }
   return plan;

@@ -270,8 +270,14 @@ bool Coordinator::drop_least() {
       const std::uint64_t last = plan.result_seeds[seed - 1];
       if (schedule_.is_dropped(*samples, last)) continue;
       const std::size_t before = schedule_.left().size();
-      schedule_.drop_seed(*samples, last);
-      if (schedule_.left().size() == before) continue;  // all of it has begun
+      plan_.drop_seed(*samples, last);
+      schedule_.plan_changed();
+      if (schedule_.left().size() == before) {  // all of it has begun
+        plan_.dropped_seeds[*samples].erase(last);
+        schedule_.plan_changed();
+        continue;
+      }
+      setting_.journal.append(plan_);
       say(fmt::format("{} samples without seed {}", count_text(*samples), last));
       return true;
     }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -33,6 +34,16 @@ const std::vector<std::string>& comparable_metrics(ProblemType type) {
     return all;
   }();
   return names.at(type);
+}
+
+void StudyPlan::drop_seed(std::int64_t count, std::uint64_t seed) {
+  if (seed == result_seeds.front()) throw std::invalid_argument("the first seed of a count is not dropped");
+  dropped_seeds[count].insert(seed);
+}
+
+bool StudyPlan::is_dropped(std::int64_t count, std::uint64_t seed) const {
+  const auto of_count = dropped_seeds.find(count);
+  return of_count != dropped_seeds.end() && of_count->second.count(seed) > 0;
 }
 
 std::vector<std::uint64_t> StudyPlan::seeds_of(std::int64_t count, const std::string& method) const {
@@ -103,6 +114,9 @@ json plan_json(const StudyPlan& plan) {
     methods.push_back({{"method", method.method.text()},
                        {"learning_rates", method.learning_rates},
                        {"range", {method.lowest, method.highest}}});
+  json dropped_seeds = json::array();
+  for (const auto& [samples, seeds] : plan.dropped_seeds)
+    dropped_seeds.push_back({{"samples", samples}, {"seeds", seeds}});
   json more_seeds = json::array();
   for (const auto& [samples, of_count] : plan.more_seeds) {
     for (const auto& [method, seeds] : of_count)
@@ -128,6 +142,8 @@ json plan_json(const StudyPlan& plan) {
           {"search_seed", plan.search_seed},
           {"result_seeds", plan.result_seeds},
           {"more_seeds", more_seeds},
+          {"dropped_seeds", dropped_seeds},
+          {"alike", plan.alike},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
           {"problem_type", problem_type_name(plan.problem_type)},
@@ -149,12 +165,23 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   json.at("model").get_to(plan.model);
   json.at("task").get_to(plan.task);
   json.at("classes").get_to(plan.classes);
+  for (const EvaluationSet& set : plan.sets) {
+    for (const std::int32_t label : set.labels) {
+      if (label < 0 || label >= plan.classes)
+        throw InputError(fmt::format("the plan of a study: expected labels from 0 to {}, found {} in the set {}",
+                                     plan.classes - 1, label, set.name));
+    }
+  }
   json.at("dev_majority_share").get_to(plan.dev_majority_share);
   json.at("samples").get_to(plan.samples);
   for (const auto& entry : json.at("steps")) plan.steps[entry.at("samples")] = entry.at("steps");
   plan.search = search_depth(json.at("search"), "'search' of the plan");
   json.at("search_seed").get_to(plan.search_seed);
   json.at("result_seeds").get_to(plan.result_seeds);
+  // Journals of earlier versions have neither, and chose the best rate alone.
+  plan.alike = json.value("alike", 0.0);
+  for (const auto& entry : json.value("dropped_seeds", nlohmann::json::array()))
+    plan.dropped_seeds[entry.at("samples")] = entry.at("seeds").get<std::set<std::uint64_t>>();
   for (const auto& entry : json.at("more_seeds")) {
     plan.more_seeds[entry.at("samples")][entry.at("method")] = entry.at("seeds").get<std::vector<std::uint64_t>>();
   }

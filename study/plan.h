@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,8 @@ struct StudyPlan {
   std::vector<std::uint64_t> result_seeds;
   /// Seeds that a method got at a count beyond these, because a decision hung on them.
   std::map<std::int64_t, std::map<std::string, std::vector<std::uint64_t>>> more_seeds;
+  /// Seeds that were given up at a count because time ran out; a method may have had them before.
+  std::map<std::int64_t, std::set<std::uint64_t>> dropped_seeds;
   /// The seed of the draw of the search's examples; each seed after the search seed adds one.
   std::uint64_t subset_seed = 0;
   /// Steps of a whole training, by sample count.
@@ -69,6 +72,9 @@ struct StudyPlan {
   SearchDepth search = SearchDepth::halving;
   /// The metric on dev that chooses learning rates.
   std::string select_metric = "log_loss";
+  /// The share of the best value on dev by which a learning rate may be worse and count as alike: the seeds of a rate
+  /// scatter by more (docs/study.md).
+  double alike = 0.02;
   /// The metric on the evaluation sets that methods are compared by (comparable_metrics). It and the margin decide no
   /// trial: a study may be resumed with others.
   std::string metric = "accuracy";
@@ -86,6 +92,10 @@ struct StudyPlan {
   /// What decides the numbers of every trial, by name, as text: what a resumed study must share.
   std::map<std::string, std::string> identity;
 
+  /// No more results of that seed at that count, by any method, but for those that have begun. Throws
+  /// std::invalid_argument for the first seed.
+  void drop_seed(std::int64_t count, std::uint64_t seed);
+  bool is_dropped(std::int64_t count, std::uint64_t seed) const;
   /// Of the result of a method at a count.
   std::vector<std::uint64_t> seeds_of(std::int64_t count, const std::string& method) const;
   std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "study/chance.h"
 #include "train/objective.h"
@@ -21,24 +23,33 @@ double value_of(const StudyPlan& plan, const TrialOutcome& outcome) {
   return train::larger_is_better(plan.select_metric) ? dev : -dev;
 }
 
-// The results at a rate, over the seeds that every method has.
+// The results at a rate that ended, and what dev says of each.
 struct Heard {
-  double mean = 0;
+  std::vector<double> values;
+  /// All seeds ended that every method has.
+  bool complete = true;
   /// One failed, or learned nothing.
   bool broke = false;
+
+  double mean() const {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  }
 };
 
-// Nothing while some are missing.
-std::optional<Heard> heard(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, double rate,
-                           const FinishedTrials& finished) {
+Heard heard(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, double rate,
+            const FinishedTrials& finished) {
   Heard results;
   for (const std::uint64_t seed : plan.result_seeds) {
     const auto found = finished.find(Trial{Trial::Phase::result, method.method.text(), samples, rate, seed}.key());
-    if (found == finished.end()) return std::nullopt;
+    if (found == finished.end()) {
+      results.complete = results.complete && plan.is_dropped(samples, seed);
+      continue;
+    }
     const TrialOutcome& outcome = found->second.second;
-    results.mean += value_of(plan, outcome) / static_cast<double>(plan.result_seeds.size());
+    results.values.push_back(value_of(plan, outcome));
     results.broke |= outcome.failed() || is_at_chance(plan, outcome, "dev", plan.dev_majority_share).value_or(false);
   }
+  results.complete = results.complete && !results.values.empty();
   return results;
 }
 
@@ -64,20 +75,20 @@ std::optional<Below> below(const Search& found, double rate, const FinishedTrial
 void hear_results(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, const FinishedTrials& finished,
                   Search& found) {
   double rate = *found.chosen;
-  double best = kFailed;
+  Heard best;
   found.with_results = {rate};
-  found.wanted = rate;
   for (;;) {
-    const auto results = heard(plan, method, samples, rate, finished);
-    if (!results) return;
-    // Of two that are equal the lower one.
-    if (results->mean >= best) {
-      best = results->mean;
+    found.wanted = rate;
+    const Heard results = heard(plan, method, samples, rate, finished);
+    if (!results.complete && !results.broke) return;
+    if (found.with_results.size() == 1) {
+      best = results;
+    } else if (results.mean() >= best.mean()) {  // of two that are equal the lower one
+      best = results;
       found.chosen = rate;
-      if (found.with_results.size() > 1) {
-        found.at_high_edge = false;
-        found.at_low_edge = !below(found, rate, finished);
-      }
+      found.at_high_edge = false;
+      found.at_low_edge = !below(found, rate, finished) &&
+                          (!method.is_searched_wide() || rate_below(rate) < method.lowest * (1 - 1e-9));
     }
     found.wanted = found.chosen;
     if (found.with_results.size() > kMostRetreats) return;
@@ -85,10 +96,9 @@ void hear_results(const StudyPlan& plan, const MethodPlan& method, std::int64_t 
     if (!lower) return;
     const bool learned = !lower->outcome->failed() &&
                          !is_at_chance(plan, *lower->outcome, "dev", plan.dev_majority_share).value_or(false);
-    if (!learned || !(results->broke || value_of(plan, *lower->outcome) > results->mean)) return;
+    if (!learned || !(results.broke || value_of(plan, *lower->outcome) > results.mean())) return;
     rate = lower->rate;
     found.with_results.push_back(rate);
-    found.wanted = rate;
   }
 }
 

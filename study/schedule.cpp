@@ -11,7 +11,7 @@
 namespace dtrain::study {
 namespace {
 
-// As if dev liked the middle of a method's rates best, and every result as well as that.
+// As if dev liked the middle of a method's rates best, and results more than that.
 TrialOutcome middle_is_best(const StudyPlan& plan, const Trial& trial) {
   const auto method = std::find_if(plan.methods.begin(), plan.methods.end(), [&](const MethodPlan& candidate) {
     return candidate.method.text() == trial.method;
@@ -125,7 +125,6 @@ Schedule Schedule::without_scores() const {
   Schedule copy(plan_, std::move(finished));
   copy.running_ = running_;
   copy.dropped_counts_ = dropped_counts_;
-  copy.dropped_seeds_ = dropped_seeds_;
   copy.searches_ = searches_;
   return copy;
 }
@@ -172,11 +171,6 @@ std::size_t Schedule::ended() const {
 }
 
 std::size_t Schedule::expected() const { return ended() + running_.size() + left().size(); }
-
-void Schedule::drop_seed(std::int64_t samples, std::uint64_t seed) {
-  if (seed == plan_.result_seeds.front()) throw std::invalid_argument("the first seed of a count is not dropped");
-  dropped_seeds_.insert({samples, seed});
-}
 
 void Schedule::drop_count(std::int64_t samples) {
   if (samples == plan_.samples.front()) throw std::invalid_argument("a study keeps its first count");

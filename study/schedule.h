@@ -47,15 +47,14 @@ class Schedule {
   /// The trials that are neither finished nor under way, those of searches not yet decided with the plan's rates.
   std::vector<Trial> left() const;
 
-  /// Takes result trials out that have not begun: no more of that seed at that count, by any method. Throws
-  /// std::invalid_argument for the first seed of a count.
-  void drop_seed(std::int64_t samples, std::uint64_t seed);
+  /// After the plan has dropped a seed: what was known of its searches is found anew.
+  void plan_changed() { searches_.clear(); }
   /// Takes a count and all that are larger out, but for what has ended or is under way. Throws std::invalid_argument
   /// for the plan's first.
   void drop_count(std::int64_t samples);
   bool is_dropped(std::int64_t samples) const { return dropped_counts_.count(samples) > 0; }
   bool is_dropped(std::int64_t samples, std::uint64_t seed) const {
-    return is_dropped(samples) || dropped_seeds_.count({samples, seed}) > 0;
+    return is_dropped(samples) || plan_.is_dropped(samples, seed);
   }
 
  private:
@@ -73,7 +72,6 @@ class Schedule {
   FinishedTrials finished_;
   std::set<std::string> running_;
   std::set<std::int64_t> dropped_counts_;
-  std::set<std::pair<std::int64_t, std::uint64_t>> dropped_seeds_;
   /// By method and count, as long as no trial of the method ends.
   mutable std::map<std::pair<const MethodPlan*, std::int64_t>, Search> searches_;
 };

@@ -153,7 +153,7 @@ class Halving {
     const Rung& rung = rungs_.at(decisive_);
     const double value = rung.at(best);
     return std::find_if(rung.begin(), rung.end(),
-                        [&](const auto& entry) { return entry.second >= value - kAlike * std::abs(value); })
+                        [&](const auto& entry) { return entry.second >= value - plan_.alike * std::abs(value); })
         ->first;
   }
 
@@ -190,7 +190,7 @@ class Halving {
     result_.chosen = decisive_ < 1 ? inferred(best) : best;
     const auto tried_below = [&](const auto& entry) { return entry.second.begin()->first < best; };
     const auto tried_above = [&](const auto& entry) { return std::prev(entry.second.end())->first > best; };
-    result_.at_low_edge = std::none_of(rungs_.begin(), rungs_.end(), tried_below);
+    result_.at_low_edge = std::none_of(rungs_.begin(), rungs_.end(), tried_below) && !may_try(rate_below(best));
     result_.at_high_edge = std::none_of(rungs_.begin(), rungs_.end(), tried_above);
     return std::move(result_);
   }

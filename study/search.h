@@ -20,9 +20,6 @@ struct Rungs {
 };
 constexpr double kShortest = 0.25;
 constexpr std::int64_t kShortSteps = 40;
-/// The share of the best value by which another may be worse and count as alike: the seeds of a rate scatter by more
-/// (docs/study.md).
-constexpr double kAlike = 0.02;
 constexpr std::size_t kMostRetreats = 2;
 /// How often a training of the study scores dev at most: a short one halfway and at its end.
 std::int64_t most_evaluations(const Trial& trial);
@@ -44,13 +41,13 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
 /// neighbours are trained whole, and the best of those is chosen once both its neighbours have been tried on either
 /// rung. A fine search tries whole trainings halfway to them, too. A trial that fails is worse than any that ends.
 ///
-/// Of whole trainings the lowest rate is chosen that is within kAlike of the best: one seed does not tell them apart,
-/// and trainings at a higher rate may collapse.
+/// Of whole trainings the lowest rate is chosen that is within the plan's `alike` of the best: one seed does not tell
+/// them apart, and trainings at a higher rate may collapse.
 ///
-/// The results are heard, too, as far as dev goes: one search seed may like a rate at which others collapse. Where the
-/// results at the rate have all ended and one of them failed, did no better on dev than a constant answer, or they are
-/// on average worse than the search found a lower rate to be, the next lower rate of the search gets the same seeds, at
-/// most kMostRetreats times; what is then better on average is chosen.
+/// The results are heard, too, as far as dev goes: one search seed may like a rate at which others collapse. Where a
+/// result at the rate failed or did no better on dev than a constant answer, or where all ended and are on average
+/// worse than the search found the next lower rate to be, that rate gets the same seeds, at most kMostRetreats times;
+/// what is then better on average is chosen.
 struct Search {
   /// What can begin now and is not finished: trials that wait for nothing. Some may be under way.
   std::vector<Trial> ready;
@@ -60,8 +57,7 @@ struct Search {
   bool done = false;
   /// Once done: the rate whose results count; none where no learning rate trained.
   std::optional<double> chosen;
-  /// Once done: the rates whose results were asked for, descending, and the one of them whose results are wanted now:
-  /// all but the last are there.
+  /// Once done: the rates whose results were asked for, descending, and the one of them whose results are wanted now.
   std::vector<double> with_results;
   std::optional<double> wanted;
   /// What is best before a fine search goes on, known earlier: the next count starts from it.

@@ -264,11 +264,19 @@ Table search_table(const StudyPlan& plan, const Findings& findings) {
           : is_whole && was_left(point.learning_rate)           ? "left after its results"
                                                                 : "");
     }
-    if (cell.search.empty() || !cell.learning_rate || cell.search.back().length == 1) continue;
-    for (const double rate : cell.left_rates)
-      add(rate, "100 %", "", "inferred from the shorter trainings, left after its results");
-    add(*cell.learning_rate, "100 %", "",
-        cell.left_rates.empty() ? "inferred from the shorter trainings" : "taken after those results");
+    const auto was_trained_whole = [&](double rate) {
+      return std::any_of(cell.search.begin(), cell.search.end(),
+                         [&](const SearchPoint& point) { return point.length == 1 && point.learning_rate == rate; });
+    };
+    if (cell.search.empty() || !cell.learning_rate) continue;
+    for (const double rate : cell.left_rates) {
+      if (!was_trained_whole(rate))
+        add(rate, "100 %", "", "inferred from the shorter trainings, left after its results");
+    }
+    if (!was_trained_whole(*cell.learning_rate)) {
+      add(*cell.learning_rate, "100 %", "",
+          cell.left_rates.empty() ? "inferred from the shorter trainings" : "taken after the results of the others");
+    }
   }
   return table;
 }

@@ -76,7 +76,7 @@ def test_config_ini_of_a_run_gives_the_same_run_again(dtrain, task, data, tmp_pa
 
 def test_config_ini_holds_the_precision_that_was_chosen(dtrain, task, tmp_path):
     ended = dtrain.succeeds("train", *task, *SHORT, "--output", "out", env={"DTRAIN_PRECISION": "auto"})
-    written = [line for line in (tmp_path / "out" / "config.ini").read_text().splitlines() if "precision" in line]
+    written = [line for line in (tmp_path / "out" / "config.ini").read_text().splitlines() if line.startswith("precision")]
     assert written in (["precision = fp32"], ["precision = bf16"])
     name = written[0].split()[-1]
     for text in (ended.out, results(tmp_path / "out")["machine"]):

@@ -85,8 +85,9 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"compare", "--seeds", "9223372036854775807"}, {"--seeds: expected at most 10000"}},
       {{"compare", "--metric", "acuracy"},
        {"expected one of auto, accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
-      {{"compare", "--metric", "macro_f1"},
-       {"--metric: expected one of auto, accuracy, balanced_accuracy, samples_f1, r2, found 'macro_f1'"}},
+      {{"compare", "--metric", "log_loss"},
+       {"--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, samples_f1, r2, "
+        "found 'log_loss'"}},
       {{"compare", "--margin", "0"}, {"--margin: expected points, above 0 and below 100, found 0"}},
       {{"compare", "--margin", "nan"}, {"--margin: expected points"}},
       {{"train", "--overlap", "maybe"}, {"--overlap: expected true or false, found 'maybe'"}},

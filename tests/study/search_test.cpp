@@ -259,6 +259,33 @@ TEST_F(Retreat, GoesToTheNextLowerRateWhereASeedFailed) {
   EXPECT_EQ(found().wanted, 1.5e-3);
 }
 
+TEST_F(Retreat, DoesNotWaitForTheOtherSeedsWhereOneBrokeDown) {
+  results(5e-3, {3.1});
+  EXPECT_EQ(found().wanted, 1.5e-3);
+  results(1.5e-3, {1.5, 1.5, 1.6});
+  EXPECT_EQ(found().chosen, 1.5e-3);
+  // A seed more than there was: at the rate that counts.
+  plan_.result_seeds.push_back(4);
+  EXPECT_EQ(found().wanted, 1.5e-3);
+}
+
+TEST_F(Retreat, HearsTheSeedsThatWereNotDropped) {
+  results(5e-3, {1.2, 1.3, 3.1});
+  plan_.drop_seed(100, 3);
+  results(1.5e-3, {1.5, 1.5});
+  EXPECT_EQ(found().chosen, 1.5e-3);
+  EXPECT_EQ(found().wanted, 1.5e-3) << "nothing is missing";
+}
+
+TEST_F(Retreat, LeavesStudiesAloneThatKnewNoLikeRates) {
+  plan_.alike = 0;
+  EXPECT_EQ(plan_from_json(plan_json(plan_)).alike, 0);
+  auto json = plan_json(plan_);
+  json.erase("alike");
+  EXPECT_EQ(plan_from_json(json).alike, 0);
+  EXPECT_EQ(plan_from_json(plan_json(wide_plan({100}, 100, SearchDepth::halving))).alike, 0.02);
+}
+
 TEST_F(Retreat, ComesBackWhereLowerRatesAreNoBetter) {
   results(5e-3, {1.2, 1.3, 3.1});
   results(1.5e-3, {1.9, 2, 2.1});
