@@ -138,7 +138,8 @@ def test_dev_chooses_the_learning_rate(study):
                     if trial["phase"] == "search" and trial["method"] == cell["method"]
                     and trial["samples"] == cell["samples"]}
         assert len(searched) == 2
-        assert cell["learning_rate"] == min(searched, key=searched.get)
+        best = min(searched.values())
+        assert cell["learning_rate"] == min(rate for rate, loss in searched.items() if loss <= 1.02 * best), "the lowest that is alike"
 
 
 def test_paired_differences_are_those_of_the_accuracies(study):
