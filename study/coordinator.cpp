@@ -327,7 +327,8 @@ RunFacts Coordinator::facts() const {
   double busy = 0;
   for (const Group& group : groups_) busy += group.busy_seconds;
   const double here = facts.seconds - trials_began_;
-  facts.idle_share = here > 0 ? std::max(0.0, 1 - busy / (here * static_cast<double>(groups_.size()))) : 0;
+  // Where all was there already nobody waited.
+  facts.idle_share = busy > 0 && here > 0 ? std::max(0.0, 1 - busy / (here * static_cast<double>(groups_.size()))) : 0;
   facts.changes = changes_;
   return facts;
 }
