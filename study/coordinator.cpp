@@ -273,7 +273,7 @@ bool Coordinator::drop_least() {
       plan_.drop_seed(*samples, last);
       schedule_.plan_changed();
       if (schedule_.left().size() == before) {  // all of it has begun
-        plan_.dropped_seeds[*samples].erase(last);
+        plan_.keep_seed(*samples, last);
         schedule_.plan_changed();
         continue;
       }

@@ -41,6 +41,11 @@ void StudyPlan::drop_seed(std::int64_t count, std::uint64_t seed) {
   dropped_seeds[count].insert(seed);
 }
 
+void StudyPlan::keep_seed(std::int64_t count, std::uint64_t seed) {
+  dropped_seeds[count].erase(seed);
+  if (dropped_seeds[count].empty()) dropped_seeds.erase(count);
+}
+
 bool StudyPlan::is_dropped(std::int64_t count, std::uint64_t seed) const {
   const auto of_count = dropped_seeds.find(count);
   return of_count != dropped_seeds.end() && of_count->second.count(seed) > 0;

@@ -95,6 +95,8 @@ struct StudyPlan {
   /// No more results of that seed at that count, by any method, but for those that have begun. Throws
   /// std::invalid_argument for the first seed.
   void drop_seed(std::int64_t count, std::uint64_t seed);
+  /// Takes that back.
+  void keep_seed(std::int64_t count, std::uint64_t seed);
   bool is_dropped(std::int64_t count, std::uint64_t seed) const;
   /// Of the result of a method at a count.
   std::vector<std::uint64_t> seeds_of(std::int64_t count, const std::string& method) const;

@@ -68,11 +68,29 @@ TEST(Schedule, GivesAGroupTheMethodItHadOfEqualTrials) {
   EXPECT_EQ(schedule.next(seconds_of, "head")->method, "head");
 }
 
+TEST(Schedule, ForecastsNoRetreatWhateverMetricChoosesRates) {
+  StudyPlan plan = small_plan({"head"}, {100});
+  const double by_loss = simulate(plan, Schedule(plan, {}), seconds_of, 1).seconds;
+  plan.select_metric = "accuracy";
+  EXPECT_EQ(simulate(plan, Schedule(plan, {}), seconds_of, 1).seconds, by_loss);
+  // What the search really found is better than nothing.
+  FinishedTrials finished;
+  for (const Trial& trial : search(plan, plan.methods[0], 100, finished).ready)
+    finish(finished, trial, outcome_of(800, 0));
+  const auto results = simulate(plan, Schedule(plan, finished), seconds_of, 1);
+  double expected = 0;
+  for (const Trial& trial : result_trials(plan, plan.methods[0], 100, 0.001)) expected += seconds_of(trial);
+  EXPECT_NEAR(results.seconds, expected, 1e-9);
+}
+
 TEST(Schedule, DropsSeedsAndCountsThatHaveNotBegun) {
   StudyPlan plan = small_plan({"head"}, {100, 1000, 10'000});
   Schedule schedule(plan, {});
   const std::size_t all = schedule.expected();
   EXPECT_EQ(all, 18U);
+  plan.drop_seed(100, 3);
+  plan.keep_seed(100, 3);
+  EXPECT_TRUE(plan.dropped_seeds.empty());
   plan.drop_seed(100, 3);
   schedule.plan_changed();
   EXPECT_EQ(schedule.expected(), all - 1);
