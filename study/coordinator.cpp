@@ -135,6 +135,7 @@ void Coordinator::take_result(int index, const Letter& letter) {
           ? fmt::format("dev {} {:.4f}", plan_.select_metric, outcome.metric("dev", plan_.select_metric))
           : fmt::format("test {} {:.4f}", plan_.metric, outcome.metric("test", plan_.metric));
   const double took = outcome.seconds;
+  const auto wanted_before = wanted_rate(trial);
   schedule_.finish(trial, std::move(outcome));
   shorten();
   setting_.log.line(fmt::format("trial {}/{}  {}, {} samples, learning rate {}, seed {}{}: {}, {}", schedule_.ended(),
@@ -145,23 +146,24 @@ void Coordinator::take_result(int index, const Letter& letter) {
                                                    : " (search)",
                                 what, duration_text(took)));
   if (trial.phase != Trial::Phase::result) return;
-  say_retreat(trial);
+  const auto wanted = wanted_rate(trial);
+  if (wanted && wanted_before && *wanted != *wanted_before) say_retreat(trial, *wanted_before, *wanted);
   show_results();
 }
 
-// Where the results at a rate have ended and those at another are wanted now.
-void Coordinator::say_retreat(const Trial& trial) {
+std::optional<double> Coordinator::wanted_rate(const Trial& trial) const {
   const auto method = std::find_if(plan_.methods.begin(), plan_.methods.end(),
                                    [&](const MethodPlan& planned) { return planned.method.text() == trial.method; });
-  if (method == plan_.methods.end()) return;
-  const auto wanted = search(plan_, *method, trial.samples, schedule_.finished()).wanted;
-  if (!wanted || *wanted == trial.learning_rate) return;
+  if (method == plan_.methods.end()) return std::nullopt;
+  return search(plan_, *method, trial.samples, schedule_.finished()).wanted;
+}
+
+void Coordinator::say_retreat(const Trial& trial, double before, double wanted) {
   const std::string text =
-      *wanted < trial.learning_rate
-          ? fmt::format("on dev the results at {} speak against it; the same seeds are trained at {} too",
-                        rate_text(trial.learning_rate), rate_text(*wanted))
-          : fmt::format("on dev the results at {} are no better than those at {}, which count",
-                        rate_text(trial.learning_rate), rate_text(*wanted));
+      wanted < before ? fmt::format("on dev the results at {} speak against it; the same seeds are trained at {} too",
+                                    rate_text(before), rate_text(wanted))
+                      : fmt::format("on dev the results at {} are no better than those at {}, which count",
+                                    rate_text(before), rate_text(wanted));
   setting_.log.line(fmt::format("{}, {} samples: {}", trial.method, count_text(trial.samples), text));
 }
 

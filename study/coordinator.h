@@ -92,7 +92,9 @@ class Coordinator {
 
   void read(int group, const Letter& letter);
   void take_result(int group, const Letter& letter);
-  void say_retreat(const Trial& trial);
+  /// The rate at which the results of a trial's method and count are wanted; nothing while it is searched.
+  std::optional<double> wanted_rate(const Trial& trial) const;
+  void say_retreat(const Trial& trial, double before, double wanted);
   void hand_out();
   void send(int group, const Letter& letter);
   void shorten();

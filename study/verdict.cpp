@@ -109,12 +109,18 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   }
   std::vector<std::string> beaten;
   std::vector<std::string> alone;
+  std::vector<std::string> ahead_of_it;
   std::vector<std::string> indistinguishable;
   for (auto other = std::next(cells.begin()); other != cells.end(); ++other) {
     const auto comparison = findings.compare(set.name, samples, top.method, (*other)->method);
     if (!comparison || std::isnan(comparison->adjusted_p)) {
       indistinguishable.push_back(fmt::format("{}: too few seeds ended to compare", (*other)->method));
-    } else if (comparison->shown_alone() && comparison->difference.mean > 0) {
+    } else if (comparison->shown_alone() && comparison->difference.mean < 0) {
+      // A method with further seeds may have the highest mean because of these alone.
+      const PairedDifference ahead = comparison->difference.reversed();
+      ahead_of_it.push_back(fmt::format("{} by {} points ({}; {} seeds)", (*other)->method, points(ahead.mean),
+                                        interval_points(ahead), ahead.seeds));
+    } else if (comparison->shown_alone()) {
       (comparison->shown() ? beaten : alone)
           .push_back(fmt::format("{} by {} points ({})", (*other)->method, points(comparison->difference.mean),
                                  interval_points(comparison->difference)));
@@ -127,7 +133,7 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     text += fmt::format("no method has more than the {} % of always giving the most frequent class. ",
                         points(set.majority_share));
   }
-  if (alone.empty() && indistinguishable.empty()) {
+  if (alone.empty() && ahead_of_it.empty() && indistinguishable.empty()) {
     text += fmt::format("{} wins with {} {}. It beats {}.", top.method, share, metric, listed(beaten));
     return text + balanced_leader(cells, set.name, plan.metric);
   }
@@ -137,6 +143,7 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   if (!alone.empty())
     text += fmt::format(" {} is ahead of {}, each pair by itself; over all {} pairs of the set that is not shown.",
                         subject, listed(alone), findings.pairs(set.name));
+  if (!ahead_of_it.empty()) text += fmt::format(" Over the seeds that both have it is behind {}.", listed(ahead_of_it));
   if (!indistinguishable.empty())
     text += fmt::format(" {} is not told apart from {}.", subject, fmt::join(indistinguishable, "; nor from "));
   return text + balanced_leader(cells, set.name, plan.metric);

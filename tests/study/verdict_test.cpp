@@ -156,6 +156,15 @@ void scatter(TrialOutcome& outcome, int right) {
   outcome.scores["test"] = outcome_of(right, 0).scores["test"];
 }
 
+TEST_F(StudyOfThree, SaysWhoIsAheadOverTheSeedsThatBothHave) {
+  finish_method(finished_, plan_, 2, 1000, 760, 300, 20);
+  plan_.more_seeds[1000]["full"] = {4};
+  finish(finished_, {Trial::Phase::result, "full", 1000, 0.003, 4}, outcome_of(990, 300));
+  EXPECT_THAT(verdict().findings[0], AllOf(HasSubstr("full has the highest accuracy"),
+                                           HasSubstr("Over the seeds that both have it is behind lora by 6.0 points ("),
+                                           HasSubstr("; 3 seeds)."), Not(HasSubstr("not told apart from lora"))));
+}
+
 TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
   // full is 5 points ahead in the mean, and behind with one seed.
   for (const std::uint64_t seed : {1, 2, 3}) scatter(result(0, seed), seed == 3 ? 650 : 760);
