@@ -40,7 +40,10 @@ class Halving {
 
   Search from(const std::vector<double>& rates) {
     const Rungs rungs = rungs_of(plan_, method_, samples_);
-    for (const double rate : rates) ask(rate, rungs.first);
+    // Short trainings want higher rates than the method's own, which are of whole ones: the lowest waits until the
+    // next one is the best.
+    const bool waits_for_lowest = rungs.first < 1 && rates.size() == 3 && rates == method_.learning_rates;
+    for (auto rate = rates.begin() + (waits_for_lowest ? 1 : 0); rate != rates.end(); ++rate) ask(*rate, rungs.first);
     widen(rungs.first);
     decisive_ = rungs.then_whole ? 1 : rungs.first;
     if (rungs.then_whole) {

@@ -33,7 +33,8 @@ Rungs rungs_of(const StudyPlan& plan, const MethodPlan& method, std::int64_t sam
 /// the trials that ended, whoever ran them and in whatever order.
 ///
 /// Successive halving (Jamieson and Talwalkar, 2016) on dev over a geometric ladder of rates, which widens: the rates
-/// of the plan, at later counts the best one of the count before and its two neighbours, are tried on the first rung.
+/// of the plan, at later counts the best one of the count before and its two neighbours, are tried on the first rung
+/// (short trainings begin without the lowest of the plan's three: they want higher ones).
 /// While the best of them is at an end, the next rate of the ladder is tried, too, as far as the method's range goes.
 /// A quick search that is shorter than whole trainings takes the vertex of the parabola through the best and its
 /// neighbours, in the logarithm of the rate, times the square root of the share of the steps: longer trainings want

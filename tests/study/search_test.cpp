@@ -100,10 +100,18 @@ TEST(Search, HalvesToTheBestAndItsBetterNeighbour) {
   // Short trainings like 5e-3 better than whole ones do.
   const auto found = run_search(
       plan, 100, [](double rate, double length) { return bowl(length < 1 ? 2.5e-3 : 1.5e-3)(rate, length); });
-  EXPECT_THAT(found.tried, ElementsAre(std::pair(5e-4, .25), std::pair(1.5e-3, .25), std::pair(5e-3, .25),
+  EXPECT_THAT(found.tried, ElementsAre(std::pair(1.5e-3, .25), std::pair(5e-3, .25), std::pair(5e-4, .25),
                                        std::pair(1.5e-3, 1.0), std::pair(5e-3, 1.0)));
   EXPECT_EQ(found.search.chosen, 1.5e-3);
   EXPECT_FALSE(found.search.at_low_edge || found.search.at_high_edge);
+}
+
+TEST(Search, TriesTheLowestRateShortOnlyWhereTheNextIsTheBest) {
+  const auto found = run_search(wide_plan({100}, 400, SearchDepth::quick), 100, bowl(5e-3));
+  EXPECT_THAT(found.tried, ElementsAre(std::pair(1.5e-3, .25), std::pair(5e-3, .25), std::pair(1.5e-2, .25)));
+  EXPECT_FALSE(found.search.at_low_edge || found.search.at_high_edge);
+  const auto whole = run_search(wide_plan({100}, 40, SearchDepth::quick), 100, bowl(1.5e-3));
+  EXPECT_THAT(whole.tried, ElementsAre(std::pair(5e-4, 1.0), std::pair(1.5e-3, 1.0), std::pair(5e-3, 1.0)));
 }
 
 TEST(Search, WidensUntilTheBestLiesInside) {
@@ -185,8 +193,10 @@ TEST(Search, FollowsAMetricThatIsBetterLarge) {
   plan.select_metric = "accuracy";
   FinishedTrials finished;
   int right = 400;
-  for (const Trial& trial : search(plan, plan.methods[0], 100, finished).ready)
-    finish(finished, trial, outcome_of(trial.learning_rate == 1.5e-3 ? 900 : right += 10, 0));
+  for (int round = 0; round < 2; ++round) {
+    for (const Trial& trial : search(plan, plan.methods[0], 100, finished).ready)
+      finish(finished, trial, outcome_of(trial.learning_rate == 1.5e-3 ? 900 : right += 10, 0));
+  }
   EXPECT_EQ(search(plan, plan.methods[0], 100, finished).best_of_ladder, 1.5e-3);
 }
 
