@@ -68,7 +68,7 @@ def record(build: Path, options: argparse.Namespace) -> list[str]:
         process = subprocess.Popen(command, env=names, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             wait_for_steps(process, output / "log.jsonl")
-            attach = ["perf", "record", "--quiet", "-F", "999", "-p", str(process.pid), "-o", str(data)]
+            attach = ["perf", "record", "--quiet", "-e", "cpu-clock", "-F", "999", "-p", str(process.pid), "-o", str(data)]
             subprocess.run([*attach, "--", "sleep", str(options.seconds)], check=True)
             process.kill()
             script = ["perf", "script", "-i", str(data), "-F", "ip,sym,dso"]

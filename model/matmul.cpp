@@ -9,13 +9,18 @@
 namespace dtrain::model {
 namespace {
 
-// From there on oneDNN was faster in every shape measured; with fewer rows it depends on the shape.
+// From there on oneDNN was faster in every shape measured, from fewer rows on where each has many outputs
+// (docs/performance.md).
 constexpr std::int64_t kManyRows = 1024;
+constexpr std::int64_t kSomeRows = 400;
+constexpr std::int64_t kManyOutputs = 768;
 
-bool takes_onednn(const at::Tensor& input, const at::Tensor& weight) {
+bool takes_onednn(const at::Tensor& input, const at::Tensor& weight, std::int64_t outputs) {
   static const bool is_foreign_to_mkl = !__builtin_cpu_is("intel") && at::globalContext().hasMKLDNN();
-  return is_foreign_to_mkl && input.is_cpu() && input.scalar_type() == at::kFloat &&
-         weight.scalar_type() == at::kFloat && input.size(0) >= kManyRows;
+  if (!is_foreign_to_mkl || !input.is_cpu() || input.scalar_type() != at::kFloat || weight.scalar_type() != at::kFloat)
+    return false;
+  const std::int64_t rows = input.size(0);
+  return rows >= kManyRows || (rows >= kSomeRows && outputs >= kManyOutputs);
 }
 
 // torch.nn.functional.linear by oneDNN, of a weight in any layout; LibTorch calls it for compiled models.
@@ -31,12 +36,13 @@ at::Tensor onednn_linear(const at::Tensor& input, const at::Tensor& weight, cons
 }  // namespace
 
 at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
-  if (takes_onednn(input, weight)) return onednn_linear(input, weight, bias);
+  if (takes_onednn(input, weight, weight.size(0))) return onednn_linear(input, weight, bias);
   return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
 }
 
 at::Tensor linear_input_gradient(const at::Tensor& gradient, const at::Tensor& weight) {
-  return takes_onednn(gradient, weight) ? onednn_linear(gradient, weight.t(), {}) : at::mm(gradient, weight);
+  return takes_onednn(gradient, weight, weight.size(1)) ? onednn_linear(gradient, weight.t(), {})
+                                                        : at::mm(gradient, weight);
 }
 
 }  // namespace dtrain::model
