@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "data/batch_plan.h"
-#include "data/targets.h"
+#include "data/row_targets.h"
 #include "data/token_dataset.h"
 
 namespace {

@@ -13,6 +13,7 @@
 #include "base/listing.h"
 #include "base/nearest_name.h"
 #include "data/readers/label_column.h"
+#include "data/row_targets.h"
 
 namespace dtrain::data {
 namespace {

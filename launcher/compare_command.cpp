@@ -107,7 +107,7 @@ void run_compare(const Options& given, const Session& session) {
   const auto nothing_left = at::zeros({1}, at::kInt);
   on_first_rank(session, [&] {
     request.plan.identity = study::study_identity(
-        request.plan, material.training, task,
+        request.plan, material.training, identity_of(task),
         {material.model_directory, options.pooling, session.precision(), world.device.is_cuda() ? "cuda" : "cpu"});
     request.plan.identity.insert(next.identity.begin(), next.identity.end());
     if (!options.resume || !fs::exists(journal)) return;

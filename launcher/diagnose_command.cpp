@@ -7,16 +7,16 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "launcher/attach_context.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "study/diagnose.h"
 #include "study/plan.h"
 #include "study/probe_figure.h"
-#include "train/attach_context.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -44,10 +44,11 @@ study::DiagnosisMaterial make_material(const Options& options, const Session& se
   material.classifier = load;
   material.pooling = load(pooling_option(options), 0)->pooling();
   material.train = training_examples(task, samples, options.subset_seed);
-  material.dev = train::text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
-  material.test = train::text_examples(capped(task.test, options.test_samples, 0));
+  material.dev = text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
+  material.test = text_examples(capped(task.test, options.test_samples, 0));
   material.training = options.training;
   material.training.cache_memory = cache_memory(options, session);
+  material.tokenize = tokenize_text;
   return material;
 }
 
@@ -60,7 +61,7 @@ study::DiagnosisPlan make_plan(const Options& options, const study::DiagnosisMat
                             .seeds = options.seeds};
   for (const auto& method : plan.methods) {
     const auto classifier = material.classifier(material.pooling, 0);
-    peft::make_method(method)->attach(*classifier, train::attach_context(0));
+    peft::make_method(method)->attach(*classifier, attach_context(0));
   }
   return plan;
 }

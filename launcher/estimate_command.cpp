@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include "base/table.h"
+#include "launcher/attach_context.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
-#include "train/attach_context.h"
 #include "train/estimate.h"
 
 namespace dtrain::launcher {
@@ -24,7 +24,7 @@ void run_estimate(const Options& options, const Session& session) {
                                             .head_seed = options.training.seed,
                                             .problem_type = task.problem_type,
                                             .device = context.device});
-  peft::make_method(options.training.method)->attach(*classifier, train::attach_context(options.training.seed));
+  peft::make_method(options.training.method)->attach(*classifier, attach_context(options.training.seed));
   train::TrainOptions training = training_options(options, task);
   training.cache_memory = cache_memory(options, session);
   note_reduce_precision(options, session.control().size(), log);

@@ -12,12 +12,12 @@
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/text_examples.h"
 #include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "train/evaluation.h"
 #include "train/results.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -114,7 +114,7 @@ void run_evaluate(const Options& options, const Session& session) {
   Scoring scoring = load(options, session, true);
   if (!options.output.empty()) prepare_output(options, session);
   const auto& objective = train::objective_of(scoring.trained.classifier->problem_type);
-  const auto examples = train::text_examples(scoring.set.examples);
+  const auto examples = text_examples(scoring.set.examples);
   const auto evaluation = train::evaluate(*scoring.trained.classifier, examples, objective, session.context());
   session.log().line("\n" + train::metrics_table({{"test", evaluation.metrics}}));
   std::map<std::string, double> forgetting;
@@ -144,7 +144,7 @@ void run_predict(const Options& options, const Session& session) {
   Scoring scoring = load(options, session, false);
   prepare_output(options, session);
   auto& classifier = *scoring.trained.classifier;
-  const auto logits = train::score(classifier, train::text_examples(scoring.set.examples), session.context());
+  const auto logits = train::score(classifier, text_examples(scoring.set.examples), session.context());
   const fs::path path = fs::path(options.output) / "predictions" / "predictions.tsv";
   on_first_rank(session, [&] {
     ensure_directory(path.parent_path());

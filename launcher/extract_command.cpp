@@ -10,12 +10,12 @@
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
+#include "launcher/text_examples.h"
 #include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/extraction.h"
 #include "peft/formats/trained_model.h"
 #include "train/evaluation.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -74,7 +74,7 @@ void run_extract(const Options& options, const Session& session) {
                                    bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
   });
 
-  const auto examples = train::text_examples(set.examples);
+  const auto examples = text_examples(set.examples);
   const auto& objective = train::objective_of(tuned.classifier->problem_type);
   std::vector<std::pair<std::string, train::Metrics>> metrics;
   for (const auto& [name, classifier] :

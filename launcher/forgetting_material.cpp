@@ -7,7 +7,7 @@
 
 #include "data/retained_text.h"
 #include "launcher/loading.h"
-#include "train/text_examples.h"
+#include "launcher/text_examples.h"
 
 namespace dtrain::launcher {
 
@@ -34,9 +34,8 @@ study::ForgettingMaterial forgetting_material(const Options& options, const Sess
   }
   const auto tokenizer = data::load_tokenizer(base, log);
   const auto examples = [&](const std::vector<std::string>& of) {
-    return of.empty()
-               ? train::Examples()
-               : train::text_examples(data::tokenize_texts(of, *tokenizer, tokenize_options(options, session), log));
+    return of.empty() ? train::Examples()
+                      : text_examples(data::tokenize_texts(of, *tokenizer, tokenize_options(options, session), log));
   };
   return {.retain = examples(texts),
           .mask_token = data::mask_token(*tokenizer),

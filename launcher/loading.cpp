@@ -13,10 +13,10 @@
 #include "base/nearest_name.h"
 #include "base/random.h"
 #include "launcher/node_memory.h"
+#include "launcher/text_examples.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
 #include "study/diagnose.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -122,6 +122,17 @@ data::Task load_task(const Options& options, const Session& session, const Start
   return task;
 }
 
+study::TaskIdentity identity_of(const data::Task& task) {
+  study::TaskIdentity identity{.name = task.name,
+                               .labels = task.labels.names(),
+                               .train = task.train.digest(),
+                               .dev = task.dev.digest(),
+                               .test = task.test.digest(),
+                               .ood = {}};
+  for (const auto& [name, set] : task.ood) identity.ood.emplace_back(name, set.digest());
+  return identity;
+}
+
 train::TrainOptions training_options(const Options& options, const data::Task& task) {
   const train::Objective& objective = train::objective_of(task.problem_type);
   train::TrainOptions training = options.training;
@@ -175,8 +186,8 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
 }
 
 train::Examples training_examples(const data::Task& task, std::int64_t samples, std::uint64_t subset_seed) {
-  if (samples == 0) return train::text_examples(task.train);
-  return train::text_examples(task.train.subset(data::stratified_draw(task.train.targets(), samples, subset_seed)));
+  if (samples == 0) return text_examples(task.train);
+  return text_examples(task.train.subset(data::stratified_draw(task.train.targets(), samples, subset_seed)));
 }
 
 void note_classes(data::Task& task, std::int64_t samples, const Log& log) {

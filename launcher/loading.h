@@ -11,6 +11,7 @@
 #include "launcher/session/session.h"
 #include "model/pooling.h"
 #include "peft/formats/trained_model.h"
+#include "study/identity.h"
 #include "train/examples.h"
 #include "train/options.h"
 
@@ -50,6 +51,9 @@ Start start_of(const Options& options);
 /// The task the options name, tokenized for the model, with what a person should know about it said. With --dev absent
 /// a part of the training file is held out and said (data::TaskFiles::hold_out_dev).
 data::Task load_task(const Options& options, const Session& session, const Start& start);
+
+/// What of the task decides the numbers of a study on it.
+study::TaskIdentity identity_of(const data::Task& task);
 
 /// What the options say of the loss and of the metric that chooses, in the terms of a task: --class-weights by its
 /// labels, --select-metric by its objective. Throws UsageError for what the objective does not have.

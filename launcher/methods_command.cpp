@@ -7,11 +7,11 @@
 
 #include "base/error.h"
 #include "base/table.h"
+#include "launcher/attach_context.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
-#include "train/attach_context.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -42,7 +42,7 @@ std::vector<std::string> row_of(const peft::MethodKind& kind, const Options& opt
       model::load_classifier({.directory = model_directory(options), .pooling = pooling_option(options), .classes = 2});
   const auto method = peft::make_method({kind.name, {}});
   try {
-    method->attach(*classifier, train::attach_context(0));
+    method->attach(*classifier, attach_context(0));
   } catch (const UsageError& error) {
     problems.push_back(fmt::format("{} is impossible: {}", kind.name, error.what()));
     return {kind.name, "impossible", "", "", "", kind.paper};

@@ -10,11 +10,12 @@
 
 #include "base/error.h"
 #include "data/task.h"
+#include "launcher/attach_context.h"
 #include "launcher/loading.h"
+#include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
 #include "study/identity.h"
 #include "study/plan.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -84,6 +85,7 @@ LoadedNextTask load_next_task(const Options& options, const Session& session) {
   auto next = std::make_shared<study::NextTask>();
   next->training = training_options(own, *task);
   next->training.cache_memory = cache_memory(options, session);
+  next->tokenize = tokenize_text;
   next->classifier = [&options, &session, task](std::uint64_t head_seed) {
     return model::load_classifier({.directory = model_directory(options),
                                    .pooling = pooling_option(options),
@@ -96,10 +98,10 @@ LoadedNextTask load_next_task(const Options& options, const Session& session) {
     return training_examples(*task, std::min(samples, task->train.size()), subset_seed);
   };
   next->dev = [task](std::int64_t samples) {
-    return train::text_examples(capped(task->dev, study::dev_examples(samples, task->dev.size()), 0));
+    return text_examples(capped(task->dev, study::dev_examples(samples, task->dev.size()), 0));
   };
-  next->test = train::text_examples(task->test);
-  return {next, study::next_task_identity(next->training, *task)};
+  next->test = text_examples(task->test);
+  return {next, study::next_task_identity(next->training, identity_of(*task))};
 }
 
 }  // namespace dtrain::launcher

@@ -301,6 +301,10 @@ constexpr Group kGroups[] = {
     {"machine", "Machine", add_machine},
     {"reduction", "Machine", add_reduction},
     {"exchange", "Machine", add_exchange},
+    {"parameters", "Norm",
+     [](Adder add, Options& o) {
+       add("parameters", bound(o.norm_parameters), "floats whose norm is taken, as many as a gradient has");
+     }},
     {"scaling", "Scaling", add_scaling},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},

@@ -77,6 +77,7 @@ const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
     {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
     {"allreduce", "machine,exchange,json"},
+    {"norm", "parameters,machine,json"},
     {"scaling",
      "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,json,"
      "svg"}};
@@ -363,8 +364,8 @@ const std::vector<CommandInfo>& commands() {
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
       {"report", "a study's report again from its journal, also while it runs; several on one page", "output,targets"},
-      {"bench", "times gemm, step, allreduce or scaling on this machine",
-       kBenchGroups.at("step") + ",scaling,json,svg,targets"},
+      {"bench", "times gemm, step, allreduce, norm or scaling on this machine",
+       kBenchGroups.at("step") + ",parameters,scaling,json,svg,targets"},
   };
   return all;
 }

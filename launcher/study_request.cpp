@@ -10,13 +10,14 @@
 
 #include "base/error.h"
 #include "base/seconds.h"
+#include "launcher/attach_context.h"
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/plan_file.h"
 #include "launcher/session/agreement.h"
+#include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
 #include "train/run_length.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -34,7 +35,7 @@ constexpr std::int64_t kMostRetainedInStudy = 300;
 // Knowing nothing, by the metric that methods are compared by.
 double untrained_score(const data::TokenDataset& texts) {
   const train::Objective& objective = train::objective_of(texts.targets().type());
-  const auto examples = train::text_examples(texts);
+  const auto examples = text_examples(texts);
   return objective.untrained(examples.all_targets(), examples.targets().outputs()).value(objective.score_metric());
 }
 
@@ -167,10 +168,10 @@ study::Material study_material(const Options& options, const Session& session, c
     return training_examples(task, samples, subset_seed);
   };
   material.dev = [&task](std::int64_t samples) {
-    return train::text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
+    return text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
   };
-  material.sets.emplace_back("test", train::text_examples(task.test));
-  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, train::text_examples(set));
+  material.sets.emplace_back("test", text_examples(task.test));
+  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, text_examples(set));
   if (!options.retain.empty()) take_forgetting(options, session, material);
   // The first rank chooses the directory, and every group's writes there.
   if (options.tensorboard)
@@ -178,6 +179,7 @@ study::Material study_material(const Options& options, const Session& session, c
   material.labels = task.labels.names();
   material.training = options.training;
   material.training.cache_memory = cache_memory(options, session);
+  material.tokenize = tokenize_text;
   return material;
 }
 

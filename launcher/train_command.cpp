@@ -6,21 +6,21 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/listing.h"
+#include "launcher/attach_context.h"
 #include "launcher/commands.h"
 #include "launcher/finished_run.h"
 #include "launcher/loading.h"
 #include "launcher/measured_context.h"
 #include "launcher/output_directory.h"
+#include "launcher/text_examples.h"
 #include "launcher/trained_models.h"
 #include "model/formats/classifier_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/plan.h"
-#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/event_file.h"
 #include "train/results.h"
-#include "train/text_examples.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -43,7 +43,7 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
                     session.control().size(), sets.train.size()));
   }
   const auto part = [](const data::TokenDataset& set, std::int64_t count) {
-    return train::text_examples(capped(set, count, 0));
+    return text_examples(capped(set, count, 0));
   };
   sets.dev = part(task.dev, study::dev_examples(sets.train.size(), task.dev.size()));
   if (task.test.size() > 0) sets.tests.emplace_back("test", part(task.test, options.test_samples));
@@ -64,7 +64,7 @@ peft::TrainedModel load_start(const Options& options, const Session& session) {
   session.log().line(fmt::format("start: {}, goes on as {}", options.run, trained.method.text()));
   // A whole model is read as one that only scores.
   if (peft::make_method(trained.method)->changes_whole_model()) {
-    peft::make_method(trained.method)->attach(*trained.classifier, train::attach_context(options.training.seed));
+    peft::make_method(trained.method)->attach(*trained.classifier, attach_context(options.training.seed));
   }
   return trained;
 }
@@ -189,7 +189,7 @@ void run_train(const Options& options, const Session& session) {
                                          .head_seed = training.seed,
                                          .problem_type = task.problem_type,
                                          .device = session.context().device});
-    peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
+    peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   }
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);

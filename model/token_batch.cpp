@@ -2,7 +2,46 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <numeric>
+
 namespace dtrain::model {
+namespace {
+
+std::int64_t rounded_up(std::int64_t tokens) { return (tokens + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple; }
+
+}  // namespace
+
+TokenBatch packed(const std::vector<ExampleTokens>& examples, at::Device device) {
+  TokenBatch batch;
+  const auto count = static_cast<std::int64_t>(examples.size());
+  batch.offsets = at::empty({count + 1}, at::kLong);
+  auto* offsets = batch.offsets.mutable_data_ptr<std::int64_t>();
+  offsets[0] = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto length = static_cast<std::int64_t>(examples[static_cast<std::size_t>(i)].ids.size());
+    offsets[i + 1] = offsets[i] + length;
+    batch.max_length = std::max(batch.max_length, length);
+  }
+  const auto rows = at::zeros({3, rounded_up(offsets[count])}, at::kLong);  // one tensor, which goes to a GPU at once
+  const auto place = [&](const at::Tensor& all) {
+    batch.ids = all[0];
+    batch.types = all[1];
+    batch.positions = all[2];
+  };
+  place(rows);
+  auto* ids = batch.ids.mutable_data_ptr<std::int64_t>();
+  auto* types = batch.types.mutable_data_ptr<std::int64_t>();
+  auto* positions = batch.positions.mutable_data_ptr<std::int64_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const ExampleTokens& example = examples[static_cast<std::size_t>(i)];
+    std::copy(example.ids.begin(), example.ids.end(), ids + offsets[i]);
+    std::fill(types + offsets[i] + example.second_segment, types + offsets[i + 1], 1);
+    std::iota(positions + offsets[i], positions + offsets[i + 1], 0);
+  }
+  if (!device.is_cpu()) place(on_device(rows, device));
+  return batch;
+}
 
 at::Tensor on_device(const at::Tensor& host, at::Device device) {
   return device.is_cpu() ? host : host.pin_memory().to(device, /*non_blocking=*/true);
@@ -24,7 +63,7 @@ DeviceSequences device_sequences(const at::Tensor& offsets, std::int64_t longest
 TokenBatch with_virtual_tokens(const TokenBatch& batch, std::int64_t count) {
   const std::int64_t examples = batch.examples();
   const std::int64_t used = batch.used_tokens() + examples * count;
-  const std::int64_t tokens = (used + kTokenMultiple - 1) / kTokenMultiple * kTokenMultiple;
+  const std::int64_t tokens = rounded_up(used);
   const auto device = batch.ids.device();
   const auto begins = at::arange(examples + 1, at::kLong) * count;
   TokenBatch longer;

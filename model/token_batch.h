@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 namespace dtrain::model {
 
@@ -36,6 +38,15 @@ struct TokenBatch {
 
 /// The number of tokens is rounded up to a multiple of this.
 inline constexpr std::int64_t kTokenMultiple = 16;
+
+/// An example in tokens, special ones included; from `second_segment` on they are of segment 1.
+struct ExampleTokens {
+  std::span<const std::int32_t> ids;
+  std::int32_t second_segment = 0;
+};
+
+/// Examples one after the other, without padding between them, filled up to kTokenMultiple; on `device`.
+TokenBatch packed(const std::vector<ExampleTokens>& examples, at::Device device);
 
 /// A tensor of the host on `device`. To a GPU it goes through pinned memory, and nothing waits for what the GPU has to
 /// do before.

@@ -14,7 +14,6 @@
 #include "peft/registry.h"
 #include "study/stage_features.h"
 #include "study/words.h"
-#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/feature_cache.h"
 #include "train/not_finite.h"
@@ -272,7 +271,7 @@ class Diagnoser {
     title_ = fmt::format("{}, {}, learning rate {}, seed {}{}", method.text(), pooling_name(pooling), rate_text(rate),
                          seed, scored ? "" : " (search)");
     auto classifier = material_.classifier(pooling, seed);
-    peft::make_method(method)->attach(*classifier, train::attach_context(seed));
+    peft::make_method(method)->attach(*classifier, {.seed = seed, .tokenize = material_.tokenize});
     train::TrainOptions options = material_.training;
     options.method = method;
     options.learning_rate = rate;

@@ -8,6 +8,7 @@
 
 #include "model/classifier.h"
 #include "model/pooling.h"
+#include "peft/attach_context.h"
 #include "peft/method.h"
 #include "study/diagnosis.h"
 #include "train/examples.h"
@@ -41,6 +42,8 @@ struct DiagnosisMaterial {
   /// Of every trial; method, learning rate and seed are the plan's. The seed is the search's, those of the result
   /// follow it.
   train::TrainOptions training;
+  /// Of methods that start from a text.
+  peft::TokenizeText tokenize = {};
 };
 
 /// Methods from a list such as "lora,layers:k=1..4", which stands for a method for each k. "auto" is lora and

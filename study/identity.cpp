@@ -35,7 +35,7 @@ std::string model_digest(const fs::path& directory) {
 }  // namespace
 
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
-                                                  const data::Task& task, const StudySetting& setting) {
+                                                  const TaskIdentity& task, const StudySetting& setting) {
   std::map<std::string, std::string> identity;
   identity["seed"] = std::to_string(plan.search_seed);
   identity["subset seed"] = std::to_string(plan.subset_seed);
@@ -45,11 +45,11 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["pooling"] = setting.pooling;
   identity["precision"] = setting.precision;
   identity["device"] = setting.device;
-  identity["labels"] = digest_of(fmt::format("{}", fmt::join(task.labels.names(), "\n")));
-  identity["training data"] = task.train.digest();
-  identity["dev data"] = task.dev.digest();
-  identity["test data"] = task.test.digest();
-  for (const auto& [name, set] : task.ood) identity["ood data " + name] = set.digest();
+  identity["labels"] = digest_of(fmt::format("{}", fmt::join(task.labels, "\n")));
+  identity["training data"] = task.train;
+  identity["dev data"] = task.dev;
+  identity["test data"] = task.test;
+  for (const auto& [name, set] : task.ood) identity["ood data " + name] = set;
 
   identity["problem type"] = problem_type_name(training.problem_type);
   identity["loss"] = train::loss_text(training.loss);
@@ -68,9 +68,9 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   return identity;
 }
 
-std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const data::Task& task) {
-  return {{"next task", fmt::format("{} (training data {}, dev data {}, test data {})", task.name, task.train.digest(),
-                                    task.dev.digest(), task.test.digest())},
+std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const TaskIdentity& task) {
+  return {{"next task",
+           fmt::format("{} (training data {}, dev data {}, test data {})", task.name, task.train, task.dev, task.test)},
           {"next task's problem type", std::string(problem_type_name(training.problem_type))},
           {"next task's select metric", training.select_metric}};
 }

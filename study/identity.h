@@ -3,12 +3,26 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "data/task.h"
 #include "study/plan.h"
 #include "train/options.h"
 
 namespace dtrain::study {
+
+/// What of a task decides a study's numbers.
+struct TaskIdentity {
+  std::string name;
+  /// Of the model's outputs, in their order.
+  std::vector<std::string> labels;
+  /// Digests of content and targets.
+  std::string train;
+  std::string dev;
+  std::string test;
+  /// By name.
+  std::vector<std::pair<std::string, std::string>> ood;
+};
 
 /// What decides a study's numbers besides its plan.
 struct StudySetting {
@@ -25,9 +39,9 @@ struct StudySetting {
 /// study may go on with more or other methods, counts, learning rates and seeds. The number of ranks and threads is not
 /// among it: it changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
-                                                  const data::Task& task, const StudySetting& setting);
+                                                  const TaskIdentity& task, const StudySetting& setting);
 
 /// The same of the task that results go on with: what `training` and the task's data decide.
-std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const data::Task& task);
+std::map<std::string, std::string> next_task_identity(const train::TrainOptions& training, const TaskIdentity& task);
 
 }  // namespace dtrain::study

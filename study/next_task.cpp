@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "peft/registry.h"
-#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/trainer.h"
 
@@ -49,7 +48,7 @@ std::map<std::string, double> train_next_task(const NextTask& next, const FirstT
   auto& usable = method->phases(first.classifier).size() == 1 ? features : none_kept;
 
   auto classifier = next.classifier(trial.seed);
-  method->attach(*classifier, train::attach_context(trial.seed));
+  method->attach(*classifier, {.seed = trial.seed, .tokenize = next.tokenize});
   copy_body(first.classifier, *classifier);
   train::TrainOptions options = next.training;
   options.method = first.options.method;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/classifier.h"
+#include "peft/attach_context.h"
 #include "study/trial.h"
 #include "train/examples.h"
 #include "train/feature_cache.h"
@@ -25,6 +26,8 @@ struct NextTask {
   train::Examples test;
   /// What it is trained with, but for method, learning rate and seed.
   train::TrainOptions training;
+  /// Of methods that start from a text.
+  peft::TokenizeText tokenize = {};
 };
 
 /// A result of the first task: what `options` made of `classifier`, which has `score` (Objective::score_metric) on

@@ -14,7 +14,6 @@
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/coordinator.h"
-#include "train/attach_context.h"
 
 namespace dtrain::study {
 namespace {
@@ -123,7 +122,7 @@ class Member {
 train::Estimate measure(const StudyPlan& plan, const MethodPlan& method, const Material& material, std::int64_t samples,
                         const train::RunContext& context) {
   auto classifier = material.classifier(plan.search_seed);
-  peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
+  peft::make_method(method.method)->attach(*classifier, {.seed = plan.search_seed, .tokenize = material.tokenize});
   train::TrainOptions options = material.training;
   options.method = method.method;
   train::RunContext quiet = context;
@@ -173,7 +172,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
     dist::on_first_rank(world.control, [&] {
       const Scratch folder{scratch};
       auto classifier = material.classifier(plan.search_seed);
-      peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
+      peft::make_method(method.method)->attach(*classifier, {.seed = plan.search_seed, .tokenize = material.tokenize});
       stored[0] = peft::stored_bytes(
           peft::save_trained(*classifier, method.method, material.labels, material.model_directory, scratch));
     });
@@ -237,11 +236,13 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   // Whoever starts it again and again would wait for ever.
   if (world.time_is_up() && coordinator->schedule().finished().size() == finished.size()) {
     throw TrainingError(
-        "the time limit came before a single trial had ended, and what is under way runs again from its beginning: give "
+        "the time limit came before a single trial had ended, and what is under way runs again from its beginning: "
+        "give "
         "the study more time, more ranks a trial (--ranks-per-trial) or fewer samples");
   }
-  throw Stopped(fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",
-                            stop_text(world), ended, coordinator->schedule().expected()));
+  throw Stopped(
+      fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",
+                  stop_text(world), ended, coordinator->schedule().expected()));
 }
 
 }  // namespace dtrain::study

@@ -12,7 +12,6 @@
 
 #include "peft/registry.h"
 #include "study/search.h"
-#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/event_file.h"
 #include "train/not_finite.h"
@@ -84,7 +83,7 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group
 TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunContext& context) {
   const auto method = peft::parse_method_spec(trial.method);
   auto classifier = material_.classifier(trial.seed);
-  peft::make_method(method)->attach(*classifier, train::attach_context(trial.seed));
+  peft::make_method(method)->attach(*classifier, {.seed = trial.seed, .tokenize = material_.tokenize});
   train::TrainOptions options = material_.training;
   options.method = method;
   options.learning_rate = trial.learning_rate;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "model/classifier.h"
+#include "peft/attach_context.h"
 #include "study/next_task.h"
 #include "study/plan.h"
 #include "study/trial.h"
@@ -42,6 +43,8 @@ struct Material {
   /// The folder of event files, which a trial has a folder of its own in (Trial::folder); empty: none are written.
   std::filesystem::path events = {};
   train::TrainOptions training;
+  /// Of methods that start from a text.
+  peft::TokenizeText tokenize = {};
 };
 
 /// Runs the trials of a study one after the other on the ranks of one group, which keep the features of frozen parts

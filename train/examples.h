@@ -13,8 +13,8 @@
 
 namespace dtrain::train {
 
-/// Where examples come from. Text is one kind (text_examples.h); adding one: its file pair, a function that returns
-/// Examples.
+/// Where examples come from. Text is one kind (launcher/text_examples.h); adding one: its file pair, a function that
+/// returns Examples.
 class ExampleSource {
  public:
   virtual ~ExampleSource() = default;

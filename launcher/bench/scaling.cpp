@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/seconds.h"
 #include "base/table.h"
+#include "launcher/attach_context.h"
 #include "launcher/bench/benches.h"
 #include "launcher/bench/timing.h"
 #include "launcher/loading.h"
@@ -22,7 +23,6 @@
 #include "study/figures/chart.h"
 #include "study/groups.h"
 #include "study/page/html.h"
-#include "train/attach_context.h"
 #include "train/evaluation.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -75,7 +75,7 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   train::TrainOptions training = training_options(options, task);
   training.method = peft::parse_method_spec(point.method);
   training.batch_size = point.batch_size;
-  peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
+  peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);

@@ -3,12 +3,12 @@
 #include <algorithm>
 
 #include "base/table.h"
+#include "launcher/attach_context.h"
 #include "launcher/bench/benches.h"
 #include "launcher/bench/timing.h"
 #include "launcher/loading.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
-#include "train/attach_context.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
@@ -28,7 +28,7 @@ void bench_step(const Options& options, const Session& session) {
                                             .problem_type = task.problem_type,
                                             .device = context.device});
   const train::TrainOptions training = training_options(options, task);
-  peft::make_method(training.method)->attach(*classifier, train::attach_context(training.seed));
+  peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);

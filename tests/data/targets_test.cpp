@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "data/row_targets.h"
 #include "tests/base/failure_of.h"
 
 namespace dtrain::data {

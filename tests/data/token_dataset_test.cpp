@@ -7,6 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "data/row_targets.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/data/small_model.h"

@@ -180,6 +180,19 @@ def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, preci
         assert len(each["bytes"]) == len(each["seconds"]) >= 8 and each["bytes_per_second"] > 0, each
 
 
+def test_bench_of_the_norm_says_how_far_it_is_from_the_sum_in_double(dtrain, tmp_path):
+    ended = dtrain.succeeds("bench", "norm", "--parameters", "3000000", "--json", "norm.json")
+    assert re.search(r"^norm of 3,000,000 floats +ms min +median +max +relative error$", ended.out, re.M), ended
+    document = json.loads((tmp_path / "norm.json").read_text())
+    assert document["parameters"] == 3_000_000 and document["threads"] == 1
+    norms = {each["norm"]: each for each in document["norms"]}
+    assert set(norms) == {"dtrain", "LibTorch"}
+    for name, bound in (("dtrain", 1e-12), ("LibTorch", 1e-2)):
+        assert 0 < norms[name]["least_seconds"] <= norms[name]["median_seconds"], name
+        assert abs(norms[name]["relative_error"]) < bound, name
+        assert re.search(rf"^{name} +[\d.]+ +[\d.]+ +[\d.]+ +-?\d\.\de[+-]\d+$", ended.out, re.M), ended
+
+
 def test_bench_scaling_times_parts_of_the_ranks(dtrain, task, tmp_path):
     given = [argument for option in ("--model", "--max-length", "--train", "--dev")
              for argument in (option, task[task.index(option) + 1])]

@@ -1,39 +1,13 @@
 """RoBERTa and DistilBERT from a checkpoint to what dtrain leaves: transformers reads it and scores as dtrain does."""
 
-import shutil
-
 import pytest
 
-from conftest import MINILM, Dtrain, predicted_by_dtrain, predicted_by_transformers, results, rows
+from bases import TOKENIZERS, write_distilbert, write_roberta
+from conftest import Dtrain, predicted_by_dtrain, predicted_by_transformers, results
 
 # The longest examples take every position there is.
 LENGTH = 12
-TOKENIZERS = {"roberta": ["vocab.json", "merges.txt"],
-              "distilbert": ["vocab.txt", "tokenizer.json", "tokenizer_config.json"]}
 METRICS = ("accuracy", "macro_f1", "log_loss", "matthews")
-
-
-def write_roberta(folder):
-    """Byte pairs that are learnt here, no tokenizer.json, and positions that count from the padding token on."""
-    from tokenizers import ByteLevelBPETokenizer
-    from transformers import RobertaConfig, RobertaModel
-
-    tokenizer = ByteLevelBPETokenizer()
-    tokenizer.train_from_iterator([text for _, text in rows(120, 1)], vocab_size=320, show_progress=False,
-                                  special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
-    tokenizer.save_model(str(folder))
-    RobertaModel(RobertaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=32, num_hidden_layers=2,
-                               num_attention_heads=4, intermediate_size=64, max_position_embeddings=LENGTH + 2,
-                               type_vocab_size=1)).save_pretrained(folder)
-
-
-def write_distilbert(folder):
-    from transformers import DistilBertConfig, DistilBertModel
-
-    for name in TOKENIZERS["distilbert"]:
-        shutil.copy(MINILM / name, folder)
-    DistilBertModel(DistilBertConfig(vocab_size=30522, dim=32, n_layers=2, n_heads=4, hidden_dim=64,
-                                     max_position_embeddings=LENGTH)).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module", params=[write_roberta, write_distilbert], ids=["roberta", "distilbert"])
@@ -42,7 +16,7 @@ def base(request, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
-    request.param(folder)
+    request.param(folder, LENGTH)
     return folder
 
 

@@ -2,12 +2,18 @@
 
 import csv
 import json
+import os
+import pathlib
+import subprocess
+import typing
 
 import pytest
 
+from bases import write_distilbert, write_roberta
 from conftest import CLASSES, Dtrain, results, rows, write_tsv
 
 LENGTH = 32
+POSITIONS = 64
 LABELS = ["animal", "long", "plant", "tool"]
 
 
@@ -42,58 +48,105 @@ def scores(tmp_path_factory):
     return folder
 
 
-def task_of(kind, tiny_model, multi, scores):
+@pytest.fixture(scope="module")
+def bases(tiny_model, tmp_path_factory):
+    """A model of each family, by its name."""
+    import torch
+
+    torch.manual_seed(0)
+    folders = {"bert": tiny_model}
+    for name, write in (("roberta", write_roberta), ("distilbert", write_distilbert)):
+        folders[name] = tmp_path_factory.mktemp(name)
+        write(folders[name], POSITIONS)
+    return folders
+
+
+def task_of(kind, base, multi, scores):
     folder, ending = (multi, "jsonl") if kind == "multi" else (scores, "tsv")
     files = [part for name, _, _ in SPLITS for part in (f"--{name}", folder / f"{name}.{ending}")]
     asked = [] if kind == "multi" else ["--problem-type", "regression"]
-    return ["--model", tiny_model, "--max-length", LENGTH, *files, *asked]
+    return ["--model", base, "--max-length", LENGTH, *files, *asked]
 
 
-@pytest.fixture(scope="module", params=["multi", "regression"])
-def kind(request):
-    return request.param
+class Case(typing.NamedTuple):
+    kind: str
+    family: str
+    method: str
+
+    def __str__(self):
+        return "-".join(self)
 
 
 # Enough for a model of random weights to learn something.
-METHODS = {"full": ["full", "--lr", "1e-3"], "lora": ["lora:target_modules=all-linear", "--lr", "1e-2"]}
+LEARNT = [Case(kind, "bert", method) for kind in ("multi", "regression") for method in ("full", "lora")]
+# Each kind on each family once, with a prompt, adapters of adapter-hub, and a method of two phases.
+CASES = [*LEARNT, Case("multi", "roberta", "prompt"), Case("regression", "roberta", "lp-ft"),
+         Case("multi", "distilbert", "lp-ft"), Case("regression", "distilbert", "houlsby")]
+METHODS = {"full": ["full", "--lr", "1e-3", "--max-steps", "240"],
+           "lora": ["lora:target_modules=all-linear", "--lr", "1e-2", "--max-steps", "240"],
+           "prompt": ["prompt:num_virtual_tokens=4", "--lr", "3e-2", "--max-steps", "60"],
+           "houlsby": ["houlsby", "--lr", "1e-2", "--max-steps", "60"],
+           "lp-ft": ["lp-ft", "--lr", "1e-3", "--max-steps", "60"]}
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def method(request):
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def case(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def run(kind, method, tiny_model, multi, scores, tmp_path_factory, cache):
+def run(case, bases, multi, scores, tmp_path_factory, cache):
     folder = tmp_path_factory.mktemp("run")
-    Dtrain(folder, cache).succeeds("train", *task_of(kind, tiny_model, multi, scores), "--method", *METHODS[method],
-                                   "--max-steps", "240", "--output", "out")
+    Dtrain(folder, cache).succeeds("train", *task_of(case.kind, bases[case.family], multi, scores), "--method",
+                                   *METHODS[case.method], "--output", "out")
     return folder / "out"
 
 
-def loaded(run, kind, tiny_model):
-    """What was trained, as transformers or PEFT loads it."""
+def answered(model, tokens, labels):
+    """Logits and loss of transformers."""
+    import torch
+
+    with torch.no_grad():
+        outputs = model.eval()(**{name: torch.tensor(values) for name, values in tokens.items()},
+                               labels=torch.tensor(labels))
+    return outputs.logits.double(), outputs.loss.item()
+
+
+def answered_by_adapter_hub(run, base, tokens, labels, problem_type):
+    """The same of what adapter-hub's package loads, in its own environment."""
+    import torch
+
+    request = tokens | {"base": str(base), "adapter": str(run / "adapter"), "labels": labels,
+                        "problem_type": problem_type}
+    script = pathlib.Path(__file__).parent / "adapter_hub_answers.py"
+    ended = subprocess.run([os.environ["DTRAIN_TEST_ADAPTERS_PYTHON"], script], input=json.dumps(request), text=True,
+                           stdout=subprocess.PIPE, check=True, timeout=90)
+    answer = json.loads(ended.stdout.splitlines()[-1])
+    return torch.tensor(answer["logits"], dtype=torch.double), answer["loss"]
+
+
+def tokens_of(tokenizer_folder, texts):
+    from transformers import AutoTokenizer
+
+    tokens = AutoTokenizer.from_pretrained(tokenizer_folder)(texts, padding=True, truncation=True, max_length=LENGTH)
+    # DistilBERT takes no segments, which its tokenizer gives.
+    return {name: tokens[name] for name in ("input_ids", "attention_mask")}
+
+
+def answered_elsewhere(run, case, base, texts, labels):
+    """Logits and loss of what was trained, as transformers, PEFT or adapter-hub loads it."""
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification
 
+    tokens = tokens_of(base, texts)
     if (run / "model").exists():
-        return AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
-    outputs = len(LABELS) if kind == "multi" else 1
-    problem = "multi_label_classification" if kind == "multi" else "regression"
-    base = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=outputs, problem_type=problem)
-    return PeftModel.from_pretrained(base, run / "adapter").eval()
-
-
-def answered(model, tokenizer_folder, texts, labels):
-    """Logits and loss of transformers."""
-    import torch
-    from transformers import AutoTokenizer
-
-    tokens = AutoTokenizer.from_pretrained(tokenizer_folder)(texts, padding=True, truncation=True, max_length=LENGTH,
-                                                             return_tensors="pt")
-    with torch.no_grad():
-        outputs = model(**tokens, labels=torch.tensor(labels))
-    return outputs.logits.double(), outputs.loss.item()
+        return answered(AutoModelForSequenceClassification.from_pretrained(run / "model"), tokens, labels)
+    problem_type = "multi_label_classification" if case.kind == "multi" else "regression"
+    if (run / "adapter" / "head_config.json").exists():
+        return answered_by_adapter_hub(run, base, tokens, labels, problem_type)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=len(labels[0]),
+                                                               problem_type=problem_type)
+    return answered(PeftModel.from_pretrained(model, run / "adapter"), tokens, labels)
 
 
 def table(path):
@@ -101,22 +154,21 @@ def table(path):
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def test_transformers_computes_the_predictions_and_the_loss(dtrain, run, kind, tiny_model, multi, scores):
+def test_whoever_loads_it_computes_the_predictions_and_the_loss(dtrain, run, case, bases, multi, scores):
     import torch
 
-    file = (multi / "test.jsonl") if kind == "multi" else (scores / "test.tsv")
+    file = (multi / "test.jsonl") if case.kind == "multi" else (scores / "test.tsv")
     dtrain.succeeds("predict", "--run", run, "--input", file, "--max-length", LENGTH, "--output", "predicted")
     predicted = table(dtrain.folder / "predicted" / "predictions" / "predictions.tsv")
     metrics = results(run)["metrics"]["test"]
-    model = loaded(run, kind, tiny_model)
-    if kind == "multi":
+    if case.kind == "multi":
         data = sets_of(45, 3)
         truth = [[float(label in labels) for label in LABELS] for labels, _ in data]
     else:
         data = scores_of(45, 3)
         truth = [[score] for score, _ in data]
-    logits, loss = answered(model, tiny_model, [text for _, text in data], truth)
-    if kind == "multi":
+    logits, loss = answered_elsewhere(run, case, bases[case.family], [text for _, text in data], truth)
+    if case.kind == "multi":
         probabilities = torch.sigmoid(logits)
         for row, of_row in zip(predicted, probabilities.tolist()):
             assert [float(row[f"p({label})"]) for label in LABELS] == pytest.approx(of_row, abs=2e-5)
@@ -127,8 +179,8 @@ def test_transformers_computes_the_predictions_and_the_loss(dtrain, run, kind, t
         assert metrics["mse"] == pytest.approx(loss, abs=1e-5)
 
 
-def test_evaluate_gives_the_metrics_of_the_run(dtrain, run, kind, multi, scores):
-    file = (multi / "test.jsonl") if kind == "multi" else (scores / "test.tsv")
+def test_evaluate_gives_the_metrics_of_the_run(dtrain, run, case, multi, scores):
+    file = (multi / "test.jsonl") if case.kind == "multi" else (scores / "test.tsv")
     dtrain.succeeds("evaluate", "--run", run, "--input", file, "--max-length", LENGTH, "--output", "evaluated")
     trained, evaluated = results(run)["metrics"]["test"], results(dtrain.folder / "evaluated")["metrics"]["test"]
     scalars = [name for name, value in trained.items() if isinstance(value, float)]
@@ -137,13 +189,14 @@ def test_evaluate_gives_the_metrics_of_the_run(dtrain, run, kind, multi, scores)
     assert evaluated["untrained"] == trained["untrained"]
 
 
-def test_metrics_are_those_of_the_predictions_that_were_written(run, kind):
+@pytest.mark.parametrize("case", LEARNT, indirect=True, ids=str)
+def test_metrics_are_those_of_the_predictions_that_were_written(run, case):
     import scipy.stats
     import sklearn.metrics
 
     lines = table(run / "predictions" / "test.tsv")
     metrics = results(run)["metrics"]["test"]
-    if kind == "multi":
+    if case.kind == "multi":
         truth, answers = ([[label in json.loads(row[column]) for label in LABELS] for row in lines]
                           for column in ("label", "predicted"))
         assert metrics["micro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="micro"))
@@ -157,15 +210,16 @@ def test_metrics_are_those_of_the_predictions_that_were_written(run, kind):
         assert metrics["untrained"]["pearson"] is None
 
 
-def test_a_saved_model_says_what_it_is_and_is_trained_on(dtrain, run, kind, method, tiny_model, multi, scores):
-    if method == "full":
+def test_a_saved_model_says_what_it_is_and_is_trained_on(dtrain, run, case, bases, multi, scores):
+    if case.method in ("full", "lp-ft"):
         config = json.loads((run / "model" / "config.json").read_text())
-        names = LABELS if kind == "multi" else ["LABEL_0"]
-        assert config["problem_type"] == ("multi_label_classification" if kind == "multi" else "regression")
+        names = LABELS if case.kind == "multi" else ["LABEL_0"]
+        assert config["problem_type"] == ("multi_label_classification" if case.kind == "multi" else "regression")
         assert config["id2label"] == {str(index): name for index, name in enumerate(names)}
     # Without --problem-type: the run says it.
-    task = [part for part in task_of(kind, tiny_model, multi, scores) if part not in ("--problem-type", "regression")]
-    dtrain.succeeds("train", *task, "--run", run, "--max-steps", "2", "--output", "more")
+    task = [part for part in task_of(case.kind, bases[case.family], multi, scores)
+            if part not in ("--problem-type", "regression")]
+    dtrain.succeeds("train", *task, "--run", run, "--lr", "1e-4", "--max-steps", "2", "--output", "more")
     again, before = results(dtrain.folder / "more"), results(run)
     assert again["problem_type"] == before["problem_type"]
     metric = again["select_metric"]
@@ -199,7 +253,7 @@ def test_predict_heeds_the_problem_type_of_a_model_from_elsewhere(dtrain, tiny_m
     dtrain.succeeds("predict", "--run", tmp_path / "model", "--input", scores / "test.tsv", "--max-length", LENGTH,
                     "--output", "predicted")
     lines = table(dtrain.folder / "predicted" / "predictions" / "predictions.tsv")
-    logits, _ = answered(model, tiny_model, [text for _, text in scores_of(45, 3)], [[0.0] * outputs] * 45)
+    logits, _ = answered(model, tokens_of(tiny_model, [text for _, text in scores_of(45, 3)]), [[0.0] * outputs] * 45)
     if outputs == 1:
         assert list(lines[0]) == ["text", "predicted"]
         assert [float(row["predicted"]) for row in lines] == pytest.approx(logits.flatten().tolist(), abs=2e-5)
@@ -258,18 +312,23 @@ def test_class_weights_come_from_a_file_of_names(dtrain, task):
     dtrain.refuses("train", *task, "--class-weights", weights, code=2, says=["--class-weights", "-1"])
 
 
-def test_compare_scores_each_objective_by_its_own_metric(dtrain, kind, tiny_model, multi, scores):
-    dtrain.succeeds("compare", *task_of(kind, tiny_model, multi, scores), "--methods", "full,head", "--samples", "100",
-                    "--lrs", "1e-2", "--seeds", "2", "--max-steps", "30", "--output", "study", timeout=180)
+@pytest.mark.parametrize("kind, family, method", [
+    ("multi", "roberta", "lora"),
+    ("regression", "distilbert", "prompt:num_virtual_tokens=4:prompt_tuning_init=TEXT:prompt_tuning_init_text=How old is "
+                                 "it:tokenizer_name_or_path=BASE")])
+def test_compare_scores_each_objective_by_its_own_metric(dtrain, kind, family, method, bases, multi, scores):
+    methods = "full,head," + method.replace("BASE", str(bases[family]))
+    study = ["compare", *task_of(kind, bases[family], multi, scores), "--methods", methods, "--samples", "100", "--lrs",
+             "1e-2", "--seeds", "2", "--max-steps", "30", "--output", "study"]
+    dtrain.succeeds(*study, timeout=180)
     report = results(dtrain.folder / "study")
     metric = "samples_f1" if kind == "multi" else "r2"
-    of_full = next(cell for cell in report["cells"] if cell["method"] == "full")
-    of_head = next(cell for cell in report["cells"] if cell["method"] == "head")
-    difference = of_full["metrics"]["test"][metric]["mean"] - of_head["metrics"]["test"][metric]["mean"]
-    assert report["comparisons"][0]["metric"] == metric
-    assert report["comparisons"][0]["difference"] == pytest.approx(difference, abs=1e-9)
+    means = {cell["method"]: cell["metrics"]["test"][metric]["mean"] for cell in report["cells"]}
+    assert len(means) == 3 and len(report["comparisons"]) == 3
+    for pair in report["comparisons"]:
+        assert pair["metric"] == metric
+        assert pair["difference"] == pytest.approx(means[pair["first"]] - means[pair["second"]], abs=1e-9)
     assert "accuracy" not in (dtrain.folder / "study" / "report.md").read_text().replace("subset_accuracy", "")
     # What is in the journal is what is compared again.
-    dtrain.succeeds("compare", *task_of(kind, tiny_model, multi, scores), "--methods", "full,head", "--samples", "100",
-                    "--lrs", "1e-2", "--seeds", "2", "--max-steps", "30", "--output", "study", "--resume", timeout=180)
+    dtrain.succeeds(*study, "--resume", timeout=180)
     assert results(dtrain.folder / "study")["comparisons"] == report["comparisons"]

@@ -261,6 +261,10 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
             "--batch-size: dtrain bench allreduce does not use it");
   EXPECT_EQ(refusal({"bench", "gemm", "--reduce-precision", "bf16"}),
             "--reduce-precision: dtrain bench gemm does not use it");
+  EXPECT_EQ(refusal({"bench", "gemm", "--parameters", "8"}), "--parameters: dtrain bench gemm does not use it");
+  EXPECT_EQ(refusal({"bench", "norm", "--model", "m"}), "--model: dtrain bench norm does not use it");
+  EXPECT_EQ(parsed({"bench", "norm", "--parameters", "8"}).norm_parameters, 8);
+  EXPECT_EQ(refusal({"bench", "norm", "--parameters", "0"}), "--parameters: expected at least 1, found 0");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
   EXPECT_THAT(refusal({"predict", "--drop-unknown-labels"}), HasSubstr("dtrain predict has no option"));

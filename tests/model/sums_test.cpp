@@ -5,10 +5,15 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstddef>
 #include <functional>
 #include <limits>
+#include <system_error>
 
 #include "model/autograd.h"
 #include "model/norm.h"
@@ -29,6 +34,37 @@ at::Tensor same_for_any_number_of_threads(const std::function<at::Tensor()>& com
   return expected;
 }
 
+/// A contiguous tensor that holds a block over and over, in the memory of one: its pages are mapped behind each other.
+class Repeated {
+ public:
+  /// The block's bytes are whole pages.
+  Repeated(const at::Tensor& block, std::int64_t times)
+      : block_bytes_(block.nbytes()), bytes_(block_bytes_ * static_cast<std::size_t>(times)) {
+    const int file = memfd_create("block", 0);
+    if (file < 0 || write(file, block.const_data_ptr(), block_bytes_) != static_cast<ssize_t>(block_bytes_)) fail();
+    place_ = static_cast<std::byte*>(mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (place_ == MAP_FAILED) fail();
+    for (std::size_t begin = 0; begin < bytes_; begin += block_bytes_) {
+      if (mmap(place_ + begin, block_bytes_, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED) fail();
+    }
+    close(file);
+  }
+  ~Repeated() { munmap(place_, bytes_); }
+  Repeated(const Repeated&) = delete;
+  Repeated& operator=(const Repeated&) = delete;
+
+  at::Tensor floats() const {
+    return at::from_blob(place_, {static_cast<std::int64_t>(bytes_ / sizeof(float))}, at::kFloat);
+  }
+
+ private:
+  [[noreturn]] static void fail() { throw std::system_error(errno, std::generic_category()); }
+
+  std::size_t block_bytes_;
+  std::size_t bytes_;
+  std::byte* place_ = nullptr;
+};
+
 at::Tensor as_tensor(double value) { return at::tensor({value}, at::kDouble); }
 
 TEST(EuclideanNorm, IsExactForThirtyMillionFloats) {
@@ -39,6 +75,19 @@ TEST(EuclideanNorm, IsExactForThirtyMillionFloats) {
   for (std::int64_t begin = 0; begin < kCount; begin += kCount / 10) {
     squares += values.slice(0, begin, begin + kCount / 10).to(at::kDouble).square().sum().item<double>();
   }
+  const auto norm = same_for_any_number_of_threads([&] { return as_tensor(euclidean_norm(values)); });
+  EXPECT_NEAR(norm.item<double>() / std::sqrt(squares), 1, 1e-9);
+}
+
+TEST(EuclideanNorm, IsExactForFourHundredMillionFloats) {
+  at::manual_seed(7);
+  constexpr std::int64_t kBlock = 1 << 20, kTimes = 382;
+  static_assert(kBlock * kTimes > 400'000'000);
+  const auto block = at::randn({kBlock});
+  const Repeated repeated(block, kTimes);
+  const auto values = repeated.floats();
+  ASSERT_TRUE(at::equal(values.slice(0, (kTimes - 1) * kBlock), block));
+  const double squares = static_cast<double>(kTimes) * block.to(at::kDouble).square().sum().item<double>();
   const auto norm = same_for_any_number_of_threads([&] { return as_tensor(euclidean_norm(values)); });
   EXPECT_NEAR(norm.item<double>() / std::sqrt(squares), 1, 1e-9);
 }

@@ -119,6 +119,12 @@ def test_one_file_alone_knows_all_of_a_kind(pattern):
     assert users == ALONE[pattern]
 
 
+def test_training_and_studies_know_neither_texts_nor_files_of_data():
+    known = {b for a, b in EDGES if room_of(a) in ("train", "study") and room_of(b) == "data"}
+    assert known == {"data/targets.h", "data/batch_plan.h"}
+    assert {room_of(b) for a, b in EDGES if a in known} == {"base"}
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_links_what_it_may_include(room):
     text = (ROOT / room / "CMakeLists.txt").read_text(encoding="utf-8")

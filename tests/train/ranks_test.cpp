@@ -4,9 +4,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <mpi.h>
 
-#include <chrono>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -14,146 +12,15 @@
 #include <vector>
 
 #include "base/error.h"
-#include "dist/mpi/mpi_communicator.h"
-#include "model/registry.h"
-#include "peft/formats/trained_model.h"
-#include "tests/peft/small_specs.h"
-#include "tests/train/small_run.h"
+#include "tests/train/over_ranks.h"
 #include "train/evaluation.h"
 #include "train/optimizer.h"
 #include "train/training_step.h"
-
-namespace {
-std::int64_t bytes_given_to_mpi = 0;
-}  // namespace
-
-// MPI's profiling interface: what is counted is what MPI itself was handed, of floats, which only gradients are.
-extern "C" int MPI_Iallreduce(const void* send, void* receive, int count, MPI_Datatype type, MPI_Op op,
-                              MPI_Comm communicator, MPI_Request* request) {
-  if (type == MPI_FLOAT) bytes_given_to_mpi += std::int64_t{count} * 4;
-  return PMPI_Iallreduce(send, receive, count, type, op, communicator, request);
-}
 
 namespace dtrain::train {
 namespace {
 
 namespace fs = std::filesystem;
-
-class OverRanks : public testing::Test {
- protected:
-  OverRanks() { at::set_num_threads(1); }
-
-  int rank() const { return together->rank(); }
-  int ranks() const { return together->size(); }
-
-  /// A folder that all ranks see, empty.
-  fs::path shared_folder() const {
-    const fs::path folder = reference_directory() / ("run_on_" + std::to_string(ranks()));
-    together->barrier();
-    if (rank() == 0) {
-      fs::remove_all(folder);
-      fs::create_directories(folder);
-    }
-    together->barrier();
-    return folder;
-  }
-
-  /// Whether every rank has these bytes.
-  bool alike(const at::Tensor& tensor) const {
-    const auto all = together->all_gather(tensor.contiguous().view({1, -1}));
-    return at::equal(all, all[0].expand_as(all));
-  }
-
-  const std::unique_ptr<dist::Communicator> together =
-      dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(300));
-  const std::unique_ptr<dist::Communicator> alone = dist::make_single_communicator();
-  const Examples examples = random_data(60, 6);
-  const Examples dev = random_data(1000, 7);  // seven evaluation batches
-  // One batch, for what is scored often.
-  const Examples few = dev.subset({0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987});
-};
-
-/// Each method there is, on a checkpoint of each family there is.
-class MethodMatrix : public OverRanks {
- protected:
-  static fs::path checkpoint_of(const model::Family& family) {
-    return reference_directory() / "families" / family.model_type;
-  }
-
-  /// The loss falls, what is frozen stays as it is to the bit, and MPI is handed the trainable bytes and no more.
-  /// Returns the first loss.
-  double train_three_steps(model::Classifier& classifier, const TrainOptions& options) const {
-    std::map<const model::Parameter*, at::Tensor> before;
-    for (const model::Parameter* parameter : classifier.parameters()) before[parameter] = parameter->value().clone();
-    FeatureStore features(options.cache_memory);
-    FlatParameters parameters = flatten(classifier);
-    const RunContext context = context_over(*together);
-    TrainingStep step(classifier, parameters, options, examples, context, features);
-    AdamW optimizer(parameters, options, step.sharding());
-    bytes_given_to_mpi = 0;
-    std::vector<double> losses;
-    for (int i = 0; i < 3; ++i) {
-      losses.push_back(step.run(0).loss);  // the same batch each time
-      optimizer.step(1e-3);
-    }
-    EXPECT_LT(losses[2], losses[0]);
-    // Of a lookup table, the rows that the batch has; how many ranks have each is counted in whole numbers.
-    std::int64_t bytes = 4 * parameters.size();
-    std::int64_t counts = 0;
-    for (const std::size_t i : parameters.tables) {
-      const model::Parameter& table = *parameters.parameters[i];
-      const auto rows = static_cast<std::int64_t>(table.gradient_rows()->size());
-      bytes -= 4 * (table.shape()[0] - rows) * table.shape()[1];
-      counts += 4 * table.shape()[0];
-      EXPECT_LT(rows, table.shape()[0]);
-    }
-    EXPECT_EQ(bytes_given_to_mpi, ranks() == 1 ? 0 : 3 * bytes);
-    EXPECT_EQ(step.allreduce_bytes(), ranks() == 1 ? 0 : bytes + counts);
-    EXPECT_TRUE(alike(parameters.values));
-    for (const auto& [parameter, value] : before) {
-      if (!parameter->trainable()) {
-        EXPECT_TRUE(at::equal(parameter->value(), value)) << parameter->name();
-      }
-    }
-    return losses[0];
-  }
-
-  static at::Tensor logits(model::Classifier& classifier, const Examples& set) {
-    const auto single = dist::make_single_communicator();
-    return score(classifier, set, context_over(*single));
-  }
-};
-
-TEST_F(MethodMatrix, TrainsSavesLoadsMergesAndGoesOnWithEachMethodOnEachFamily) {
-  for (const model::Family& family : model::families()) {
-    for (const peft::MethodKind& kind : peft::method_kinds()) {
-      SCOPED_TRACE(family.model_type + " " + kind.name);
-      const std::string spec = peft::small_spec(kind.name);
-      const auto classifier = classifier_with("families/" + family.model_type, spec);
-      const TrainOptions options = short_run(spec, 3);
-      train_three_steps(*classifier, options);
-      const auto folder = shared_folder();
-      const std::vector<std::string> labels = {"a", "b", "c", "d"};
-      if (rank() == 0) {
-        peft::save_trained(*classifier, options.method, labels, checkpoint_of(family), folder);
-      }
-      together->barrier();
-      const auto expected = logits(*classifier, few);
-      const auto loaded = peft::load_trained(folder, {}, {}, at::kCPU, Log());
-      EXPECT_EQ(loaded.labels, labels);
-      EXPECT_TRUE(at::equal(logits(*loaded.classifier, few), expected));
-      // From the adapter alone, with an optimiser that knows nothing: the same function is trained further.
-      const auto method = peft::make_method(options.method);
-      if (method->changes_whole_model()) method->attach(*loaded.classifier, {});
-      const double loss = train_three_steps(*loaded.classifier, options);
-      EXPECT_EQ(loss, train_three_steps(*classifier, options));
-      if (method->cannot_merge()) continue;
-      const auto trained = logits(*classifier, few);
-      method->merge(*classifier);
-      EXPECT_LT((logits(*classifier, few) - trained).abs().max().item<double>(), 1e-5);
-    }
-  }
-}
 
 TEST_F(OverRanks, TheGradientIsThatOfOneRank) {
   for (const char* method : {"full", "lora", "head", "layers:k=1"}) {

@@ -1,27 +1,27 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <sstream>
+#include <span>
 #include <string>
-#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/random.h"
-#include "data/token_dataset.h"
+#include "data/targets.h"
 #include "dist/communicator.h"
 #include "model/formats/classifier_files.h"
 #include "model/formats/safetensors.h"
+#include "model/token_batch.h"
 #include "peft/registry.h"
 #include "tests/model/reference_case.h"
+#include "train/examples.h"
 #include "train/flat_parameters.h"
 #include "train/run_context.h"
-#include "train/text_examples.h"
 #include "train/trainer.h"
 
 /// Models and data that are small enough to train in a test.
@@ -30,39 +30,58 @@ namespace dtrain::train {
 using model::reference_directory;
 using model::test_device;
 
-/// A tokenizer for texts that are token ids: "12 7 99".
-class IdTokenizer final : public data::Tokenizer {
+/// Examples that were tokens from the beginning: training asks no more of a source.
+class TokenSource final : public ExampleSource {
  public:
-  data::TokenizedText tokenize(std::string_view text, const std::string_view* pair, std::int32_t) const override {
-    data::TokenizedText tokens;
-    append(text, tokens.ids);
-    tokens.second_segment = static_cast<std::int32_t>(tokens.ids.size());
-    if (pair != nullptr) append(*pair, tokens.ids);
-    return tokens;
+  /// Packed ids and token types [tokens], and offsets [examples + 1], all int64.
+  TokenSource(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets)
+      : ids_(values_of<std::int32_t>(ids.to(at::kInt))), offsets_(values_of<std::int64_t>(offsets.to(at::kLong))) {
+    for (std::int64_t i = 0; i < size(); ++i) {
+      const auto of_example = types.slice(0, offsets_[place(i)], offsets_[place(i) + 1]);
+      second_segments_.push_back(static_cast<std::int32_t>(of_example.eq(0).sum().item<std::int64_t>()));
+    }
   }
-  std::int64_t vocabulary_size() const override { return 101; }
-  std::string digest() const override { return "ids"; }
+
+  std::int64_t size() const override { return static_cast<std::int64_t>(offsets_.size()) - 1; }
+  std::int32_t length(std::int64_t index) const override {
+    return static_cast<std::int32_t>(tokens_of(index).ids.size());
+  }
+  std::string digest() const override {
+    Digest digest;
+    digest.add(ids_.data(), ids_.size() * sizeof ids_[0]);
+    digest.add(offsets_.data(), offsets_.size() * sizeof offsets_[0]);
+    digest.add(second_segments_.data(), second_segments_.size() * sizeof second_segments_[0]);
+    return digest.text();
+  }
+  model::TokenBatch collate(const std::vector<std::int64_t>& indices, at::Device device) const override {
+    std::vector<model::ExampleTokens> examples;
+    for (const std::int64_t index : indices) examples.push_back(tokens_of(index));
+    return model::packed(examples, device);
+  }
 
  private:
-  static void append(std::string_view text, std::vector<std::int32_t>& ids) {
-    std::istringstream stream{std::string(text)};
-    for (std::int32_t id = 0; stream >> id;) ids.push_back(id);
+  template <typename Value>
+  static std::vector<Value> values_of(const at::Tensor& tensor) {
+    const auto plain = tensor.contiguous();
+    const auto* values = plain.const_data_ptr<Value>();
+    return {values, values + plain.numel()};
   }
+  static std::size_t place(std::int64_t index) { return static_cast<std::size_t>(index); }
+  model::ExampleTokens tokens_of(std::int64_t index) const {
+    const auto begin = static_cast<std::size_t>(offsets_[place(index)]);
+    const auto end = static_cast<std::size_t>(offsets_[place(index) + 1]);
+    return {std::span(ids_).subspan(begin, end - begin), second_segments_[place(index)]};
+  }
+
+  std::vector<std::int32_t> ids_;
+  std::vector<std::int64_t> offsets_;
+  std::vector<std::int32_t> second_segments_;
 };
 
 /// Examples from packed ids and token types [tokens], offsets [examples + 1] and their targets.
 inline Examples examples_of(const at::Tensor& ids, const at::Tensor& types, const at::Tensor& offsets,
                             data::Targets targets) {
-  data::LabelledTexts texts;
-  texts.has_pairs = true;
-  for (std::int64_t i = 0; i < targets.size(); ++i) {
-    std::string parts[2];
-    for (std::int64_t token = offsets[i].item<std::int64_t>(); token < offsets[i + 1].item<std::int64_t>(); ++token) {
-      parts[types[token].item<std::int64_t>()] += fmt::format("{} ", ids[token].item<std::int64_t>());
-    }
-    texts.rows.push_back({.text = parts[0], .pair = parts[1], .label = {}, .line = i + 1});
-  }
-  return text_examples(data::tokenize(texts, std::move(targets), IdTokenizer(), {}, Log()));
+  return {std::make_shared<const TokenSource>(ids, types, offsets), std::move(targets)};
 }
 
 /// The same with classes [examples].

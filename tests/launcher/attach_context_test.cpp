@@ -1,4 +1,4 @@
-#include "train/attach_context.h"
+#include "launcher/attach_context.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "tests/base/temporary_directory.h"
 
-namespace dtrain::train {
+namespace dtrain::launcher {
 namespace {
 
 TEST(AttachContext, TokenizesATextByTheTokenizerInADirectory) {
@@ -25,4 +25,4 @@ TEST(AttachContext, RefusesADirectoryWithoutATokenizer) {
 }
 
 }  // namespace
-}  // namespace dtrain::train
+}  // namespace dtrain::launcher
