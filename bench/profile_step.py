@@ -92,7 +92,7 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--method", choices=METHODS, default="full", help="what trains")
-    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the products")
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the matmuls")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of the rank")
     parser.add_argument("--seconds", type=int, default=20, help="how long to sample")
     parser.add_argument("--symbols", type=int, default=0, help="also list so many symbols of each operation")
