@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/atomic_file.h"
@@ -76,6 +77,8 @@ json read_json_object(const std::filesystem::path& path) {
     throw InputError(fmt::format("{}: expected a JSON object, found {}", path.string(), document.type_name()));
   return document;
 }
+
+json number_or_null(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
 std::string shown_json(const json& value) {
   constexpr std::size_t kLongest = 200;

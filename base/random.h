@@ -52,6 +52,8 @@ enum class Purpose : std::uint64_t {
   dropout = 7,
   /// What is dropped where adapters are combined (DARE).
   combination = 8,
+  /// The tokens that are hidden to measure what a model has forgotten; a stream a text.
+  masked_tokens = 9,
 };
 
 /// The seed of one of the streams that `seed` has for a purpose.

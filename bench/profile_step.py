@@ -16,17 +16,25 @@ from pathlib import Path
 
 from sides import BATCH_SIZE, METHODS, PRECISIONS, ROOT, environment, markdown_table
 
-# The first pattern that a "library symbol" line matches names its operation.
+# The kernels of model/kernels/loops.h, by the operation that they are. tests/scripts/profile_test.py holds them to the
+# symbols of the program.
+KERNELS = {
+    "attention (fused)": ("attention_forward", "attention_backward"),
+    "layer norm, dropout, residual (fused)": ("norm_forward", "norm_backward"),
+    "dropout alone": ("dropout",),
+    "AdamW": ("adamw", "scale"),
+    "gradient norm": ("sum_of_squares",),
+    "bias gradients and other sums": ("sum_rows",),
+}
+# What else there is: the first pattern that a "library symbol" line matches names its operation.
 OPERATIONS = {
     "packing for the matmuls": r"jit_\w*copy|reorder",
     "matmuls": r"gem[mv]|mkl_|dnnl|cpu::x64",
     "GELU": r"[Gg]elu|jit_uni_kernel",
-    "attention (fused)": r"attention_(forward|backward)|rows_times|pack_panels|keep_factors",
-    "layer norm, dropout, residual (fused)": r"norm_(forward|backward)",
-    "dropout alone": r"kernels.*dropout|[Pp]hilox|bernoulli",
+    "attention (fused)": r"_times_(panels|rows)|pack_panels|keep_factors",
+    "dropout alone": r"[Pp]hilox|bernoulli",
+    "AdamW": r"adamw_stretch",
     "embedding": r"embedding|index_add|index_select|gather",
-    "AdamW": r"fused_adam|adam_fused",
-    "gradient norm": r"norm_kernel",
     "bias gradients and other sums": r"_sum|sum_kernel|[Rr]educ",
     "loss": r"softmax|nll_loss",
     "zeroing": r"fill_kernel|memset",
@@ -36,6 +44,7 @@ OPERATIONS = {
     "MPI": r"libmpi|libopen-pal|btl_|mca_",
     "page faults": r"clear_page|page_fault|_fault|folio|_pte|anonymous_page|mem_cgroup|zap_|unmap|rmqueue",
     "allocation": r"malloc|_int_free|cfree|consolidate|unlink_chunk|operator (new|delete)|posix_memalign|madvise",
+    "other kernels of dtrain": r"kernels::\w+::\(anonymous",
     "dispatch and autograd": r"libtorch|libc10|dtrain::|libstdc|libc\.so|ld-linux",
     "kernel, the rest": r"\[kernel",
 }
@@ -43,6 +52,9 @@ OPERATIONS = {
 
 def operation_of(line: str) -> str:
     """The operation of a sampled line, or "other"."""
+    for name, functions in KERNELS.items():
+        if re.search(rf"kernels::\w+::\(anonymous namespace\)::({'|'.join(functions)})\b", line):
+            return name
     return next((name for name, pattern in OPERATIONS.items() if re.search(pattern, line)), "other")
 
 
@@ -92,7 +104,7 @@ def main() -> None:
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--method", choices=METHODS, default="full", help="what trains")
-    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the products")
+    parser.add_argument("--precision", choices=PRECISIONS, default="bf16", help="of the matmuls")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="threads of the rank")
     parser.add_argument("--seconds", type=int, default=20, help="how long to sample")
     parser.add_argument("--symbols", type=int, default=0, help="also list so many symbols of each operation")

@@ -193,7 +193,8 @@ void add_files(Adder add, Options& o) {
 void add_machine(Adder add, Options& o) {
   add("precision", bound(o.precision, "NAME"), "fp32, bf16 or auto: bf16 where it is measured faster");
   add("device", bound(o.device, "NAME"), "auto, cpu or cuda");
-  add("backend", bound(o.backend, "NAME"), "auto, single, mpi or nccl");
+  add("backend", bound(o.backend, "NAME"),
+      "auto, single, mpi or nccl; one that does not serve the device and the ranks is refused");
   add("threads", bound(o.threads),
       "threads of a rank; 0: the node's cores over its ranks, or one with --virtual-ranks");
   add("comm-timeout", bound(o.comm_timeout, "SECONDS"), "until a collective counts as failed");

@@ -279,7 +279,8 @@ class Sources {
     }
   }
 
-  // A variable may be meant for another kind.
+  // Its times would be taken for those of what was asked: of LoRA, where gemm knows no method. A variable may be meant
+  // for another kind.
   void refuse_what_bench_does_not_use() const {
     const auto kind = options_.targets.size() == 1 ? kBenchGroups.find(options_.targets[0]) : kBenchGroups.end();
     if (kind == kBenchGroups.end()) return;  // the command says what it expects

@@ -47,7 +47,7 @@ void ForwardContext::count_matmuls(std::int64_t m, std::int64_t k, std::int64_t 
   flop_.matmuls += 2.0 * static_cast<double>(m) * static_cast<double>(k) * static_cast<double>(n) * times;
 }
 
-void ForwardContext::count_product(const at::Tensor& left, const at::Tensor& right) {
+void ForwardContext::count_matmuls(const at::Tensor& left, const at::Tensor& right) {
   const bool records = at::GradMode::is_enabled();
   const int gradients = records ? (left.requires_grad() ? 1 : 0) + (right.requires_grad() ? 1 : 0) : 0;
   // The larger of the two has the leading sizes of the result.

@@ -46,7 +46,7 @@ class ForwardContext {
   /// Counts `times` matmuls of the size of [m, k] @ [k, n].
   void count_matmuls(std::int64_t m, std::int64_t k, std::int64_t n, int times);
   /// Counts left [..., m, k] @ right [..., k, n], and for each of them that has a history the matmul of its gradient.
-  void count_product(const at::Tensor& left, const at::Tensor& right);
+  void count_matmuls(const at::Tensor& left, const at::Tensor& right);
   /// Counts the self-attention of a layer over `hidden` numbers a token, each example with `extra_keys` keys besides
   /// its own; where it has a history, backward's, too.
   void count_attention(const TokenBatch& batch, std::int64_t hidden, std::int64_t extra_keys, bool has_history);

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <c10/core/ScalarType.h>
+
+#include "model/forward_context.h"
 
 namespace dtrain::model {
+
+/// left [..., m, k] @ right [..., k, n] by LibTorch's autograd, counted in the context.
+at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, ForwardContext& context);
 
 /// input [rows, in] @ weight [out, in].T + bias [out], which may be undefined: torch.nn.functional.linear without
 /// history. Floats of many rows are multiplied by oneDNN where LibTorch would take MKL's kernels for processors of

@@ -60,7 +60,7 @@ std::vector<std::int64_t> masked_places(std::int64_t example, std::int64_t lengt
   const std::int64_t inner = std::max<std::int64_t>(0, length - 2);
   std::vector<std::int64_t> places(static_cast<std::size_t>(inner));
   std::iota(places.begin(), places.end(), 1);
-  SplitMix64 random(stream_seed(kMaskSeed, Purpose::evaluation_subset, static_cast<std::uint64_t>(example)));
+  SplitMix64 random(stream_seed(kMaskSeed, Purpose::masked_tokens, static_cast<std::uint64_t>(example)));
   shuffle(places, random);
   const auto count = static_cast<std::size_t>(std::llround(kMaskedShare * static_cast<double>(inner)));
   places.resize(std::min(places.size(), std::max<std::size_t>(1, count)));

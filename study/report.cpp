@@ -4,10 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
 
+#include "base/json_file.h"
 #include "base/log.h"
 #include "study/advice.h"
 #include "study/example_values.h"
@@ -21,8 +21,6 @@ namespace dtrain::study {
 namespace {
 
 using nlohmann::json;
-
-json number_or_null(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
 json seed_mean_json(const SeedMean& mean) {
   return {{"mean", number_or_null(mean.mean)},

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "base/json_file.h"
 #include "base/log.h"
 #include "study/advice.h"
 #include "study/words.h"
@@ -189,7 +190,6 @@ std::vector<std::string> warnings(const StudyPlan& plan, const Findings& finding
 json judgement_json(const CountDecision& count, std::size_t method) {
   static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
   const Judgement& judgement = count.decision.methods[method];
-  const auto number = [](double value) { return std::isnan(value) ? json(nullptr) : json(value); };
   json loss = nullptr;
   if (judgement.loss) {
     const Interval interval = judgement.loss->interval(0.95);
@@ -197,8 +197,8 @@ json judgement_json(const CountDecision& count, std::size_t method) {
   }
   return {{"method", count.candidate(method).method},
           {"standing", kStandings[static_cast<std::size_t>(judgement.standing)]},
-          {"within_margin", number(judgement.within_margin)},
-          {"adjusted_p", number(judgement.adjusted_p)},
+          {"within_margin", number_or_null(judgement.within_margin)},
+          {"adjusted_p", number_or_null(judgement.adjusted_p)},
           {"loss", loss}};
 }
 

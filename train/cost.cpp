@@ -1,12 +1,11 @@
 #include "train/cost.h"
 
-#include <cmath>
 #include <string>
+
+#include "base/json_file.h"
 
 namespace dtrain::train {
 namespace {
-
-nlohmann::json number(double value) { return std::isnan(value) ? nlohmann::json(nullptr) : nlohmann::json(value); }
 
 void take_number(const nlohmann::json& json, const std::string& name, double& value) {
   if (json.contains(name) && !json.at(name).is_null()) json.at(name).get_to(value);
@@ -18,10 +17,10 @@ nlohmann::json cost_json(const Cost& cost) {
   const auto& above_base = cost.peak_memory_above_base_bytes;
   return {{"train_seconds", cost.train_seconds},
           {"samples_per_second", cost.samples_per_second},
-          {"tokens_per_second", number(cost.tokens_per_second)},
-          {"flop", number(cost.flop)},
-          {"matmul_rate_share", number(cost.matmul_rate_share)},
-          {"energy_joules", number(cost.energy_joules)},
+          {"tokens_per_second", number_or_null(cost.tokens_per_second)},
+          {"flop", number_or_null(cost.flop)},
+          {"matmul_rate_share", number_or_null(cost.matmul_rate_share)},
+          {"energy_joules", number_or_null(cost.energy_joules)},
           {"peak_memory_bytes", cost.peak_memory_bytes},
           {"peak_memory_above_base_bytes", above_base ? nlohmann::json(*above_base) : nlohmann::json(nullptr)},
           {"trainable_parameters", cost.trainable_parameters},

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/log.h"
 #include "base/nearest_name.h"
 #include "base/table.h"
@@ -25,8 +26,7 @@ double Metrics::value(const std::string& name) const {
 
 nlohmann::json metrics_json(const Metrics& metrics) {
   nlohmann::json json = {{"examples", metrics.examples}};
-  for (const auto& [name, value] : metrics.values)
-    json[name] = std::isnan(value) ? nlohmann::json(nullptr) : nlohmann::json(value);
+  for (const auto& [name, value] : metrics.values) json[name] = number_or_null(value);
   return json;
 }
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
-#include "model/product.h"
+#include "model/matmul.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/linear_method.h"
 
@@ -35,8 +35,8 @@ class HraSlot final : public WeightSlot {
     // Like a rotation, it is near the identity, where bfloat16 has steps of .004.
     const auto rows = input.to(vectors_.value().scalar_type());
     const auto [u, factor] = reflections(context);
-    const auto low = model::product(rows, model::product(u, factor.t(), context), context);
-    return base.base_forward(rows - model::product(low, u.t(), context), context);
+    const auto low = model::matmul(rows, model::matmul(u, factor.t(), context), context);
+    return base.base_forward(rows - model::matmul(low, u.t(), context), context);
   }
 
   void merge_into(Linear& base) override {
@@ -68,7 +68,7 @@ class HraSlot final : public WeightSlot {
     // vectors with its first i, up to signs.
     if (apply_gs_) return {std::get<0>(at::linalg_qr(u)), 2 * identity};
     u = u / at::linalg_vector_norm(u, 2, at::IntArrayRef{0});
-    const auto inverse = at::triu(model::product(u.t(), u, context), 1) + identity / 2;
+    const auto inverse = at::triu(model::matmul(u.t(), u, context), 1) + identity / 2;
     return {u, at::linalg_solve_triangular(inverse, identity, /*upper=*/true)};
   }
 

@@ -2,7 +2,7 @@
 
 #include <memory>
 
-#include "model/product.h"
+#include "model/matmul.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -30,7 +30,7 @@ class LohaSlot final : public WeightChangeSlot {
 
  protected:
   at::Tensor change(model::ForwardContext& context) override {
-    return model::product(a1_.use(), b1_.use(), context) * model::product(a2_.use() * scale_, b2_.use(), context);
+    return model::matmul(a1_.use(), b1_.use(), context) * model::matmul(a2_.use() * scale_, b2_.use(), context);
   }
 
  private:

@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "model/product.h"
+#include "model/matmul.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -55,7 +55,7 @@ class KroneckerFactor {
   }
 
   at::Tensor matrix(model::ForwardContext& context) {
-    return second_ ? model::product(first_.use(), second_->use(), context) : first_.use();
+    return second_ ? model::matmul(first_.use(), second_->use(), context) : first_.use();
   }
   void clear_first() { first_.set_value(at::zeros_like(first_.value())); }
   void clear_last() {
@@ -85,8 +85,8 @@ class LokrSlot final : public WeightSlot {
     const auto right = w2_.matrix(context);
     const std::int64_t tokens = input.size(0);
     const auto rows = input.to(right.scalar_type()).reshape({tokens * left.size(1), right.size(1)});
-    const auto half = model::product(rows, right.t(), context).view({tokens, left.size(1), right.size(0)});
-    auto change = model::product(left, half, context).reshape({tokens, base.out_features()});
+    const auto half = model::matmul(rows, right.t(), context).view({tokens, left.size(1), right.size(0)});
+    auto change = model::matmul(left, half, context).reshape({tokens, base.out_features()});
     const auto kept = dropout_.next(context, base.out_features(), right);
     if (kept.defined()) change = change * kept;
     return output + change.to(output.scalar_type());

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "model/product.h"
+#include "model/matmul.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/linear_method.h"
 #include "peft/parts/rotation.h"
@@ -124,13 +124,13 @@ class OftSlot final : public WeightSlot {
     auto sum = at::eye(size_, skew.options()).expand_as(skew);
     if (terms > 1) sum = sum + 2 * skew;
     if (terms > 2) {
-      auto power = model::product(skew, skew, context);
+      auto power = model::matmul(skew, skew, context);
       sum = sum + 2 * power;
       for (std::int64_t term = 3; term < terms - 1; ++term) {
-        power = model::product(power, skew, context);
+        power = model::matmul(power, skew, context);
         sum = sum + 2 * power;
       }
-      sum = sum + model::product(power, skew, context);
+      sum = sum + model::matmul(power, skew, context);
     }
     return sum;
   }
@@ -142,9 +142,9 @@ class OftSlot final : public WeightSlot {
 };
 
 /// Constrained OFT: brings the matrices back within their bound after each step.
-class ConstrainedCourse final : public TrainingHooks {
+class NormBound final : public TrainingHooks {
  public:
-  explicit ConstrainedCourse(std::vector<OftSlot*> slots) : slots_(std::move(slots)) {}
+  explicit NormBound(std::vector<OftSlot*> slots) : slots_(std::move(slots)) {}
 
   at::Tensor loss_term() override { return {}; }
   void after_step(std::int64_t) override {
@@ -165,7 +165,7 @@ class Oft final : public LinearMethod {
     if (!config_.coft) return nullptr;
     std::vector<OftSlot*> slots;
     for (Linear* linear : wrapped(classifier)) slots.push_back(&dynamic_cast<OftSlot&>(*linear->slot));
-    return std::make_unique<ConstrainedCourse>(std::move(slots));
+    return std::make_unique<NormBound>(std::move(slots));
   }
 
  protected:

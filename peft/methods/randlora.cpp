@@ -5,7 +5,7 @@
 #include <cmath>
 #include <memory>
 
-#include "model/product.h"
+#include "model/matmul.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/patterns.h"
 #include "peft/parts/weight_change.h"
@@ -126,7 +126,7 @@ class RandLoraSlot final : public WeightChangeSlot {
     const auto& b = shared_->b().value();
     // PEFT joins the two by other orders of their rows and columns; both are random.
     const auto factor = b.slice(0, 0, large_).slice(1, 0, bases).reshape({large_, -1});
-    const auto change = model::product(factor, scaled, context) * scale_;
+    const auto change = model::matmul(factor, scaled, context) * scale_;
     return is_wide_ ? change.t() : change;
   }
 

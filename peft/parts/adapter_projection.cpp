@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "model/linear.h"
-#include "model/product.h"
+#include "model/matmul.h"
 
 namespace dtrain::peft {
 namespace {
@@ -75,14 +75,14 @@ class PhmMap final : public AdapterProjection {
   at::Tensor forward(const at::Tensor& input, model::ForwardContext& context, double scale,
                      const at::Tensor& addend) override {
     const auto rule = rule_->matrices(context);
-    const auto blocks = blocks_ == 2 ? model::product(own_[0]->use(), own_[1]->use(), context) : own_[0]->use();
+    const auto blocks = blocks_ == 2 ? model::matmul(own_[0]->use(), own_[1]->use(), context) : own_[0]->use();
     const std::int64_t n = rule.size(0);
     // kron(rule_i, blocks_i) summed over i is one matmul.
-    const auto matrix = model::product(rule.reshape({n, n * n}).t(), blocks.reshape({n, -1}), context)
+    const auto matrix = model::matmul(rule.reshape({n, n * n}).t(), blocks.reshape({n, -1}), context)
                             .view({n, n, in_ / n, out_ / n})
                             .permute({0, 2, 1, 3})
                             .reshape({in_, out_});
-    auto output = model::product(input, matrix.to(input.scalar_type()), context);
+    auto output = model::matmul(input, matrix.to(input.scalar_type()), context);
     if (own_.size() > blocks_) output = output + own_.back()->use().to(input.scalar_type());
     if (scale != 1) output = output * scale;
     return addend.defined() ? output + addend : output;
@@ -144,7 +144,7 @@ PhmRule::PhmRule(const std::string& path, const PhmConfig& config, double deviat
 }
 
 at::Tensor PhmRule::matrices(model::ForwardContext& context) {
-  return factors_.size() == 2 ? model::product(factors_[0]->use(), factors_[1]->use(), context) : factors_[0]->use();
+  return factors_.size() == 2 ? model::matmul(factors_[0]->use(), factors_[1]->use(), context) : factors_[0]->use();
 }
 
 std::vector<model::Parameter*> PhmRule::parameters() {

@@ -16,7 +16,7 @@ Gate::Gate(const std::string& path, std::int64_t in, std::int64_t count, double 
 
 at::Tensor Gate::of_examples(const at::Tensor& input, const model::TokenBatch& batch, model::ForwardContext& context) {
   const auto weight = weight_.use();
-  context.count_product(input, weight.t());
+  context.count_matmuls(input, weight.t());
   const auto open = at::sigmoid(at::linear(input.to(weight_.value().scalar_type()), weight, bias_.use()));
   return model::mean_tokens(open, batch);
 }

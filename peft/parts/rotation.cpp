@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "model/product.h"
+#include "model/matmul.h"
 
 namespace dtrain::peft {
 
@@ -13,9 +13,9 @@ at::Tensor cayley(const at::Tensor& skew) {
 
 at::Tensor multiply_blocks(const at::Tensor& rows, const at::Tensor& blocks, model::ForwardContext& context) {
   const std::int64_t size = blocks.size(1);
-  if (blocks.size(0) == 1) return model::product(rows.reshape({-1, size}), blocks[0], context).view_as(rows);
+  if (blocks.size(0) == 1) return model::matmul(rows.reshape({-1, size}), blocks[0], context).view_as(rows);
   const auto parts = rows.reshape({rows.size(0), -1, size}).transpose(0, 1);
-  return model::product(parts, blocks, context).transpose(0, 1).reshape(rows.sizes());
+  return model::matmul(parts, blocks, context).transpose(0, 1).reshape(rows.sizes());
 }
 
 }  // namespace dtrain::peft

@@ -53,7 +53,7 @@ at::Tensor WeightChangeSlot::forward(model::Linear& base, const at::Tensor& inpu
   const auto dropout = context.next_dropout(input_dropout_);
   auto changed = change(context);
   if (kept.defined()) changed = changed * kept.unsqueeze(1);
-  context.count_product(input, changed.t());
+  context.count_matmuls(input, changed.t());
   if (dropout.probability > 0) {
     return base.base_forward(input, context) + at::linear(model::dropout(input, dropout).to(type), changed.to(type));
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <ctime>
 
 #include "base/error.h"
@@ -28,6 +29,12 @@ TEST(JsonFile, IsReadWhereItHoldsAnObject) {
   const TemporaryDirectory folder;
   folder.file("a.json", R"({"a": [1, {"b": "[[{{\"[["}]})");
   EXPECT_EQ(read_json_object(folder.path() / "a.json")["a"][1]["b"], "[[{{\"[[");
+}
+
+TEST(JsonFile, HoldsNullForWhatIsNoNumber) {
+  EXPECT_EQ(number_or_null(std::nan("")), nlohmann::json(nullptr));
+  EXPECT_EQ(number_or_null(0.1), nlohmann::json(0.1));
+  EXPECT_EQ(number_or_null(-0.0).dump(), "-0.0");
 }
 
 TEST(JsonFile, ThatIsNoObjectIsRefusedWithWhatItIs) {

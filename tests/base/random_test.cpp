@@ -6,6 +6,7 @@
 #include <array>
 #include <numeric>
 #include <set>
+#include <vector>
 
 namespace dtrain {
 namespace {
@@ -45,14 +46,16 @@ TEST(SplitMix64, IsNotBiasedForABoundThatDoesNotDivideItsRange) {
 }
 
 TEST(StreamSeed, DiffersForEverySeedPurposeAndStream) {
+  const std::vector<Purpose> purposes = {
+      Purpose::order,  Purpose::subset,  Purpose::held_out,    Purpose::evaluation_subset, Purpose::head,
+      Purpose::method, Purpose::dropout, Purpose::combination, Purpose::masked_tokens};
   std::set<std::uint64_t> seeds;
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
-    for (const Purpose purpose : {Purpose::order, Purpose::subset, Purpose::held_out, Purpose::evaluation_subset,
-                                  Purpose::head, Purpose::method, Purpose::dropout, Purpose::combination}) {
+    for (const Purpose purpose : purposes) {
       for (std::uint64_t stream = 0; stream < 50; ++stream) seeds.insert(stream_seed(seed, purpose, stream));
     }
   }
-  EXPECT_EQ(seeds.size(), 50U * 8U * 50U);
+  EXPECT_EQ(seeds.size(), 50U * purposes.size() * 50U);
 }
 
 TEST(Shuffle, GivesEveryOrderEquallyOften) {

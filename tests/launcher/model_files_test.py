@@ -15,18 +15,16 @@ import shutil
 import subprocess
 
 import pytest
-import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-PROBE = os.environ["DTRAIN_TEST_MODEL_FILE_PROBE"]
+from model_directories import (FAMILIES, MODELS, PROBE, SPECIAL, TEXTS, WORDS, assert_same, copy_of, differs, directories,
+                               of_transformers, patch, probe, save_model, without)
+
 DOCS = pathlib.Path(__file__).parents[2] / "docs" / "model-files.md"
 
 KEYS = [json.loads(line) for line in subprocess.run([PROBE, "keys"], capture_output=True, check=True,
                                                     text=True).stdout.splitlines()]
-FAMILIES = {"bert": transformers.BertConfig, "distilbert": transformers.DistilBertConfig,
-            "roberta": transformers.RobertaConfig}
 
 
 def keys_of(*files):
@@ -38,175 +36,7 @@ def is_known(key, *files):
                for known in keys_of(*files))
 
 
-class Probe:
-    """dtrain's answers to requests, one after the other."""
-
-    def __init__(self):
-        self.process = subprocess.Popen([PROBE, "ask"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=os.environ | {"OMP_NUM_THREADS": "1"})
-
-    def __call__(self, directory, texts, logits=True):
-        request = dict(directory=str(directory), texts=texts, logits=logits)
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-
-@pytest.fixture(scope="module")
-def probe():
-    asked = Probe()
-    yield asked
-    asked.process.stdin.close()
-    assert asked.process.wait(timeout=30) == 0
-
-
-# --- Model directories ------------------------------------------------------------------------------------------------
-
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[X]"]
-WORDS = ["the", "The", "cafe", "café", "covid", "test", "##test", "##s", "a", "A", "##a", "b", "##b", "中", "##文", "文",
-         "中文", "'", "s", "<", ">", "new", "image", "it", "##em", "is", "good", "bad", "very", "[", "]", "mask", "x"]
-# Text, pair and the most tokens, which cut the last two.
-TEXTS = [["The café is very good", None, 60], ["The Café covidtest's [MASK] <new> <image> 中文 zzz aab", None, 70],
-         ["a b", "The very bad new item", 60], ["the COVIDTEST <New>x <new>", "<bos>a [X] b<eos> <p> [mask]", 70],
-         ["a b a b a b a b a b a b the very good cafe is it new", None, 14],
-         ["the very good cafe is it new a b a b", "b a b a the test is bad is bad very very bad", 17]]
-SIZES = {"bert": dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                      max_position_embeddings=90),
-         "distilbert": dict(dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=90)}
-SIZES["roberta"] = SIZES["bert"] | dict(type_vocab_size=2, pad_token_id=1)
-MODELS = {"bert": transformers.BertForSequenceClassification,
-          "distilbert": transformers.DistilBertForSequenceClassification,
-          "roberta": transformers.RobertaForSequenceClassification}
-
-
-def save_model(folder, family, **changed):
-    torch.manual_seed(0)
-    config = FAMILIES[family](**dict(dict(SIZES[family], vocab_size=120, initializer_range=0.3, num_labels=3), **changed))
-    model = MODELS[family](config).eval()
-    for name, parameter in model.named_parameters():
-        if name.endswith("bias"):
-            torch.nn.init.normal_(parameter, 0, 0.3)
-    model.save_pretrained(folder)
-    return folder
-
-
-def patch(folder, file, **values):
-    path = folder / file
-    document = json.loads(path.read_text()) if path.exists() else {}
-    for key, value in values.items():
-        inner = document
-        *parts, last = key.split(".")
-        for part in parts:
-            inner = inner[part]
-        inner[last] = value
-    path.write_text(json.dumps(document))
-    return folder
-
-
-def without(folder, file, *keys):
-    document = json.loads((folder / file).read_text())
-    (folder / file).write_text(json.dumps({key: value for key, value in document.items() if key not in keys}))
-    return folder
-
-
-def wordpiece_files(folder):
-    (folder / "vocab.txt").write_text("".join(word + "\n" for word in SPECIAL + WORDS))
-    (folder / "tokenizer_config.json").write_text(json.dumps(dict(tokenizer_class="BertTokenizer")))
-
-
-def generic_files(folder):
-    vocabulary = {word: place for place, word in enumerate(SPECIAL + WORDS)}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    names = dict(cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]", pad_token="[PAD]")
-    inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_input_names=inputs, **names).save_pretrained(folder)
-
-
-def byte_level_files(folder):
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: place for place, token in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])}
-    for token in [letter for letter in letters if letter.isascii()] + ["Ġ", "Ġa", "Ġb", "Ã", "©", "th", "the"]:
-        vocabulary.setdefault(token, len(vocabulary))
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("#version: 0.2\nĠ a\nĠ b\nt h\nth e\n")
-    (folder / "tokenizer_config.json").write_text(json.dumps(dict(tokenizer_class="RobertaTokenizer")))
-
-
-@pytest.fixture(scope="module")
-def directories(tmp_path_factory):
-    """The plain directory of each kind."""
-    root = tmp_path_factory.mktemp("models")
-    found = {name: save_model(root / name, name) for name in FAMILIES}
-    save_model(root / "generic", "bert")
-    found["generic"] = root / "generic"
-    for name, files in (("bert", wordpiece_files), ("distilbert", wordpiece_files), ("generic", generic_files)):
-        files(found[name])
-    byte_level_files(found["roberta"])
-    vocabulary = len(json.loads((found["roberta"] / "vocab.json").read_text()))
-    save_model(found["roberta"], "roberta", vocab_size=vocabulary + 20)
-    # The whole tokenizer in one file, as transformers saves it.
-    found["bert_whole"] = shutil.copytree(found["bert"], root / "bert_whole")
-    AutoTokenizer.from_pretrained(found["bert"]).save_pretrained(found["bert_whole"])
-    found["roberta_whole"] = shutil.copytree(found["roberta"], root / "roberta_whole")
-    AutoTokenizer.from_pretrained(found["roberta"]).save_pretrained(found["roberta_whole"])
-    for file in ("vocab.txt", "vocab.json", "merges.txt"):
-        for name in ("bert_whole", "roberta_whole"):
-            (found[name] / file).unlink(missing_ok=True)
-    return found
-
-
-@pytest.fixture
-def copy_of(directories, tmp_path):
-    def copy(name):
-        return shutil.copytree(directories[name], tmp_path / "model", dirs_exist_ok=False)
-
-    def fresh(name):
-        shutil.rmtree(tmp_path / "model", ignore_errors=True)
-        return copy(name)
-    return fresh
-
-
-def of_transformers(folder, logits=True):
-    """ids, token types as the model sees them, labels and logits for TEXTS."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval() if logits else None
-    found = dict(ids=[], types=[], logits=[])
-    for text, pair, max_length in TEXTS:
-        tokens = tokenizer(text, pair, truncation=True, max_length=max_length, return_tensors="pt")
-        found["ids"].append(tokens["input_ids"][0].tolist())
-        types = tokens.get("token_type_ids", torch.zeros_like(tokens["input_ids"]))
-        found["types"].append(types[0].tolist())
-        if model is not None:
-            with torch.no_grad():
-                found["logits"].append(model(**tokens).logits[0].tolist())
-    if model is not None:
-        found["labels"] = [model.config.id2label[i] for i in range(model.config.num_labels)]
-    return found
-
-
-def assert_same(found, expected):
-    assert "error" not in found, found
-    assert found["ids"] == expected["ids"]
-    assert found["types"] == expected["types"]
-    if expected["logits"]:
-        assert found["labels"] == expected["labels"]
-        torch.testing.assert_close(torch.tensor(found["logits"]), torch.tensor(expected["logits"]), atol=2e-4, rtol=1e-3)
-
-
-def differs(left, right):
-    numbers = lambda found: torch.tensor(found["logits"])
-    if any(left.get(part) != right.get(part) for part in ("ids", "types", "labels")):
-        return True
-    return bool(left["logits"]) and (numbers(left).shape != numbers(right).shape or
-                                     not torch.allclose(numbers(left), numbers(right), atol=1e-3))
-
-
-@pytest.mark.parametrize("name", ["bert", "distilbert", "roberta", "generic", "bert_whole", "roberta_whole"])
+@pytest.mark.parametrize("name", ["bert", "distilbert", "roberta", "generic", "bert_whole", "roberta_whole", "byte_level"])
 def test_the_plain_directories_give_what_transformers_gives(directories, probe, name):
     found = probe(directories[name], TEXTS)
     assert_same(found, of_transformers(directories[name]))
@@ -344,13 +174,39 @@ def test_every_key_that_a_tokenizer_saves_is_known(directories, tmp_path):
             assert [key for key in whole[part] or {} if not is_known(f"{part}.{key}", kind)] == [], part
 
 
+@pytest.fixture(scope="module")
+def sentence_directory(directories, tmp_path_factory):
+    """A directory that sentence-transformers has saved."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules.transformer import Transformer
+    from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+    folder = tmp_path_factory.mktemp("sentence") / "model"
+    body = Transformer(str(directories["bert"]))
+    SentenceTransformer(modules=[body, Pooling(32, pooling_mode="mean")], device="cpu").save_pretrained(str(folder))
+    return folder
+
+
 def test_every_key_of_sentence_transformers_is_known():
+    from sentence_transformers.base.model import BaseModel
     from sentence_transformers.base.modules.transformer import Transformer
     from sentence_transformers.sentence_transformer.modules import pooling
     keys = {*pooling.Pooling.config_keys, *pooling.Pooling.config_key_renames, *pooling._LEGACY_POOLING_MODE_KWARGS}
     assert [key for key in keys if not is_known(key, "1_Pooling/config.json")] == []
     keys = {*Transformer.config_keys, "max_seq_length", "do_lower_case"}
     assert [key for key in keys if not is_known(key, "sentence_bert_config.json")] == []
+    # What it reads of a module.
+    keys = set(re.findall(r'module_config(?:\.get\(|\[)"(\w+)"', inspect.getsource(BaseModel)))
+    assert {"path", "type"} <= keys
+    assert [key for key in keys if not is_known(key, "modules.json")] == []
+
+
+def test_every_key_that_sentence_transformers_saves_is_known(sentence_directory):
+    read = lambda file: json.loads((sentence_directory / file).read_text())
+    modules = read("modules.json")
+    assert len(modules) == 2
+    assert [key for module in modules for key in module if not is_known(key, "modules.json")] == []
+    for file in ("1_Pooling/config.json", "sentence_bert_config.json"):
+        assert [key for key in read(file) if not is_known(key, file)] == [], file
 
 
 # --- Heeded, one after the other ----------------------------------------------------------------------------------------
@@ -405,13 +261,16 @@ HEEDED = {
         "added_tokens": [[dict(value, id=int(key)) for key, value in ADDED.items()]]},
     ("tokenizer.json", "roberta_whole"): {
         "truncation": [dict(direction="Left", max_length=9, strategy="LongestFirst", stride=0)]},
+    ("tokenizer.json", "byte_level"): {
+        "model.unk_token": ["<mask>", None], "model.fuse_unk": [True], "pre_tokenizer.add_prefix_space": [True]},
     ("special_tokens_map.json", "bert"): dict(OF_SPECIAL, unk_token=["[X]"], cls_token=["[X]"],
                                                mask_token=["<new>", FLAGGED]),
     ("added_tokens.json", "bert"): {"<new>": [NEXT], "Covidtest": [NEXT], "[X]": [5]},
     ("config.json", "bert"): dict(num_attention_heads=[4], hidden_act=["gelu_new", "relu"], layer_norm_eps=[0.1],
                                   id2label=[{"0": "x", "1": "y", "2": "z"}]),
     ("config.json", "distilbert"): dict(n_heads=[4], num_attention_heads=[4], activation=["relu"]),
-    ("config.json", "roberta"): dict(pad_token_id=[0, 5], layer_norm_eps=[0.1], hidden_act=["relu"]),
+    ("config.json", "roberta"): dict(num_attention_heads=[4], pad_token_id=[0, 5], layer_norm_eps=[0.1],
+                                     hidden_act=["relu"]),
 }
 CASES = [(file, name, key) for (file, name), keys in HEEDED.items() for key in keys]
 
@@ -432,7 +291,8 @@ def test_a_heeded_key_gives_what_transformers_gives(directories, copy_of, probe,
 
 SHAPES = {"bert": dict(hidden_size=[48], num_hidden_layers=[1], intermediate_size=[40], max_position_embeddings=[95],
                        vocab_size=[130], type_vocab_size=[1, 3]),
-          "distilbert": dict(dim=[48], n_layers=[3], hidden_dim=[40], max_position_embeddings=[95], vocab_size=[130])}
+          "distilbert": dict(dim=[48], n_layers=[3], hidden_dim=[40], max_position_embeddings=[95], vocab_size=[130]),
+          "roberta": dict(hidden_size=[48], num_hidden_layers=[1], intermediate_size=[40], type_vocab_size=[1, 3])}
 
 
 @pytest.mark.parametrize("family, key", [(family, key) for family in SHAPES for key in SHAPES[family]])
@@ -440,9 +300,94 @@ def test_a_heeded_size_gives_the_model_of_transformers(copy_of, probe, family, k
     for value in SHAPES[family][key]:
         folder = copy_of(family)
         save_model(folder, family, **{key: value})
-        if value == 1 and key == "type_vocab_size":
+        if value == 1 and key == "type_vocab_size" and family == "bert":
             patch(folder, "tokenizer_config.json", model_input_names=["input_ids"])
         assert_same(probe(folder, TEXTS), of_transformers(folder))
+
+
+# DistilBERT's other names of two sizes, and what its own say beside them.
+RENAMED = {"hidden_size": ("dim", 48, 40), "num_hidden_layers": ("n_layers", 3, 2)}
+
+
+@pytest.mark.parametrize("key", RENAMED)
+def test_a_size_of_distilbert_may_have_the_name_that_it_has_for_bert(copy_of, probe, key):
+    own, value, other = RENAMED[key]
+    folder = copy_of("distilbert")
+    save_model(folder, "distilbert", **{own: value})
+    for changed in (patch(folder, "config.json", **{key: value, own: other}), without(folder, "config.json", own)):
+        assert_same(probe(changed, TEXTS), of_transformers(changed))
+
+
+# A flag of an added token, where it is written, and its values: the first two tokenize otherwise.
+FLAGS = {"content": ("bert", ["<new>", "<image>"]), "normalized": ("bert", [False, True]),
+         "special": ("bert", [True, False]), "lstrip": ("roberta", [False, True]), "rstrip": ("roberta", [False, True])}
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_a_heeded_flag_of_an_added_token_gives_what_transformers_gives(copy_of, probe, flag):
+    name, values = FLAGS[flag]
+    expected = []
+    for value in values:
+        folder = copy_of(name)
+        flags = token("<new>") | {flag: value}
+        if flag == "special":
+            del flags["normalized"]
+        patch(folder, "tokenizer_config.json", **({"added_tokens_decoder": {str(NEXT): flags}} if name == "bert" else
+                                                  {"mask_token": flags | dict(__type="AddedToken")}))
+        expected.append(of_transformers(folder, logits=False))
+        assert_same(probe(folder, TEXTS, logits=False), expected[-1])
+    assert differs(*expected)
+
+
+# Heeded keys that no table above has, and what holds them instead.
+RATES = "in training alone; tests/model/classifier_files_test.cpp"
+ELSEWHERE = {
+    "config.json": {
+        "model_type": "the plain directories are of three families",
+        "architectures": "model_weights_test.py: heads for other tasks",
+        "num_labels": "test_classes_are_those_of_transformers",
+        "problem_type": "objectives_test.py",
+        "dtrain_pooling": "transformers has no such key; tests/model/classifier_files_test.cpp",
+        "tokenizer_class": "test_the_tokenizers_class_may_be_in_config_json",
+        "initializer_range": "a trained head has its weights; tests/model/classifier_files_test.cpp"},
+    **{f"config.json of {family}": dict.fromkeys(
+        ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"], RATES)
+       for family in ("bert", "roberta")},
+    "config.json of distilbert": dict.fromkeys(["dropout", "attention_dropout", "seq_classif_dropout"], RATES),
+    "tokenizer.json of WordPiece": {
+        "model.type": "the plain directories have two", "model.vocab": "every id of the plain directories is of it"},
+    "tokenizer.json of byte-level BPE": {
+        "model.type": "the plain directories have two", "model.vocab": "every id of the plain directories is of it",
+        "model.merges": "the plain directories' tokens of several letters are of them"},
+    "an added token": {"id": "transformers gives another one all the same: refused"},
+    "modules.json": {"type": "tests/model/classifier_files_test.cpp", "path": "tests/model/classifier_files_test.cpp"},
+    "1_Pooling/config.json": {
+        key: "tests/model/classifier_files_test.cpp" for key in (
+            "pooling_mode", "pooling_mode_mean_tokens", "pooling_mode_cls_token", "pooling_mode_max_tokens",
+            "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken")},
+}
+PARTS_OF = {"generic": "WordPiece", "byte_level": "byte-level BPE"}
+
+
+def keys_that_are_tried():
+    """(list, key) of the tables above; a part of a key's value (normalizer.lowercase) tries the key, too."""
+    tried = {("an added token", flag) for flag in FLAGS}
+    tried |= {("config.json of distilbert", key) for key in RENAMED}
+    for (file, name), keys in [*HEEDED.items(), *((("config.json", family), keys) for family, keys in SHAPES.items())]:
+        lists = {"config.json": [file, f"{file} of {name}"],
+                 "tokenizer.json": [file, f"{file} of {PARTS_OF.get(name)}"]}.get(file, [file])
+        tried |= {(of, part) for of in lists for key in keys for part in (key, key.split(".")[0])}
+    return tried
+
+
+def test_every_heeded_key_is_tried():
+    tried = keys_that_are_tried()
+    for file in dict.fromkeys(key["file"] for key in KEYS):
+        heeded = {key["key"] for key in keys_of(file) if key["use"] == "heeded"}
+        named = {key for of, key in tried if of == file}
+        patterns = {pattern for pattern in heeded if pattern.startswith("*") and
+                    any(key.endswith(pattern[1:]) and key not in heeded for key in named)}
+        assert sorted(heeded - named - patterns) == sorted(ELSEWHERE.get(file, {})), file
 
 
 def test_a_size_that_is_missing_is_the_classs_own(copy_of, probe):
@@ -503,23 +448,70 @@ VALUES = {
     "merges_file": "elsewhere.txt", "special_tokens_map_file": "elsewhere.json", "padding": True, "truncation": True,
     "response_template": {}, "device_map": "cpu", "qa_dropout": 0.5, "sinusoidal_pos_embds": True,
     "sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Tanh"},
-    "bos_token_id": 3, "eos_token_id": 3,
+    "bos_token_id": 3, "eos_token_id": 3, "decoder": {"type": "Fuse"}, "pre_tokenizer.trim_offsets": False,
 }
+PADDING = dict(strategy=dict(Fixed=80), direction="Left", pad_to_multiple_of=None, pad_id=1, pad_type_id=1, pad_token="[X]")
+WITHOUT_EFFECT = [("config.json", "bert"), ("config.json of distilbert", "distilbert"), ("tokenizer_config.json", "bert"),
+                  ("tokenizer_config.json", "roberta"), ("tokenizer_config.json", "generic"),
+                  ("tokenizer.json", "generic"), ("tokenizer.json", "bert_whole"), ("tokenizer.json", "roberta_whole"),
+                  ("tokenizer.json", "byte_level"), ("tokenizer.json of byte-level BPE", "byte_level")]
 
 
-@pytest.mark.parametrize("file, family", [("config.json", "bert"), ("config.json of distilbert", "distilbert"),
-                                          ("config.json of bert", "bert"), ("tokenizer_config.json", "bert"),
-                                          ("tokenizer_config.json", "roberta"), ("tokenizer_config.json", "generic")])
+@pytest.mark.parametrize("file, family", WITHOUT_EFFECT)
 def test_what_has_no_effect_here_has_none_in_transformers(directories, copy_of, probe, file, family):
     logits = file.startswith("config")
     plain = of_transformers(directories[family], logits)
     keys = [key["key"] for key in keys_of(file) if key["use"] == "no effect"]
+    assert keys
     for key in keys:
-        value = VALUES.get(key, 1)
-        folder = patch(copy_of(family), file.split(" ")[0], **{key: value})
+        folder, name = copy_of(family), file.split(" ")[0]
+        if (name, key) == ("tokenizer.json", "version"):
+            without(folder, name, key)  # the tokenizers package reads no other version
+        else:
+            patch(folder, name, **{key: PADDING if (name, key) == ("tokenizer.json", "padding") else VALUES.get(key, 1)})
         assert not differs(of_transformers(folder, logits), plain), key
         assert_same(probe(folder, TEXTS, logits=logits), plain)
-    assert keys or file == "config.json of bert"
+
+
+def test_the_mark_of_an_added_token_has_no_effect(copy_of, probe):
+    found = []
+    for mark in ({}, dict(__type="AddedToken")):
+        folder = patch(copy_of("bert"), "special_tokens_map.json", mask_token=FLAGGED | mark)
+        found.append(of_transformers(folder, logits=False))
+        assert_same(probe(folder, TEXTS, logits=False), found[-1])
+    assert not differs(*found)
+
+
+def change_modules(folder, **values):
+    path = folder / "modules.json"
+    path.write_text(json.dumps([module | values for module in json.loads(path.read_text())]))
+
+
+@pytest.mark.parametrize("file", ["modules.json", "1_Pooling/config.json", "sentence_bert_config.json"])
+def test_what_has_no_effect_of_sentence_transformers_changes_nothing_and_is_not_said(copy_of, probe, sentence_directory,
+                                                                                    file):
+    def beside_a_classifier():
+        folder = copy_of("bert")
+        (folder / "1_Pooling").mkdir()
+        for name in ("modules.json", "1_Pooling/config.json", "sentence_bert_config.json"):
+            shutil.copy(sentence_directory / name, folder / name)
+        return folder
+
+    plain = probe(beside_a_classifier(), TEXTS)
+    assert plain["notes"] == []
+    for key in [key["key"] for key in keys_of(file) if key["use"] == "no effect"]:
+        folder = beside_a_classifier()
+        if file == "modules.json":
+            change_modules(folder, **{key: "other"})
+        else:
+            patch(folder, file, **{key: "other"})
+        assert probe(folder, TEXTS) == plain, key
+
+
+def test_every_key_without_effect_is_tried():
+    tried = {file for file, _ in WITHOUT_EFFECT} | {"an added token", "modules.json", "1_Pooling/config.json",
+                                                    "sentence_bert_config.json"}
+    assert {key["file"] for key in KEYS if key["use"] == "no effect"} == tried
 
 
 # --- Refused ------------------------------------------------------------------------------------------------------------
@@ -561,173 +553,3 @@ def test_a_tokenizer_of_another_class_is_refused_by_its_name(copy_of, probe, nam
         assert f"tokenizer_config.json: 'tokenizer_class': \"{name}\" is not supported" in error
     assert "'tokenizer_class'" in probe(patch(copy_of("bert"), "tokenizer_config.json",
                                               tokenizer_class="RobertaTokenizer"), TEXTS)["error"]
-
-
-# --- Weights ------------------------------------------------------------------------------------------------------------
-
-def as_pickle(folder, shards=1):
-    from safetensors.torch import load_file
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = list(tensors)
-    if shards == 1:
-        torch.save(tensors, folder / "pytorch_model.bin")
-        return folder
-    where = {}
-    for shard in range(shards):
-        file = f"pytorch_model-{shard + 1:05}-of-{shards:05}.bin"
-        torch.save({name: tensors[name] for name in names[shard::shards]}, folder / file)
-        where |= {name: file for name in names[shard::shards]}
-    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(dict(metadata={}, weight_map=where)))
-    return folder
-
-
-@pytest.mark.parametrize("shards", [1, 3])
-def test_weights_that_torch_saved_are_read(directories, copy_of, probe, shards):
-    expected = of_transformers(directories["bert"])
-    assert_same(probe(as_pickle(copy_of("bert"), shards), TEXTS), expected)
-
-
-def test_a_state_dict_with_its_metadata_is_read(directories, copy_of, probe):
-    folder = copy_of("bert")
-    model = AutoModelForSequenceClassification.from_pretrained(folder)
-    (folder / "model.safetensors").unlink()
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
-    assert_same(probe(folder, TEXTS), of_transformers(directories["bert"]))
-
-
-class Code:
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return pathlib.Path.touch, (self.file,)
-
-
-def test_code_in_weights_is_not_run(copy_of, probe, tmp_path):
-    folder = copy_of("bert")
-    (folder / "model.safetensors").unlink()
-    for content, found in (({"bert.pooler.dense.weight": Code(tmp_path / "ran")}, "which is not run"),
-                           (Code(tmp_path / "ran"), "which is not run"), ({"a": 1}, 'no tensor under "a"'),
-                           ({1: torch.ones(1)}, "a key that is no text"), ([1], "something that is no dictionary")):
-        torch.save(content, folder / "pytorch_model.bin")
-        error = probe(folder, TEXTS)["error"]
-        assert "pytorch_model.bin: expected a dictionary of tensors" in error and found in error
-    torch.save({"a": torch.ones(1)}, folder / "pytorch_model.bin", _use_new_zipfile_serialization=False)
-    assert "torch.save of PyTorch 1.6 or later" in probe(folder, TEXTS)["error"]
-    assert not (tmp_path / "ran").exists()
-
-
-def with_pickle(path, change):
-    """The file that torch.save wrote, with another program in it."""
-    import zipfile
-    with zipfile.ZipFile(path) as archive:
-        records = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in records.items():
-            archive.writestr(name, change(content) if name.endswith("/data.pkl") else content)
-
-
-def test_views_and_other_types_are_read_as_torch_reads_them(directories, copy_of, probe):
-    folder = copy_of("bert")
-    model = AutoModelForSequenceClassification.from_pretrained(folder).double()
-    state = {name: torch.nn.Parameter(value.T.contiguous().T) if value.dim() == 2 else torch.stack([value, value])[1]
-             for name, value in model.state_dict().items() if value.is_floating_point()}
-    state["bert.embeddings.position_ids"] = torch.arange(5)
-    (folder / "model.safetensors").unlink()
-    torch.save(state, folder / "pytorch_model.bin", pickle_protocol=4)
-    assert_same(probe(folder, TEXTS), of_transformers(directories["bert"]))
-
-
-def test_a_pickle_that_is_damaged_is_refused(copy_of, probe):
-    import random
-    chance = random.Random(5)
-    folder = as_pickle(copy_of("bert"))
-    whole = (folder / "pytorch_model.bin").read_bytes()
-
-    def damaged(content):
-        content = bytearray(content)
-        for _ in range(chance.choice([1, 1, 3, 20])):
-            content[chance.randrange(len(content))] = chance.choice([chance.randrange(256), *b"(0tRbQsueqh}]).NK"])
-        return bytes(content[:chance.choice([len(content), chance.randrange(len(content))])])
-
-    refused = 0
-    for _ in range(300):
-        (folder / "pytorch_model.bin").write_bytes(whole)
-        with_pickle(folder / "pytorch_model.bin", damaged)
-        refused += "error" in probe(folder, TEXTS[:1])
-    assert refused > 200
-    for size in range(0, len(whole), len(whole) // 20):
-        (folder / "pytorch_model.bin").write_bytes(whole[:size])
-        assert "pytorch_model.bin: expected" in probe(folder, TEXTS)["error"]
-
-
-@pytest.mark.parametrize("name", ["../outside", "sub/inside", "/tmp/outside", "..", ""])
-@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
-def test_an_index_that_leads_out_of_its_directory_is_refused(copy_of, probe, tmp_path, name, index):
-    folder = copy_of("bert")
-    (folder / "sub").mkdir()
-    for place in (tmp_path / "outside", folder / "sub" / "inside"):
-        shutil.copy(folder / "model.safetensors", place)
-    (folder / "model.safetensors").unlink()
-    (folder / index).write_text(json.dumps(dict(weight_map={"classifier.weight": name})))
-    error = probe(folder, TEXTS)["error"]
-    assert f"{index}: weight_map: tensor 'classifier.weight': expected the name of a file beside this one" in error
-
-
-# --- Heads --------------------------------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("head", ["BertForTokenClassification", "BertForQuestionAnswering", "BertForMultipleChoice",
-                                  "BertForMaskedLM", "BertForPreTraining", "BertForNextSentencePrediction"])
-def test_a_head_for_another_task_is_no_trained_classifier(directories, copy_of, probe, head):
-    folder = patch(copy_of("bert"), "config.json", architectures=[head])
-    error = probe(folder, TEXTS)["error"]
-    assert f"'architectures': expected a trained BertForSequenceClassification, found {head}" in error
-
-
-def test_a_body_with_another_head_is_trained_on_a_new_one(dtrain, tmp_path, data):
-    from conftest import MINILM
-    folder = tmp_path / "ner"
-    torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                                     intermediate_size=64, max_position_embeddings=64, num_labels=5)
-    transformers.BertForTokenClassification(config).save_pretrained(folder)
-    shutil.copy(MINILM / "vocab.txt", folder / "vocab.txt")
-    dtrain.succeeds("train", "--model", folder, "--train", data / "train.tsv", "--dev", data / "dev.tsv", "--max-length",
-                    "32", "--max-steps", "2", "--pooling", "mean", "--output", "out")
-    config = json.loads((dtrain.folder / "out" / "model" / "config.json").read_text())
-    assert config["architectures"] == ["BertForSequenceClassification"]
-    assert sorted(config["id2label"].values()) == ["animal", "plant", "tool"]
-    dtrain.refuses("predict", "--run", folder, "--input", data / "test.tsv", "--output", "predicted", "--max-length",
-                   "32", code=3, says=["config.json", "'architectures'", "BertForTokenClassification"])
-
-
-# --- Files that are meant to do harm ------------------------------------------------------------------------------------
-
-@pytest.mark.parametrize("file, content", [
-    ("config.json", '{"model_type": ' + "[" * 2_000_000 + "]" * 2_000_000 + "}"),
-    ("tokenizer.json", '{"a":' * 500_000 + "1" + "}" * 500_000),
-    ("tokenizer_config.json", '{"a":' * 500_000 + "1" + "}" * 500_000),
-    ("special_tokens_map.json", "[" * 2_000_000),
-    ("added_tokens.json", '{"a":' * 500_000),
-    ("modules.json", "[" * 2_000_000),
-    ("sentence_bert_config.json", '{"a":' * 500_000)])
-def test_a_file_that_nests_without_end_is_refused_at_once(copy_of, probe, file, content):
-    import time
-    folder = copy_of("bert")
-    (folder / file).write_text(content)
-    begin = time.monotonic()
-    assert f"{file}: nests deeper than" in probe(folder, TEXTS)["error"]
-    assert time.monotonic() - begin < 1
-
-
-@pytest.mark.parametrize("key", ["num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size",
-                                 "vocab_size", "max_position_embeddings", "type_vocab_size", "num_labels"])
-def test_a_size_beyond_all_is_refused_at_once(copy_of, probe, key):
-    import time
-    for value in (2_000_000_000, 2**63 - 1, 2**64 - 1, 1e300, -1, 0, "many", None):
-        folder = patch(copy_of("bert"), "config.json", **{key: value})
-        begin = time.monotonic()
-        error = probe(folder, TEXTS)["error"]
-        assert f"config.json: '{key}' must be " in error and "found" in error
-        assert time.monotonic() - begin < 1

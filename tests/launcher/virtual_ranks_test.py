@@ -35,8 +35,9 @@ def test_virtual_ranks_exchange_floats_alone(dtrain, task):
 
 
 # One for each kind of slot and of what trains: everything, a head over kept features, linear layers (added to and
-# rotated), attention's keys and values, embeddings, sub-layers, gates over several of them, and training hooks.
-KINDS = ["full", "head", "lora:use_dora=true:lora_dropout=0.1", "oft", "prefix", "prompt", "houlsby", "unipelt",
+# rotated), attention's keys and values, embeddings, sub-layers, gates over several of them, norms alone (whose gradients
+# are long sums over all rows), and training hooks.
+KINDS = ["full", "head", "lora:use_dora=true:lora_dropout=0.1", "oft", "prefix", "prompt", "houlsby", "unipelt", "norm",
          "adalora"]
 
 

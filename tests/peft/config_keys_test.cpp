@@ -113,7 +113,7 @@ class ConfigKeyUse : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ConfigKeyUse, IsAsItIsListed) {
-  for (const FileKey& key : method_kind(GetParam()).peft_keys) {
+  for (const FileKey& key : joined({common_peft_keys(), method_kind(GetParam()).peft_keys})) {
     if (key.use == KeyUse::heeded) continue;  // loading checks that it is read
     const std::string name(key.key);
     for (const nlohmann::json& value : {nlohmann::json(true), nlohmann::json("on"), nlohmann::json({{"a", 1}})}) {

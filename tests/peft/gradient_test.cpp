@@ -127,7 +127,7 @@ TEST_P(MethodGradient, IsThatOfTheLoss) {
   }
 }
 
-TEST_P(MethodGradient, IsNearlyTheSameWithProductsInBfloat16) {
+TEST_P(MethodGradient, IsNearlyTheSameWithMatmulsInBfloat16) {
   std::vector<at::Tensor> gradients;
   for (const auto matmul_type : {at::kFloat, at::kBFloat16}) {
     const auto classifier = start(at::kFloat);

@@ -31,10 +31,10 @@ TEST(ConstrainedOft, BringsTheMatricesBackWithinTheirBoundAfterAStepWhichChanges
   const auto expected = logits();
   EXPECT_TRUE(at::equal(vectors->value(), before));
 
-  const auto course = method->start_training_hooks(*classifier, 10);
-  ASSERT_NE(course, nullptr);
-  EXPECT_FALSE(course->loss_term().defined());
-  course->after_step(0);
+  const auto hooks = method->start_training_hooks(*classifier, 10);
+  ASSERT_NE(hooks, nullptr);
+  EXPECT_FALSE(hooks->loss_term().defined());
+  hooks->after_step(0);
   EXPECT_LT(model::largest_difference(logits(), expected), 1e-12);
   // The Frobenius norm of a matrix that has each element of the vector twice.
   const auto norms = std::sqrt(2.0) * at::linalg_vector_norm(vectors->value(), 2, {1});

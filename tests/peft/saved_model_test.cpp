@@ -136,13 +136,13 @@ class SavedModel : public testing::TestWithParam<std::tuple<Base, std::string>> 
       parameter->set_value(parameter->value() + noise);
     }
     // A run whose gradients say nothing.
-    if (const auto course = method->start_training_hooks(*classifier, 10)) {
+    if (const auto hooks = method->start_training_hooks(*classifier, 10)) {
       model::bind_gradients(*classifier);
       for (int step = 0; step < 10; ++step) {
         for (const auto& [name, parameter] : trained_parameters(*classifier)) {
           parameter->gradient().normal_(0, 1, generator);
         }
-        course->after_step(step);
+        hooks->after_step(step);
       }
     }
   }

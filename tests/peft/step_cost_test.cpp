@@ -37,15 +37,15 @@ std::ostream& operator<<(std::ostream& stream, const Matmuls& matmuls) {
 
 // Counts the matmuls of the thread while it exists. LibTorch's dispatcher passes every operation by the fallback
 // below, with its arguments; a listener of at::RecordFunction sees none of those within backward.
-class ProductCounter {
+class MatmulCounter {
  public:
-  ProductCounter(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate)
+  MatmulCounter(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate)
       : rows_(rows), hidden_(hidden), intermediate_(intermediate) {
     active = this;
   }
-  ~ProductCounter() { active = nullptr; }
-  ProductCounter(const ProductCounter&) = delete;
-  ProductCounter& operator=(const ProductCounter&) = delete;
+  ~MatmulCounter() { active = nullptr; }
+  MatmulCounter(const MatmulCounter&) = delete;
+  MatmulCounter& operator=(const MatmulCounter&) = delete;
 
   void begin_backward() { backward_ = true; }
   const Matmuls& matmuls() const { return matmuls_; }
@@ -69,7 +69,7 @@ class ProductCounter {
     }
   }
 
-  static thread_local ProductCounter* active;
+  static thread_local MatmulCounter* active;
 
  private:
   std::int64_t rows_, hidden_, intermediate_;
@@ -79,7 +79,7 @@ class ProductCounter {
   c10::impl::IncludeDispatchKeyGuard guard_{c10::DispatchKey::TESTING_ONLY_GenericMode};
 };
 
-thread_local ProductCounter* ProductCounter::active = nullptr;
+thread_local MatmulCounter* MatmulCounter::active = nullptr;
 
 void count_matmuls(const c10::OperatorHandle& operation, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
   // The operations that multiply matrices, and which of their arguments is the first factor. Others (matmul, linear)
@@ -87,11 +87,11 @@ void count_matmuls(const c10::OperatorHandle& operation, c10::DispatchKeySet key
   static const std::map<std::string, std::size_t> factors = {
       {"aten::mm", 0}, {"aten::bmm", 0}, {"aten::addmm", 1}, {"aten::addmm_", 1}, {"aten::baddbmm", 1}};
   const auto found = factors.find(operation.schema().name());
-  if (found != factors.end() && ProductCounter::active != nullptr) {
+  if (found != factors.end() && MatmulCounter::active != nullptr) {
     const auto arguments = torch::jit::last(*stack, operation.schema().arguments().size());
     const auto& left = arguments[found->second].toTensor();
     const auto& right = arguments[found->second + 1].toTensor();
-    ProductCounter::active->count(left.dim() == 3 ? left.size(0) : 1, left.size(-2), left.size(-1), right.size(-1));
+    MatmulCounter::active->count(left.dim() == 3 ? left.size(0) : 1, left.size(-2), left.size(-1), right.size(-1));
   }
   constexpr c10::DispatchKeySet kAfter(c10::DispatchKeySet::FULL_AFTER, c10::DispatchKey::TESTING_ONLY_GenericMode);
   operation.redispatchBoxed(keys & kAfter, stack);
@@ -141,7 +141,7 @@ StepCost cost_of_step(const std::string& spec) {
   model::ForwardContext context({3, 1, 4}, classifier->first_trainable_stage());
   const auto live = std::make_shared<LiveBytes>();
   const c10::DebugInfoGuard observed(c10::DebugInfoKind::PROFILER_STATE, live);
-  ProductCounter counter(rows, kHidden, kIntermediate);
+  MatmulCounter counter(rows, kHidden, kIntermediate);
   const auto loss = at::cross_entropy_loss(classifier->forward(batch, context), labels);
   StepCost cost;
   cost.kept = static_cast<double>(live->bytes()) / 4 / static_cast<double>(rows);

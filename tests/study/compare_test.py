@@ -429,6 +429,32 @@ def test_what_a_method_costs_does_not_depend_on_the_order_of_methods(material, t
     assert cells[0] == cells[1]
 
 
+def test_what_memory_a_method_takes_has_nothing_of_the_methods_before_it(material, tmp_path):
+    import torch
+    from transformers import BertConfig, BertModel
+
+    # Of 50 MiB, most of it word embeddings that no text reaches: far more than what a run takes besides.
+    model = BertModel(BertConfig(vocab_size=200_000, hidden_size=64, num_hidden_layers=1, num_attention_heads=2,
+                                 intermediate_size=64, max_position_embeddings=128))
+    model.save_pretrained(tmp_path / "model")
+    shutil.copy(material / "model" / "vocab.txt", tmp_path / "model")
+    size = sum(parameter.numel() * 4 for parameter in model.parameters())
+    taken = []
+    for order in (["full", "head"], ["head", "full"]):
+        output = tmp_path / order[0]
+        arguments = command(material, "--methods", ",".join(order), "--samples", "40", "--max-steps", "3", "--seeds", "2",
+                            "--lrs", "0.001", "--output", output, ranks=1)
+        arguments[arguments.index("--model") + 1] = tmp_path / "model"
+        done = run(*arguments)
+        assert done.returncode == 0, done.all
+        taken.append({cell["method"]: cell["cost"]["peak_memory_bytes"] for cell in results(output)["cells"]})
+    for cost in taken:
+        assert 3.5 * size < cost["full"], "the weights, their gradients and two moments"
+        assert size < cost["head"] < 2.5 * size
+    for method in taken[0]:
+        assert abs(taken[0][method] - taken[1][method]) < size / 2, method
+
+
 def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(material, tmp_path):
     done = run(*command(material, "--methods", "layers:k=1", "--samples", "80", "--max-steps", "5", "--seeds", "2", "--lrs",
                         "0.01", "--cache-memory", str(340 * 8 * 128 - 1), "--output", tmp_path / "out", ranks=1))

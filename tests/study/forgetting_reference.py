@@ -90,7 +90,7 @@ def below(draw, bound):
 def masked_places(text, length):
     """As study/forgetting.h chooses them."""
     mixed = lambda value: splitmix(value)()
-    seed = mixed(mixed(mixed(15) ^ 4) ^ text)
+    seed = mixed(mixed(mixed(15) ^ 9) ^ text)
     draw = splitmix(seed)
     places = list(range(1, length - 1))
     for last in range(len(places), 1, -1):

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -77,6 +78,9 @@ TEST_F(StudyOfOne, IsEndedByEveryOtherError) {
   // Of a disk, say, or of the program itself: no property of the method, so nothing that its results may hold.
   material_.dev = [](std::int64_t) -> train::Examples { throw TrainingError("no space left"); };
   EXPECT_THROW(run(), TrainingError);
+  EXPECT_EQ(journaled(), 0U);
+  material_.dev = [](std::int64_t) -> train::Examples { throw std::logic_error("a mistake"); };
+  EXPECT_THROW(run(), std::logic_error);
   EXPECT_EQ(journaled(), 0U);
 }
 

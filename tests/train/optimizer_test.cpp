@@ -121,7 +121,7 @@ TEST(AdamW, LeavesOutRowsThatNoExampleReachedWithoutAnotherBit) {
   EXPECT_TRUE(at::equal(values_after_steps(true, 3), expected)) << "the rows reached before a resume are";
 }
 
-TEST(AdamW, LeavesProductsTheNewValues) {
+TEST(AdamW, LeavesMatmulsTheNewValues) {
   const auto classifier = classifier_with("no_dropout", "full");
   FlatParameters parameters = flatten(*classifier);
   for (model::Parameter* parameter : parameters.parameters) parameter->matmul_value(at::kBFloat16);

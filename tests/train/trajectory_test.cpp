@@ -97,15 +97,15 @@ TEST_P(Trajectory, IsThatOfThePeer) {
   const RunContext context = context_over(*alone);
   FeatureStore features(options.cache_memory);
   FlatParameters parameters = flatten(*start.classifier);
-  const auto course = peft::make_method(start.method)->start_training_hooks(*start.classifier, kSteps);
-  TrainingStep step(*start.classifier, parameters, options, examples, context, features, course.get());
+  const auto hooks = peft::make_method(start.method)->start_training_hooks(*start.classifier, kSteps);
+  TrainingStep step(*start.classifier, parameters, options, examples, context, features, hooks.get());
   AdamW optimizer(parameters, options, step.sharding());
   int clipped = 0;
   for (std::int64_t i = 0; i < kSteps; ++i) {
     EXPECT_NEAR(step.run(i).loss, losses[i].item<double>(), tolerance) << "step " << i;
     const double norm = optimizer.step(kRate * schedule_factor(i, kSteps, options.warmup_ratio));
     EXPECT_NEAR(norm, norms[i].item<double>(), tolerance * std::max(1.0, norm)) << "step " << i;
-    if (course) course->after_step(i);
+    if (hooks) hooks->after_step(i);
     clipped += norm > options.max_gradient_norm ? 1 : 0;
   }
   EXPECT_GT(clipped, 0);
