@@ -15,6 +15,7 @@
 #include "peft/registry.h"
 #include "study/coordinator.h"
 #include "train/attach_context.h"
+#include "train/file_patience.h"
 
 namespace dtrain::study {
 namespace {
@@ -170,13 +171,16 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
     world.log.progress(fmt::format("measuring {}", method.method.text()));
     MethodForecast forecast{method.method.text(), {}, {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
-    dist::on_first_rank(world.control, [&] {
-      const Scratch folder{scratch};
-      auto classifier = material.classifier(plan.search_seed);
-      peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
-      stored[0] = peft::stored_bytes(
-          peft::save_trained(*classifier, method.method, material.labels, material.model_directory, scratch));
-    });
+    {
+      const dist::TimeoutScope patience = train::wait_for_files(world.control);
+      dist::on_first_rank(world.control, [&] {
+        const Scratch folder{scratch};
+        auto classifier = material.classifier(plan.search_seed);
+        peft::make_method(method.method)->attach(*classifier, train::attach_context(plan.search_seed));
+        stored[0] = peft::stored_bytes(
+            peft::save_trained(*classifier, method.method, material.labels, material.model_directory, scratch));
+      });
+    }
     world.control.broadcast(stored, 0);
     forecast.stored_bytes = stored[0].item<std::int64_t>();
     const train::RunContext context = groups.context();
@@ -237,11 +241,13 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   // Whoever starts it again and again would wait for ever.
   if (world.time_is_up() && coordinator->schedule().finished().size() == finished.size()) {
     throw TrainingError(
-        "the time limit came before a single trial had ended, and what is under way runs again from its beginning: give "
+        "the time limit came before a single trial had ended, and what is under way runs again from its beginning: "
+        "give "
         "the study more time, more ranks a trial (--ranks-per-trial) or fewer samples");
   }
-  throw Stopped(fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",
-                            stop_text(world), ended, coordinator->schedule().expected()));
+  throw Stopped(
+      fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",
+                  stop_text(world), ended, coordinator->schedule().expected()));
 }
 
 }  // namespace dtrain::study

@@ -67,6 +67,7 @@ Checkpoint read_one(const fs::path& directory) {
   Checkpoint checkpoint;
   try {
     checkpoint.step = state.at("step").get<std::int64_t>();
+    checkpoint.evaluation_due = state.value("evaluation_due", false);
     checkpoint.passed_over = state.at("passed_over").get<std::int64_t>();
     checkpoint.best_step = state.at("best_step").get<std::int64_t>();
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
@@ -115,12 +116,13 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
   for (const auto& [name, tensor] : checkpoint.hooks) tensors.emplace_back(kHooksPrefix + name, tensor);
   const nlohmann::json state = {{"schema", kSchema},
-                                {"step", checkpoint.step},
-                                {"best_step", checkpoint.best_step},
-                                {"passed_over", checkpoint.passed_over},
-                                {"train_seconds", checkpoint.train_seconds},
-                                {"flop", checkpoint.flop},
-                                {"identity", checkpoint.identity}};
+                          {"step", checkpoint.step},
+                          {"evaluation_due", checkpoint.evaluation_due},
+                          {"best_step", checkpoint.best_step},
+                          {"passed_over", checkpoint.passed_over},
+                          {"train_seconds", checkpoint.train_seconds},
+                          {"flop", checkpoint.flop},
+                          {"identity", checkpoint.identity}};
   try {
     model::write_safetensors(temporary / "state.safetensors", tensors);
     write_file_atomically(temporary / "state.json", state.dump(2) + "\n");

@@ -19,6 +19,8 @@ namespace dtrain::train {
 /// follow from the step.
 struct Checkpoint {
   std::int64_t step = 0;
+  /// Whether the run was stopped before the evaluation on dev after `step`, which is made up for when it goes on.
+  bool evaluation_due = false;
   at::Tensor values;  // [n], as the three below
   at::Tensor first_moments;
   at::Tensor second_moments;

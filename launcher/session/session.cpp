@@ -87,6 +87,7 @@ train::RunContext Session::context() const {
           .log = log_,
           .stop_requested = [time_is_up] { return stop_was_asked() || time_is_up(); },
           .time_is_up = time_is_up,
+          .seconds_left = [end_at = end_at_] { return std::chrono::duration<double>(end_at - Clock::now()).count(); },
           .end_if_stopped =
               [time_is_up] {
                 if (time_is_up()) throw Stopped("stopped by the time limit outside of a training step");
@@ -101,11 +102,17 @@ void Session::limit_time(const Options& options) {
   const auto begin = Clock::now();
   const auto limit = time_limit(options, job, std::time(nullptr));
   stop_plan_ = stop_plan_text(options, job, limit);
+  constexpr double kNever = std::numeric_limits<double>::infinity();
   const auto seconds =
-      at::tensor({limit ? limit->seconds - limit->reserve() : std::numeric_limits<double>::infinity()}, at::kDouble);
+      at::tensor({limit ? limit->seconds - limit->reserve() : kNever, limit ? limit->seconds : kNever}, at::kDouble);
   control_->broadcast(seconds, 0);
-  const auto until_stop = std::chrono::duration<double>(seconds.item<double>());
-  if (std::isfinite(until_stop.count())) stop_at_ = begin + std::chrono::duration_cast<Clock::duration>(until_stop);
+  const auto after = [&](std::int64_t index) {
+    const auto until = std::chrono::duration<double>(seconds[index].item<double>());
+    return std::isfinite(until.count()) ? begin + std::chrono::duration_cast<Clock::duration>(until)
+                                        : Clock::time_point::max();
+  };
+  stop_at_ = after(0);
+  end_at_ = after(1);
 }
 
 std::string Session::description() const {

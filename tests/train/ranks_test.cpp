@@ -10,7 +10,9 @@
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
@@ -369,6 +371,62 @@ TEST_F(OverRanks, ASignalToOneRankStopsAll) {
       testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 4 of 20")));
   together->barrier();
   EXPECT_TRUE(fs::exists(folder / "step-4" / "state.json"));
+}
+
+TEST_F(OverRanks, ASignalToOneRankInAnEvaluationOfDevStopsAllAndTheEvaluationIsMadeUpFor) {
+  // Features of the frozen part are made first, or not.
+  for (const char* method : {"lora", "head"}) {
+    SCOPED_TRACE(method);
+    const auto folder = shared_folder();
+    TrainOptions options = short_run(method, 16);
+    options.virtual_ranks = 4;
+    const auto run = [&](const RunFiles& files, bool stops) {
+      const auto classifier = classifier_with("new_gelu", method);
+      RunContext context = context_over(*together);
+      std::int64_t steps = 0;
+      context.stop_requested = [&] {
+        ++steps;
+        return false;
+      };
+      context.end_if_stopped = [&] {
+        if (stops && steps == 8 && rank() == ranks() - 1) throw Stopped("asked to");
+      };
+      FeatureStore features(options.cache_memory);
+      train(*classifier, examples, dev, options, files, context, features);
+      return all_values(*classifier);
+    };
+    const auto whole = run({}, false);
+    EXPECT_THAT(
+        [&] {
+          run({{}, folder / "checkpoint", false}, true);
+        },
+        testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 8 of 16; the checkpoint is written")));
+    EXPECT_TRUE(at::equal(run({{}, folder / "checkpoint", true}, false), whole));
+  }
+}
+
+TEST_F(OverRanks, WaitForOneThatLoadsLongerThanACollectiveMayTake) {
+  const auto impatient = dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(2));
+  const auto classifier = classifier_with("new_gelu", "head");
+  FeatureStore features(0);
+  const TrainOptions options = short_run("head", 2);
+  if (ranks() > 1 && rank() == ranks() - 1) std::this_thread::sleep_for(std::chrono::seconds(4));
+  EXPECT_NO_THROW(train(*classifier, examples, {}, options, {}, context_over(*impatient), features));
+  EXPECT_EQ(impatient->timeout(), std::chrono::seconds(2)) << "of a collective";
+}
+
+TEST_F(OverRanks, ASignalToOneRankThatScoresStopsAll) {
+  RunContext context = context_over(*together);
+  context.end_if_stopped = [&] {
+    if (rank() == ranks() - 1) throw Stopped("asked to");
+  };
+  for (const char* method : {"full", "head"}) {
+    const auto classifier = classifier_with("new_gelu", method);
+    FeatureStore features(1 << 24);
+    EXPECT_THROW(score(*classifier, dev, context, &features), Stopped) << method;
+  }
+  // And they go on together.
+  together->barrier();
 }
 
 TEST_F(OverRanks, EvaluationGivesTheBytesOfOneRank) {
