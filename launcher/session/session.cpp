@@ -98,7 +98,9 @@ train::RunContext Session::context() const {
 }
 
 void Session::limit_time(const Options& options) {
-  const auto job = slurm_job(process_environment());
+  auto job = slurm_job(process_environment());
+  // Asked once for all ranks.
+  if (job && !job->end && control_->rank() == 0) job->end = squeue_end(job->id, std::chrono::seconds(10));
   const auto begin = Clock::now();
   const auto limit = time_limit(options, job, std::time(nullptr));
   stop_plan_ = stop_plan_text(options, job, limit);

@@ -106,14 +106,25 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
 
 @pytest.mark.parametrize("limit, said", [
     (["--max-time", "5s"], "in 4.5 s (500 ms before the end of --max-time 5s)"),
-    ("SLURM_JOB_END_TIME", "before the end of SLURM job 7)")])
+    ("SLURM_JOB_END_TIME", "before the end of SLURM job 7)"),
+    ("squeue", "before the end of SLURM job 7)")])
 def test_a_time_limit_ends_with_a_checkpoint_as_a_signal_does(dtrain, task, tmp_path, limit, said):
-    env = {"SLURM_JOB_ID": "7", limit: str(int(time.time()) + 6)} if isinstance(limit, str) else {}
     arguments = [] if isinstance(limit, str) else limit
+    env = {"SLURM_JOB_ID": "7"} if isinstance(limit, str) else {}
+    if limit == "SLURM_JOB_END_TIME":
+        env[limit] = str(int(time.time()) + 6)
+    elif limit == "squeue":
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 7))
+        squeue = tmp_path / "bin" / "squeue"
+        squeue.parent.mkdir()
+        squeue.write_text(f"#!/bin/sh\necho >>{tmp_path / 'asked'}\necho {end}\n")
+        squeue.chmod(0o755)
+        env["PATH"] = f"{squeue.parent}:{os.environ['PATH']}"
     ended = dtrain("train", *task, *LONG, *arguments, "--output", "out", ranks=2, env=env)
     assert ended.code == 75 and ended.out.count("on SIGUSR1 or SIGTERM, and ") == 1 and said in ended.out, ended
     assert "dtrain: stopped by the time limit after step" in ended.err and "go on with --resume" in ended.err, ended
     assert len(list((tmp_path / "out" / "checkpoint").iterdir())) == 1
+    assert limit != "squeue" or (tmp_path / "asked").read_text() == "\n", "one rank asks, once"
     # Of a job that SLURM has started again, --overwrite must not remove it.
     again = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"}
     ended = dtrain("train", *task, *LONG, "--max-time", "4s", "--output", "out", "--overwrite", ranks=2, env=again)
