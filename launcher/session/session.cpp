@@ -23,6 +23,7 @@
 #include "launcher/session/stop_signals.h"
 #include "launcher/session/time_limit.h"
 #include "launcher/terminal_log.h"
+#include "train/file_patience.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -51,6 +52,7 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   // These end at a step with a checkpoint; the other commands have nothing to save and end at once.
   const bool can_stop = options.command == "train" || options.command == "compare";
   if (can_stop) note_stop_signals();
+  release_stop_signals();
   check_world_size(environment.size(), process_environment());
   node_ = node_of_this_rank();
   const auto timeout = milliseconds(options.comm_timeout);
@@ -95,6 +97,13 @@ train::RunContext Session::context() const {
               },
           // A GPU takes its energy elsewhere.
           .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : ""};
+}
+
+void Session::have_loaded() const {
+  const dist::TimeoutScope patience = train::wait_for_files(*control_);
+  const auto stopped = at::tensor({stop_was_asked() ? 1 : 0}, at::kInt);
+  control_->all_reduce(stopped);
+  if (stopped.item<int>() > 0) throw Stopped("stopped by a signal before there was anything to save");
 }
 
 void Session::limit_time(const Options& options) {

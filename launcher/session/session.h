@@ -42,6 +42,10 @@ class Session {
   bool is_gpu_shared() const { return is_gpu_shared_; }
   /// Collective.
   std::unique_ptr<dist::Mailbox> make_mailbox() const;
+  /// After a part of what a command loads: waits for the ranks whose disks are slower, ten times as long as for a
+  /// collective, and throws Stopped on all where one got a signal that is noted. Not at the time limit: a start whose
+  /// loading takes all of its time makes a step, or the next one would be no further. Collective.
+  void have_loaded() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
 

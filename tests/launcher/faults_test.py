@@ -74,7 +74,8 @@ def stop(how, process, ranks):
 
 
 def test_the_other_ranks_wait_for_a_checkpoint_on_a_slow_disk(dtrain, task, tmp_path):
-    process, ranks = training(dtrain, task, tmp_path, env={"LD_PRELOAD": os.environ["DTRAIN_TEST_SLOW_SYNC"]})
+    process, ranks = training(dtrain, task, tmp_path, "--comm-timeout", "3",
+                              env={"LD_PRELOAD": os.environ["DTRAIN_TEST_SLOW_SYNC"]})
     stop("SIGTERM to all ranks", process, ranks)
     ended = dtrain.end(process, timeout=30)
     assert ended.code == 75 and ended.seconds > 5, ended
@@ -102,6 +103,20 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
     assert ended.code == 75 and f"resumed at step {step} of 100000" in ended.out, ended
     steps = [line["step"] for line in log_lines(tmp_path / "out")]
     assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_signal_before_mpi_is_initialised_ends_with_exit_code_75_when_all_is_loaded(dtrain, task, tmp_path, ranks):
+    run = ["train", *task, "--method", "head", "--max-steps", "3", "--output", "out"]
+    ended = dtrain(*run, ranks=ranks, env={"LD_PRELOAD": os.environ["DTRAIN_TEST_EARLY_SIGNAL"]})
+    assert ended.code == 75 and "dtrain: stopped by a signal before there was anything to save" in ended.err, ended
+    assert "error:" not in ended.err and not (tmp_path / "out" / "log.jsonl").exists(), ended
+    dtrain.succeeds(*run, "--resume", ranks=ranks)
+
+
+def test_a_signal_before_mpi_is_initialised_ends_at_once_where_nothing_can_be_saved(dtrain):
+    ended = dtrain("methods", env={"LD_PRELOAD": os.environ["DTRAIN_TEST_EARLY_SIGNAL"]})
+    assert ended.code == -signal.SIGUSR1 and not ended.out, ended
 
 
 @pytest.mark.parametrize("limit, said", [
