@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +27,7 @@
 #include "train/resume.h"
 #include "train/run_phases.h"
 #include "train/run_progress.h"
+#include "train/slow_rank.h"
 #include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
@@ -129,8 +131,21 @@ class TrainingRun {
                                        position + 1, phases_.step().batch_text(position), learning_rate_of(options_)));
     }
     progress_.step_done(position + 1, outcome, rate, norm, phases_.step().allreduce_bytes());
+    if (const auto slow = slow_rank_.add(outcome.compute_seconds_of_ranks)) warn_of(*slow);
     longest_step_ = std::max(longest_step_, seconds_since(begin));
     return outcome;
+  }
+
+  void warn_of(const SlowRankWatch::Found& slow) const {
+    const auto rank = static_cast<int>(slow.rank);
+    const auto host = at::zeros({256}, at::kByte);
+    char* name = static_cast<char*>(host.mutable_data_ptr());
+    if (context_.control.rank() == rank) gethostname(name, static_cast<std::size_t>(host.numel() - 1));
+    context_.control.broadcast(host, rank);
+    context_.log.warning(
+        fmt::format("rank {} on {} computes {:.1f} times as long as the others, {} a step instead of {}, and all wait "
+                    "for it: is its node throttled, or at work on something else?",
+                    rank, name, slow.seconds / slow.others, duration_text(slow.seconds), duration_text(slow.others)));
   }
 
   void enter_next_phase() {
@@ -324,6 +339,7 @@ class TrainingRun {
   std::map<std::string, std::string> identity_;
   BestStep best_;
   std::vector<CurvePoint> curve_;
+  SlowRankWatch slow_rank_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <mpi.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <filesystem>
@@ -23,6 +24,7 @@
 #include "tests/train/small_run.h"
 #include "train/evaluation.h"
 #include "train/optimizer.h"
+#include "train/slow_rank.h"
 #include "train/training_step.h"
 
 namespace {
@@ -403,6 +405,43 @@ TEST_F(OverRanks, ASignalToOneRankInAnEvaluationOfDevStopsAllAndTheEvaluationIsM
         testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 8 of 16; the checkpoint is written")));
     EXPECT_TRUE(at::equal(run({{}, folder / "checkpoint", true}, false), whole));
   }
+}
+
+// Those of another source, which this rank takes `delay` longer to put together.
+class SlowSource final : public ExampleSource {
+ public:
+  SlowSource(const Examples& examples, std::chrono::milliseconds delay) : examples_(examples), delay_(delay) {}
+  std::int64_t size() const override { return examples_.size(); }
+  std::int32_t length(std::int64_t index) const override { return examples_.length(index); }
+  std::string digest() const override { return examples_.digest(); }
+  model::TokenBatch collate(const std::vector<std::int64_t>& indices, at::Device device) const override {
+    std::this_thread::sleep_for(delay_);
+    return examples_.collate(indices, device);
+  }
+
+ private:
+  const Examples& examples_;
+  std::chrono::milliseconds delay_;
+};
+
+TEST_F(OverRanks, AreToldOnceWhichOfThemIsMuchSlowerThanTheOthers) {
+  const bool is_slow = rank() == ranks() - 1;
+  const Examples slow(std::make_shared<SlowSource>(examples, std::chrono::milliseconds(is_slow ? 50 : 0)),
+                      examples.targets());
+  std::vector<std::string> warnings;
+  RunContext context = context_over(*together);
+  context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  const auto classifier = classifier_with("no_dropout", "lora");
+  FeatureStore features(0);
+  train(*classifier, slow, {}, short_run("lora", SlowRankWatch::kWindow + 1), {}, context, features);
+  if (ranks() == 1) {
+    EXPECT_TRUE(warnings.empty());
+    return;
+  }
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  EXPECT_THAT(warnings, testing::ElementsAre(
+                            testing::HasSubstr("rank " + std::to_string(ranks() - 1) + " on " + host + " computes ")));
 }
 
 TEST_F(OverRanks, WaitForOneThatLoadsLongerThanACollectiveMayTake) {
