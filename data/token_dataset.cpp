@@ -66,7 +66,29 @@ std::string cache_key(const LabelledTexts& rows, const Tokenizer& tokenizer, con
   return digest.text();
 }
 
-std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, const Log& log) {
+// Whether every number in a cache is one that `rows` and the tokenizer can have: nothing is read beyond what is there,
+// whoever wrote the file.
+bool is_sound(const Storage& storage, std::size_t size, const LabelledTexts& rows, const Tokenizer& tokenizer,
+              const TokenizeOptions& options) {
+  const Storage::Header& header = storage.header();
+  const std::uint64_t examples = header.examples;
+  if (examples != rows.rows.size() || header.tokens > UINT32_MAX || header.truncated > examples) return false;
+  if (size != sizeof header + (2 * examples + 1 + header.tokens) * sizeof(std::int32_t)) return false;
+  const std::uint32_t* offsets = storage.offsets();
+  if (offsets[0] != 0 || offsets[examples] != header.tokens) return false;
+  for (std::uint64_t i = 0; i < examples; ++i) {
+    if (offsets[i + 1] < offsets[i]) return false;
+    const std::int64_t length = std::int64_t{offsets[i + 1]} - offsets[i];
+    const std::int32_t second = storage.second_segments()[i];
+    if (length > options.max_length || second < 0 || second > length) return false;
+  }
+  const std::span ids(storage.ids(), header.tokens);
+  const std::int64_t vocabulary = tokenizer.vocabulary_size();
+  return std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id >= 0 && id < vocabulary; });
+}
+
+std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, const LabelledTexts& rows,
+                                          const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log) {
   std::error_code unreachable;
   if (!std::filesystem::exists(path, unreachable) && !unreachable) return nullptr;
   try {
@@ -77,7 +99,9 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
         storage->header().version == kVersion) {
       const auto hash = digest_of(storage->header(), bytes.subspan(sizeof(Storage::Header)));
-      if (hash.low == storage->header().digest_low && hash.high == storage->header().digest_high) return storage;
+      if (hash.low == storage->header().digest_low && hash.high == storage->header().digest_high &&
+          is_sound(*storage, bytes.size(), rows, tokenizer, options))
+        return storage;
     }
   } catch (const InputError&) {
     // Gone or unreadable since: the data is tokenized anew.
@@ -187,7 +211,7 @@ TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenize
   std::filesystem::path path;
   if (!options.cache_directory.empty()) {
     path = options.cache_directory / (cache_key(rows, tokenizer, options) + ".tokens");
-    if (auto cached = read_cache(path, log)) return {std::move(cached), std::move(targets)};
+    if (auto cached = read_cache(path, rows, tokenizer, options, log)) return {std::move(cached), std::move(targets)};
   }
   auto storage = pack(tokenize_rows(rows.rows, rows.has_pairs, tokenizer, options));
   if (!path.empty()) {
@@ -197,7 +221,7 @@ TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenize
       AtomicFile file(path, kOwnerAlone);
       file.write(storage->memory.data(), storage->memory.size());
       file.commit();
-      if (auto mapped = read_cache(path, log)) return {std::move(mapped), std::move(targets)};
+      if (auto mapped = read_cache(path, rows, tokenizer, options, log)) return {std::move(mapped), std::move(targets)};
     } catch (const Error& error) {
       log.warning(fmt::format("no token cache: {}", error.what()));
     }

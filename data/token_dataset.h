@@ -50,8 +50,9 @@ struct TokenizeOptions {
   std::int32_t max_length = 128;
   int threads = 1;
   /// Folder of the token cache; empty: none. A file of it is named by the digest of tokenizer, options and texts, and
-  /// is written atomically, so that the ranks of a node share one mapping. A cache that cannot be written or is damaged
-  /// is a warning, never an error, and the data is tokenized anew.
+  /// is written atomically, so that the ranks of a node share one mapping. A cache that cannot be written or is
+  /// damaged, or that holds what these texts and this tokenizer cannot give, is a warning, never an error, and the data
+  /// is tokenized anew.
   std::filesystem::path cache_directory;
 };
 

@@ -119,6 +119,7 @@ data::Task load_task(const Options& options, const Session& session, const Start
   data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
   session.log().line(fmt::format("columns: {}", task.columns));
   for (const auto& note : task.notes) session.log().warning(note);
+  session.have_loaded();
   return task;
 }
 
@@ -182,6 +183,7 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
   }
   session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
+  session.have_loaded();
   return set;
 }
 

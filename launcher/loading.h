@@ -49,7 +49,7 @@ struct Start {
 Start start_of(const Options& options);
 
 /// The task the options name, tokenized for the model, with what a person should know about it said. With --dev absent
-/// a part of the training file is held out and said (data::TaskFiles::hold_out_dev).
+/// a part of the training file is held out and said (data::TaskFiles::hold_out_dev). Collective (Session::have_loaded).
 data::Task load_task(const Options& options, const Session& session, const Start& start);
 
 /// What of the task decides the numbers of a study on it.
@@ -60,7 +60,7 @@ study::TaskIdentity identity_of(const data::Task& task);
 train::TrainOptions training_options(const Options& options, const data::Task& task);
 
 /// The examples of --input, or of the embedded task's test set, in a trained model's terms: its tokenizer, its classes.
-/// What a person should know about them is said.
+/// What a person should know about them is said. Collective (Session::have_loaded).
 data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                               bool labels_required = true);
 

@@ -21,6 +21,7 @@
 #include "dist/first_rank.h"
 #include "launcher/session/agreement.h"
 #include "launcher/session/slurm_job.h"
+#include "train/file_patience.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -65,7 +66,8 @@ std::string host_name() {
   return name.data();
 }
 
-// Whether the file has that text, now or in a moment: a network file system may take one to show what another node wrote.
+// Whether the file has that text, now or in a moment: a network file system may take one to show what another node
+// wrote.
 bool comes_to_hold(const fs::path& file, const std::string& text) {
   for (int tries = 0; tries < 20; ++tries) {
     std::ifstream stream(file);
@@ -147,12 +149,11 @@ std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const s
   auto lock =
       std::make_unique<DirectoryLock>(directory, job ? fmt::format("{} in SLURM job {}", command, job->id) : command);
   if (!lock->is_held()) {
-    log.warning(
-        fmt::format("{}: its file system has no locks, so that nothing keeps a second dtrain from writing there{}",
-                    directory.string(),
-                    lock->found().empty()
-                        ? ""
-                        : fmt::format("; {} has not said that it ended: make sure that it did", lock->found())));
+    log.warning(fmt::format(
+        "{}: its file system has no locks, so that nothing keeps a second dtrain from writing there{}",
+        directory.string(),
+        lock->found().empty() ? ""
+                              : fmt::format("; {} has not said that it ended: make sure that it did", lock->found())));
   } else if (!lock->found().empty()) {
     log.line(fmt::format("{}: takes over the lock that {} left when it was killed or its machine failed",
                          directory.string(), lock->found()));
@@ -170,10 +171,11 @@ void warn_where_not_shared(const Session& session, const DirectoryLock* lock) {
   const std::set<std::string> found(nodes.begin(), nodes.end());
   const std::vector<std::string> names(std::next(found.begin()), found.end());  // the first is rank 0's ""
   if (names.empty()) return;
-  session.log().warning(fmt::format(
-      "{} is not on a disk that all nodes share: {} {} not see it. A run that is started again on other nodes would not "
-      "find what this one wrote; name another --output.",
-      fs::path(file).parent_path().string(), capped_list(names), names.size() == 1 ? "does" : "do"));
+  session.log().warning(
+      fmt::format("{} is not on a disk that all nodes share: {} {} not see it. A run that is started again on other "
+                  "nodes would not "
+                  "find what this one wrote; name another --output.",
+                  fs::path(file).parent_path().string(), capped_list(names), names.size() == 1 ? "does" : "do"));
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
@@ -190,6 +192,7 @@ std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session
 }
 
 void on_first_rank(const Session& session, const std::function<void()>& action) {
+  const dist::TimeoutScope patience = train::wait_for_files(session.control());
   dist::on_first_rank(session.control(), action);
 }
 

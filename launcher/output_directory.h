@@ -44,7 +44,8 @@ void warn_where_not_shared(const Session& session, const DirectoryLock* lock);
 /// Throws UsageError.
 void prepare_output(const Options& options, const Session& session);
 
-/// Runs `action` on rank 0; where it throws, every rank throws.
+/// Runs `action` on rank 0, for which the others wait ten times as long as for a collective: it may write to a slow
+/// disk. Where it throws, every rank throws.
 void on_first_rank(const Session& session, const std::function<void()>& action);
 
 }  // namespace dtrain::launcher

@@ -191,6 +191,7 @@ void run_train(const Options& options, const Session& session) {
                                          .device = session.context().device});
     peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   }
+  session.have_loaded();
   const fs::path& directory = start.model;
   if (!output.empty()) prepare_output(options, session);
   describe_run(*classifier, training, directory, task, sets, session);

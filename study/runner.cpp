@@ -14,6 +14,7 @@
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/coordinator.h"
+#include "train/file_patience.h"
 
 namespace dtrain::study {
 namespace {
@@ -169,13 +170,17 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
     world.log.progress(fmt::format("measuring {}", method.method.text()));
     MethodForecast forecast{method.method.text(), {}, {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
-    dist::on_first_rank(world.control, [&] {
-      const Scratch folder{scratch};
-      auto classifier = material.classifier(plan.search_seed);
-      peft::make_method(method.method)->attach(*classifier, {.seed = plan.search_seed, .tokenize = material.tokenize});
-      stored[0] = peft::stored_bytes(
-          peft::save_trained(*classifier, method.method, material.labels, material.model_directory, scratch));
-    });
+    {
+      const dist::TimeoutScope patience = train::wait_for_files(world.control);
+      dist::on_first_rank(world.control, [&] {
+        const Scratch folder{scratch};
+        auto classifier = material.classifier(plan.search_seed);
+        peft::make_method(method.method)
+            ->attach(*classifier, {.seed = plan.search_seed, .tokenize = material.tokenize});
+        stored[0] = peft::stored_bytes(
+            peft::save_trained(*classifier, method.method, material.labels, material.model_directory, scratch));
+      });
+    }
     world.control.broadcast(stored, 0);
     forecast.stored_bytes = stored[0].item<std::int64_t>();
     const train::RunContext context = groups.context();

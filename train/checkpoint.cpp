@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/mapped_file.h"
 #include "model/formats/safetensors.h"
 
 namespace dtrain::train {
@@ -36,6 +38,30 @@ std::vector<std::pair<std::int64_t, fs::path>> checkpoints(const fs::path& direc
   }
   std::sort(found.rbegin(), found.rend());
   return found;
+}
+
+constexpr const char* kDigest = "digest";
+
+// Of all that a checkpoint holds: of state.json what is beside the digest, and the file of tensors.
+std::string digest_of(nlohmann::json state, const fs::path& tensors) {
+  state.erase(kDigest);
+  Digest digest;
+  digest.add(state.dump());
+  const MappedFile file(tensors);
+  digest.add(file.bytes().data(), file.bytes().size());
+  return digest.text();
+}
+
+// A bit that has flipped since. Checkpoints from before there were digests are taken as they are.
+void check_digest(const nlohmann::json& state, const fs::path& directory) {
+  const auto written = state.find(kDigest);
+  if (written == state.end()) return;
+  const std::string found = digest_of(state, directory / "state.safetensors");
+  if (*written == found) return;
+  throw InputError(
+      fmt::format("{}: expected state.json and state.safetensors of digest {}, found {}: they are not what "
+                  "was written",
+                  directory.string(), written->dump(), found));
 }
 
 // What the run copies over its own numbers must be as many.
@@ -64,9 +90,11 @@ Checkpoint read_one(const fs::path& directory) {
                     directory.string(), kSchema, schema->dump()));
   }
   const model::SafetensorsFile file(directory / "state.safetensors");
+  check_digest(state, directory);
   Checkpoint checkpoint;
   try {
     checkpoint.step = state.at("step").get<std::int64_t>();
+    checkpoint.evaluation_due = state.value("evaluation_due", false);
     checkpoint.passed_over = state.at("passed_over").get<std::int64_t>();
     checkpoint.best_step = state.at("best_step").get<std::int64_t>();
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
@@ -114,15 +142,17 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
       {"best_metric", at::tensor({checkpoint.best_metric}, at::kDouble)}};
   if (checkpoint.best_values.defined()) tensors.emplace_back("best_values", checkpoint.best_values);
   for (const auto& [name, tensor] : checkpoint.hooks) tensors.emplace_back(kHooksPrefix + name, tensor);
-  const nlohmann::json state = {{"schema", kSchema},
-                                {"step", checkpoint.step},
-                                {"best_step", checkpoint.best_step},
-                                {"passed_over", checkpoint.passed_over},
-                                {"train_seconds", checkpoint.train_seconds},
-                                {"flop", checkpoint.flop},
-                                {"identity", checkpoint.identity}};
+  nlohmann::json state = {{"schema", kSchema},
+                          {"step", checkpoint.step},
+                          {"evaluation_due", checkpoint.evaluation_due},
+                          {"best_step", checkpoint.best_step},
+                          {"passed_over", checkpoint.passed_over},
+                          {"train_seconds", checkpoint.train_seconds},
+                          {"flop", checkpoint.flop},
+                          {"identity", checkpoint.identity}};
   try {
     model::write_safetensors(temporary / "state.safetensors", tensors);
+    state[kDigest] = digest_of(state, temporary / "state.safetensors");
     write_file_atomically(temporary / "state.json", state.dump(2) + "\n");
   } catch (...) {
     fs::remove_all(temporary, ignored);

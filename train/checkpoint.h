@@ -19,6 +19,8 @@ namespace dtrain::train {
 /// follow from the step.
 struct Checkpoint {
   std::int64_t step = 0;
+  /// Whether the run was stopped before the evaluation on dev after `step`, which is made up for when it goes on.
+  bool evaluation_due = false;
   at::Tensor values;  // [n], as the three below
   at::Tensor first_moments;
   at::Tensor second_moments;
@@ -40,7 +42,8 @@ struct Checkpoint {
 /// Writes `directory`/step-N as a whole (under a temporary name until it is complete) and removes all but the last two.
 void write_checkpoint(const std::filesystem::path& directory, const Checkpoint& checkpoint);
 
-/// The newest readable checkpoint, or nothing. One that is damaged is a warning, and the one before it is taken. Throws
+/// The newest readable checkpoint, or nothing. One that is damaged, also where it is a bit in the middle (a digest
+/// tells), is a warning, and the one before it is taken. Throws
 /// UsageError naming what differs when `identity` is not the checkpoint's.
 std::optional<Checkpoint> read_checkpoint(const std::filesystem::path& directory,
                                           const std::map<std::string, std::string>& identity, const Log& log);

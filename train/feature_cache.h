@@ -74,7 +74,8 @@ class FeatureStore {
 
   /// The cache for this rank's share of these examples, made when it is asked for the first time; null for an empty
   /// share, and where nothing but the embeddings lies below the first trainable stage, which costs less to compute than
-  /// to keep. Collective: what does not fit on any rank is said once.
+  /// to keep. Collective: what does not fit on any rank is said once; throws Stopped on every rank where one is
+  /// stopped.
   std::shared_ptr<const FeatureCache> cache_for(model::Classifier& classifier, const Examples& examples,
                                                 const Batches& batches, const RunContext& context);
   /// How many caches were made so far.

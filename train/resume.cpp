@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "train/file_patience.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 
@@ -74,6 +75,7 @@ std::optional<Checkpoint> checkpoint_to_resume(const std::filesystem::path& dire
                                                const std::map<std::string, std::string>& identity,
                                                const RunContext& context) {
   auto checkpoint = read_checkpoint(directory, identity, context.log);
+  const dist::TimeoutScope patience = wait_for_files(context.control);
   check_agreement(checkpoint ? checkpoint->step : 0, directory, context);
   return checkpoint;
 }

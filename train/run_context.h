@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <limits>
 
 #include "base/log.h"
 #include "dist/communicator.h"
@@ -26,10 +27,13 @@ struct RunContext {
   std::function<bool()> stop_requested = [] { return false; };
   /// Whether it is the time limit that does.
   std::function<bool()> time_is_up = [] { return false; };
+  /// Until the time limit itself, of which `time_is_up` keeps a reserve; a run that writes checkpoints keeps more where
+  /// its steps are long.
+  std::function<double()> seconds_left = [] { return std::numeric_limits<double>::infinity(); };
   /// Called at each step, and between batches where nothing trains: whoever runs other runs beside this one looks after
   /// them meanwhile.
   std::function<void()> tick = [] {};
-  /// Called between batches where nothing trains, and nothing is there to save: throws Stopped where asked to.
+  /// Called between batches where nothing trains: throws Stopped where asked to.
   std::function<void()> end_if_stopped = [] {};
   /// Floating-point operations a second of one rank's matmuls (measure_matmul_rate); 0: not measured.
   double matmul_rate = 0;

@@ -57,7 +57,8 @@ struct TrainReport {
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over
 /// the context's ranks; results are the same on each. `dev` may be empty. Throws TrainingError where the loss is not
-/// finite, and Stopped after a signal or at the time limit, with a checkpoint written where `files` has a place for one.
+/// finite, and Stopped after a signal or before the time limit, with a checkpoint written where `files` has a place for
+/// one: after the step that is under way, or between two batches of an evaluation on dev.
 TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features);

@@ -146,12 +146,20 @@ StepOutcome TrainingStep::run(std::int64_t step) {
     parameters_.set_gradients(parameters_.gradients);
   }
   context_.tick();
-  const auto agreed = at::tensor({loss, context_.stop_requested() ? 1.0 : 0.0, flop_.total()}, at::kDouble);
+  // And each rank's own number, which the zeros of the others leave as it is.
+  std::vector<double> mine(static_cast<std::size_t>(3 + context_.control.size()));
+  mine[0] = loss;
+  mine[1] = context_.stop_requested() ? 1 : 0;
+  mine[2] = flop_.total();
+  mine[static_cast<std::size_t>(3 + context_.control.rank())] = outcome.compute_seconds;
+  const auto agreed = at::tensor(mine, at::kDouble);
   context_.control.all_reduce(agreed);
   outcome.exchange_seconds = seconds_since(begin);
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   outcome.flop = agreed[2].item<double>();
+  const double* of_ranks = agreed.const_data_ptr<double>() + 3;
+  outcome.compute_seconds_of_ranks.assign(of_ranks, of_ranks + context_.control.size());
   if (!std::isfinite(outcome.loss)) {
     throw NotFiniteError(
         fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "

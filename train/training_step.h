@@ -33,6 +33,8 @@ struct StepOutcome {
   /// Of this rank: forward and backward; and then, until the gradients of all were summed.
   double compute_seconds = 0;
   double exchange_seconds = 0;
+  /// compute_seconds of each rank.
+  std::vector<double> compute_seconds_of_ranks;
 };
 
 /// One global batch, from example ids to the summed gradient in the flat buffer.

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "launcher/session/cores.h"
+#include "launcher/session/stop_signals.h"
 
 // The dynamic linker calls what is in .preinit_array of a program when every library is loaded and none is initialised
 // yet: the one moment at which libgomp, which counts the cores in its own initialisation, can be given the right ones
@@ -9,6 +10,8 @@
 namespace {
 
 void before_libraries(int, char**, char** environment) {
+  // A scheduler may send them while the libraries and MPI are initialised; Session says what they are to do.
+  dtrain::launcher::hold_stop_signals();
   dtrain::launcher::undo_default_binding([environment](const char* name) -> const char* {
     const std::size_t length = std::strlen(name);
     for (char** entry = environment; *entry != nullptr; ++entry) {

@@ -23,6 +23,7 @@
 #include "launcher/session/stop_signals.h"
 #include "launcher/session/time_limit.h"
 #include "launcher/terminal_log.h"
+#include "train/file_patience.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -51,6 +52,7 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   // These end at a step with a checkpoint; the other commands have nothing to save and end at once.
   const bool can_stop = options.command == "train" || options.command == "compare";
   if (can_stop) note_stop_signals();
+  release_stop_signals();
   check_world_size(environment.size(), process_environment());
   node_ = node_of_this_rank();
   const auto timeout = milliseconds(options.comm_timeout);
@@ -87,6 +89,7 @@ train::RunContext Session::context() const {
           .log = log_,
           .stop_requested = [time_is_up] { return stop_was_asked() || time_is_up(); },
           .time_is_up = time_is_up,
+          .seconds_left = [end_at = end_at_] { return std::chrono::duration<double>(end_at - Clock::now()).count(); },
           .end_if_stopped =
               [time_is_up] {
                 if (time_is_up()) throw Stopped("stopped by the time limit outside of a training step");
@@ -96,16 +99,31 @@ train::RunContext Session::context() const {
           .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : ""};
 }
 
+void Session::have_loaded() const {
+  const dist::TimeoutScope patience = train::wait_for_files(*control_);
+  const auto stopped = at::tensor({stop_was_asked() ? 1 : 0}, at::kInt);
+  control_->all_reduce(stopped);
+  if (stopped.item<int>() > 0) throw Stopped("stopped by a signal before there was anything to save");
+}
+
 void Session::limit_time(const Options& options) {
-  const auto job = slurm_job(process_environment());
+  auto job = slurm_job(process_environment());
+  // Asked once for all ranks.
+  if (job && !job->end && control_->rank() == 0) job->end = squeue_end(job->id, std::chrono::seconds(10));
   const auto begin = Clock::now();
   const auto limit = time_limit(options, job, std::time(nullptr));
   stop_plan_ = stop_plan_text(options, job, limit);
+  constexpr double kNever = std::numeric_limits<double>::infinity();
   const auto seconds =
-      at::tensor({limit ? limit->seconds - limit->reserve() : std::numeric_limits<double>::infinity()}, at::kDouble);
+      at::tensor({limit ? limit->seconds - limit->reserve() : kNever, limit ? limit->seconds : kNever}, at::kDouble);
   control_->broadcast(seconds, 0);
-  const auto until_stop = std::chrono::duration<double>(seconds.item<double>());
-  if (std::isfinite(until_stop.count())) stop_at_ = begin + std::chrono::duration_cast<Clock::duration>(until_stop);
+  const auto after = [&](std::int64_t index) {
+    const auto until = std::chrono::duration<double>(seconds[index].item<double>());
+    return std::isfinite(until.count()) ? begin + std::chrono::duration_cast<Clock::duration>(until)
+                                        : Clock::time_point::max();
+  };
+  stop_at_ = after(0);
+  end_at_ = after(1);
 }
 
 std::string Session::description() const {

@@ -20,7 +20,8 @@
 namespace dtrain::launcher {
 
 /// What a command runs on: the ranks, this rank's device and cores. For train and compare SIGTERM and SIGUSR1 are
-/// noted, and their time is limited; the context's `stop_requested` tells. Each part is chosen by a file of its own in this folder.
+/// noted, and their time is limited; the context's `stop_requested` tells. Each part is chosen by a file of its own in
+/// this folder.
 class Session {
  public:
   /// Collective. Throws UsageError for a world size that is not that of the launcher, more ranks than GPUs on a node, a
@@ -41,6 +42,10 @@ class Session {
   bool is_gpu_shared() const { return is_gpu_shared_; }
   /// Collective.
   std::unique_ptr<dist::Mailbox> make_mailbox() const;
+  /// After a part of what a command loads: waits for the ranks whose disks are slower, ten times as long as for a
+  /// collective, and throws Stopped on all where one got a signal that is noted. Not at the time limit: a start whose
+  /// loading takes all of its time makes a step, or the next one would be no further. Collective.
+  void have_loaded() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
 
@@ -53,6 +58,7 @@ class Session {
   Node node_;
   std::string stop_plan_;
   Clock::time_point stop_at_ = Clock::time_point::max();
+  Clock::time_point end_at_ = Clock::time_point::max();
   std::unique_ptr<dist::Communicator> control_;
   std::unique_ptr<dist::Communicator> gradients_;
   Cores cores_;

@@ -23,7 +23,7 @@ std::string end_text(const Options& options, const SlurmJob& job) {
     std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &local);
     return fmt::format(", ends at {}{}", text, options.max_time == "none" ? " (not heeded: --max-time none)" : "");
   }
-  return ", its end is not known (SLURM_JOB_END_TIME is not set; --max-time tells)";
+  return ", its end is not known (SLURM_JOB_END_TIME is not set, and squeue tells none; --max-time does)";
 }
 
 // What is there afterwards, and how to go on.

@@ -3,9 +3,13 @@
 #include <gmock/gmock.h>
 #include <sys/stat.h>
 
+#include <cstdint>
+#include <cstring>
 #include <random>
+#include <string>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "data/row_targets.h"
 #include "tests/base/failure_of.h"
@@ -139,6 +143,66 @@ TEST_F(TokenCache, ThatIsDamagedIsSaidAndWrittenAnew) {
     ASSERT_THAT(warnings, ElementsAre(HasSubstr("is damaged; tokenizing again"))) << round;
     ASSERT_EQ(read_file(cache_file()), content) << round;
   }
+}
+
+// A cache whose digest is right, whatever it holds: a digest is no signature.
+std::string with_its_digest(std::string content) {
+  Digest digest;
+  digest.add(content.data(), 32);
+  digest.add(content.data() + 48, content.size() - 48);
+  const Digest::Value value = digest.value();
+  std::memcpy(content.data() + 32, &value, sizeof value);
+  return content;
+}
+
+TEST_F(TokenCache, ThatSomebodyMadeToBeReadBeyondItsEndIsDamaged) {
+  const auto texts = texts_of(40);
+  const TokenDataset whole = tokenized(texts);
+  const std::string content = read_file(cache_file());
+  ASSERT_EQ(with_its_digest(content), content) << "the test knows another layout than the cache";
+  const std::size_t examples = 12;
+  const std::size_t tokens = 16;
+  const std::size_t offsets = 48;
+  const std::size_t seconds = offsets + 41 * 4;
+  const std::size_t ids = seconds + 40 * 4;
+  std::uint64_t count = 0;
+  std::memcpy(&count, content.data() + tokens, sizeof count);
+  const auto refused = [&](const char* what, const auto& change) {
+    std::string crafted = content;
+    const auto put = [&](std::size_t place, auto number) {
+      std::memcpy(crafted.data() + place, &number, sizeof number);
+    };
+    change(crafted, put);
+    directory.file(cache_file().filename(), with_its_digest(std::move(crafted)));
+    warnings.clear();
+    expect_equal(tokenized(texts), whole);
+    EXPECT_THAT(warnings, ElementsAre(HasSubstr("is damaged; tokenizing again"))) << what;
+    EXPECT_EQ(read_file(cache_file()), content) << what;
+  };
+  refused("more examples than rows", [&](auto&, auto put) { put(examples, std::uint32_t{41}); });
+  refused("fewer, in a file of the right size", [&](auto&, auto put) {
+    put(examples, std::uint32_t{39});
+    put(tokens, count + 2);
+  });
+  refused("more tokens than ids", [&](auto&, auto put) { put(tokens, count + 1); });
+  refused("a size that is right but for an overflow",
+          [&](auto&, auto put) { put(tokens, count + (std::uint64_t{1} << 62)); });
+  refused("more cut texts than texts", [&](auto&, auto put) { put(std::size_t{24}, std::uint64_t{41}); });
+  refused("ids without their end", [&](auto& crafted, auto) { crafted.resize(crafted.size() - 4); });
+  refused("ids after their end", [&](auto& crafted, auto) { crafted += "more"; });
+  refused("a first offset that is not 0", [&](auto&, auto put) { put(offsets, std::uint32_t{1}); });
+  refused("a last offset beyond the ids",
+          [&](auto&, auto put) { put(seconds - 4, static_cast<std::uint32_t>(count + 1)); });
+  refused("an offset beyond the ids", [&](auto&, auto put) { put(offsets + 4, UINT32_MAX); });
+  refused("an offset before the one before", [&](auto&, auto put) { put(offsets + 8, std::uint32_t{0}); });
+  refused("a text longer than --max-length", [&](auto& crafted, auto) {
+    for (int i = 1; i < 6; ++i) std::memcpy(crafted.data() + offsets + 4 * i, crafted.data() + offsets + 24, 4);
+  });
+  refused("a second segment before the first", [&](auto&, auto put) { put(seconds, -1); });
+  refused("a second segment after the end", [&](auto&, auto put) { put(seconds, 11); });
+  refused("an id below 0", [&](auto&, auto put) { put(ids, -1); });
+  refused("an id that is no token's",
+          [&](auto&, auto put) { put(ids, static_cast<std::int32_t>(tokenizer->vocabulary_size())); });
 }
 
 TEST_F(TokenCache, ThatCannotBeWrittenOrReadIsSaidAndDoneWithout) {

@@ -226,9 +226,22 @@ def data_files():
     save("data_file", "columns", 'json\n{"text": {"0": "a", "1": "b"}, "label": {"0": 1, "1": 0}}')
 
 
+def token_caches():
+    """Of token_cache_fuzz.cpp's two texts, "abc" with "de" and "z"; the target puts the digest right."""
+    def cache(offsets, segments, ids, examples=2):
+        header = struct.pack("<8sIIQQ16x", b"dtrtoken", 3, examples, len(ids), 0)
+        return header + struct.pack(f"<{len(offsets + segments + ids)}i", *offsets, *segments, *ids)
+
+    save("token_cache", "whole", cache([0, 5, 6], [3, 1], [0, 1, 2, 3, 4, 25]))
+    save("token_cache", "other-ids", cache([0, 2, 5], [1, 3], [7, 8, 9, 10, 11]))
+    save("token_cache", "many", cache([0, 5, 6], [3, 1], [0, 1, 2, 3, 4, 25], examples=2**32 - 1))
+    save("token_cache", "beyond", cache([0, 600, 6], [3, 1], [0, 1, 2, 3, 4, 25]))
+    save("token_cache", "cut", cache([0, 5, 6], [3, 1], [0, 1, 2, 3, 4, 25])[:-3])
+
+
 def checkpoints():
     values = torch.linspace(-1, 1, 5)
-    state = {"schema": 2, "step": 2, "best_step": 1, "train_seconds": 1.5,
+    state = {"schema": 3, "step": 2, "best_step": 1, "passed_over": 0, "train_seconds": 1.5, "flop": 1e9,
              "identity": {"method": "lora", "steps": "4", "learning rate": "0.001"}}
     whole = tensors(values=values, first_moments=values, second_moments=values.abs(), best_values=values,
                     best_metric=torch.tensor([0.5], dtype=torch.float64),
@@ -262,5 +275,5 @@ def studies():
                                   "text-column = c#\nprecision = fp32\nresume = false\nwarmup-ratio = .06\n")
 
 
-for write in (model_configs, tokenizers, weights, adapters, data_files, checkpoints, studies):
+for write in (model_configs, tokenizers, weights, adapters, data_files, token_caches, checkpoints, studies):
     write()

@@ -74,7 +74,8 @@ def stop(how, process, ranks):
 
 
 def test_the_other_ranks_wait_for_a_checkpoint_on_a_slow_disk(dtrain, task, tmp_path):
-    process, ranks = training(dtrain, task, tmp_path, env={"LD_PRELOAD": os.environ["DTRAIN_TEST_SLOW_SYNC"]})
+    process, ranks = training(dtrain, task, tmp_path, "--comm-timeout", "3",
+                              env={"LD_PRELOAD": os.environ["DTRAIN_TEST_SLOW_SYNC"]})
     stop("SIGTERM to all ranks", process, ranks)
     ended = dtrain.end(process, timeout=30)
     assert ended.code == 75 and ended.seconds > 5, ended
@@ -104,16 +105,41 @@ def test_a_stop_signal_ends_with_a_checkpoint_and_resume_goes_on(dtrain, task, t
     assert steps == list(range(1, len(steps) + 1)), "every step is in the log once"
 
 
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_signal_before_mpi_is_initialised_ends_with_exit_code_75_when_all_is_loaded(dtrain, task, tmp_path, ranks):
+    run = ["train", *task, "--method", "head", "--max-steps", "3", "--output", "out"]
+    ended = dtrain(*run, ranks=ranks, env={"LD_PRELOAD": os.environ["DTRAIN_TEST_EARLY_SIGNAL"]})
+    assert ended.code == 75 and "dtrain: stopped by a signal before there was anything to save" in ended.err, ended
+    assert "error:" not in ended.err and not (tmp_path / "out" / "log.jsonl").exists(), ended
+    dtrain.succeeds(*run, "--resume", ranks=ranks)
+
+
+def test_a_signal_before_mpi_is_initialised_ends_at_once_where_nothing_can_be_saved(dtrain):
+    ended = dtrain("methods", env={"LD_PRELOAD": os.environ["DTRAIN_TEST_EARLY_SIGNAL"]})
+    assert ended.code == -signal.SIGUSR1 and not ended.out, ended
+
+
 @pytest.mark.parametrize("limit, said", [
     (["--max-time", "5s"], "in 4.5 s (500 ms before the end of --max-time 5s)"),
-    ("SLURM_JOB_END_TIME", "before the end of SLURM job 7)")])
+    ("SLURM_JOB_END_TIME", "before the end of SLURM job 7)"),
+    ("squeue", "before the end of SLURM job 7)")])
 def test_a_time_limit_ends_with_a_checkpoint_as_a_signal_does(dtrain, task, tmp_path, limit, said):
-    env = {"SLURM_JOB_ID": "7", limit: str(int(time.time()) + 6)} if isinstance(limit, str) else {}
     arguments = [] if isinstance(limit, str) else limit
+    env = {"SLURM_JOB_ID": "7"} if isinstance(limit, str) else {}
+    if limit == "SLURM_JOB_END_TIME":
+        env[limit] = str(int(time.time()) + 6)
+    elif limit == "squeue":
+        end = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() + 7))
+        squeue = tmp_path / "bin" / "squeue"
+        squeue.parent.mkdir()
+        squeue.write_text(f"#!/bin/sh\necho >>{tmp_path / 'asked'}\necho {end}\n")
+        squeue.chmod(0o755)
+        env["PATH"] = f"{squeue.parent}:{os.environ['PATH']}"
     ended = dtrain("train", *task, *LONG, *arguments, "--output", "out", ranks=2, env=env)
     assert ended.code == 75 and ended.out.count("on SIGUSR1 or SIGTERM, and ") == 1 and said in ended.out, ended
     assert "dtrain: stopped by the time limit after step" in ended.err and "go on with --resume" in ended.err, ended
     assert len(list((tmp_path / "out" / "checkpoint").iterdir())) == 1
+    assert limit != "squeue" or (tmp_path / "asked").read_text() == "\n", "one rank asks, once"
     # Of a job that SLURM has started again, --overwrite must not remove it.
     again = {"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"}
     ended = dtrain("train", *task, *LONG, "--max-time", "4s", "--output", "out", "--overwrite", ranks=2, env=again)

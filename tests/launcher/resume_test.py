@@ -107,14 +107,20 @@ def test_another_precision_is_refused(dtrain, interrupted):
                    says="precision was 'fp32' and is now 'bf16'")
 
 
-def test_a_torn_checkpoint_is_said_and_the_one_before_is_taken(dtrain, task, tmp_path):
+def flipped(content):
+    place = len(content) // 2  # of a number
+    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1:]
+
+
+@pytest.mark.parametrize("damaged", [lambda content: content[:-10], flipped])
+def test_a_torn_or_flipped_checkpoint_is_said_and_the_one_before_is_taken(dtrain, task, tmp_path, damaged):
     run = run_of(task, "head")
     dtrain.succeeds(*run, "--output", "out")
     whole = (tmp_path / "out" / METHODS["head"]).read_bytes()
     (tmp_path / "out" / "results.json").unlink()
     older, newest = sorted((tmp_path / "out" / "checkpoint").iterdir(), key=lambda path: int(path.name[5:]))
-    torn = newest / "state.safetensors"
-    torn.write_bytes(torn.read_bytes()[:-10])
+    tensors = newest / "state.safetensors"
+    tensors.write_bytes(damaged(tensors.read_bytes()))
     ended = dtrain.succeeds(*run, "--output", "out", "--resume")
     assert f"warning: the checkpoint out/checkpoint/{newest.name} is damaged and skipped" in ended.err, ended
     assert f"resumed at step {older.name[5:]} of 60" in ended.out, ended

@@ -1,6 +1,7 @@
 """What starts dtrain on two hosts: srun, mpirun in an allocation, and a job array."""
 
 import json
+import re
 
 import pytest
 
@@ -20,9 +21,11 @@ def test_srun_over_both_hosts_trains_the_bytes_of_one_rank(cluster, folder, task
 
 
 def test_mpirun_in_an_allocation_trains_the_bytes_of_one_rank(cluster, folder, task, trained_alone):
-    ended = cluster("salloc", "-N2", "--ntasks-per-node=2", "mpirun", "-np", "4", PROGRAM, "train", *task, *STEADY, *STEPS,
-                    "--output", "out", cwd=folder)
+    ended = cluster("salloc", "-N2", "--ntasks-per-node=2", "--time=5", "mpirun", "-np", "4", PROGRAM, "train", *task, *STEADY,
+                    *STEPS, "--output", "out", cwd=folder)
     assert ended.code == 0 and "4 ranks (back end mpi)" in ended.text, ended
+    # This SLURM tells it who asks.
+    assert re.search(r"SLURM job \d+, ends at [-\d]+ [:\d]+; on SIGUSR1 or SIGTERM, and in 4 min ", ended.text), ended
     assert (folder / "out" / ADAPTER).read_bytes() == trained_alone(6), ended
 
 

@@ -156,6 +156,49 @@ TEST_F(Checkpoints, ThatAreTornGiveWayToTheOneBefore) {
   }
 }
 
+TEST_F(Checkpoints, InWhichABitHasFlippedGiveWayToTheOneBefore) {
+  write_checkpoint(directory, at_step(1));
+  auto last = at_step(2);
+  last.best_values = at::randn({17});
+  write_checkpoint(directory, last);
+  for (const char* name : {"state.json", "state.safetensors"}) {
+    const fs::path file = directory / "step-2" / name;
+    const std::string whole = read_file(file);
+    // What says that another version wrote it, and what says that there is a digest, are no part of the numbers.
+    std::vector<bool> left_out(whole.size());
+    for (const std::string& text : {std::string("\"schema\": 3"), std::string("\"digest\"")}) {
+      const std::size_t place = whole.find(text);
+      ASSERT_EQ(place == whole.npos, std::string(name) != "state.json") << text;
+      for (std::size_t i = 0; place != whole.npos && i < text.size(); ++i) left_out[place + i] = true;
+    }
+    for (std::size_t place = 0; place < whole.size(); ++place) {
+      if (left_out[place]) continue;
+      std::string flipped = whole;
+      flipped[place] = static_cast<char>(flipped[place] ^ (1 << place % 8));
+      std::ofstream(file, std::ios::binary | std::ios::trunc) << flipped;
+      warnings.clear();
+      const auto checkpoint = read(identity);
+      ASSERT_TRUE(checkpoint) << name << " " << place;
+      ASSERT_EQ(checkpoint->step, 1) << name << " " << place;
+      ASSERT_THAT(warnings, testing::ElementsAre(testing::HasSubstr("step-2 is damaged and skipped"))) << place;
+    }
+    std::ofstream(file, std::ios::binary | std::ios::trunc) << whole;
+  }
+  EXPECT_EQ(read(identity)->step, 2);
+}
+
+TEST_F(Checkpoints, FromBeforeThereWereDigestsAreReadAsTheyAre) {
+  write_checkpoint(directory, at_step(1));
+  const fs::path state = directory / "step-1" / "state.json";
+  auto json = nlohmann::json::parse(read_file(state));
+  ASSERT_EQ(json.erase("digest"), 1U);
+  ASSERT_EQ(json.erase("evaluation_due"), 1U);
+  write_file_atomically(state, json.dump());
+  ASSERT_TRUE(read(identity));
+  EXPECT_FALSE(read(identity)->evaluation_due);
+  EXPECT_TRUE(warnings.empty());
+}
+
 TEST_F(Checkpoints, ThatLackAFileOrATensorGiveWayToTheOneBefore) {
   write_checkpoint(directory, at_step(1));
   write_checkpoint(directory, at_step(2));

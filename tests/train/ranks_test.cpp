@@ -4,17 +4,22 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <mpi.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <limits>
 #include <map>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "tests/train/over_ranks.h"
 #include "train/evaluation.h"
 #include "train/optimizer.h"
+#include "train/slow_rank.h"
 #include "train/training_step.h"
 
 namespace dtrain::train {
@@ -236,6 +241,99 @@ TEST_F(OverRanks, ASignalToOneRankStopsAll) {
       testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 4 of 20")));
   together->barrier();
   EXPECT_TRUE(fs::exists(folder / "step-4" / "state.json"));
+}
+
+TEST_F(OverRanks, ASignalToOneRankInAnEvaluationOfDevStopsAllAndTheEvaluationIsMadeUpFor) {
+  // Features of the frozen part are made first, or not.
+  for (const char* method : {"lora", "head"}) {
+    SCOPED_TRACE(method);
+    const auto folder = shared_folder();
+    TrainOptions options = short_run(method, 16);
+    options.virtual_ranks = 4;
+    const auto run = [&](const RunFiles& files, bool stops) {
+      const auto classifier = classifier_with("new_gelu", method);
+      RunContext context = context_over(*together);
+      std::int64_t steps = 0;
+      context.stop_requested = [&] {
+        ++steps;
+        return false;
+      };
+      context.end_if_stopped = [&] {
+        if (stops && steps == 8 && rank() == ranks() - 1) throw Stopped("asked to");
+      };
+      FeatureStore features(options.cache_memory);
+      train(*classifier, examples, dev, options, files, context, features);
+      return all_values(*classifier);
+    };
+    const auto whole = run({}, false);
+    EXPECT_THAT(
+        [&] {
+          run({{}, folder / "checkpoint", false}, true);
+        },
+        testing::ThrowsMessage<Stopped>(testing::HasSubstr("after step 8 of 16; the checkpoint is written")));
+    EXPECT_TRUE(at::equal(run({{}, folder / "checkpoint", true}, false), whole));
+  }
+}
+
+// Those of another source, which this rank takes `delay` longer to put together.
+class SlowSource final : public ExampleSource {
+ public:
+  SlowSource(const Examples& examples, std::chrono::milliseconds delay) : examples_(examples), delay_(delay) {}
+  std::int64_t size() const override { return examples_.size(); }
+  std::int32_t length(std::int64_t index) const override { return examples_.length(index); }
+  std::string digest() const override { return examples_.digest(); }
+  model::TokenBatch collate(const std::vector<std::int64_t>& indices, at::Device device) const override {
+    std::this_thread::sleep_for(delay_);
+    return examples_.collate(indices, device);
+  }
+
+ private:
+  const Examples& examples_;
+  std::chrono::milliseconds delay_;
+};
+
+TEST_F(OverRanks, AreToldOnceWhichOfThemIsMuchSlowerThanTheOthers) {
+  const bool is_slow = rank() == ranks() - 1;
+  const Examples slow(std::make_shared<SlowSource>(examples, std::chrono::milliseconds(is_slow ? 50 : 0)),
+                      examples.targets());
+  std::vector<std::string> warnings;
+  RunContext context = context_over(*together);
+  context.log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  const auto classifier = classifier_with("no_dropout", "lora");
+  FeatureStore features(0);
+  train(*classifier, slow, {}, short_run("lora", SlowRankWatch::kWindow + 1), {}, context, features);
+  if (ranks() == 1) {
+    EXPECT_TRUE(warnings.empty());
+    return;
+  }
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  EXPECT_THAT(warnings, testing::ElementsAre(
+                            testing::HasSubstr("rank " + std::to_string(ranks() - 1) + " on " + host + " computes ")));
+}
+
+TEST_F(OverRanks, WaitForOneThatLoadsLongerThanACollectiveMayTake) {
+  const auto impatient = dist::make_mpi_communicator(MPI_COMM_WORLD, std::chrono::seconds(2));
+  const auto classifier = classifier_with("new_gelu", "head");
+  FeatureStore features(0);
+  const TrainOptions options = short_run("head", 2);
+  if (ranks() > 1 && rank() == ranks() - 1) std::this_thread::sleep_for(std::chrono::seconds(4));
+  EXPECT_NO_THROW(train(*classifier, examples, {}, options, {}, context_over(*impatient), features));
+  EXPECT_EQ(impatient->timeout(), std::chrono::seconds(2)) << "of a collective";
+}
+
+TEST_F(OverRanks, ASignalToOneRankThatScoresStopsAll) {
+  RunContext context = context_over(*together);
+  context.end_if_stopped = [&] {
+    if (rank() == ranks() - 1) throw Stopped("asked to");
+  };
+  for (const char* method : {"full", "head"}) {
+    const auto classifier = classifier_with("new_gelu", method);
+    FeatureStore features(1 << 24);
+    EXPECT_THROW(score(*classifier, dev, context, &features), Stopped) << method;
+  }
+  // And they go on together.
+  together->barrier();
 }
 
 TEST_F(OverRanks, EvaluationGivesTheBytesOfOneRank) {

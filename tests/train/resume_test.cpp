@@ -46,12 +46,16 @@ class Resume : public testing::TestWithParam<std::tuple<const char*, int>> {
     options.learning_rate = 0.01;
   }
 
-  /// Trains anew; asked to stop after `stop_after` steps of this process, where not 0.
-  Ended run(const RunFiles& files, std::int64_t stop_after = 0) {
+  /// Trains anew; asked to stop after `stop_after` steps of this process, where not 0, and in the first evaluation
+  /// after `stop_evaluation_after`, where not 0.
+  Ended run(const RunFiles& files, std::int64_t stop_after = 0, std::int64_t stop_evaluation_after = 0) {
     const auto classifier = classifier_with("new_gelu", options.method.text());
     RunContext context = context_over(*alone);
     std::int64_t steps = 0;
     context.stop_requested = [&] { return ++steps == stop_after; };
+    context.end_if_stopped = [&] {
+      if (steps > 0 && steps == stop_evaluation_after) throw Stopped("asked to");
+    };
     FeatureStore features(options.cache_memory);
     const auto report = train(*classifier, examples, dev, options, files, context, features);
     return {all_values(*classifier), report};
@@ -86,6 +90,51 @@ TEST_P(Resume, AtAnyStepEndsInTheSameBytes) {
     EXPECT_EQ(resumed.report.steps, kResumeSteps);
     EXPECT_EQ(resumed.report.flop, whole.report.flop);
   }
+}
+
+TEST_P(Resume, OfARunThatWasStoppedInAnEvaluationOfDevBeginsWithThatEvaluation) {
+  const Ended whole = run({});
+  std::vector<CurvePoint> left = whole.report.curve;
+  ASSERT_EQ(left.back().step, kResumeSteps);
+  while (!left.empty()) {
+    const std::int64_t stop = left.front().step;
+    SCOPED_TRACE(stop);
+    fs::remove_all(directory);
+    fs::create_directories(directory);
+    EXPECT_THAT([&] { run(files(false), 0, stop); },
+                testing::ThrowsMessage<Stopped>(testing::HasSubstr("the checkpoint is written, go on with --resume")));
+    EXPECT_TRUE(fs::exists(directory / "checkpoint" / ("step-" + std::to_string(stop)) / "state.json"));
+    for (int again = 0; again < 2; ++again) {  // the second time from the end
+      const Ended resumed = run(files(true));
+      EXPECT_TRUE(at::equal(resumed.values, whole.values));
+      EXPECT_EQ(resumed.report.best_step, whole.report.best_step);
+      EXPECT_EQ(resumed.report.dev->metrics.value("log_loss"), whole.report.dev->metrics.value("log_loss"));
+      ASSERT_EQ(resumed.report.curve.size(), again == 0 ? left.size() : 0);
+      for (std::size_t i = 0; i < resumed.report.curve.size(); ++i)
+        EXPECT_EQ(resumed.report.curve[i].metrics.at("log_loss"), left[i].metrics.at("log_loss"));
+    }
+    left.erase(left.begin());
+  }
+}
+
+TEST_P(Resume, OfATrainedRunThatWasStoppedWhileItsBestStepWasScoredTrainsNoMore) {
+  const Ended whole = run({});
+  fs::create_directories(directory);
+  const std::int64_t stop = kResumeSteps - 1;
+  ASSERT_LE(whole.report.best_step, stop) << "it would not be scored again";
+  EXPECT_THROW(run(files(false), stop), Stopped);
+  // Not the evaluation after the last step, which is before the log has its last line.
+  std::int64_t evaluations = 0;
+  const auto classifier = classifier_with("new_gelu", options.method.text());
+  RunContext context = context_over(*alone);
+  context.log.line = [&](std::string_view text) { evaluations += text.find("  dev ") == text.npos ? 0 : 1; };
+  context.end_if_stopped = [&] {
+    if (evaluations > 0) throw Stopped("asked to");
+  };
+  FeatureStore features(options.cache_memory);
+  EXPECT_THROW(train(*classifier, examples, dev, options, files(true), context, features), Stopped);
+  EXPECT_TRUE(fs::exists(directory / "checkpoint" / "step-12" / "state.json"));
+  EXPECT_TRUE(at::equal(run(files(true)).values, whole.values));
 }
 
 TEST_P(Resume, FromSavedStepsAfterACrashEndsInTheSameBytes) {
@@ -237,6 +286,55 @@ TEST(Training, StopsAfterAsManyEvaluationsThatWereNoBetterAsItHasPatience) {
     stops.insert(report.steps);
   }
   EXPECT_GT(stops.size(), 1U) << "nothing would have been tested";
+}
+
+TEST(Training, StopsWhileThereIsTimeForAStepAndACheckpointAsLongAsTheLongest) {
+  const auto alone = dist::make_single_communicator();
+  const TemporaryDirectory temporary;
+  RunContext context = context_over(*alone);
+  std::int64_t steps = 0;
+  context.stop_requested = [&] {
+    ++steps;
+    return false;
+  };
+  // What is left after the third step is less than any step takes.
+  context.seconds_left = [&] { return steps < 3 ? 3600 : 1e-7; };
+  const auto run = [&](const RunFiles& files) {
+    const auto classifier = classifier_with("new_gelu", "head");
+    FeatureStore features(0);
+    train(*classifier, random_data(20, 4), {}, short_run("head", 8), files, context, features);
+  };
+  EXPECT_THAT(
+      [&] {
+        run({{}, temporary.path() / "checkpoint"});
+      },
+      testing::ThrowsMessage<Stopped>(testing::HasSubstr("stopped by the time limit after step 3 of 8")));
+  EXPECT_TRUE(fs::exists(temporary.path() / "checkpoint" / "step-3"));
+  // Where nothing can be kept, to stop early would be of no use.
+  steps = 0;
+  EXPECT_NO_THROW(run({}));
+}
+
+TEST(Training, ThatGoesOnWithAnEvaluationLongerThanItsTimeIsAnError) {
+  const auto alone = dist::make_single_communicator();
+  const TemporaryDirectory temporary;
+  RunContext context = context_over(*alone);
+  bool is_up = false;
+  context.stop_requested = [&] { return is_up = true; };
+  context.time_is_up = [&] { return is_up; };
+  context.end_if_stopped = [&] {
+    if (is_up) throw Stopped("asked to");
+  };
+  const TrainOptions options = short_run("lora", 2);
+  const auto run = [&](bool resume) {
+    const auto classifier = classifier_with("new_gelu", "lora");
+    FeatureStore features(0);
+    train(*classifier, random_data(8, 4), random_data(30, 5), options, {{}, temporary.path() / "checkpoint", resume},
+          context, features);
+  };
+  EXPECT_THROW(run(false), Stopped);
+  EXPECT_THAT([&] { run(true); },
+              testing::ThrowsMessage<TrainingError>(testing::HasSubstr("before dev was evaluated after step 1")));
 }
 
 TEST(Training, WithoutADevSetKeepsTheLastStep) {

@@ -4,7 +4,13 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
+
+#include "tests/base/temporary_directory.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -51,6 +57,68 @@ TEST(SlurmJob, HasNoEndWhereSlurmTellsNone) {
   for (const char* end : {"", "0", "NONE", "12x", "-1"})
     EXPECT_FALSE(job_of({{"SLURM_JOB_ID", "7"}, {"SLURM_JOB_END_TIME", end}})->end) << end;
   EXPECT_FALSE(job_of({{"SLURM_JOB_ID", "7"}})->end);
+}
+
+/// A program by the name of squeue, before all others.
+class Squeue : public testing::Test {
+ protected:
+  Squeue() {
+    setenv("PATH", (temporary.path().string() + ":" + before).c_str(), 1);
+    setenv("SQUEUE_USERS", "nobody", 1);
+  }
+  ~Squeue() override {
+    setenv("PATH", before.c_str(), 1);
+    unsetenv("SQUEUE_USERS");
+  }
+  Squeue(const Squeue&) = delete;
+  Squeue& operator=(const Squeue&) = delete;
+
+  void answers(const std::string& script) const {
+    const auto path = temporary.path() / "squeue";
+    std::ofstream(path) << "#!/bin/sh\n" << script << "\n";
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+  }
+  static std::optional<std::time_t> end_of(const std::string& job) {
+    return squeue_end(job, std::chrono::seconds(20));
+  }
+
+  const TemporaryDirectory temporary;
+  const std::string before = std::getenv("PATH");
+};
+
+TEST_F(Squeue, TellsWhenAJobEnds) {
+  // Of the job that is asked for, and whatever else the user has asked squeue to show.
+  answers(R"(test "$*" = "--noheader --jobs=7_2 --format=%e" && test -z "$SQUEUE_USERS" && echo 2027-01-15T08:00:00)");
+  std::tm local{};
+  local.tm_year = 127;
+  local.tm_mday = 15;
+  local.tm_hour = 8;
+  local.tm_isdst = -1;
+  EXPECT_EQ(end_of("7_2"), std::mktime(&local));
+  EXPECT_EQ(end_of("8"), std::nullopt);
+}
+
+TEST_F(Squeue, ThatTellsNoEndOrIsNotThereIsDoneWithout) {
+  for (const char* said : {"NONE", "N/A", "", "2027-01-15", "2027-01-15T08:00:00 and more", "2027-01-15T08:00:00x"}) {
+    answers(std::string("echo '") + said + "'");
+    EXPECT_EQ(end_of("7"), std::nullopt) << said;
+  }
+  answers("yes 2027-01-15T08:00:00");
+  EXPECT_EQ(end_of("7"), std::nullopt) << "without an end";
+  setenv("PATH", "/nowhere", 1);
+  EXPECT_EQ(end_of("7"), std::nullopt);
+}
+
+TEST_F(Squeue, IsNotWaitedForWithoutEndAndGivenNoneButANumber) {
+  answers("exec sleep 60");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(squeue_end("7", std::chrono::milliseconds(200)), std::nullopt);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
+  answers("touch \"$0.asked\"; echo 2027-01-15T08:00:00");
+  EXPECT_EQ(end_of("7;reboot"), std::nullopt);
+  EXPECT_FALSE(std::filesystem::exists(temporary.path() / "squeue.asked"));
+  EXPECT_TRUE(end_of("7"));
+  EXPECT_TRUE(std::filesystem::exists(temporary.path() / "squeue.asked")) << "the test would show nothing";
 }
 
 TEST(TimeLimit, IsTheSoonerOfMaxTimeAndTheEndOfTheJob) {
