@@ -20,7 +20,8 @@
 namespace dtrain::launcher {
 
 /// What a command runs on: the ranks, this rank's device and cores. For train and compare SIGTERM and SIGUSR1 are
-/// noted, and their time is limited; the context's `stop_requested` tells. Each part is chosen by a file of its own in this folder.
+/// noted, and their time is limited; the context's `stop_requested` tells. Each part is chosen by a file of its own in
+/// this folder.
 class Session {
  public:
   /// Collective. Throws UsageError for a world size that is not that of the launcher, more ranks than GPUs on a node, a
@@ -36,6 +37,7 @@ class Session {
   /// "fp32" or "bf16": as asked, as the run that is resumed began, or what this machine computes faster.
   const std::string& precision() const { return precision_.name; }
   int threads() const { return cores_.threads; }
+  const Cores& cores() const { return cores_; }
   dist::Communicator& control() const { return *control_; }
   /// Whether ranks share a GPU, and none can train together.
   bool is_gpu_shared() const { return is_gpu_shared_; }
@@ -43,6 +45,8 @@ class Session {
   std::unique_ptr<dist::Mailbox> make_mailbox() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
+  /// The lowest of them.
+  int lowest_local_rank() const { return node_.lowest_rank; }
 
  private:
   // Agreed by all ranks, whose clocks may differ.
