@@ -114,6 +114,24 @@ std::string Targets::digest() const {
   return digest.text();
 }
 
+void Targets::add_to(ImageWriter& image) const {
+  image.add_number(static_cast<std::int64_t>(type_));
+  image.add_number(outputs_);
+  image.add_list(offsets_);
+  image.add_list(ids_);
+  image.add_list(numbers_);
+}
+
+Targets Targets::from(ImageReader& image) {
+  Targets targets;
+  targets.type_ = static_cast<ProblemType>(image.next_number());
+  targets.outputs_ = image.next_number();
+  targets.offsets_ = image.next_list<std::int64_t>();
+  targets.ids_ = image.next_list<std::int32_t>();
+  targets.numbers_ = image.next_list<double>();
+  return targets;
+}
+
 Strata strata_of(const Targets& targets) {
   if (targets.type() == ProblemType::multi_label_classification) return rarest_labels(targets);
   if (targets.type() == ProblemType::regression) return tenths(targets);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/image.h"
 #include "base/problem_type.h"
 #include "base/random.h"
 
@@ -38,6 +39,10 @@ class Targets {
   Targets subset(const std::vector<std::int64_t>& indices) const;
   /// XXH3-128 of type and values, in hexadecimal.
   std::string digest() const;
+
+  /// For another process: as part of an image, while this lives, and out of one.
+  void add_to(ImageWriter& image) const;
+  static Targets from(ImageReader& image);
 
  private:
   template <typename Value>

@@ -247,6 +247,45 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   return task;
 }
 
+void Task::add_to(ImageWriter& image) const {
+  const auto add_texts = [&](const std::vector<std::string>& texts) {
+    image.add_number(static_cast<std::int64_t>(texts.size()));
+    for (const std::string& text : texts) image.add_text(text);
+  };
+  image.add_text(name);
+  image.add_number(static_cast<std::int64_t>(problem_type));
+  add_texts(labels.names());
+  for (const TokenDataset* split : {&train, &dev, &test}) split->add_to(image);
+  image.add_number(static_cast<std::int64_t>(ood.size()));
+  for (const auto& [of, split] : ood) {
+    image.add_text(of);
+    split.add_to(image);
+  }
+  image.add_text(columns);
+  add_texts(notes);
+}
+
+Task Task::from(ImageReader& image) {
+  const auto next_texts = [&] {
+    std::vector<std::string> texts(static_cast<std::size_t>(image.next_number()));
+    for (std::string& text : texts) text = image.next_text();
+    return texts;
+  };
+  Task task;
+  task.name = image.next_text();
+  task.problem_type = static_cast<ProblemType>(image.next_number());
+  task.labels = LabelMap(next_texts());
+  for (TokenDataset* split : {&task.train, &task.dev, &task.test}) *split = TokenDataset::from(image);
+  task.ood.resize(static_cast<std::size_t>(image.next_number()));
+  for (auto& [of, split] : task.ood) {
+    of = image.next_text();
+    split = TokenDataset::from(image);
+  }
+  task.columns = image.next_text();
+  task.notes = next_texts();
+  return task;
+}
+
 TaskFiles embedded_task(const std::string& name, const fs::path& share_directory) {
   const std::vector<std::string> known = {"wordnet"};
   if (std::find(known.begin(), known.end(), name) == known.end()) {

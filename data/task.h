@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/image.h"
 #include "base/log.h"
 #include "base/problem_type.h"
 #include "data/label_map.h"
@@ -52,6 +53,10 @@ struct Task {
   std::string columns;
   /// What a person should know about the data, a sentence each.
   std::vector<std::string> notes;
+
+  /// For another process of this machine, as TokenDataset's.
+  void add_to(ImageWriter& image) const;
+  static Task from(ImageReader& image);
 };
 
 /// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes

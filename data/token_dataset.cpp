@@ -30,10 +30,16 @@ struct TokenDataset::Storage {
     std::uint64_t digest_high;
   };
 
+  // One of these has them.
   std::vector<std::byte> memory;
   std::unique_ptr<MappedFile> file;
+  std::span<const std::byte> image;
 
-  const std::byte* begin() const { return file ? file->bytes().data() : memory.data(); }
+  std::filesystem::path file_name;
+  std::shared_ptr<const void> image_keeper;
+
+  std::span<const std::byte> bytes() const { return file ? file->bytes() : image.empty() ? std::span(memory) : image; }
+  const std::byte* begin() const { return bytes().data(); }
   const Header& header() const { return *reinterpret_cast<const Header*>(begin()); }
   const std::uint32_t* offsets() const { return reinterpret_cast<const std::uint32_t*>(begin() + sizeof(Header)); }
   const std::int32_t* second_segments() const {
@@ -94,6 +100,7 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
   try {
     auto storage = std::make_shared<Storage>();
     storage->file = std::make_unique<MappedFile>(path);
+    storage->file_name = path;
     const auto bytes = storage->file->bytes();
     const bool has_header = bytes.size() >= sizeof(Storage::Header);
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
@@ -204,6 +211,43 @@ TokenDataset TokenDataset::subset(std::vector<std::int64_t> indices) const {
   }
   part.indices_ = std::make_shared<const std::vector<std::int64_t>>(std::move(indices));
   return part;
+}
+
+void TokenDataset::add_to(ImageWriter& image) const {
+  targets_->add_to(image);
+  image.add_number(storage_ != nullptr);
+  if (!storage_) return;
+  image.add_text(storage_->file_name.string());
+  // A file is known by its header, which holds the digest of all of it.
+  image.add_bytes(storage_->file ? storage_->bytes().first(sizeof(Storage::Header)) : storage_->bytes());
+  image.add_number(static_cast<std::int64_t>(storage_->bytes().size()));
+  image.add_number(indices_ != nullptr);
+  if (indices_) image.add_list(*indices_);
+}
+
+TokenDataset TokenDataset::from(ImageReader& image) {
+  Targets targets = Targets::from(image);
+  if (image.next_number() == 0) return TokenDataset(nullptr, std::move(targets));
+  auto storage = std::make_shared<Storage>();
+  storage->file_name = image.next_text();
+  const auto bytes = image.next_bytes();
+  const auto size = static_cast<std::size_t>(image.next_number());
+  if (storage->file_name.empty()) {
+    storage->image = bytes;
+    storage->image_keeper = image.keeper();
+  } else {
+    storage->file = std::make_unique<MappedFile>(storage->file_name);
+    if (storage->bytes().size() != size || std::memcmp(storage->begin(), bytes.data(), bytes.size()) != 0) {
+      throw InputError(
+          fmt::format("the token cache {} changed while the ranks of a node took it; start again, or with "
+                      "--token-cache none",
+                      storage->file_name.string()));
+    }
+  }
+  TokenDataset examples(std::move(storage), std::move(targets));
+  if (image.next_number() != 0)
+    examples.indices_ = std::make_shared<const std::vector<std::int64_t>>(image.next_list<std::int64_t>());
+  return examples;
 }
 
 TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenizer& tokenizer,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/image.h"
 #include "base/log.h"
 #include "data/readers/labelled_text.h"
 #include "data/targets.h"
@@ -35,6 +36,12 @@ class TokenDataset {
 
   /// The examples with these indices, in this order (a view: nothing is copied).
   TokenDataset subset(std::vector<std::int64_t> indices) const;
+
+  /// For another process of this machine: as part of an image, while this lives, and out of one. Tokens of the cache
+  /// are in it as the name of their file, which `from` maps; others as they are. `from` throws InputError where that
+  /// file is not the same any more.
+  void add_to(ImageWriter& image) const;
+  static TokenDataset from(ImageReader& image);
 
   struct Storage;
   TokenDataset(std::shared_ptr<const Storage> storage, Targets targets);

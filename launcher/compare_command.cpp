@@ -95,8 +95,9 @@ void run_compare(const Options& given, const Session& session) {
   options.training = training_options(options, task);
   StudyRequest request = study_request(options, task);
   request.began = began;
-  study::Material material = study_material(options, session, task);
-  const LoadedNextTask next = load_next_task(options, session);
+  const auto weights = base_weights(options, session, task);
+  study::Material material = study_material(options, session, task, weights);
+  const LoadedNextTask next = load_next_task(options, session, weights);
   material.next_task = next.task;
   const train::RunContext world =
       measured_context(options, session, model::read_encoder_config(model_directory(options)));

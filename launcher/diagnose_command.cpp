@@ -33,13 +33,15 @@ std::int64_t sample_count(const Options& options, const data::Task& task, int ra
 study::DiagnosisMaterial make_material(const Options& options, const Session& session, const data::Task& task,
                                        std::int64_t samples) {
   study::DiagnosisMaterial material;
-  const auto load = [&options, &session, &task](std::optional<model::Pooling> pooling, std::uint64_t head_seed) {
+  const auto load = [&options, &session, &task, weights = base_weights(options, session, task)](
+                        std::optional<model::Pooling> pooling, std::uint64_t head_seed) {
     return model::load_classifier({.directory = model_directory(options),
                                    .pooling = pooling,
                                    .classes = task.labels.size(),
                                    .head_seed = head_seed,
                                    .problem_type = task.problem_type,
-                                   .device = session.context().device});
+                                   .device = session.context().device,
+                                   .weights = weights});
   };
   material.classifier = load;
   material.pooling = load(pooling_option(options), 0)->pooling();

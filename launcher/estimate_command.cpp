@@ -23,7 +23,8 @@ void run_estimate(const Options& options, const Session& session) {
                                             .classes = task.labels.size(),
                                             .head_seed = options.training.seed,
                                             .problem_type = task.problem_type,
-                                            .device = context.device});
+                                            .device = context.device,
+                                            .weights = base_weights(options, session, task)});
   peft::make_method(options.training.method)->attach(*classifier, attach_context(options.training.seed));
   train::TrainOptions training = training_options(options, task);
   training.cache_memory = cache_memory(options, session);

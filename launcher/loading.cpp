@@ -13,6 +13,7 @@
 #include "base/nearest_name.h"
 #include "base/random.h"
 #include "launcher/node_memory.h"
+#include "launcher/node_share.h"
 #include "launcher/text_examples.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
@@ -43,6 +44,60 @@ std::vector<double> read_class_weights(const std::string& path, const data::Labe
                                    did_you_mean(label, labels.names())));
   }
   return weights;
+}
+
+std::vector<std::filesystem::path> paths_of(const data::TaskFiles& files) {
+  std::vector<std::filesystem::path> paths = {files.train, files.dev, files.test};
+  for (const auto& [name, path] : files.ood) paths.push_back(path);
+  return paths;
+}
+
+// Of one rank, while the others of its node wait (CoresOfAll).
+data::TokenizeOptions tokenize_options_alone(const Options& options, const Session& session) {
+  data::TokenizeOptions tokenize = tokenize_options(options, session);
+  if (options.threads == 0) tokenize.threads = std::max(1, static_cast<int>(session.cores().shared.size()));
+  return tokenize;
+}
+
+// On one rank of a node.
+data::Task read_task(const Options& options, const Session& session, const Start& start, data::TaskFiles files) {
+  const auto config = model::read_encoder_config(start.model);
+  for (const auto& note : config.notes) session.log().warning(note);
+  check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
+  const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
+  const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
+  if (tokenizer->vocabulary_size() > embeddings) {
+    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
+                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
+  }
+  files.labels = start.labels;
+  files.labels_have_names = start.labels_have_names;
+  files.problem_type = start.problem_type ? start.problem_type : problem_type_option(options);
+  files.hold_out_dev = true;
+  const CoresOfAll cores(session.cores());
+  return data::load_task(files, *tokenizer, tokenize_options_alone(options, session), session.log());
+}
+
+// Likewise.
+data::LabelledSet read_scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
+                                   bool labels_required) {
+  const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
+  const data::LabelMap labels(trained.labels);
+  const data::Columns columns = columns_of(options, labels_required);
+  const CoresOfAll cores(session.cores());
+  const auto read = [&](const std::filesystem::path& path) {
+    return data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
+                            *tokenizer, tokenize_options_alone(options, session), session.log());
+  };
+  if (!options.input.empty()) return read(options.input);
+  try {
+    return read(data::embedded_task("wordnet", options.share_directory).test);
+  } catch (const InputError& error) {
+    throw UsageError(
+        fmt::format("--input: expected a file of inputs; without it the embedded task's test set is taken, which does "
+                    "not fit {} ({})",
+                    options.run, error.what()));
+  }
 }
 
 }  // namespace
@@ -102,21 +157,9 @@ Start start_of(const Options& options) {
 }
 
 data::Task load_task(const Options& options, const Session& session, const Start& start) {
-  const auto config = model::read_encoder_config(start.model);
-  for (const auto& note : config.notes) session.log().warning(note);
-  check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
-  const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
-  const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
-  if (tokenizer->vocabulary_size() > embeddings) {
-    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
-                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
-  }
-  auto files = task_files(options);
-  files.labels = start.labels;
-  files.labels_have_names = start.labels_have_names;
-  files.problem_type = start.problem_type ? start.problem_type : problem_type_option(options);
-  files.hold_out_dev = true;
-  data::Task task = data::load_task(files, *tokenizer, tokenize_options(options, session), session.log());
+  const auto files = task_files(options);
+  data::Task task = share_task(session.control(), session.lowest_local_rank(), reading_time(paths_of(files)),
+                               [&] { return read_task(options, session, start, files); });
   session.log().line(fmt::format("columns: {}", task.columns));
   for (const auto& note : task.notes) session.log().warning(note);
   session.have_loaded();
@@ -132,6 +175,15 @@ study::TaskIdentity identity_of(const data::Task& task) {
                                .ood = {}};
   for (const auto& [name, set] : task.ood) identity.ood.emplace_back(name, set.digest());
   return identity;
+}
+
+std::shared_ptr<const model::ModelWeights> base_weights(const Options& options, const Session& session,
+                                                        const data::Task& task) {
+  return share_weights(session.control(), session.lowest_local_rank(),
+                       {.directory = model_directory(options),
+                        .pooling = pooling_option(options),
+                        .classes = task.labels.size(),
+                        .problem_type = task.problem_type});
 }
 
 train::TrainOptions training_options(const Options& options, const data::Task& task) {
@@ -161,26 +213,14 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
   for (const auto& note : trained.classifier->config().notes) session.log().warning(note);
   check_length(options, trained.classifier->config().max_tokens(), peft::make_method(trained.method)->virtual_tokens(),
                trained.base_model);
-  const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
-  const data::LabelMap labels(trained.labels);
-  const data::Columns columns = columns_of(options, labels_required);
-  const auto read = [&](const std::filesystem::path& path) {
-    return data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
-                            *tokenizer, tokenize_options(options, session), session.log());
-  };
   data::LabelledSet set;
-  if (!options.input.empty()) {
-    set = read(options.input);
-  } else {
-    try {
-      set = read(data::embedded_task("wordnet", options.share_directory).test);
-    } catch (const InputError& error) {
-      throw UsageError(fmt::format(
-          "--input: expected a file of inputs; without it the embedded task's test set is taken, which does "
-          "not fit {} ({})",
-          options.run, error.what()));
-    }
-  }
+  const auto read = [&] {
+    set = read_scoring_set(options, session, trained, labels_required);
+    data::Task task;
+    task.test = set.examples;
+    return task;
+  };
+  set.examples = share_task(session.control(), session.lowest_local_rank(), reading_time({options.input}), read).test;
   session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
   session.have_loaded();

@@ -9,6 +9,7 @@
 #include "data/task.h"
 #include "launcher/options.h"
 #include "launcher/session/session.h"
+#include "model/formats/model_weights.h"
 #include "model/pooling.h"
 #include "peft/formats/trained_model.h"
 #include "study/identity.h"
@@ -49,18 +50,25 @@ struct Start {
 Start start_of(const Options& options);
 
 /// The task the options name, tokenized for the model, with what a person should know about it said. With --dev absent
-/// a part of the training file is held out and said (data::TaskFiles::hold_out_dev). Collective (Session::have_loaded).
+/// a part of the training file is held out and said (data::TaskFiles::hold_out_dev).
+/// Collective (Session::have_loaded): one rank of each node reads and tokenizes (share_task).
 data::Task load_task(const Options& options, const Session& session, const Start& start);
 
 /// What of the task decides the numbers of a study on it.
 study::TaskIdentity identity_of(const data::Task& task);
+
+/// The weights of the model to fine-tune, for classifiers of the task (model::LoadOptions::weights). Collective: one
+/// rank of each node reads them (share_weights).
+std::shared_ptr<const model::ModelWeights> base_weights(const Options& options, const Session& session,
+                                                        const data::Task& task);
 
 /// What the options say of the loss and of the metric that chooses, in the terms of a task: --class-weights by its
 /// labels, --select-metric by its objective. Throws UsageError for what the objective does not have.
 train::TrainOptions training_options(const Options& options, const data::Task& task);
 
 /// The examples of --input, or of the embedded task's test set, in a trained model's terms: its tokenizer, its classes.
-/// What a person should know about them is said. Collective (Session::have_loaded).
+/// What a person should know about them is said. Collective (Session::have_loaded): one rank of each node, so also the
+/// first, reads the texts and tokenizes them; the others have the examples alone.
 data::LabelledSet scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                               bool labels_required = true);
 

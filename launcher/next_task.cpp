@@ -72,7 +72,8 @@ Options options_of_next(const Options& given) {
 
 }  // namespace
 
-LoadedNextTask load_next_task(const Options& options, const Session& session) {
+LoadedNextTask load_next_task(const Options& options, const Session& session,
+                              const std::shared_ptr<const model::ModelWeights>& weights) {
   if (options.then.empty()) return {};
   const Options own = options_of_next(options);
   session.log().line(fmt::format("next task: {}", options.then));
@@ -86,13 +87,14 @@ LoadedNextTask load_next_task(const Options& options, const Session& session) {
   next->training = training_options(own, *task);
   next->training.cache_memory = cache_memory(options, session);
   next->tokenize = tokenize_text;
-  next->classifier = [&options, &session, task](std::uint64_t head_seed) {
+  next->classifier = [&options, &session, task, weights](std::uint64_t head_seed) {
     return model::load_classifier({.directory = model_directory(options),
                                    .pooling = pooling_option(options),
                                    .classes = task->labels.size(),
                                    .head_seed = head_seed,
                                    .problem_type = task->problem_type,
-                                   .device = session.context().device});
+                                   .device = session.context().device,
+                                   .weights = weights});
   };
   next->train = [task](std::int64_t samples, std::uint64_t subset_seed) {
     return training_examples(*task, std::min(samples, task->train.size()), subset_seed);

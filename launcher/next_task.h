@@ -6,6 +6,7 @@
 
 #include "launcher/options.h"
 #include "launcher/session/session.h"
+#include "model/formats/model_weights.h"
 #include "study/next_task.h"
 
 namespace dtrain::launcher {
@@ -19,7 +20,8 @@ struct LoadedNextTask {
 
 /// Reads the files train, dev and test (.tsv, .csv, .json or .jsonl) of the folder that --then names; without dev a
 /// part of train is held out. What a person should know of it is said. Throws InputError where a file is missing or is
-/// there twice. `options` and `session` outlive the result.
-LoadedNextTask load_next_task(const Options& options, const Session& session);
+/// there twice. `options` and `session` outlive the result. `weights`: base_weights. Collective.
+LoadedNextTask load_next_task(const Options& options, const Session& session,
+                              const std::shared_ptr<const model::ModelWeights>& weights);
 
 }  // namespace dtrain::launcher

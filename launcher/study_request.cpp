@@ -153,16 +153,18 @@ study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::opti
   return plan;
 }
 
-study::Material study_material(const Options& options, const Session& session, const data::Task& task) {
+study::Material study_material(const Options& options, const Session& session, const data::Task& task,
+                               const std::shared_ptr<const model::ModelWeights>& weights) {
   study::Material material;
   material.model_directory = model_directory(options);
-  material.classifier = [&options, &session, &task](std::uint64_t head_seed) {
+  material.classifier = [&options, &session, &task, weights](std::uint64_t head_seed) {
     return model::load_classifier({.directory = model_directory(options),
                                    .pooling = pooling_option(options),
                                    .classes = task.labels.size(),
                                    .head_seed = head_seed,
                                    .problem_type = task.problem_type,
-                                   .device = session.context().device});
+                                   .device = session.context().device,
+                                   .weights = weights});
   };
   material.train = [&task](std::int64_t samples, std::uint64_t subset_seed) {
     return training_examples(task, samples, subset_seed);

@@ -9,6 +9,7 @@
 #include "data/task.h"
 #include "launcher/options.h"
 #include "launcher/session/session.h"
+#include "model/formats/model_weights.h"
 #include "study/budget.h"
 #include "study/forecast.h"
 #include "study/groups.h"
@@ -36,12 +37,14 @@ struct StudyRequest {
 /// Throws UsageError for what the task does not have, InputError for a --plan file that is none.
 StudyRequest study_request(const Options& options, const data::Task& task);
 
-/// The plan before anything is measured: what was asked, with the counts, seeds and search of an earlier plan, `before`,
-/// where there is one to go on with.
+/// The plan before anything is measured: what was asked, with the counts, seeds and search of an earlier plan,
+/// `before`, where there is one to go on with.
 study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::optional<study::StudyPlan>& before);
 
-/// Classifiers, examples and training options of the trials. Options, session and task outlive the result.
-study::Material study_material(const Options& options, const Session& session, const data::Task& task);
+/// Classifiers of `weights` (base_weights), examples and training options of the trials. Options, session and task
+/// outlive the result.
+study::Material study_material(const Options& options, const Session& session, const data::Task& task,
+                               const std::shared_ptr<const model::ModelWeights>& weights);
 
 /// The plan of a study, the groups that its ranks form, and what that will take.
 struct StudySetup {
@@ -56,8 +59,8 @@ struct StudySetup {
 /// Collective. Measures the methods' steps, fits the plan to the budget, and chooses how many ranks train a trial:
 /// --ranks-per-trial, else as the study began, else one, unless all ranks on each trial may end first; then that is
 /// measured, too. What is `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is
-/// `before` keeps it where its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot be
-/// dealt so.
+/// `before` keeps it where its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot
+/// be dealt so.
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
                         const study::Material& material, const study::TrialSizes& sizes,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,

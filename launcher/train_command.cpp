@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -174,7 +175,8 @@ void run_train(const Options& options, const Session& session) {
     classifier = std::move(trained.classifier);
   }
   // Of what is read now: the files may change while it trains.
-  const auto digests = data_digests(task_files(options), options.class_weights);
+  std::map<std::string, std::string> digests;
+  on_first_rank(session, [&] { digests = data_digests(task_files(options), options.class_weights); });
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
   train::TrainOptions training = training_options(options, task);
@@ -188,7 +190,8 @@ void run_train(const Options& options, const Session& session) {
                                          .classes = task.labels.size(),
                                          .head_seed = training.seed,
                                          .problem_type = task.problem_type,
-                                         .device = session.context().device});
+                                         .device = session.context().device,
+                                         .weights = base_weights(options, session, task)});
     peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   }
   session.have_loaded();

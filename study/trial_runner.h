@@ -23,8 +23,8 @@ namespace dtrain::study {
 
 /// What trials are made of.
 struct Material {
-  /// A pretrained classifier with a head drawn from this seed. Asked for each trial: the weights come from the page
-  /// cache, in a twentieth of a second.
+  /// A pretrained classifier with a head drawn from this seed. Asked for each trial: what is not trained is one storage
+  /// for all (model::LoadOptions::weights).
   std::function<std::unique_ptr<model::Classifier>(std::uint64_t head_seed)> classifier;
   /// The training examples of a sample count.
   std::function<train::Examples(std::int64_t samples, std::uint64_t subset_seed)> train;

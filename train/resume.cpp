@@ -12,15 +12,21 @@
 namespace dtrain::train {
 namespace {
 
-std::string digest_of_weights(model::Classifier& classifier) {
+// The first rank's, on every rank: hashing the weights takes as long as reading them.
+std::string digest_of_weights(model::Classifier& classifier, dist::Communicator& control) {
   Digest digest;
-  digest.add(model::pooling_name(classifier.pooling()));
-  for (const model::Parameter* parameter : classifier.parameters()) {
-    const auto values = parameter->value().detach().cpu().contiguous();
-    digest.add(parameter->name());
-    digest.add(values.const_data_ptr(), values.nbytes());
+  if (control.rank() == 0) {
+    digest.add(model::pooling_name(classifier.pooling()));
+    for (const model::Parameter* parameter : classifier.parameters()) {
+      const auto values = parameter->value().detach().cpu().contiguous();
+      digest.add(parameter->name());
+      digest.add(values.const_data_ptr(), values.nbytes());
+    }
   }
-  return digest.text();
+  std::string text = digest.text();  // as long for any content
+  const auto bytes = at::from_blob(text.data(), {static_cast<std::int64_t>(text.size())}, at::kByte);
+  control.broadcast(bytes, 0);
+  return text;
 }
 
 std::int64_t trainable_parameters(model::Classifier& classifier) {
@@ -58,7 +64,7 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"virtual ranks", std::to_string(options.virtual_ranks)},
           {"training data", examples.digest()},
           {"trainable parameters", std::to_string(trainable_parameters(classifier))},
-          {"weights of the model at the start", digest_of_weights(classifier)},
+          {"weights of the model at the start", digest_of_weights(classifier, context.control)},
           {"micro batch size", std::to_string(options.micro_batch_size)},
           {"weight decay", fmt::format("{}", options.weight_decay)},
           {"betas", fmt::format("{} {}", options.beta1, options.beta2)},

@@ -15,7 +15,8 @@ namespace dtrain::train {
 
 /// What must be the same when a run goes on from a checkpoint, by the names that a message gives it: options, and
 /// digests of the data and of the weights at the start, of which the frozen ones are in no checkpoint. To be taken
-/// before the first step.
+/// before the first step. Collective over the context's ranks, which begin with the same weights: the first digests
+/// them.
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
                                                 const Examples& examples, model::Classifier& classifier,
                                                 const RunContext& context);

@@ -54,7 +54,8 @@ class TrainingRun {
         method_(peft::make_method(options.method)),
         hooks_(method_->start_training_hooks(classifier, steps_)),
         phases_(*method_, classifier, examples, options, context_, features, hooks_.get()),
-        identity_(run_identity(options, steps_, examples, classifier, context)),
+        identity_(files.checkpoints.empty() ? std::map<std::string, std::string>()
+                                            : run_identity(options, steps_, examples, classifier, context)),
         best_(options.select_metric) {}
 
   TrainReport finish() {

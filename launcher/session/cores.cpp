@@ -130,7 +130,8 @@ Cores take_cores(dist::Communicator& control, int node, int threads) {
   const Place place =
       place_among_equals(gather_texts(control, fmt::format("{}: {}", node, fmt::join(cores, ","))), control.rank());
   const auto mine = share_of_cores(cores, place);
-  Cores taken{static_cast<int>(cores.size()), threads > 0 ? threads : std::max(1, static_cast<int>(mine.size()))};
+  Cores taken{static_cast<int>(cores.size()), threads > 0 ? threads : std::max(1, static_cast<int>(mine.size())),
+              cores};
   at::set_num_threads(taken.threads);
   restrict_to_cpus(mine);
   return taken;

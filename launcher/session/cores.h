@@ -42,6 +42,20 @@ void undo_default_binding(const Variables& variables);
 struct Cores {
   int usable = 1;  // as its user has them, before ranks share them
   int threads = 1;
+  std::vector<int> shared = {};  // these, which the ranks of the node that were given the same ones share out
+};
+
+/// While it lives, the calling thread and those that it starts may use all the cores that ranks share: for what one of
+/// them does while the others wait for it.
+class [[nodiscard]] CoresOfAll {
+ public:
+  explicit CoresOfAll(const Cores& cores) : before_(allowed_cpus(0)) { restrict_to_cpus(cores.shared); }
+  ~CoresOfAll() { restrict_to_cpus(before_); }
+  CoresOfAll(const CoresOfAll&) = delete;
+  CoresOfAll& operator=(const CoresOfAll&) = delete;
+
+ private:
+  std::vector<int> before_;
 };
 
 /// Shares the cores among the ranks of this node that were given the same ones, and starts as many threads: `threads`,

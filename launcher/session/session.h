@@ -37,6 +37,7 @@ class Session {
   /// "fp32" or "bf16": as asked, as the run that is resumed began, or what this machine computes faster.
   const std::string& precision() const { return precision_.name; }
   int threads() const { return cores_.threads; }
+  const Cores& cores() const { return cores_; }
   dist::Communicator& control() const { return *control_; }
   /// Whether ranks share a GPU, and none can train together.
   bool is_gpu_shared() const { return is_gpu_shared_; }
@@ -48,6 +49,8 @@ class Session {
   void have_loaded() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
+  /// The lowest of them.
+  int lowest_local_rank() const { return node_.lowest_rank; }
 
  private:
   // Agreed by all ranks, whose clocks may differ.

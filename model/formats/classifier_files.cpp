@@ -57,7 +57,8 @@ std::unique_ptr<Classifier> load_classifier(const LoadOptions& options) {
   auto model = std::make_unique<Classifier>(config, pooling, classes);
   model->problem_type = options.problem_type.value_or(
       options.trained_head ? problem_type_of_outputs(config.problem_type, classes) : model->problem_type);
-  const ModelWeights file(options.directory);
+  const auto weights = options.weights ? options.weights : std::make_shared<const ModelWeights>(options.directory);
+  const ModelWeights& file = *weights;
   const auto name_in_file = [&](const Parameter& parameter) { return find_name(file, parameter.name(), kind.prefix); };
   const auto read = [&](Parameter& parameter) {
     parameter.set_value(file.float_tensor(name_in_file(parameter), parameter.shape()));

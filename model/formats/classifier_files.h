@@ -13,6 +13,8 @@
 
 namespace dtrain::model {
 
+class ModelWeights;
+
 /// A pretrained model to fine-tune on `classes` classes, or a classifier that was trained already.
 struct LoadOptions {
   std::filesystem::path directory;
@@ -27,6 +29,9 @@ struct LoadOptions {
   /// (one output: regression); of a new head one class of several.
   std::optional<ProblemType> problem_type = std::nullopt;
   at::Device device = at::Device("cpu");
+  /// Those of `directory`, where they are at hand; null: they are read. What they keep (ModelWeights::keep_tensors) is
+  /// the storage of the classifier's own parameters on the CPU, until one is trained (Parameter::bind).
+  std::shared_ptr<const ModelWeights> weights = nullptr;
 };
 
 /// What the outputs of a trained head are: as `named` says, else as transformers takes them, one for a number and

@@ -76,6 +76,36 @@ bool ModelWeights::contains(const std::string& name) const {
 }
 
 at::Tensor ModelWeights::float_tensor(const std::string& name, at::IntArrayRef shape) const {
+  // One of another shape is refused where it is read.
+  if (const auto found = kept_.find(name); found != kept_.end() && found->second.sizes() == shape) return found->second;
+  at::Tensor values = read(name, shape);
+  if (keeps_) kept_[name] = values;
+  return values;
+}
+
+void ModelWeights::add_kept_to(ImageWriter& image) const {
+  image.add_number(static_cast<std::int64_t>(kept_.size()));
+  for (const auto& [name, tensor] : kept_) {
+    image.add_text(name);
+    image.add_number(tensor.dim());
+    for (const std::int64_t size : tensor.sizes()) image.add_number(size);
+    image.add_bytes({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
+  }
+}
+
+void ModelWeights::keep_from(ImageReader& image) {
+  for (std::int64_t left = image.next_number(); left > 0; --left) {
+    const std::string name = image.next_text();
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(image.next_number()));
+    for (std::int64_t& size : shape) size = image.next_number();
+    const auto bytes = image.next_bytes();
+    kept_[name] = at::from_blob(
+        const_cast<std::byte*>(bytes.data()), shape, [keeper = image.keeper()](void*) {},
+        at::TensorOptions(at::kFloat));
+  }
+}
+
+at::Tensor ModelWeights::read(const std::string& name, at::IntArrayRef shape) const {
   if (const auto found = file_of_.find(name); found != file_of_.end())
     return files_[found->second].float_tensor(name, shape);
   const auto found = pickled_.find(name);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/image.h"
 #include "model/formats/safetensors.h"
 
 namespace dtrain::model {
@@ -24,6 +25,13 @@ class ModelWeights {
   /// As SafetensorsFile::float_tensor.
   at::Tensor float_tensor(const std::string& name, at::IntArrayRef shape) const;
 
+  /// From now on a tensor is read once: who asks for it again is given the same storage, and writes to a copy alone.
+  void keep_tensors() { keeps_ = true; }
+  /// Those that are kept, for another process of this machine: as part of an image, while this lives, and out of one,
+  /// whose bytes they then are.
+  void add_kept_to(ImageWriter& image) const;
+  void keep_from(ImageReader& image);
+
  private:
   struct Pickled {
     at::Tensor tensor;
@@ -31,11 +39,14 @@ class ModelWeights {
   };
   void add_safetensors(const std::filesystem::path& file);
   void add_pickle(const std::filesystem::path& file);
+  at::Tensor read(const std::string& name, at::IntArrayRef shape) const;
 
   std::filesystem::path directory_;
   std::vector<SafetensorsFile> files_;
   std::map<std::string, std::size_t> file_of_;
   std::map<std::string, Pickled> pickled_;
+  bool keeps_ = false;
+  mutable std::map<std::string, at::Tensor> kept_;  // float
 };
 
 }  // namespace dtrain::model

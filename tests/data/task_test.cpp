@@ -180,5 +180,39 @@ TEST(EmbeddedTask, ThatIsUnknownOrMissingIsSaid) {
               HasSubstr("/nowhere/tasks/wordnet"));
 }
 
+TEST_F(TaskOfFiles, IsTheSameInAnotherProcess) {
+  std::string rows;
+  for (int i = 0; i < 300; ++i)
+    rows += fmt::format("{}\ttext {}\n", i % 3 == 0 ? "a" : "b", std::string(1 + i % 5, 'x'));
+  const TaskFiles files{.name = "small",
+                        .train = directory.file("train.tsv", rows),
+                        .dev = {},
+                        .test = directory.file("test.tsv", "b\tone\n"),
+                        .ood = {{"other", directory.file("other.tsv", "a\ttwo\nb\tthree\n")}},
+                        .columns = {},
+                        .hold_out_dev = true};
+  const Task task = load_task(files, *tokenizer, {.max_length = 4, .threads = 1, .cache_directory = {}}, {});
+  ImageWriter image;
+  task.add_to(image);
+  std::vector<std::byte> bytes(image.size());
+  image.write(bytes);
+  ImageReader reader(bytes, nullptr);
+  const Task received = Task::from(reader);
+  EXPECT_EQ(received.name, "small");
+  EXPECT_EQ(received.problem_type, task.problem_type);
+  EXPECT_EQ(received.labels.names(), task.labels.names());
+  EXPECT_EQ(received.train.digest(), task.train.digest());
+  EXPECT_EQ(received.train.truncated(), task.train.truncated());
+  EXPECT_EQ(received.dev.digest(), task.dev.digest());
+  EXPECT_EQ(received.dev.size(), 100);
+  EXPECT_EQ(received.test.digest(), task.test.digest());
+  ASSERT_EQ(received.ood.size(), 1U);
+  EXPECT_EQ(received.ood[0].first, "other");
+  EXPECT_EQ(received.ood[0].second.digest(), task.ood[0].second.digest());
+  EXPECT_EQ(received.columns, task.columns);
+  EXPECT_THAT(received.notes, Not(IsEmpty()));
+  EXPECT_EQ(received.notes, task.notes);
+}
+
 }  // namespace
 }  // namespace dtrain::data

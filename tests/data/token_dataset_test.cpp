@@ -218,6 +218,48 @@ TEST_F(TokenCache, ThatCannotBeWrittenOrReadIsSaidAndDoneWithout) {
   EXPECT_THAT(warnings, testing::Contains(HasSubstr("no token cache")));
 }
 
+// What another process of the machine makes of it.
+class Sent {
+ public:
+  explicit Sent(const TokenDataset& dataset) {
+    ImageWriter image;
+    dataset.add_to(image);
+    bytes_.resize(image.size());
+    image.write(bytes_);
+  }
+  std::size_t size() const { return bytes_.size(); }
+  TokenDataset received() const {
+    ImageReader image(bytes_, nullptr);
+    return TokenDataset::from(image);
+  }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
+TEST_F(TokenCache, GivesAnotherProcessTheSameFromTheFileAndFromMemory) {
+  const auto texts = texts_of(3000);
+  const TokenDataset cached = tokenized(texts);
+  const Sent by_name(cached);
+  expect_equal(by_name.received(), cached);
+  const Sent part(cached.subset({2, 0, 2999, 17}));
+  expect_equal(part.received(), cached.subset({2, 0, 2999, 17}));
+  cache.clear();
+  const Sent whole(tokenized(texts));
+  expect_equal(whole.received(), cached);
+  EXPECT_GT(whole.size(), by_name.size() + 3000 * 4 * sizeof(std::int32_t));
+  EXPECT_EQ(Sent(TokenDataset()).received().size(), 0);
+}
+
+TEST_F(TokenCache, ThatIsAnotherByNowIsRefusedByAnotherProcess) {
+  const auto texts = texts_of(10);
+  const Sent sent(tokenized(texts));
+  directory.file(cache_file().filename(), read_file(cache_file()) + "more");
+  EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("changed while the ranks of a node took it"));
+  std::filesystem::remove(cache_file());
+  EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("cannot open"));
+}
+
 TEST_F(TokenCache, IsReadableByItsOwnerAlone) {
   cache = directory.path() / "cache";
   const mode_t before = umask(0);

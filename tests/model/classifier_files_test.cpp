@@ -6,13 +6,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/image.h"
+#include "model/formats/model_weights.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/model/reference_case.h"
@@ -41,6 +47,61 @@ TEST(Checkpoint, OfAnotherPrecisionIsReadAsFloat) {
   EXPECT_TRUE(at::equal(logits_of(reference_directory() / "double"), expected));
   EXPECT_LT(largest_difference(logits_of(reference_directory() / "half"), expected), 0.02);
   EXPECT_LT(largest_difference(logits_of(reference_directory() / "bfloat16"), expected), 0.2);
+}
+
+LoadOptions of_weights(std::shared_ptr<const ModelWeights> weights) {
+  return {.directory = reference_directory() / "odd_relu",
+          .pooling = Pooling::mean,
+          .classes = 3,
+          .head_seed = 1,
+          .weights = std::move(weights)};
+}
+
+TEST(KeptWeights, AreOneStorageForAllClassifiersUntilOneIsTrained) {
+  const auto weights = std::make_shared<ModelWeights>(reference_directory() / "odd_relu");
+  weights->keep_tensors();
+  const auto first = load_classifier(of_weights(weights));
+  const auto second = load_classifier(of_weights(weights));
+  const auto alone = load_classifier(of_weights(nullptr));
+  const auto parameters = first->stored_parameters();
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    const at::Tensor& other = second->stored_parameters()[i]->value();
+    const bool is_head = parameters[i]->name().starts_with("classifier.");
+    EXPECT_EQ(parameters[i]->value().data_ptr() == other.data_ptr(), !is_head) << parameters[i]->name();
+    EXPECT_TRUE(at::equal(other, alone->stored_parameters()[i]->value())) << parameters[i]->name();
+  }
+  Parameter& trained = *parameters[0];
+  const auto flat = at::empty_like(trained.value());
+  trained.bind(flat, at::zeros_like(flat));
+  flat.fill_(7);
+  EXPECT_EQ(trained.value().data_ptr(), flat.data_ptr());
+  EXPECT_TRUE(at::equal(second->stored_parameters()[0]->value(), alone->stored_parameters()[0]->value()));
+}
+
+TEST(KeptWeights, AreTakenByAnotherProcessAsTheyWere) {
+  const auto weights = std::make_shared<ModelWeights>(reference_directory() / "odd_relu");
+  weights->keep_tensors();
+  const auto expected = load_classifier(of_weights(weights));
+  ImageWriter image;
+  weights->add_kept_to(image);
+  const auto bytes = at::empty({static_cast<std::int64_t>(image.size())}, at::kByte);
+  const std::span memory(static_cast<std::byte*>(bytes.mutable_data_ptr()), image.size());
+  image.write(memory);
+  auto taken = std::make_shared<ModelWeights>(reference_directory() / "odd_relu");
+  ImageReader reader(memory, std::make_shared<at::Tensor>(bytes));
+  taken->keep_from(reader);
+  const auto classifier = load_classifier(of_weights(taken));
+  for (std::size_t i = 0; i < expected->stored_parameters().size(); ++i) {
+    const at::Tensor& value = classifier->stored_parameters()[i]->value();
+    EXPECT_TRUE(at::equal(value, expected->stored_parameters()[i]->value()));
+    if (classifier->stored_parameters()[i]->name().starts_with("classifier.")) continue;
+    const auto* begin = static_cast<const std::byte*>(value.const_data_ptr());
+    EXPECT_TRUE(begin >= memory.data() && begin + value.nbytes() <= memory.data() + memory.size());
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(begin) % kImageAlignment, 0U);
+  }
+  // What is asked for in another shape is looked at in the file, and refused as ever.
+  const std::string name = expected->encoder().embedding_parameters()[0]->name();
+  EXPECT_THAT(failure_of<InputError>([&] { taken->float_tensor(name, {2, 3}); }), HasSubstr("expected shape [2, 3]"));
 }
 
 TEST(Checkpoint, WithTheFirstNamesOfNormsIsTheSameModel) {

@@ -93,6 +93,25 @@ TEST(LauncherProcess, IsTheNearestAncestorOfThatName) {
   EXPECT_EQ(launcher_from(999, folder), 0) << "a process that is gone";
 }
 
+TEST(CoresOfAll, AreThoseOfOneRankWhileTheOthersWait) {
+  const auto all = allowed_cpus(0);
+  const Cores cores{static_cast<int>(all.size()), 1, all};
+  ASSERT_TRUE(restrict_to_cpus({all.front()}));
+  {
+    const CoresOfAll scope(cores);
+    EXPECT_EQ(allowed_cpus(0), all);
+    std::vector<int> of_thread;
+    std::jthread([&] { of_thread = allowed_cpus(0); }).join();
+    EXPECT_EQ(of_thread, all);
+  }
+  EXPECT_THAT(allowed_cpus(0), ElementsAre(all.front()));
+  {
+    const CoresOfAll unknown(Cores{});
+    EXPECT_THAT(allowed_cpus(0), ElementsAre(all.front()));
+  }
+  ASSERT_TRUE(restrict_to_cpus(all));
+}
+
 TEST(ShareOfCores, IsAnEqualPartInOrder) {
   EXPECT_THAT(share_of_cores({2, 3, 6, 7}, {0, 1}), ElementsAre(2, 3, 6, 7));
   EXPECT_THAT(share_of_cores({2, 3, 6, 7}, {1, 2}), ElementsAre(6, 7));
