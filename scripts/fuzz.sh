@@ -99,12 +99,12 @@ row() { printf '%-14s %12s %8s %8s %8s %9s  %s\n' "$@"; }
 
 # Runs a target to the end of its time and leaves its line in rows/TARGET: "ok" or "failed", then its columns.
 fuzz() {
-  local target=$1 log=$run/$1.log findings=$run/findings/$1 began=$SECONDS left before found=0 code note="" result=ok
+  local target=$1 log=$run/$1.log findings=$run/findings/$1 began=$SECONDS left=$seconds before found=0 code note="" result=ok
   mkdir -p "build-fuzz/inputs/$target" "$findings" "$scratch/$target"
   local options=()
   dictionary "$target" >"$scratch/$target.dict"
   if [ -s "$scratch/$target.dict" ]; then options=("-dict=$scratch/$target.dict"); fi  # libFuzzer refuses an empty one
-  while left=$((seconds - (SECONDS - began))) && [ "$left" -gt 0 ]; do
+  while [ "$left" -gt 0 ]; do
     before=$found code=0
     TMPDIR="$scratch/$target" nice -n 15 "build-fuzz/tests/fuzz/fuzz_$target" \
       -max_total_time="$left" -timeout=10 -rss_limit_mb=4096 -malloc_limit_mb=2048 -max_len=32768 \
@@ -122,6 +122,7 @@ fuzz() {
       note="; ended early"
       break
     fi
+    left=$((seconds - (SECONDS - began)))
   done
   [ "$found" -eq 0 ] || result=failed
   local executions edges kept peak elapsed=$((SECONDS - began))
