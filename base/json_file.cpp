@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/listing.h"
 
 namespace dtrain {
 namespace {
@@ -50,7 +51,8 @@ json parsed(std::string_view text, const PlaceOf& place_of, bool place_has_posit
     // Its number and name, "[json.exception.parse_error.101] ", and "parse error at line 1, column 2: ".
     std::string_view reason = behind(error.what(), "] ");
     if (place_has_position) reason = behind(behind(reason, "column "), ": ");
-    return InputError(fmt::format("{}: not valid JSON: {}{}", place_of(byte), reason, hint));
+    // It has the whole of what was read last, a text as long as the file.
+    return InputError(fmt::format("{}: not valid JSON: {}{}", place_of(byte), shown_text(reason, 300), hint));
   };
   try {
     return json::parse(text);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <optional>
 #include <sstream>
 #include <system_error>
 
@@ -13,6 +14,7 @@
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/listing.h"
 #include "base/mapped_file.h"
 #include "peft/method.h"
 
@@ -24,6 +26,8 @@ namespace fs = std::filesystem;
 constexpr std::array kWithoutEffect = {"output",       "threads",     "backend",   "device",         "comm-timeout",
                                        "cache-memory", "token-cache", "log-steps", "save-steps",     "bucket-bytes",
                                        "overlap",      "tensorboard", "max-time",  "shard-optimizer"};
+// Differences that a message names.
+constexpr std::size_t kMostNamed = 20;
 constexpr std::array kDataFiles = {"train", "dev", "test", "ood"};
 
 template <typename List>
@@ -51,10 +55,21 @@ bool are_equal_numbers(const std::string& left, const std::string& right) {
   return are_equal && !left.empty() && !right.empty() && *left_end == '\0' && *right_end == '\0';
 }
 
+// With every setting in its order; nothing where a file names what is no method.
+std::optional<std::string> method_text(const std::string& spec) {
+  try {
+    return peft::parse_method_spec(spec).text();
+  } catch (const UsageError&) {
+    return std::nullopt;
+  }
+}
+
 bool are_equal(const std::string& key, const std::string& left, const std::string& right) {
   if (left == right || are_equal_numbers(left, right)) return true;
-  if (key == "method" && !left.empty() && !right.empty())
-    return peft::parse_method_spec(left).text() == peft::parse_method_spec(right).text();
+  if (key == "method" && !left.empty() && !right.empty()) {
+    const auto method = method_text(left);
+    return method && method == method_text(right);
+  }
   std::error_code ignored;
   return (key == "model" || key == "run") && fs::equivalent(left, right, ignored);
 }
@@ -74,10 +89,12 @@ bool is_file_of_data(const std::string& key, const std::string& value) {
 
 // In a sentence.
 std::string words_of(const std::string& digest) {
-  return digest == "class-weights" ? "class weights of a file" : digest + " data";
+  return digest == "class-weights" ? "class weights of a file" : shown_text(digest) + " data";
 }
 
-std::string shown(const std::string& value) { return value.empty() ? "not given" : fmt::format("'{}'", value); }
+std::string shown(const std::string& value) {
+  return value.empty() ? "not given" : fmt::format("'{}'", shown_text(value, 200));
+}
 
 }  // namespace
 
@@ -104,7 +121,7 @@ std::vector<std::string> option_differences(const std::string& before, const std
     if (is_one_of(kWithoutEffect, key)) continue;
     if (!with_files && is_file_of_data(key, earlier[key]) && is_file_of_data(key, value)) continue;
     if (are_equal(key, earlier[key], value)) continue;
-    differences.push_back(fmt::format("{} was {} and is now {}", key, shown(earlier[key]), shown(value)));
+    differences.push_back(fmt::format("{} was {} and is now {}", shown_text(key), shown(earlier[key]), shown(value)));
   }
   return differences;
 }
@@ -133,6 +150,11 @@ void check_finished_run(const fs::path& output, const std::string& now,
     }
   }
   if (differences.empty()) return;
+  if (differences.size() > kMostNamed) {
+    const std::size_t more = differences.size() - kMostNamed;
+    differences.resize(kMostNamed);
+    differences.push_back(fmt::format("and {} more", more));
+  }
   throw UsageError(
       fmt::format("--resume: the run in {} is finished, and not the one that is asked for: {}. Give its own options, "
                   "name another --output, or start anew with --overwrite.",

@@ -7,11 +7,9 @@
 #include <algorithm>
 #include <cstdlib>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/json_file.h"
-#include "base/nearest_name.h"
 #include "base/random.h"
+#include "launcher/class_weights.h"
 #include "launcher/node_memory.h"
 #include "launcher/node_share.h"
 #include "launcher/text_examples.h"
@@ -21,30 +19,6 @@
 
 namespace dtrain::launcher {
 namespace {
-
-// A JSON object with a number for each label, in the labels' order.
-std::vector<double> read_class_weights(const std::string& path, const data::LabelMap& labels) {
-  const auto document = parse_json(read_file(path), path);
-  if (!document.is_object()) {
-    throw InputError(
-        fmt::format("{}: expected a JSON object of labels and weights, such as {{\"{}\": 2.5}} (--class-weights)", path,
-                    labels.names().front()));
-  }
-  std::vector<double> weights;
-  for (const std::string& label : labels.names()) {
-    const auto found = document.find(label);
-    if (found == document.end() || !found->is_number())
-      throw InputError(fmt::format("{}: expected a number for '{}', found {} (--class-weights)", path, label,
-                                   found == document.end() ? "none" : found->dump()));
-    weights.push_back(found->get<double>());
-  }
-  for (const auto& [label, weight] : document.items()) {
-    if (labels.id_of(label) < 0)
-      throw InputError(fmt::format("{}: '{}' is no label of the training data{} (--class-weights)", path, label,
-                                   did_you_mean(label, labels.names())));
-  }
-  return weights;
-}
 
 std::vector<std::filesystem::path> paths_of(const data::TaskFiles& files) {
   std::vector<std::filesystem::path> paths = {files.train, files.dev, files.test};

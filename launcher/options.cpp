@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
 #include "launcher/config_file.h"
 #include "launcher/option_checks.h"
@@ -294,7 +295,7 @@ class Sources {
   }
 
   [[noreturn]] void fail(const std::string& source, const std::string& message) const {
-    if (source == config_) throw InputError(fmt::format("{}: {}", source, message));
+    if (source == config_) throw InputError(fmt::format("{}: {}", source, shown_text(message, 2000)));
     if (source == "the command line") throw UsageError(message);
     throw UsageError(fmt::format("{} (from {})", message, source));
   }

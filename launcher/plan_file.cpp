@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/listing.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -54,7 +55,7 @@ void take_plan_file(study::StudyPlan& plan, const std::filesystem::path& path) {
     if (plan.methods.empty() || plan.samples.empty() || plan.result_seeds.empty())
       throw UsageError("expected at least one method, sample count and result seed");
   } catch (const std::exception& error) {
-    throw InputError(fmt::format("{}: not the plan of a study ({})", path.string(), error.what()));
+    throw InputError(fmt::format("{}: not the plan of a study ({})", path.string(), shown_text(error.what(), 1000)));
   }
 }
 

@@ -16,7 +16,9 @@ namespace {
 using testing::AllOf;
 using testing::EndsWith;
 using testing::HasSubstr;
+using testing::Lt;
 using testing::Not;
+using testing::SizeIs;
 using testing::StartsWith;
 
 std::string repeated(const std::string& text, int count) {
@@ -48,6 +50,8 @@ TEST(JsonFile, ThatIsNoObjectIsRefusedWithWhatItIs) {
   for (const char* content : {"", "{\"a\": ", "{} more", "{\"a\": \"\xff\"}", "{\"a\": 1e999}"})
     EXPECT_THAT(failure(content), AllOf(HasSubstr("a.json: not valid JSON: "), Not(HasSubstr("json.exception"))));
   EXPECT_THAT(failure_of<InputError>([&] { read_json_object(folder.path() / "b.json"); }), HasSubstr("b.json"));
+  EXPECT_THAT(failure("{\"" + std::string(100'000, 'a')),
+              AllOf(SizeIs(Lt(1000U)), HasSubstr("aaa..."), EndsWith("; is the file complete?")));
 }
 
 TEST(JsonFile, InPartsIsRefusedWhereItGoesWrong) {

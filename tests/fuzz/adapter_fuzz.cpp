@@ -9,6 +9,7 @@
 #include "model/formats/classifier_files.h"
 #include "peft/formats/trained_model.h"
 #include "tests/fuzz/fuzz_target.h"
+#include "tests/fuzz/torch_archive.h"
 
 namespace {
 
@@ -38,8 +39,10 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto directory = fuzz::scratch() / "adapter";
   fuzz::unpack(fuzz::text_of(data, size),
                {"adapter_config.json", "dtrain.json", "head_config.json", "adapter_model.safetensors",
-                "adapter.safetensors", "model_head.safetensors", "weights.safetensors"},
+                "adapter.safetensors", "model_head.safetensors", "weights.safetensors", "adapter_model.bin",
+                "pytorch_adapter.bin", "pytorch_model_head.bin"},
                directory);
+  fuzz::pack_torch_files(directory);
   fuzz::read_or_refuse([&] {
     const auto trained = peft::load_trained(directory, base, {}, at::kCPU, Log());
     fuzz::require(static_cast<std::int64_t>(trained.labels.size()) == trained.classifier->classes(), "a name a class");

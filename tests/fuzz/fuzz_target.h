@@ -24,11 +24,13 @@ namespace dtrain::fuzz {
 
 namespace fs = std::filesystem;
 
-/// A directory of this process, the same for every input; in memory where the system has such a place.
+/// A directory of this process, the same for every input: in TMPDIR, else in memory where the system has such a place.
 inline const fs::path& scratch() {
   static const struct Directory {
     Directory() {
-      std::string name = fs::is_directory("/dev/shm") ? "/dev/shm/dtrain-fuzz-XXXXXX" : "/tmp/dtrain-fuzz-XXXXXX";
+      const char* chosen = std::getenv("TMPDIR");
+      std::string name = chosen != nullptr ? chosen : fs::is_directory("/dev/shm") ? "/dev/shm" : "/tmp";
+      name += "/dtrain-fuzz-XXXXXX";
       if (mkdtemp(name.data()) == nullptr) std::abort();
       path = name;
     }

@@ -50,6 +50,19 @@ def tensors(**named):
     return serialized({name: tensor.clone() for name, tensor in named.items()})
 
 
+def torch_file(state, protocol=2):
+    """What torch.save writes."""
+    file = io.BytesIO()
+    torch.save(state, file, pickle_protocol=protocol)
+    return file.getvalue()
+
+
+def pickled(torch_bytes):
+    """Of a torch file the pickle, what torch_archive.h makes an archive of."""
+    with zipfile.ZipFile(io.BytesIO(torch_bytes)) as archive:
+        return archive.read(next(entry for entry in archive.namelist() if entry.endswith("/data.pkl")))
+
+
 # --- Models --------------------------------------------------------------------------------------------------------------
 
 def model_configs():
@@ -76,6 +89,11 @@ def model_configs():
             files["model.safetensors.index.json"] = {"metadata": {"total_size": 8}, "weight_map": {"a": "a.safetensors"}}
             files["a.safetensors"] = tensors(a=torch.ones(2))
         save("model_config", name, bundle(files))
+    state = pickled(torch_file({"a": torch.ones(2, 8), "b": torch.arange(4)}))
+    save("model_config", "torch", bundle({"config.json": configs["bert"].to_dict(), "pytorch_model.bin": state}))
+    save("model_config", "torch-shards", bundle({
+        "pytorch_model.bin.index.json": {"metadata": {"total_size": 96}, "weight_map": {"a": "a.bin", "b": "a.bin"}},
+        "a.bin": state}))
 
 
 def tokenizers():
@@ -142,19 +160,17 @@ def weights():
                              "c": torch.zeros(3, dtype=torch.bfloat16)}}
     for name, state in states.items():
         for protocol in (2, 4):
-            file = io.BytesIO()
-            torch.save(state, file, pickle_protocol=protocol)
-            with zipfile.ZipFile(file) as archive:
-                program = next(entry for entry in archive.namelist() if entry.endswith("/data.pkl"))
-                save("tensor_pickle", f"{name}-{protocol}", archive.read(program))
+            file = torch_file(state, protocol)
+            save("tensor_pickle", f"{name}-{protocol}", pickled(file))
             if protocol == 2:
-                save("torch_file", name, file.getvalue())
+                save("torch_file", name, file)
 
 
 # --- Adapters ------------------------------------------------------------------------------------------------------------
 
 def adapters():
     import peft
+    from safetensors.torch import load as loaded
     from transformers import BertConfig, BertForSequenceClassification
     base = BertConfig(vocab_size=11, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
                       max_position_embeddings=64, num_labels=2)
@@ -181,8 +197,13 @@ def adapters():
         model = peft.get_peft_model(BertForSequenceClassification(base), config)
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
-            save("adapter", name, bundle({file: (pathlib.Path(folder) / file).read_bytes()
-                                          for file in ("adapter_config.json", "adapter_model.safetensors")}))
+            files = {file: (pathlib.Path(folder) / file).read_bytes()
+                     for file in ("adapter_config.json", "adapter_model.safetensors")}
+            save("adapter", name, bundle(files))
+            if name == "lora":
+                state = loaded(files["adapter_model.safetensors"])
+                save("adapter", "lora-torch", bundle({"adapter_config.json": files["adapter_config.json"],
+                                                      "adapter_model.bin": pickled(torch_file(state))}))
     head = {"classifier.weight": torch.ones(2, 8), "classifier.bias": torch.zeros(2)}
     save("adapter", "head", bundle({
         "dtrain.json": {"schema": 1, "method": "head", "base_model": "base", "pooling": "mean", "labels": ["a", "b"],
@@ -193,7 +214,7 @@ def adapters():
         place = f"bert.encoder.layer.{layer}.output.adapters.x"
         bottleneck |= {f"{place}.adapter_down.0.weight": torch.ones(4, 8), f"{place}.adapter_down.0.bias": torch.ones(4),
                        f"{place}.adapter_up.weight": torch.ones(8, 4), f"{place}.adapter_up.bias": torch.ones(8)}
-    save("adapter", "pfeiffer", bundle({
+    described = {
         "adapter_config.json": {
             "config": {"mh_adapter": False, "output_adapter": True, "reduction_factor": 2, "non_linearity": "relu",
                        "original_ln_before": True, "original_ln_after": True, "residual_before_ln": True,
@@ -203,8 +224,11 @@ def adapters():
             "version": "adapters.1.2.0"},
         "head_config.json": {"config": None, "hidden_size": 8, "label2id": {"a": 0, "b": 1}, "model_name": "base",
                              "model_type": "bert", "name": None, "num_labels": 2,
-                             "model_class": "BertForSequenceClassification"},
+                             "model_class": "BertForSequenceClassification"}}
+    save("adapter", "pfeiffer", bundle(described | {
         "adapter.safetensors": tensors(**bottleneck), "model_head.safetensors": tensors(**head)}))
+    save("adapter", "pfeiffer-torch", bundle(described | {
+        "pytorch_adapter.bin": pickled(torch_file(bottleneck)), "pytorch_model_head.bin": pickled(torch_file(head))}))
 
 
 # --- Data and runs -------------------------------------------------------------------------------------------------------
@@ -266,6 +290,27 @@ def studies():
     save("journal", "one-method", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, *few]))
     scores = few[-1] | {"scores": {"test": {"examples": 4, "numbers": [0.5, 1, 0, 0.25]}}}
     save("journal", "begun", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, scores]) + '{"pha')
+    figure = ('<svg viewBox="0 0 9 9" role="img" aria-labelledby="a-title a-desc" class="figure">\n<title id="a-title">probes'
+              '</title>\n<desc id="a-desc">a &lt; b</desc>\n<clipPath id="a-clip"><rect x="1" y="1" width="8" height="8"/>'
+              '</clipPath>\n<g clip-path="url(#a-clip)">\n<path d="M1 1L8 8" class="line series-0" stroke-dasharray="2 3"/>\n'
+              '</g>\n<circle cx="1" cy="1" r="3" fill="#0072b2"/><polyline points="1,1 8,8" fill="none" stroke-width="2"/>\n'
+              '<text x="1" y="9" text-anchor="end"><tspan>layer</tspan></text></svg>\n')
+    save("plain_svg", "figure", figure)
+    save("study_files", "diagnosed", bundle({
+        "journal.jsonl": "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, *few]),
+        "study.json": {"schema": 1, "begun": "2026-11-29 10:00 UTC", "machine": "2 cores", "command": "dtrain compare",
+                       "versions": ["dtrain 0.1.0"], "labels": journals.LABELS, "notes": ["a <note>"]},
+        "diagnose.json": {"schema": 1, "words": ["The frozen body <costs> 9 points."]}, "diagnose.svg": figure}))
+    save("finished_run", "same", bundle({
+        "config.ini": "# dtrain train\nlr = 1e-3\nmethod = lora:r=8\nood = forum=c.tsv\ntrain = a.tsv\nthreads = 2\n",
+        "results.json": {"schema": 1, "data": {"train": "01", "ood.forum": "02"}}}))
+    save("finished_run", "other", bundle({
+        "config.ini": "lr = 0.01\nmethod = head\nclass-weights = w.json\nood = forum=b.tsv\nood = more=d.tsv\n",
+        "results.json": {"data": {"train": "03", "dev": "04", "class-weights": "05"}}}))
+    save("finished_run", "by-name", bundle({"config.ini": "train = b.tsv\n", "results.json": {"schema": 1}}))
+    save("class_weights", "weights", json.dumps({"spam": 5, "ham": 0.5}))
+    save("class_weights", "another", json.dumps({"ham": 1, "spam": 1e-3, "hamm": 2}))
+    save("class_weights", "text", json.dumps({"ham": "1", "spam": None}))
     save("plan_file", "plan", json.dumps({
         "schema": 1, "samples": [100, 1000], "seed": 0, "subset_seed": 0, "result_seeds": [1, 2, 3], "search": "halving",
         "methods": [{"method": "lora:r=16:target_modules=query+value", "learning_rates": [5e-4, 1.5e-3],

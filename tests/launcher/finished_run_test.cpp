@@ -1,5 +1,6 @@
 #include "launcher/finished_run.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/error.h"
@@ -13,7 +14,9 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Lt;
 using testing::Not;
+using testing::SizeIs;
 using testing::UnorderedElementsAre;
 
 TEST(FinishedRun, DiffersByEveryOptionThatChangesAResult) {
@@ -81,6 +84,16 @@ TEST_F(FinishedRunFiles, ThatAreDamagedAreRefusedByName) {
                 HasSubstr("results.json: "))
         << content;
   }
+}
+
+TEST_F(FinishedRunFiles, OfSomebodyElseMakeNoLongMessages) {
+  std::string options = "method = lora:r\n";
+  for (int i = 0; i < 1000; ++i) options += fmt::format("option-{} = {}\n", i, std::string(1000, 'x'));
+  directory.file("config.ini", options);
+  directory.file("results.json", R"({"data": {")" + std::string(100'000, 'y') + R"(": "01"}})");
+  EXPECT_THAT(refusal("method = lora\n", {}),
+              AllOf(SizeIs(Lt(20'000U)), HasSubstr("method was 'lora:r' and is now 'lora'"),
+                    HasSubstr("; and 982 more. Give its own options")));
 }
 
 TEST_F(FinishedRunFiles, OfARunThatKeptNoDigestsAreComparedByName) {

@@ -14,7 +14,9 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using testing::Lt;
 using testing::Not;
+using testing::SizeIs;
 
 Options parsed(const std::vector<std::string>& arguments) {
   std::vector<const char*> argv = {"dtrain"};
@@ -162,6 +164,14 @@ Options parsed_with(const std::string& config, std::vector<std::string> argument
   const TemporaryDirectory directory;
   arguments.insert(arguments.end(), {"--config", directory.file("run.ini", config)});
   return parsed(arguments);
+}
+
+TEST(Options, OfSomebodyElsesConfigMakeNoLongMessages) {
+  const std::string longest(100'000, 'x');
+  for (const std::string& line : {"lr = " + longest, "epochs = " + longest, longest + " = 1"}) {
+    EXPECT_THAT(failure_of<InputError>([&] { parsed_with(line + "\n", {"train"}); }),
+                AllOf(HasSubstr("run.ini: "), SizeIs(Lt(3000U))));
+  }
 }
 
 class Variable {

@@ -27,29 +27,27 @@ using testing::Not;
 
 TEST(PlainSvg, IsOneElementOfShapesAndText) {
   for (const char* plain :
-       {"<svg></svg>", " <svg viewBox=\"0 0 9 9\"><g class=\"a\"><path d=\"M0 0\"/></g></svg>\n",
+       {"<svg></svg>", "<svg><clipPath id=\"a\"></clipPath><g clip-path=\"url(#a)\"/></svg>",
+        " <svg viewBox=\"0 0 9 9\"><g class=\"a\"><path d=\"M0 0\"/></g></svg>\n",
         "<svg aria-labelledby=\"p q\"><title id=\"p\">a &lt; b</title><text x=\"1\">c</text></svg>"})
     EXPECT_TRUE(is_plain_svg(plain)) << plain;
-  for (const char* other : {"",
-                            "text",
-                            "<svg>",
-                            "<svg></g></svg>",
-                            "<svg></svg><svg></svg>",
-                            "<svg></svg><img src=\"x\">",
-                            "a<svg></svg>",
-                            "<svg><script>alert(1)</script></svg>",
-                            "<svg><SCRIPT>alert(1)</SCRIPT></svg>",
-                            "<svg onload=\"alert(1)\"></svg>",
-                            "<svg><a href=\"javascript:alert(1)\"></a></svg>",
-                            "<svg><path xlink:href=\"x\"/></svg>",
-                            "<svg><foreignObject></foreignObject></svg>",
-                            "<svg><rect width=1 onclick=alert(1)></rect></svg>",
-                            "<svg><text style=\"background:url(x)\"></text></svg>",
-                            "<svg><rect a=\"1\"onclick=\"alert(1)\"/></svg>",
-                            "<svg><!-- --></svg>",
-                            "<?xml?><svg></svg>",
-                            "<svg><text a=\"></text></svg>",
-                            "<svg/onload=\"x\"></svg>"})
+  for (const char* other :
+       {"", "text", "<svg>", "<svg></g></svg>", "<svg></svg><svg></svg>", "<svg></svg><img src=\"x\">", "a<svg></svg>",
+        "<svg><script>alert(1)</script></svg>", "<svg><SCRIPT>alert(1)</SCRIPT></svg>",
+        "<svg onload=\"alert(1)\"></svg>", "<svg><a href=\"javascript:alert(1)\"></a></svg>",
+        "<svg><path xlink:href=\"x\"/></svg>", "<svg><foreignObject></foreignObject></svg>",
+        "<svg><rect width=1 onclick=alert(1)></rect></svg>", "<svg><text style=\"background:url(x)\"></text></svg>",
+        "<svg><rect a=\"1\"onclick=\"alert(1)\"/></svg>", "<svg><!-- --></svg>", "<?xml?><svg></svg>",
+        "<svg><text a=\"></text></svg>", "<svg/onload=\"x\"></svg>",
+        // HTML does not tell capitals from small letters in attributes,
+        "<svg ONLOAD=\"alert(1)\"></svg>", "<svg><text STYLE=\"background:url(x)\"></text></svg>",
+        // reads what is in <title> and <desc> as HTML, where a title has no elements,
+        "<svg><desc><title><g class=\"</title><img src=x onerror=alert(1)>\"/></title></desc></svg>",
+        "<svg><title><text></text></title></svg>", "<svg><g class=\"</title><img src=x onerror=alert(1)>\"/></svg>",
+        // and fetches what a value names, however the name is written.
+        "<svg><g clip-path=\"url(https://a.example/#b)\"/></svg>",
+        "<svg><g clip-path=\"url&#40;https://a.example/#b)\"/></svg>",
+        "<svg><g fill=\"u\\72l(//a.example/b)\"/></svg>"})
     EXPECT_FALSE(is_plain_svg(other)) << other;
 }
 
