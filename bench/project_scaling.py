@@ -8,15 +8,19 @@ it says of more ranks, other encoders and other links.
 
 A step of R ranks that compute T tokens each:
 
-    seconds = compute + exposed exchange + optimizer (with the gathering of values, where it is sharded)
+    seconds = compute + exposed exchange + optimizer + exposed gather (where the optimizer is sharded)
     compute = start + T * seconds a token + beside   least squares over all points of a method, imbalance included; beside:
                                                      what another rank on the node costs (memory, waking up), none alone
     exchange                                         the sooner of a ring (Patarasuk and Yuan, 2009),
         2 (R-1) latency + bytes * 2 (R-1) / R / bus bandwidth, and a tree there and back, 2 log2 R (latency + bytes / bus bandwidth)
-    exposed = exchange * (1 - overlap)               overlap: measured at the most ranks, none below nothing
+                                                     of a sharded optimizer over links that reduce-scatter, half of it
     optimizer = parameters * seconds a parameter     over R where the optimizer is sharded
+    gather                                           the sooner of half a ring and a tree's way back, of the bytes gathered;
+                                                     it does not shrink with R
+    exposed = all * (1 - overlap)                    overlap: measured at the most ranks, none below nothing; the exchange's
+                                                     lasts no longer than backward, the gather's no longer than forward
 
-Of other encoders: compute goes with the FLOP of a token, exchange and optimizer with the parameters.
+Of other encoders: compute goes with the FLOP of a token, all else with the parameters.
 """
 
 import argparse
@@ -34,19 +38,28 @@ class Link:
     name: str
     latency: float  # seconds of a step of the ring
     bus: float  # bytes/s
+    scatters: bool  # whether a reduce-scatter is one, and not an all-reduce as over MPI
 
     def seconds(self, ranks: int, size: float) -> float:
         """Of an all-reduce of so many bytes."""
-        ring = 2 * (ranks - 1) * self.latency + size * 2 * (ranks - 1) / ranks / self.bus
-        tree = 2 * math.ceil(math.log2(ranks)) * (self.latency + size / self.bus)
+        return 2 * self.half(ranks, size)
+
+    def half(self, ranks: int, size: float) -> float:
+        """Of an all-gather that leaves each rank so many bytes, or of a reduce-scatter."""
+        ring = (ranks - 1) * self.latency + size * (ranks - 1) / ranks / self.bus
+        tree = math.ceil(math.log2(ranks)) * (self.latency + size / self.bus)
         return min(ring, tree)
+
+    def exchange(self, ranks: int, size: float, sharded: bool) -> float:
+        """Of the gradients."""
+        return self.half(ranks, size) if sharded and self.scatters else self.seconds(ranks, size)
 
 
 # Bandwidths of data sheets, of which collectives reach about four fifths; latencies as nccl-tests and OSU benchmarks of
 # such machines print them. Not measured here.
 PUBLISHED = [
-    Link("Ethernet or InfiniBand, 100 Gb/s (published)", 5e-6, 0.8 * 12.5e9),
-    Link("NVLink 4, 450 GB/s a direction (published)", 3e-6, 0.8 * 450e9),
+    Link("Ethernet or InfiniBand, 100 Gb/s (published)", 5e-6, 0.8 * 12.5e9, True),
+    Link("NVLink 4, 450 GB/s a direction (published)", 3e-6, 0.8 * 450e9, True),
 ]
 
 
@@ -76,9 +89,11 @@ class StepModel:
     per_token: float
     beside: float
     overlap: float
+    gather_overlap: float
     per_parameter: float
     parameters: int
     exchanged: int
+    gathered: int
     sharded: bool
 
     def seconds(self, tokens: float, ranks: int, link: Link, encoder: Encoder = MINILM, speedup: float = 1) -> dict:
@@ -86,17 +101,24 @@ class StepModel:
         sizes = encoder.trainable(self.method) / MINILM.trainable(self.method)
         compute = self.start * encoder.layers / MINILM.layers + tokens * self.per_token * flop
         compute = (compute + (self.beside * sizes if ranks > 1 else 0)) / speedup
-        exchange = 0.0
+        exchange = gather = 0.0
         if ranks > 1:
-            exchange = link.seconds(ranks, sizes * self.exchanged)
+            exchange = link.exchange(ranks, sizes * self.exchanged, self.sharded)
+            gather = link.half(ranks, sizes * self.gathered)
         optimizer = self.parameters * sizes * self.per_parameter / (ranks if self.sharded else 1) / speedup
-        # Only what lasts as long as backward can hide behind it.
-        hidden = min(self.overlap * exchange, 2 / 3 * compute)
-        return {"compute": compute, "exchange": exchange - hidden, "optimizer": optimizer}
+        # Only what lasts as long as backward, or forward, can hide behind it.
+        exchange -= min(self.overlap * exchange, 2 / 3 * compute)
+        gather -= min(self.gather_overlap * gather, 1 / 3 * compute)
+        return {"compute": compute, "exchange": exchange, "optimizer": optimizer, "gather": gather}
 
 
 def tokens_of_rank(point: dict) -> float:
     return point["tokens_per_step"] / point["ranks"]
+
+
+def hidden_share(whole: float, waited: float) -> float:
+    """How much of what a link takes is hidden, where so much of it was waited for."""
+    return max(0.0, 1 - waited / whole) if whole > 0 else 0.0
 
 
 def model_of(method: str, points: list[dict], link: Link) -> StepModel:
@@ -105,22 +127,22 @@ def model_of(method: str, points: list[dict], link: Link) -> StepModel:
     # The least relative errors: short steps count as much as long ones.
     start, per_token, beside = np.linalg.lstsq(terms / compute[:, None], np.ones(len(points)), rcond=None)[0]
     most = max(points, key=lambda point: point["ranks"])
-    exchanged = most["reduced_bytes"]
-    overlap = 0.0
+    exchanged, gathered, sharded = most["reduced_bytes"], most["gathered_bytes"], most["sharded_optimizer"]
+    overlap = gather_overlap = 0.0
     if most["ranks"] > 1:
-        whole = link.seconds(most["ranks"], exchanged)
-        overlap = max(0.0, 1 - most["exchange_seconds"] / whole) if whole > 0 else 0.0
+        overlap = hidden_share(link.exchange(most["ranks"], exchanged, sharded), most["exchange_seconds"])
+        gather_overlap = hidden_share(link.half(most["ranks"], gathered), most["gather_seconds"])
     work = [point["trainable_parameters"] / (point["ranks"] if point["sharded_optimizer"] else 1) for point in points]
     per_parameter = float(np.median([point["optimizer_seconds"] / each for point, each in zip(points, work, strict=True)]))
-    return StepModel(method, float(start), float(per_token), float(beside), overlap, per_parameter, most["trainable_parameters"], exchanged,
-                     most["sharded_optimizer"])
+    return StepModel(method, float(start), float(per_token), float(beside), overlap, gather_overlap, per_parameter,
+                     most["trainable_parameters"], exchanged, gathered, sharded)
 
 
 def measured_link(links: dict) -> Link:
     reduce = next(each for each in links["collectives"] if each["collective"] == "all-reduce")
     ranks = links["ranks"]
     return Link(f"measured ({links['back_end']}, {ranks} ranks)", reduce["latency_seconds"] / (2 * (ranks - 1)),
-                reduce["bytes_per_second"] * reduce["bus_share"])
+                reduce["bytes_per_second"] * reduce["bus_share"], links["back_end"] != "mpi")
 
 
 def print_table(header: list[str], rows: list[list[str]]) -> None:
@@ -139,6 +161,9 @@ def main() -> int:
                         help="how many times as fast as here the ranks compute and update (an assumption, and said so)")
     given = parser.parse_args()
     scaling = json.loads(given.scaling.read_text())
+    if any("gather_seconds" not in point for point in scaling["points"]):
+        parser.error(f"{given.scaling}: expected gather_seconds in each point, found one without; "
+                     "measure again with this dtrain's bench scaling")
     link = measured_link(json.loads(given.links.read_text()))
     print(f"{scaling['machine']}\n\nlink, {link.name}: {1e6 * link.latency:.1f} us a step of the ring, "
           f"{link.bus / 1e9:.2f} GB/s\n")

@@ -11,8 +11,9 @@ namespace dtrain::dist {
 
 class RankCounters;
 
-/// A collective under way; it must not outlive its communicator. Destroying one that has not ended waits for it, or
-/// abandons it, and with it the communicator, when that has failed or an exception passes through.
+/// A collective under way; it must not outlive its communicator. Destroying one that has not ended waits for it (not
+/// where a stream on a device has joined it: that waits), or abandons it, and with it the communicator, when that has
+/// failed or an exception passes through.
 class Work {
  public:
   virtual ~Work() = default;
@@ -20,9 +21,9 @@ class Work {
   virtual bool test() = 0;
   /// Returns when it has ended. Throws CommunicationError after the timeout it was started with.
   virtual void wait() = 0;
-  /// What the current stream is given from now on runs after the collective; the host goes on where the tensors are on
-  /// a device, and waits as `wait` does where they are its own. No timeout ends a stream: before the host waits for
-  /// that, it waits for this.
+  /// What the current stream, on which the tensors were made, is given from now on runs after the collective; the host
+  /// goes on where the tensors are on a device, and waits as `wait` does where they are its own. No timeout ends a
+  /// stream: before the host waits for that, it waits for this.
   virtual void join_stream() { wait(); }
 };
 

@@ -20,7 +20,7 @@ class Mailbox {
 
   /// Returns at once; to the own rank, too.
   virtual void post(int to, const std::string& text) = 0;
-  /// A letter that has come, if one has.
+  /// A letter that has come, if one has: as a whole, so that nobody waits for the rest of one.
   virtual std::optional<Letter> take() = 0;
 };
 

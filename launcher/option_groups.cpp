@@ -205,9 +205,11 @@ void add_reduction(Adder add, Options& o) {
       "memory for frozen features, such as 4G (default: a quarter of the GPU's, or of the RAM that the "
       "node, or the control group, gives, over the node's ranks)");
   add("bucket-bytes", bound(o.training.bucket_bytes), "gradient bytes reduced at once");
-  add("overlap", bound(o.training.overlap, "true|false"), "reduce while backward goes on");
+  add("overlap", bound(o.training.overlap, "true|false"),
+      "reduce while backward goes on, gather while the next forward does");
   add("shard-optimizer", bound(o.shard_optimizer, "auto|on|off"),
-      "each rank keeps and updates a share of the optimizer's state (ZeRO stage 1); auto: where that is sooner");
+      "each rank keeps and updates a share of the optimizer's state (ZeRO stage 1); auto: on CPUs, from 4 million "
+      "parameters on");
 }
 
 void add_exchange(Adder add, Options& o) {

@@ -34,6 +34,7 @@ void Parameter::set_value(at::Tensor value) {
 }
 
 const at::Tensor& Parameter::matmul_value(at::ScalarType matmul_type) {
+  if (before_read) before_read();
   if (matmul_type != at::kBFloat16) return value_;
   if (!matmul_value_is_current_) {
     const at::NoGradGuard no_grad;
@@ -71,6 +72,7 @@ void Parameter::begin_step() {
 }
 
 at::Tensor Parameter::use() {
+  if (before_read) before_read();
   if (!trainable_ || !recording()) return value_;
   expect_gradient();
   auto alias = value_.detach();

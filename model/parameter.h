@@ -31,7 +31,10 @@ class Parameter {
   const std::string& name() const { return name_; }
   const std::vector<std::int64_t>& shape() const { return shape_; }
   /// Undefined until it is loaded.
-  const at::Tensor& value() const { return value_; }
+  const at::Tensor& value() const {
+    if (before_read) before_read();
+    return value_;
+  }
   /// The value as matmuls take it: itself, or for bfloat16 a copy, kept until the value changes.
   const at::Tensor& matmul_value(at::ScalarType matmul_type);
   /// The last of the copies that matmul_value gave, which whoever changes the value may write himself, and then says
@@ -91,6 +94,9 @@ class Parameter {
 
   /// Called when the last expected contribution of a backward pass has been written.
   std::function<void()> on_gradient_ready;
+  /// Called whenever the value is about to be read: where it may still be on its way from other ranks, whoever knows of
+  /// that waits here.
+  std::function<void()> before_read;
 
  private:
   void contributed();

@@ -54,7 +54,7 @@ PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, c
     cost.prefix_example_seconds = seconds_since(begin_prefix) / static_cast<double>(sample.size());
     cost.prefix_example_flop = sum_over_ranks(step.prefix_flop(), context) / static_cast<double>(sample.size());
   }
-  AdamW optimizer(parameters, options, step.sharding());
+  AdamW optimizer(parameters, options, step.sharding(), &step.gather());
   step.run(0);
   // So small that it changes no weight, and none of the work is left out.
   constexpr double kNoRate = 1e-12;
@@ -64,6 +64,7 @@ PhaseCost measure_phase(model::Classifier& classifier, const Examples& sample, c
     cost.step_flop += step.run(i).flop / static_cast<double>(kSteps);
     optimizer.step(kNoRate);
   }
+  step.gather().wait();
   cost.step_seconds = seconds_since(begin) / static_cast<double>(kSteps);
   cost.trainable_parameters = parameters.size();
   cost.allreduce_bytes = step.allreduce_bytes();

@@ -11,7 +11,7 @@ namespace dtrain::train {
 
 void FlatParameters::set_gradients(const at::Tensor& flat) const {
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    parameters[i]->set_gradient(flat.slice(0, offsets[i], offsets[i + 1]).view(parameters[i]->value().sizes()));
+    parameters[i]->set_gradient(flat.slice(0, offsets[i], offsets[i + 1]).view(parameters[i]->shape()));
   }
 }
 

@@ -36,8 +36,8 @@ double schedule_factor(std::int64_t step, std::int64_t total_steps, double warmu
                            static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup)));
 }
 
-AdamW::AdamW(const FlatParameters& parameters, const TrainOptions& options, Sharding sharding)
-    : parameters_(parameters), sharding_(std::move(sharding)), options_(options) {
+AdamW::AdamW(const FlatParameters& parameters, const TrainOptions& options, Sharding sharding, ValueGather* gather)
+    : parameters_(parameters), sharding_(std::move(sharding)), gather_(gather), options_(options) {
   for (const std::size_t i : parameters.tables) {
     const auto& shape = parameters.parameters[i]->shape();
     tables_.push_back({i, shape[1], std::vector<char>(static_cast<std::size_t>(shape[0]), 0)});
@@ -98,6 +98,7 @@ void AdamW::add_pieces(const dist::Stretch& stretch, std::vector<Piece>& pieces)
 
 double AdamW::step(double learning_rate) {
   const at::NoGradGuard no_grad;
+  if (gather_ != nullptr) gather_->wait();  // it may still be writing into the values
   ++steps_;
   const double norm = std::sqrt(sum_of_squared_gradients());
   double factor = 1;
@@ -272,24 +273,21 @@ double AdamW::decay(std::size_t group, double learning_rate) const {
 }
 
 void AdamW::gather_values(double learning_rate) {
-  std::vector<std::unique_ptr<dist::Work>> works;
-  for (const auto& bucket : sharding_.layout().buckets()) {
-    if (bucket.dealt.size() == 0) continue;
-    works.push_back(sharding_.context().gradients.start_all_gather(
-        parameters_.values.narrow(0, bucket.dealt.begin, bucket.dealt.size())));
-  }
-  for (const auto& work : works) work->wait();
+  ValueGather at_once(parameters_);
+  ValueGather& gather = gather_ == nullptr ? at_once : *gather_;
+  // The rows first: the forward pass begins with them.
   for (const Table& table : tables_) {
     const auto group =
         std::ranges::upper_bound(parameters_.groups, parameters_.offsets[table.parameter], {}, &ParameterGroup::end) -
         parameters_.groups.begin();
-    gather_rows(table, decay(static_cast<std::size_t>(group), learning_rate));
+    gather_rows(gather, table, decay(static_cast<std::size_t>(group), learning_rate));
   }
-  parameters_.values_changed();
+  gather.start(sharding_.context().gradients, sharding_.layout());
+  if (gather_ == nullptr || !options_.overlap) gather.wait();
 }
 
 // What only decays does so on each rank.
-void AdamW::gather_rows(const Table& table, double decay) {
+void AdamW::gather_rows(ValueGather& gather, const Table& table, double decay) {
   const auto count = static_cast<std::int64_t>(table.reached.size());
   const dist::Stretch own = sharding_.rows_of(count, sharding_.rank());
   std::vector<std::int64_t> reached, mine;
@@ -310,9 +308,7 @@ void AdamW::gather_rows(const Table& table, double decay) {
       });
     });
   }
-  // The ranks' rows follow each other in the order of the ranks.
-  const auto gathered = sharding_.context().gradients.all_gather(values.index_select(0, at::tensor(mine, at::kLong)));
-  values.index_copy_(0, at::tensor(reached, at::kLong), gathered);
+  gather.gather_rows(sharding_.context().gradients, values, mine, reached);
 }
 
 AdamW::Moments AdamW::moments() const {

@@ -8,6 +8,7 @@
 #include "train/flat_parameters.h"
 #include "train/options.h"
 #include "train/sharding.h"
+#include "train/value_gather.h"
 
 namespace dtrain::train {
 
@@ -23,7 +24,10 @@ double schedule_factor(std::int64_t step, std::int64_t total_steps, double warmu
 /// Where the optimiser is sharded, each rank updates its share, and the ranks gather the values.
 class AdamW {
  public:
-  AdamW(const FlatParameters& parameters, const TrainOptions& options, Sharding sharding);
+  /// With a `gather` (the TrainingStep's, which outlives this) a step returns while values of other ranks are still
+  /// under way there, unless the options overlap nothing; without one all are here when it returns.
+  AdamW(const FlatParameters& parameters, const TrainOptions& options, Sharding sharding,
+        ValueGather* gather = nullptr);
   /// Not sharded.
   AdamW(const FlatParameters& parameters, const TrainOptions& options)
       : AdamW(parameters, options, Sharding(parameters)) {}
@@ -70,10 +74,11 @@ class AdamW {
   void update(double learning_rate, double gradient_factor);
   double decay(std::size_t group, double learning_rate) const;
   void gather_values(double learning_rate);
-  void gather_rows(const Table& table, double decay);
+  void gather_rows(ValueGather& gather, const Table& table, double decay);
 
   const FlatParameters& parameters_;
   Sharding sharding_;
+  ValueGather* gather_;  // null: nothing is left under way
   TrainOptions options_;
   std::vector<Table> tables_;
   std::vector<Piece> pieces_;

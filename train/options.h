@@ -15,7 +15,7 @@ namespace dtrain::train {
 
 /// Whether each rank keeps and updates a share of the optimiser's state alone (Sharding).
 enum class ShardOptimizer {
-  /// Where that is sooner: on CPUs, from some millions of parameters on.
+  /// On CPUs, from 4 Mi parameters on.
   automatic,
   on,
   off,
@@ -64,7 +64,8 @@ struct TrainOptions {
 
   /// Bytes of gradients reduced at once.
   std::int64_t bucket_bytes = 4 << 20;
-  /// Start a bucket's reduction while backward goes on.
+  /// Start a bucket's reduction while backward goes on, and let the next forward pass begin while a sharded optimiser's
+  /// values are gathered.
   bool overlap = true;
   /// What gradients travel as; without virtual ranks alone, whose sums are in float.
   dist::WireFormat reduce_format = dist::WireFormat::fp32;

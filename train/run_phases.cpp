@@ -28,7 +28,7 @@ at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, co
 RunPhases::Phase::Phase(RunPhases& run, FeatureStore& features)
     : parameters(flatten(run.classifier_)),
       step(run.classifier_, parameters, run.options_, run.examples_, run.context_, features, run.hooks_),
-      optimizer(parameters, run.options_, step.sharding()) {}
+      optimizer(parameters, run.options_, step.sharding(), &step.gather()) {}
 
 RunPhases::RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
                      const TrainOptions& options, const RunContext& context, FeatureStore& features,
@@ -58,7 +58,7 @@ double RunPhases::learning_rate(std::int64_t position) const {
 
 at::Tensor RunPhases::enter_next(const at::Tensor& kept) {
   const at::NoGradGuard no_grad;
-  const FlatParameters before = present_->parameters;
+  const FlatParameters before = parameters();
   spared_seconds_ += present_->step.spared_seconds();
   prefix_flop_ += present_->step.prefix_flop();
   present_.reset();

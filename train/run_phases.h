@@ -24,9 +24,11 @@ class RunPhases {
   RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
             const TrainOptions& options, const RunContext& context, FeatureStore& features, peft::TrainingHooks* hooks);
 
-  /// Of the present phase.
-  FlatParameters& parameters() { return present_->parameters; }
-  const FlatParameters& parameters() const { return present_->parameters; }
+  /// Of the present phase; the values are those of the last step, from every rank.
+  const FlatParameters& parameters() const {
+    present_->step.gather().wait();
+    return present_->parameters;
+  }
   TrainingStep& step() { return present_->step; }
   AdamW& optimizer() { return present_->optimizer; }
   const AdamW& optimizer() const { return present_->optimizer; }

@@ -5,7 +5,8 @@
 namespace dtrain::train {
 namespace {
 
-// Fewer parameters are updated sooner than their values are gathered (docs/performance.md).
+// What `auto` takes for worth it, on CPUs alone: the moments of fewer parameters are little memory, and memory is what
+// sharding saves (docs/scaling.md). A constant, so that the same run has the same bytes everywhere.
 constexpr std::int64_t kWorthSharding = 4 << 20;
 // Elements of a bucket, whatever --bucket-bytes says: each has requests of its own.
 constexpr std::int64_t kLeastBucket = 1 << 10;

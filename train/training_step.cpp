@@ -52,7 +52,8 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       hooks_(hooks),
       plan_(examples.lengths(), options.batch_size, options.seed),
       first_trainable_stage_(classifier.first_trainable_stage()),
-      sharding_(parameters, options, context, hooks != nullptr && hooks->reads_gradients()) {
+      sharding_(parameters, options, context, hooks != nullptr && hooks->reads_gradients()),
+      gather_(parameters) {
   const int ranks = context.control.size();
   const int rank = context.control.rank();
   shards_ = options.virtual_ranks > 0 ? options.virtual_ranks : ranks;
@@ -82,6 +83,17 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
   cache_ = features.cache_for(classifier, examples, mine, context);
   if (cache_ != nullptr && features.made() == made) spared_seconds_ = cache_->seconds();
 
+  if (sharding_.on()) {
+    for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
+      parameters.parameters[i]->before_read = [this, i] {
+        if (joins_gather_) {
+          gather_.join(i);
+        } else {
+          gather_.wait();
+        }
+      };
+    }
+  }
   if (options.virtual_ranks > 0) {
     // Every shard begins at a multiple of 64 bytes: a matmul's last bits depend on where its result lies.
     const std::int64_t padded = (parameters.size() + 15) / 16 * 16;
@@ -100,7 +112,10 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
 }
 
 TrainingStep::~TrainingStep() {
-  for (model::Parameter* parameter : parameters_.parameters) parameter->on_gradient_ready = nullptr;
+  for (model::Parameter* parameter : parameters_.parameters) {
+    parameter->on_gradient_ready = nullptr;
+    parameter->before_read = nullptr;
+  }
 }
 
 std::int64_t TrainingStep::allreduce_bytes() const {
@@ -126,6 +141,8 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   double loss = 0;
   flop_ = {};
   auto begin = std::chrono::steady_clock::now();
+  const double gathered_before = gather_.seconds();
+  joins_gather_ = true;
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
@@ -136,7 +153,9 @@ StepOutcome TrainingStep::run(std::int64_t step) {
       if (!parameter->written()) parameter->clear_gradient();
     }
   }
-  outcome.compute_seconds = seconds_since(begin);
+  gather_.wait();  // what no example of this rank needed
+  joins_gather_ = false;
+  outcome.compute_seconds = seconds_since(begin) - (gather_.seconds() - gathered_before);
   begin = std::chrono::steady_clock::now();
   if (reducer_) {
     reducer_->finish();
@@ -219,6 +238,7 @@ double TrainingStep::run_loss_term() {
   if (!term.defined()) return 0;
   last_backward_ = false;  // what is ready now is not yet complete
   torch::autograd::backward({term}, {});
+  gather_.wait();  // no timeout would end the stream that the host waits for next
   return term.item<double>();
 }
 
@@ -244,6 +264,7 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
     const auto loss = objective_.loss_sum(logits, targets, loss_) / divisor;
     last_backward_ = end == count;
     torch::autograd::backward({loss}, {});
+    gather_.wait();  // no timeout would end the stream that the host waits for next
     sum += loss.item<double>();
   }
   flop_.add(forward.flop());

@@ -17,6 +17,7 @@
 #include "train/options.h"
 #include "train/run_context.h"
 #include "train/sharding.h"
+#include "train/value_gather.h"
 
 namespace dtrain::train {
 
@@ -30,7 +31,8 @@ struct StepOutcome {
   double flop = 0;
   /// Whether a rank was asked to stop.
   bool stop_requested = false;
-  /// Of this rank: forward and backward; and then, until the gradients of all were summed.
+  /// Of this rank: forward and backward, without what they waited for in the gather; and then, until the gradients of
+  /// all were summed.
   double compute_seconds = 0;
   double exchange_seconds = 0;
   /// compute_seconds of each rank.
@@ -60,6 +62,9 @@ class TrainingStep {
 
   /// Who has the summed gradients, and so who may update what.
   const Sharding& sharding() const { return sharding_; }
+  /// Through which a sharded optimiser may leave values under way: whoever reads a model::Parameter while this lives
+  /// waits for them, and only `run` begins without. To be waited for before the flat values are read.
+  ValueGather& gather() { return gather_; }
   std::int64_t steps_per_epoch() const { return plan_.steps_per_epoch(); }
   /// Payload of the gradient reduction of this rank in the last step (0 at one rank): what is handed to the back end,
   /// or with virtual ranks the gradient that the tree over the shards passes on.
@@ -97,11 +102,13 @@ class TrainingStep {
   std::shared_ptr<const FeatureCache> cache_;
   double spared_seconds_ = 0;
   Sharding sharding_;
+  ValueGather gather_;
   at::Tensor shard_gradients_;  // [shards of this rank, n and padding] with virtual ranks
   std::unique_ptr<dist::GradientReducer> reducer_;
   std::int64_t table_bytes_ = 0;  // handed to the back end in the last step
   bool last_backward_ = false;
-  model::FlopCount flop_;  // of this rank's step
+  bool joins_gather_ = false;  // whether who reads a value goes on in the order of the stream
+  model::FlopCount flop_;      // of this rank's step
 };
 
 }  // namespace dtrain::train

@@ -25,7 +25,7 @@ BFloat16Sum::BFloat16Sum() {
 BFloat16Sum::~BFloat16Sum() {
   int finalized = 0;
   MPI_Finalized(&finalized);
-  if (!finalized) MPI_Op_free(&operation_);
+  if (!finalized && operation_ != MPI_OP_NULL) MPI_Op_free(&operation_);
 }
 
 }  // namespace dtrain::dist

@@ -16,6 +16,8 @@ class BFloat16Sum {
   BFloat16Sum& operator=(const BFloat16Sum&) = delete;
 
   MPI_Op get() const { return operation_; }
+  /// Leaves the operation to the end of the process: a collective that makes the sum may still be under way.
+  void leave() { operation_ = MPI_OP_NULL; }
 
  private:
   MPI_Op operation_ = MPI_OP_NULL;

@@ -74,19 +74,22 @@ class MpiCommunicator final : public Communicator {
       : communicator_(communicator),
         piece_elements_(piece_elements),
         state_{timeout, nullptr, ""},
-        counters_(communicator) {
+        counters_(communicator, timeout) {
     state_.counters = &counters_.own();
     MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN);
     MPI_Comm_rank(communicator_, &rank_);
     MPI_Comm_size(communicator_, &size_);
   }
 
-  // Where collectives may still be under way the handle is left to the end of the process.
+  // Where collectives may still be under way the handles are left to the end of the process.
   ~MpiCommunicator() override {
     int finalized = 0;
     MPI_Finalized(&finalized);
-    if (!finalized && state_.failure.empty() && std::uncaught_exceptions() == exceptions_)
+    if (!finalized && state_.failure.empty() && std::uncaught_exceptions() == exceptions_) {
       MPI_Comm_free(&communicator_);
+    } else {
+      bfloat16_sum_.leave();
+    }
   }
 
   std::string_view name() const override { return "mpi"; }
@@ -294,15 +297,10 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono
   // MPI reports the errors of non-blocking collectives to the handler of MPI_COMM_WORLD, which would end the process.
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
   choose_all_reduce_algorithm();
-  auto* copy = new MPI_Comm(MPI_COMM_NULL);  // MPI may write it after a timeout, which is why it is then left
   int size = 0;
   MPI_Comm_size(parent, &size);
-  MpiState state{timeout, nullptr, ""};
-  MpiWork work(state, fmt::format("making a communicator of {} ranks", size), [] { return "not all came"; }, {});
-  work.start([&](MPI_Request* request) { return MPI_Comm_idup(parent, copy, request); });
-  work.wait();
-  const std::unique_ptr<MPI_Comm> made(copy);
-  return std::make_unique<MpiCommunicator>(*made, timeout, piece_elements);
+  const MPI_Comm copy = duplicate(parent, fmt::format("making a communicator of {} ranks", size), timeout);
+  return std::make_unique<MpiCommunicator>(copy, timeout, piece_elements);
 }
 
 }  // namespace dtrain::dist

@@ -11,7 +11,8 @@
 namespace dtrain::dist {
 
 /// Host tensors over MPI, on a duplicate of `parent` (MPI must be initialised with at least MPI_THREAD_FUNNELED and
-/// outlive the result). Collective. Every operation is non-blocking and polled against `timeout`. The ranks of a node
+/// outlive the result). Collective. Every operation is non-blocking and polled against `timeout`; of those that MPI has
+/// as blocking calls alone, splits of communicators, a barrier before them finds who does not come. The ranks of a node
 /// see each other's counters in shared memory, so that an error can name who did not come. What is longer than
 /// `piece_elements` goes in pieces: the bytes of 2^27 doubles are the most that MPI's int can count, too.
 ///

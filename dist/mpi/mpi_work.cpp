@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <exception>
+#include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -16,6 +18,23 @@ void check_mpi(int code, const std::string& what) {
   int length = 0;
   MPI_Error_string(code, text, &length);
   throw CommunicationError(fmt::format("{} failed: MPI says \"{}\"", what, std::string_view(text, length)));
+}
+
+void complete(std::string what, std::chrono::milliseconds timeout, std::vector<at::Tensor> tensors,
+              const std::function<int(MPI_Request*)>& call) {
+  MpiState state{timeout, nullptr, ""};
+  MpiWork work(
+      state, std::move(what), [] { return "not all came"; }, std::move(tensors));
+  work.start(call);
+  work.wait();
+}
+
+MPI_Comm duplicate(MPI_Comm parent, std::string what, std::chrono::milliseconds timeout) {
+  auto* copy = new MPI_Comm(MPI_COMM_NULL);  // MPI may write it after a timeout, which is why it is then left
+  complete(std::move(what), timeout, {}, [&](MPI_Request* request) { return MPI_Comm_idup(parent, copy, request); });
+  const std::unique_ptr<MPI_Comm> made(copy);
+  MPI_Comm_set_errhandler(*made, MPI_ERRORS_RETURN);
+  return *made;
 }
 
 void MpiState::check() const {

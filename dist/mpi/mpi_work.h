@@ -15,6 +15,15 @@
 
 namespace dtrain::dist {
 
+/// Starts an operation beside those of a communicator, by an MPI function that `call` calls, and returns when it has
+/// ended. Throws CommunicationError that names it by `what` where it fails or does not end within `timeout`. `tensors`
+/// are what MPI reads and writes meanwhile.
+void complete(std::string what, std::chrono::milliseconds timeout, std::vector<at::Tensor> tensors,
+              const std::function<int(MPI_Request*)>& call);
+
+/// A duplicate of `parent`, which returns errors. Collective; throws as `complete` does.
+MPI_Comm duplicate(MPI_Comm parent, std::string what, std::chrono::milliseconds timeout);
+
 /// Throws CommunicationError that says `what` failed and how MPI calls it, unless `code` is MPI_SUCCESS.
 void check_mpi(int code, const std::string& what);
 

@@ -1,5 +1,6 @@
 #include "dist/mpi/node_counters.h"
 
+#include <ATen/ATen.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -7,6 +8,8 @@
 
 #include <numeric>
 #include <random>
+
+#include "dist/mpi/mpi_work.h"
 
 namespace dtrain::dist {
 
@@ -30,41 +33,56 @@ std::shared_ptr<void> map(int file, std::size_t bytes) {
   return {memory, [bytes](void* mapped) { munmap(mapped, bytes); }};
 }
 
+// A name of shared memory, which goes when all have it open: nothing stays behind a killed job. Empty: none.
+struct SharedName {
+  const char* text;
+  ~SharedName() {
+    if (text[0] != '\0') shm_unlink(text);
+  }
+};
+
 // One piece of memory for all ranks of `node`, filled with zeros, which are counters at 0. Collective; null where this
 // rank cannot see it.
-std::shared_ptr<void> share(MPI_Comm node, int node_rank, std::size_t bytes) {
-  char name[64] = "";
-  int file = -1;
+std::shared_ptr<void> share(MPI_Comm node, int node_rank, std::size_t bytes, std::chrono::milliseconds timeout) {
+  constexpr std::size_t kNameBytes = 64;
+  const at::Tensor shared = at::zeros({kNameBytes}, at::kByte);  // MPI may write it after a timeout
+  char* name = static_cast<char*>(shared.data_ptr());
+  std::shared_ptr<void> memory;
   if (node_rank == 0) {
     std::random_device random;
-    fmt::format_to_n(name, sizeof(name) - 1, "/dtrain-{}-{:08x}{:08x}", getpid(), random(), random());
-    file = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    fmt::format_to_n(name, kNameBytes - 1, "/dtrain-{}-{:08x}{:08x}", getpid(), random(), random());
+    int file = shm_open(name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (file >= 0 && posix_fallocate(file, 0, static_cast<off_t>(bytes)) != 0) {
       shm_unlink(name);
       close(file);
       file = -1;
     }
     if (file < 0) name[0] = '\0';
+    memory = map(file, bytes);
   }
-  MPI_Bcast(name, sizeof(name), MPI_CHAR, 0, node);
-  if (node_rank != 0 && name[0] != '\0') file = shm_open(name, O_RDWR | O_CLOEXEC, 0);
-  std::shared_ptr<void> memory = map(file, bytes);
-  MPI_Barrier(node);
-  if (node_rank == 0 && name[0] != '\0') shm_unlink(name);  // all have it open: nothing stays behind a killed job
+  const SharedName until_all_have_it{node_rank == 0 ? name : ""};
+  complete("naming the counters of a node", timeout, {shared},
+           [&](MPI_Request* request) { return MPI_Ibcast(name, kNameBytes, MPI_CHAR, 0, node, request); });
+  if (node_rank != 0 && name[0] != '\0') memory = map(shm_open(name, O_RDWR | O_CLOEXEC, 0), bytes);
+  complete("sharing the counters of a node", timeout, {},
+           [&](MPI_Request* request) { return MPI_Ibarrier(node, request); });
   return memory;
 }
 
 }  // namespace
 
-NodeCounters::NodeCounters(MPI_Comm communicator) {
+NodeCounters::NodeCounters(MPI_Comm communicator, std::chrono::milliseconds timeout) {
   int rank = 0, size = 0, node_rank = 0, node_size = 0;
   MPI_Comm_rank(communicator, &rank);
   MPI_Comm_size(communicator, &size);
+  // MPI_Comm_split_type cannot be polled: all ranks must have come.
+  complete(fmt::format("making the counters of {} ranks", size), timeout, {},
+           [&](MPI_Request* request) { return MPI_Ibarrier(communicator, request); });
   MPI_Comm node_ranks = MPI_COMM_NULL;
   MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_ranks);
   MPI_Comm_rank(node_ranks, &node_rank);
   MPI_Comm_size(node_ranks, &node_size);
-  memory_ = share(node_ranks, node_rank, node_size * sizeof(Line));
+  memory_ = share(node_ranks, node_rank, node_size * sizeof(Line), timeout);
 
   MPI_Group all, node, world;
   MPI_Comm_group(communicator, &all);

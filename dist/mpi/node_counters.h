@@ -2,6 +2,7 @@
 
 #include <mpi.h>
 
+#include <chrono>
 #include <memory>
 
 #include "dist/rank_counters.h"
@@ -13,8 +14,8 @@ namespace dtrain::dist {
 /// memory, each sees only itself.
 class NodeCounters {
  public:
-  /// Collective over `communicator`, and not bounded in time: every rank must be known to come.
-  explicit NodeCounters(MPI_Comm communicator);
+  /// Collective over `communicator`. Throws CommunicationError where a rank does not come within `timeout`.
+  NodeCounters(MPI_Comm communicator, std::chrono::milliseconds timeout);
 
   /// Counts the collectives of the communicator itself, and those of a back end that runs beside it.
   RankCounters& own() { return *own_; }

@@ -132,12 +132,13 @@ class NcclWork final : public Work {
   NcclWork(NcclHandle& handle, Operation operation, std::vector<at::Tensor> tensors)
       : handle_(handle), operation_(std::move(operation)), tensors_(std::move(tensors)) {}
 
-  // After an abort no kernel of NCCL touches the tensors any more, so they may go.
+  // After an abort no kernel of NCCL touches the tensors any more, so they may go. So they may where the stream on
+  // which they were made has joined the operation: what takes their memory there runs after it.
   ~NcclWork() override {
     if (ended_ || handle_.has_failed()) return;
     try {
       if (std::uncaught_exceptions() != exceptions_) handle_.fail(operation_.what + " was abandoned by an exception");
-      wait();
+      if (!joined_) wait();
     } catch (const std::exception&) {
       // The handle keeps the failure: the next call on the communicator throws.
     }
@@ -161,6 +162,7 @@ class NcclWork final : public Work {
   void join_stream() override {
     if (!ended_) handle_.check_under_way(operation_);
     order_stream();
+    joined_ = true;
   }
 
  private:
@@ -171,6 +173,7 @@ class NcclWork final : public Work {
   std::vector<at::Tensor> tensors_;  // on the stream of the caller: they must stay until the end on NCCL's
   c10::cuda::CUDAEvent done_;
   int exceptions_ = std::uncaught_exceptions();
+  bool joined_ = false;  // by a stream
   bool ended_ = false;
 };
 

@@ -53,12 +53,17 @@ struct ScalingPoint {
   double imbalance = 0;
   /// What the rank that waits least waits for the gradients' sum: what is not hidden behind backward.
   double exchange = 0;
+  /// The slowest rank's, without the gathering of values.
   double optimizer = 0;
+  /// What the rank that waits least waits for the values of a sharded optimizer's other ranks: what is not hidden
+  /// behind the next forward pass.
+  double gather = 0;
   double samples_per_second = 0;
   double tokens = 0;
   double flop = 0;
   std::int64_t trainable_parameters = 0;
   std::int64_t reduced_bytes = 0;
+  std::int64_t gathered_bytes = 0;
   bool sharded = false;
   double evaluation_seconds = 0;
 };
@@ -79,7 +84,7 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);
-  train::AdamW optimizer(parameters, training, step.sharding());
+  train::AdamW optimizer(parameters, training, step.sharding(), &step.gather());
   for (std::int64_t i = 0; i + 1 < kWarmUps; ++i) step.run(i);
   const auto begin_warm = std::chrono::steady_clock::now();
   step.run(kWarmUps - 1);
@@ -88,36 +93,45 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
       {std::clamp(static_cast<std::int64_t>(1.5 / seconds_since(begin_warm)), kLeastSteps, kMostSteps)}, at::kLong);
   context.control.broadcast(count, 0);
   const auto steps = count.item<std::int64_t>();
-  const auto own = at::zeros({1, steps, 4}, at::kDouble);  // of each step: all, compute, exchange, optimizer
+  const auto own = at::zeros({1, steps, 5}, at::kDouble);  // of each step: all, compute, exchange, optimizer, gather
   std::int64_t samples = 0;
+  const train::ValueGather& gather = step.gather();
+  const std::int64_t gathered_before = gather.bytes();
+  point.sharded = step.sharding().on();
   for (std::int64_t i = 0; i < steps; ++i) {
-    context.control.barrier();
+    // Ranks begin together. A sharded optimizer's step leaves them so, and a barrier would hide what is under way then.
+    if (!point.sharded || i == 0) context.control.barrier();
+    const double waited_before = gather.seconds();
     const auto begin = std::chrono::steady_clock::now();
     const auto outcome = step.run(kWarmUps + i);
+    const double waited_in_step = gather.seconds();
     const auto after_step = std::chrono::steady_clock::now();
     optimizer.step(1e-5);
-    const double optimizer_seconds = seconds_since(after_step);
+    const double optimizer_seconds = seconds_since(after_step) - (gather.seconds() - waited_in_step);
     auto of_step = own[0][i];
     of_step[0] = seconds_since(begin);
     of_step[1] = outcome.compute_seconds;
     of_step[2] = outcome.exchange_seconds;
     of_step[3] = optimizer_seconds;
+    of_step[4] = gather.seconds() - waited_before;
     samples += outcome.examples;
     point.tokens += static_cast<double>(outcome.tokens) / static_cast<double>(steps);
     point.flop += outcome.flop / static_cast<double>(steps);
   }
-  const auto all = context.control.all_gather(own);  // [ranks, steps, 4]
+  const auto all = context.control.all_gather(own);  // [ranks, steps, 5]
   const auto part = [&](int column) { return all.select(2, column); };
   const auto mean = [](const at::Tensor& of_steps) { return of_steps.mean().item<double>(); };
-  point.seconds = mean(part(0).amax(0));
+  point.seconds = point.sharded ? mean(part(0)) : mean(part(0).amax(0));
   point.compute = mean(part(1).mean(0));
   point.imbalance = mean(part(1).amax(0) - part(1).mean(0));
   point.exchange = mean(part(2).amin(0));
   point.optimizer = mean(part(3).amax(0));
+  point.gather = mean(part(4).amin(0));
   point.samples_per_second = static_cast<double>(samples) / static_cast<double>(steps) / point.seconds;
   point.trainable_parameters = parameters.size();
   point.reduced_bytes = step.allreduce_bytes();
-  point.sharded = step.sharding().on();
+  point.gathered_bytes = (gather.bytes() - gathered_before) / steps;
+  step.gather().wait();
   context.control.barrier();
   const auto begin = std::chrono::steady_clock::now();
   std::vector<std::int64_t> ids;
@@ -162,7 +176,7 @@ const ScalingPoint& least_of(const std::vector<ScalingPoint>& points, const Scal
 }
 
 Table table_of(const std::vector<ScalingPoint>& points) {
-  Table table{{"method", "scaling", "ranks", "batch", "step", "compute", "imbalance", "exchange", "optimizer",
+  Table table{{"method", "scaling", "ranks", "batch", "step", "compute", "imbalance", "exchange", "optimizer", "gather",
                "samples/s", "efficiency", "scoring"},
               {}};
   for (const ScalingPoint& point : points) {
@@ -170,7 +184,7 @@ Table table_of(const std::vector<ScalingPoint>& points) {
     table.rows.push_back({point.method, name_of(point.scaling), std::to_string(point.ranks),
                           std::to_string(point.batch_size), duration_text(point.seconds), duration_text(point.compute),
                           duration_text(point.imbalance), duration_text(point.exchange), duration_text(point.optimizer),
-                          rate_text(point.samples_per_second),
+                          duration_text(point.gather), rate_text(point.samples_per_second),
                           fmt::format("{:.2f}", efficiency(point, least_of(points, point))), duration_text(scored)});
   }
   return table;
@@ -188,12 +202,14 @@ nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Options& o
                    {"imbalance_seconds", point.imbalance},
                    {"exchange_seconds", point.exchange},
                    {"optimizer_seconds", point.optimizer},
+                   {"gather_seconds", point.gather},
                    {"samples_per_second", point.samples_per_second},
                    {"efficiency", efficiency(point, least_of(points, point))},
                    {"tokens_per_step", point.tokens},
                    {"flop_per_step", point.flop},
                    {"trainable_parameters", point.trainable_parameters},
                    {"reduced_bytes", point.reduced_bytes},
+                   {"gathered_bytes", point.gathered_bytes},
                    {"sharded_optimizer", point.sharded},
                    {"evaluation_seconds", point.evaluation_seconds}});
   }

@@ -32,7 +32,7 @@ void bench_step(const Options& options, const Session& session) {
   auto parameters = train::flatten(*classifier);
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);
-  train::AdamW optimizer(parameters, training, step.sharding());
+  train::AdamW optimizer(parameters, training, step.sharding(), &step.gather());
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;

@@ -1,5 +1,6 @@
 #include "launcher/session/mpi_environment.h"
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <mpi.h>
 
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "dist/mpi/mpi_work.h"
 #include "launcher/session/launch_variables.h"
 #include "launcher/terminal_log.h"
 
@@ -18,6 +20,20 @@ namespace {
 
 constexpr int kCommunicationFailed = 5;
 constexpr int kStopped = 75;
+// What ranks may be apart that have agreed on the end, and where one has failed.
+constexpr std::chrono::seconds kToFinalize(60);
+constexpr std::chrono::seconds kForTheOthers(3);
+
+// Polls, as nothing bounds MPI_Wait.
+bool ends_in(std::chrono::seconds bound, MPI_Request& request) {
+  const auto deadline = std::chrono::steady_clock::now() + bound;
+  int done = 0;
+  while (done == 0 && std::chrono::steady_clock::now() < deadline) {
+    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+    if (done == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return done != 0;
+}
 
 }  // namespace
 
@@ -36,42 +52,57 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   std::signal(SIGXFSZ, SIG_IGN);
 }
 
-MpiEnvironment::~MpiEnvironment() { MPI_Finalize(); }
+MpiEnvironment::~MpiEnvironment() {
+  // MPI_Finalize waits for every rank and cannot be polled: all must have come.
+  MPI_Request request = MPI_REQUEST_NULL;
+  MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  if (!ends_in(kToFinalize, request)) {
+    print_error(fmt::format("rank {}: not every rank came to the end within {} s", rank_, kToFinalize.count()));
+    MPI_Abort(MPI_COMM_WORLD, kCommunicationFailed);
+  }
+  MPI_Finalize();
+}
 
 int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) const {
-  using Clock = std::chrono::steady_clock;
   // The lowest rank that failed, and the lowest with a failed collective.
   const std::array<int, 2> mine = {exit_code == 0 ? size_ : rank_, exit_code == kCommunicationFailed ? rank_ : size_};
   std::array<int, 2> lowest = {size_, size_};
   MPI_Request request = MPI_REQUEST_NULL;
   MPI_Iallreduce(mine.data(), lowest.data(), 2, MPI_INT, MPI_MIN, MPI_COMM_WORLD, &request);
-  const auto deadline = Clock::now() + std::chrono::seconds(exit_code == 0 ? 86400 : 3);
-  int done = 0;
-  while (done == 0 && Clock::now() < deadline) {
-    MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    if (done == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  const bool all_came = ends_in(exit_code == 0 ? std::chrono::hours(24) : kForTheOthers, request);
   const int first_failed = lowest[0];
-  const std::string who = size_ > 1 && (done == 0 || first_failed != 0) ? fmt::format("rank {}: ", rank_) : "";
-  if (exit_code != 0 && (done == 0 || first_failed == rank_)) {
+  const std::string who = size_ > 1 && (!all_came || first_failed != 0) ? fmt::format("rank {}: ", rank_) : "";
+  if (exit_code != 0 && (!all_came || first_failed == rank_)) {
     if (exit_code == kStopped) print_notice(message);
     if (exit_code != kStopped) print_error(who + message);
   }
   // Some ranks still wait for this one in a collective.
-  if (done == 0) MPI_Abort(MPI_COMM_WORLD, exit_code);
-  if (first_failed < size_) MPI_Bcast(&exit_code, 1, MPI_INT, first_failed, MPI_COMM_WORLD);
+  if (!all_came) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (first_failed < size_) {
+    int agreed = exit_code;
+    MPI_Ibcast(&agreed, 1, MPI_INT, first_failed, MPI_COMM_WORLD, &request);
+    if (!ends_in(kToFinalize, request)) MPI_Abort(MPI_COMM_WORLD, kCommunicationFailed);
+    exit_code = agreed;
+  }
   // A collective that never ended is still under way, and MPI_Finalize might wait for it for ever.
   if (lowest[1] < size_) MPI_Abort(MPI_COMM_WORLD, exit_code);
   return exit_code;
 }
 
-Node node_of_this_rank() {
+Node node_of_this_rank(std::chrono::milliseconds timeout) {
   Node node;
-  MPI_Comm_rank(MPI_COMM_WORLD, &node.lowest_rank);
+  int rank = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  // MPI_Comm_split_type cannot be polled: all ranks must have come.
+  dist::complete("the meeting of all ranks", timeout, {},
+                 [](MPI_Request* request) { return MPI_Ibarrier(MPI_COMM_WORLD, request); });
   MPI_Comm ranks = MPI_COMM_NULL;
   MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &ranks);
   MPI_Comm_size(ranks, &node.size);
-  MPI_Bcast(&node.lowest_rank, 1, MPI_INT, 0, ranks);
+  const at::Tensor lowest = at::full({1}, rank, at::kInt);
+  dist::complete("finding the ranks of a node", timeout, {lowest},
+                 [&](MPI_Request* request) { return MPI_Ibcast(lowest.data_ptr(), 1, MPI_INT, 0, ranks, request); });
+  node.lowest_rank = lowest.item<int>();
   MPI_Comm_free(&ranks);
   return node;
 }

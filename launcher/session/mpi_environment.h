@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <string>
 
 namespace dtrain::launcher {
@@ -8,6 +9,7 @@ namespace dtrain::launcher {
 class MpiEnvironment {
  public:
   MpiEnvironment(int* argc, char*** argv);
+  /// Ends the job with exit code 5 where a rank does not come to its end within a minute.
   ~MpiEnvironment();
   MpiEnvironment(const MpiEnvironment&) = delete;
   MpiEnvironment& operator=(const MpiEnvironment&) = delete;
@@ -32,7 +34,7 @@ struct Node {
   int size = 1;
 };
 
-/// Collective over all ranks.
-Node node_of_this_rank();
+/// Collective over all ranks. Throws CommunicationError where they do not come within `timeout`.
+Node node_of_this_rank(std::chrono::milliseconds timeout);
 
 }  // namespace dtrain::launcher

@@ -54,8 +54,8 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
   if (can_stop) note_stop_signals();
   release_stop_signals();
   check_world_size(environment.size(), process_environment());
-  node_ = node_of_this_rank();
   const auto timeout = milliseconds(options.comm_timeout);
+  node_ = node_of_this_rank(timeout);
   control_ =
       environment.size() > 1 ? dist::make_mpi_communicator(MPI_COMM_WORLD, timeout) : dist::make_single_communicator();
   check_agreement(*control_, options);
@@ -77,7 +77,8 @@ Session::Session(const MpiEnvironment& environment, const Options& options) : lo
 }
 
 std::unique_ptr<dist::Mailbox> Session::make_mailbox() const {
-  return control_->size() > 1 ? dist::make_mpi_mailbox(MPI_COMM_WORLD) : dist::make_single_mailbox();
+  return control_->size() > 1 ? dist::make_mpi_mailbox(MPI_COMM_WORLD, control_->timeout())
+                              : dist::make_single_mailbox();
 }
 
 train::RunContext Session::context() const {

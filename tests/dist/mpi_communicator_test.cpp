@@ -10,6 +10,16 @@
 #include "dist/rank_counters.h"
 #include "tests/dist/communicator_suite.h"
 
+namespace {
+int operations_freed = 0;
+}  // namespace
+
+// MPI's profiling interface.
+extern "C" int MPI_Op_free(MPI_Op* operation) {
+  ++operations_freed;
+  return PMPI_Op_free(operation);
+}
+
 namespace dtrain::dist {
 namespace {
 
@@ -66,6 +76,20 @@ TEST(MpiCommunicator, InAPartOfTheRanksTheyAreCalledByTheirNumberInTheWorld) {
     EXPECT_THAT(failure_of(10, [&] { part->all_gather(at::ones({1})); }),
                 testing::HasSubstr("rank " + std::to_string(world->rank() + 1) + " did not come (it is at #0)"));
   }
+  MPI_Barrier(MPI_COMM_WORLD);
+}
+
+TEST(MpiCommunicator, TheSumOfBfloat16IsFreedUnlessACollectiveMayStillMakeIt) {
+  make();
+  auto communicator = make_mpi_communicator(MPI_COMM_WORLD, 300ms);
+  const bool is_last = communicator->rank() == communicator->size() - 1;
+  if (!is_last) {
+    const at::Tensor tensor = at::ones({1000}, at::kBFloat16);
+    EXPECT_THAT(failure_of(10, [&] { communicator->all_reduce(tensor); }), testing::HasSubstr("did not come"));
+  }
+  operations_freed = 0;
+  communicator.reset();
+  EXPECT_EQ(operations_freed, is_last ? 1 : 0);
   MPI_Barrier(MPI_COMM_WORLD);
 }
 

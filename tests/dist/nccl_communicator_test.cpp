@@ -81,6 +81,21 @@ TEST(NcclCommunicator, JoiningTheStreamDoesNotMakeTheHostWait) {
   EXPECT_EQ(tensor.item<float>(), communicator->size() * communicator->size());
 }
 
+TEST(NcclCommunicator, AWorkThatTheStreamHasJoinedIsDroppedWithoutAWait) {
+  const auto communicator = make(60s);
+  if (!communicator) GTEST_SKIP() << "not run: no GPU for each rank";
+  const at::Tensor tensor = at::ones({1}, at::kCUDA);
+  communicator->all_reduce(tensor);
+  MPI_Barrier(MPI_COMM_WORLD);
+  const int last = communicator->size() - 1;
+  if (communicator->rank() == last && last > 0) std::this_thread::sleep_for(2s);
+  const auto begin = std::chrono::steady_clock::now();
+  communicator->start_all_reduce(tensor)->join_stream();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 1s);
+  communicator->barrier();  // so that the host waits for the stream no longer than for a collective
+  EXPECT_EQ(tensor.item<float>(), communicator->size() * communicator->size());
+}
+
 TEST(NcclCommunicator, ARankThatDoesNotComeIsNamedWithinTheTimeout) {
   const auto communicator = make(3s);
   if (!communicator) GTEST_SKIP() << "not run: no GPU for each rank";

@@ -205,8 +205,13 @@ def test_bench_scaling_times_parts_of_the_ranks(dtrain, task, tmp_path):
         assert point["batch_size"] == 32 * (point["ranks"] if point["scaling"] == "weak" else 1), point
         assert point["efficiency"] == 1 or point["ranks"] > 1, point
         assert (point["reduced_bytes"] == 0) == (point["ranks"] == 1), point
+        assert point["gathered_bytes"] == point["gather_seconds"] == 0 and not point["sharded_optimizer"], point
     drawn = xml.dom.minidom.parse(str(tmp_path / "s.svg")).documentElement
     assert drawn.tagName == "svg" and "Parallel efficiency" in drawn.toxml()
+    dtrain.succeeds("bench", "scaling", *given, "--methods", "full", "--ranks", "2", "--shard-optimizer", "on", "--json", "s.json", ranks=2)
+    for point in json.loads((tmp_path / "s.json").read_text())["points"]:
+        assert point["sharded_optimizer"] and point["gather_seconds"] > 0, point
+        assert 0 < point["gathered_bytes"] <= 4 * point["trainable_parameters"], point
     dtrain.refuses("bench", "scaling", *given, "--ranks", "3", code=2, ranks=4, says="--ranks: expected numbers that divide")
 
 
