@@ -58,8 +58,8 @@ void check_values(const study::StudyPlan& plan, const study::FinishedTrials& fin
   const auto without = study::results_without_values(plan, finished);
   if (without == 0) return;
   throw UsageError(
-      fmt::format("--metric {}: {} of the finished results in {} are of an earlier version, which kept no predicted "
-                  "classes. Go on with --metric {} or balanced_accuracy, or begin anew (--overwrite).",
+      fmt::format("--metric {}: {} of the finished results in {} are of an earlier version, which did not keep what "
+                  "it is computed from. Go on with --metric {} or balanced_accuracy, or begin anew (--overwrite).",
                   plan.metric, without, journal.string(), study::comparable_metrics(plan.problem_type).front()));
 }
 

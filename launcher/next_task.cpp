@@ -4,11 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
 #include <filesystem>
 #include <vector>
 
 #include "base/error.h"
+#include "data/readers/labelled_text.h"
 #include "data/task.h"
 #include "launcher/attach_context.h"
 #include "launcher/loading.h"
@@ -22,13 +22,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kExtensions = {".tsv", ".csv", ".json", ".jsonl"};
-
 // "FOLDER/train.tsv"; empty where there is none.
 std::string file_in(const fs::path& folder, const std::string& name) {
   std::vector<std::string> found;
-  for (const char* extension : kExtensions) {
-    const fs::path path = folder / (name + extension);
+  for (const std::string& ending : data::data_file_endings()) {
+    const fs::path path = folder / (name + ending);
     if (fs::exists(path)) found.push_back(path.string());
   }
   if (found.size() > 1)
@@ -42,7 +40,7 @@ std::string required_file_in(const fs::path& folder, const std::string& name) {
     throw InputError(
         fmt::format("--then: expected a folder with files train and test, and dev if there is one ({}), "
                     "found no {} in {}",
-                    fmt::join(kExtensions, ", "), name, folder.string()));
+                    fmt::join(data::data_file_endings(), ", "), name, folder.string()));
   }
   return path;
 }

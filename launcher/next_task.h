@@ -18,7 +18,7 @@ struct LoadedNextTask {
   std::map<std::string, std::string> identity;
 };
 
-/// Reads the files train, dev and test (.tsv, .csv, .json or .jsonl) of the folder that --then names; without dev a
+/// Reads the files train, dev and test (data::data_file_endings) of the folder that --then names; without dev a
 /// part of train is held out. What a person should know of it is said. Throws InputError where a file is missing or is
 /// there twice. `options` and `session` outlive the result. `weights`: base_weights. Collective.
 LoadedNextTask load_next_task(const Options& options, const Session& session,

@@ -86,7 +86,8 @@ Linearised linearised_matthews(const ClassCounts& counts) {
 
 using Linearise = Linearised (*)(const ClassCounts&);
 
-// A metric: a line here, its name in metric_kinds of the objective.
+// A metric: a line here, its line in metric_kinds of the objective and its value there; docs/architecture.md has the
+// rest.
 const std::vector<std::pair<std::string, Linearise>>& linearised_metrics() {
   static const std::vector<std::pair<std::string, Linearise>> metrics = {
       {"macro_f1", linearised_macro_f1}, {"weighted_f1", linearised_weighted_f1}, {"matthews", linearised_matthews}};
@@ -192,10 +193,14 @@ const std::vector<std::string>& class_count_metrics() {
 std::int64_t results_without_values(const StudyPlan& plan, const FinishedTrials& finished) {
   if (linearisation_of(plan.metric) == nullptr) return 0;
   return std::count_if(finished.begin(), finished.end(), [&](const auto& entry) {
-    const auto& [trial, outcome] = entry.second;
+    const Trial& trial = entry.second.first;
+    const TrialOutcome& outcome = entry.second.second;
     return trial.phase == Trial::Phase::result && !outcome.failed() &&
-           std::any_of(plan.sets.begin(), plan.sets.end(),
-                       [&](const EvaluationSet& set) { return outcome.predicted.count(set.name) == 0; });
+           std::any_of(plan.sets.begin(), plan.sets.end(), [&](const EvaluationSet& set) {
+             const auto metrics = outcome.metrics.find(set.name);
+             return outcome.predicted.count(set.name) == 0 || metrics == outcome.metrics.end() ||
+                    metrics->second.count(plan.metric) == 0;
+           });
   });
 }
 

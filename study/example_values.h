@@ -40,8 +40,8 @@ std::optional<PairedDifference> difference_in_values(
 /// Metrics of classes that are no mean over examples.
 const std::vector<std::string>& class_count_metrics();
 
-/// Results that ended well but lack what the plan's metric is computed from: a journal of an earlier version kept no
-/// predicted classes.
+/// Results that ended well but lack the plan's metric or what it is computed from: a journal of an earlier version kept
+/// no predicted classes, or did not know the metric.
 std::int64_t results_without_values(const StudyPlan& plan, const FinishedTrials& finished);
 
 }  // namespace dtrain::study

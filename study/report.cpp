@@ -145,9 +145,10 @@ std::vector<std::string> reading_notes(const Report& report) {
     }
   }
   if (const std::int64_t without = results_without_values(plan, report.finished); without > 0) {
-    notes.push_back(fmt::format(
-        "{} result{} kept without predicted classes, by an earlier version: no method is compared with them by {}.",
-        without, without == 1 ? " was" : "s were", metric_words(plan.metric)));
+    notes.push_back(
+        fmt::format("{} result{} kept by an earlier version, without what {} is computed from: no method is compared "
+                    "with them by it.",
+                    without, without == 1 ? " was" : "s were", metric_words(plan.metric)));
   }
   std::set<int> ranks;
   for (const auto& [key, trial] : report.finished) ranks.insert(trial.second.ranks);

@@ -50,14 +50,12 @@ constexpr std::array kFormats = {Format{".tsv", read_tabs}, Format{".txt", read_
                                  Format{".json", read_objects}};
 
 const Format& format_of(const fs::path& path) {
-  std::vector<std::string> endings;
   for (const Format& format : kFormats) {
-    endings.emplace_back(format.ending);
     if (path.extension() == format.ending) return format;
   }
   refuse_foreign_ending(path);
   throw InputError(fmt::format("{}: unknown kind of data file; expected a name that ends in {}", path.string(),
-                               capped_list(endings)));
+                               capped_list(data_file_endings())));
 }
 
 // Whether the tokenizer finds anything in a text; one of control characters alone has no tokens.
@@ -136,6 +134,15 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   labels.finish(texts);
   if (choice.header_doubtful) refuse_header_among_rows(texts, name);
   return texts;
+}
+
+const std::vector<std::string>& data_file_endings() {
+  static const std::vector<std::string> endings = [] {
+    std::vector<std::string> all;
+    for (const Format& format : kFormats) all.emplace_back(format.ending);
+    return all;
+  }();
+  return endings;
 }
 
 }  // namespace dtrain::data

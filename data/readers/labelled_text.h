@@ -74,4 +74,7 @@ struct LabelledTexts {
 /// columns nobody can know, and a header that would be read as a row.
 LabelledTexts read_labelled_texts(const std::filesystem::path& path, const Columns& columns);
 
+/// What the names of the files end in that it reads: ".tsv", ".txt", ...
+const std::vector<std::string>& data_file_endings();
+
 }  // namespace dtrain::data

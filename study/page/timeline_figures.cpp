@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "base/log.h"
 #include "study/figures/timeline.h"
@@ -12,11 +13,13 @@ namespace dtrain::study::page {
 std::vector<Figure> timeline_figures(const Report& report) {
   figures::Timeline timeline;
   int groups = 1;
+  double begin = std::numeric_limits<double>::infinity();  // of the first trial: steps are measured before
   double end = 0;
   double busy = 0;
   for (const auto& [key, trial] : report.finished) {
     const auto& [kind, outcome] = trial;
     groups = std::max(groups, outcome.group + 1);
+    begin = std::min(begin, outcome.started);
     end = std::max(end, outcome.started + outcome.seconds);
     busy += outcome.seconds;
     const bool search = kind.phase == Trial::Phase::search;
@@ -41,11 +44,11 @@ std::vector<Figure> timeline_figures(const Report& report) {
     span.begin /= scale;
     span.end /= scale;
   }
-  const double idle = std::max(0.0, 1 - busy / (end * groups));
+  const double idle = std::max(0.0, 1 - busy / ((end - begin) * groups));
   timeline.title = "Which group of ranks ran what when";
   timeline.description =
-      fmt::format("{} trials on {} group{} of ranks in {}, idle for {:.1f} % of the time.", timeline.spans.size(),
-                  groups, groups == 1 ? "" : "s", duration_text(end), 100 * idle);
+      fmt::format("{} trials on {} group{} of ranks in {}, idle for {:.0f} % of the time from the first on.",
+                  timeline.spans.size(), groups, groups == 1 ? "" : "s", duration_text(end), 100 * idle);
   timeline.axis = fmt::format("{} since the study began", scale == 1 ? "seconds" : scale == 60 ? "minutes" : "hours");
   return {
       {"The study as it ran",

@@ -1,7 +1,6 @@
 // A data file. The input's first line is the name's ending and then, if any, how the columns are asked for; the rest is
 // the file.
 
-#include <fmt/format.h>
 #include <utf8cpp/utf8.h>
 
 #include "data/readers/label_column.h"
@@ -14,7 +13,11 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::size_t line_end = std::min(input.find('\n'), input.size());
   const std::string_view asked = input.substr(0, line_end);
   const auto asks = [&](std::string_view word) { return asked.find(word) != asked.npos; };
-  const char* ending = asks("csv") ? "csv" : asks("jsonl") ? "jsonl" : asks("json") ? "json" : "tsv";
+  // The longest that is named: .json is within .jsonl.
+  std::string ending = ".tsv";
+  for (const std::string& known : data::data_file_endings()) {
+    if (asks(std::string_view(known).substr(1)) && (ending == ".tsv" || known.size() > ending.size())) ending = known;
+  }
   data::Columns columns;
   columns.label_required = !asks("unlabelled");
   if (asks("first")) columns.text = "1";
@@ -22,7 +25,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (asks("header")) columns.header = data::Header::yes;
   if (asks("rows")) columns.header = data::Header::no;
   if (asks("lists")) columns.label_separator = ";";
-  const auto path = fuzz::scratch() / fmt::format("a.{}", ending);
+  const auto path = fuzz::scratch() / ("a" + ending);
   fuzz::write(path, input.substr(std::min(line_end + 1, input.size())));
   fuzz::read_or_refuse([&] {
     const auto texts = data::read_labelled_texts(path, columns);

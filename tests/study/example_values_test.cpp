@@ -238,15 +238,21 @@ TEST_F(StudyByF1, ComparesByTheDifferenceOfTheMeansThatItShowsAndDecides) {
 
 TEST_F(StudyByF1, ComparesNothingWithResultsWithoutPredictedClassesAndSaysSo) {
   EXPECT_EQ(results_without_values(plan_, finished_), 0);
-  EXPECT_THAT(markdown_text(make_report(plan_, finished_)), Not(HasSubstr("without predicted classes")));
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_)), Not(HasSubstr("earlier version")));
   for (const std::uint64_t seed : {1, 2, 3}) result(1, seed).predicted.clear();
   EXPECT_EQ(results_without_values(plan_, finished_), 3);
   EXPECT_FALSE(analyse(plan_, finished_).compare("test", 1000, "full", "head"));
-  EXPECT_THAT(markdown_text(make_report(plan_, finished_)),
-              HasSubstr("3 results were kept without predicted classes, by an earlier version: no method is compared "
-                        "with them by macro-F1."));
+  EXPECT_THAT(
+      markdown_text(make_report(plan_, finished_)),
+      HasSubstr("3 results were kept by an earlier version, without what macro-F1 is computed from: no method is "
+                "compared with them by it."));
   plan_.metric = "accuracy";
   EXPECT_EQ(results_without_values(plan_, finished_), 0);
+}
+
+TEST_F(StudyByF1, TellsResultsThatDoNotKnowTheMetric) {
+  for (const std::uint64_t seed : {1, 2}) result(0, seed).metrics.at("test").erase(plan_.metric);
+  EXPECT_EQ(results_without_values(plan_, finished_), 2);
 }
 
 }  // namespace
