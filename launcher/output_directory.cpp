@@ -34,6 +34,9 @@ constexpr std::array kContents = {"results.json", "model",         "adapter",   
                                   "plan.json",    "diagnose.json", "diagnose.svg", "study.json",
                                   "checkpoint",   "journal.jsonl", "log.jsonl",    "config.ini"};
 
+// Of these what dtrain diagnose writes.
+constexpr std::array kDiagnosis = {"diagnose.json", "diagnose.svg"};
+
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
   std::error_code error;
@@ -65,7 +68,8 @@ std::string host_name() {
   return name.data();
 }
 
-// Whether the file has that text, now or in a moment: a network file system may take one to show what another node wrote.
+// Whether the file has that text, now or in a moment: a network file system may take one to show what another node
+// wrote.
 bool comes_to_hold(const fs::path& file, const std::string& text) {
   for (int tries = 0; tries < 20; ++tries) {
     std::ifstream stream(file);
@@ -85,10 +89,22 @@ void remove_parts(const fs::path& directory) {
   for (const auto& part : parts) fs::remove_all(part, error);
 }
 
+// A study takes a diagnosis once.
+void check_addition(const Options& options) {
+  if (options.overwrite) return;
+  for (const char* name : kDiagnosis) {
+    if (!fs::exists(fs::path(options.output) / name)) continue;
+    throw UsageError(fmt::format(
+        "--output {}: the study has a diagnosis already ({}); --overwrite replaces that, and nothing else of the study",
+        options.output, name));
+  }
+}
+
 void prepare(const Options& options, const Session& session) {
   const fs::path output = options.output;
   std::error_code error;
   check_output(options);
+  if (adds_to_study(options)) return;
   if (options.overwrite) {
     for (const char* name : kContents) take_name_away(output / name);
   }
@@ -124,12 +140,19 @@ fs::path study_output(const Options& options, const Log& log) {
   return numbered(next);
 }
 
+bool adds_to_study(const Options& options) {
+  std::error_code error;
+  return options.command == "diagnose" && fs::exists(fs::path(options.output) / "journal.jsonl", error);
+}
+
 void check_output(const Options& options) {
   const fs::path output = options.output;
   std::error_code error;
   if (fs::exists(output, error) && !fs::is_directory(output, error))
     throw UsageError(fmt::format("--output {}: it is a file", output.string()));
-  if (!is_vacant(output) && !options.resume && !options.overwrite) {
+  if (adds_to_study(options)) {
+    check_addition(options);
+  } else if (!is_vacant(output) && !options.resume && !options.overwrite) {
     throw UsageError(
         fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what "
                     "dtrain wrote there",
@@ -147,12 +170,11 @@ std::unique_ptr<DirectoryLock> lock_directory(const fs::path& directory, const s
   auto lock =
       std::make_unique<DirectoryLock>(directory, job ? fmt::format("{} in SLURM job {}", command, job->id) : command);
   if (!lock->is_held()) {
-    log.warning(
-        fmt::format("{}: its file system has no locks, so that nothing keeps a second dtrain from writing there{}",
-                    directory.string(),
-                    lock->found().empty()
-                        ? ""
-                        : fmt::format("; {} has not said that it ended: make sure that it did", lock->found())));
+    log.warning(fmt::format(
+        "{}: its file system has no locks, so that nothing keeps a second dtrain from writing there{}",
+        directory.string(),
+        lock->found().empty() ? ""
+                              : fmt::format("; {} has not said that it ended: make sure that it did", lock->found())));
   } else if (!lock->found().empty()) {
     log.line(fmt::format("{}: takes over the lock that {} left when it was killed or its machine failed",
                          directory.string(), lock->found()));
@@ -170,10 +192,11 @@ void warn_where_not_shared(const Session& session, const DirectoryLock* lock) {
   const std::set<std::string> found(nodes.begin(), nodes.end());
   const std::vector<std::string> names(std::next(found.begin()), found.end());  // the first is rank 0's ""
   if (names.empty()) return;
-  session.log().warning(fmt::format(
-      "{} is not on a disk that all nodes share: {} {} not see it. A run that is started again on other nodes would not "
-      "find what this one wrote; name another --output.",
-      fs::path(file).parent_path().string(), capped_list(names), names.size() == 1 ? "does" : "do"));
+  session.log().warning(
+      fmt::format("{} is not on a disk that all nodes share: {} {} not see it. A run that is started again on other "
+                  "nodes would not "
+                  "find what this one wrote; name another --output.",
+                  fs::path(file).parent_path().string(), capped_list(names), names.size() == 1 ? "does" : "do"));
 }
 
 std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session& session) {
