@@ -120,7 +120,8 @@ Start start_of(const Options& options) {
   Start start{.model = directory, .tokenizer = directory};
   std::vector<peft::MethodSpec> methods;
   if (options.command == "diagnose") {
-    methods = study::diagnosis_methods(options.methods, model::read_encoder_config(directory).layers);
+    for (const auto& tried : study::diagnosis_methods(options.methods, model::read_encoder_config(directory).layers))
+      methods.push_back(tried.method);
   } else {
     for (const auto& text : options.command == "compare" ? split_list(options.methods) : std::vector{options.method})
       methods.push_back(peft::parse_method_spec(text));

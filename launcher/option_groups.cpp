@@ -32,7 +32,7 @@ void add_data(Adder add, Options& o) {
   add("dev", open(o.dev_file, "FILE"), "dev file: chooses steps and learning rates");
   add("samples", open(o.samples, "N"),
       o.command == "compare"    ? "training examples to use, a list such as 100,1000,10000 (default: 1000)"
-      : o.command == "diagnose" ? "training examples to use (default: 1000)"
+      : o.command == "diagnose" ? "training examples to use (default: 1000, or as the study in --output has)"
                                 : "training examples to use (default: all)");
   add("subset-seed", bound(o.subset_seed), "seed of the draw of --samples");
 }
@@ -143,10 +143,13 @@ void add_diagnosis(Adder add, Options& o) {
   add("lr", open(o.lr, "X"), "the learning rate that the frozen model was trained with (default: 5e-5)");
   add("methods", bound(o.methods, "A,B"),
       "methods to try besides, each as --method takes it, or a range: layers:k=1..4; auto: lora and "
-      "layers:k=1,2,4,...");
+      "layers:k=1,2,4,..., and what --budget has time for of bitfit, pfeiffer and, of at most 6 layers, every other k");
   add("lrs", open(o.lrs, "X,X"),
-      "learning rates to search for these and full fine-tuning (default: each one's middle, no search)");
+      "learning rates to search for these and full fine-tuning (default: those of the study in --output; else by a "
+      "quick search, or where --budget has no time for it each method's middle one)");
   add("seeds", bound(o.seeds), "seeds of what is trained");
+  add("budget", bound(o.budget, "TIME"),
+      "what may be left out is tried as far as all of it ends within 10m, 6h, 2d; none: in any case; auto: 5m");
 }
 
 void add_length(Adder add, Options& o) {
@@ -226,7 +229,9 @@ void add_scaling(Adder add, Options& o) {
 void add_output(Adder add, Options& o) {
   add("output", open(o.output, "DIR"),
       o.command == "compare" || o.command == "diagnose"
-          ? fmt::format("directory for the results (default: dtrain-{}, or the next free number)", o.command).c_str()
+          ? fmt::format("directory for the results (default: dtrain-{}, or the next free number){}", o.command,
+                        o.command == "diagnose" ? "; that of a study: the diagnosis is added to it" : "")
+                .c_str()
       : o.command == "report"
           ? "directory for the report, or a file that ends in .html for the page alone (default: the "
             "study's own directory)"

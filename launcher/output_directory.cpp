@@ -35,6 +35,9 @@ constexpr std::array kContents = {"results.json", "model",         "adapter",   
                                   "plan.json",    "diagnose.json", "diagnose.svg", "study.json",
                                   "checkpoint",   "journal.jsonl", "log.jsonl",    "config.ini"};
 
+// Of these what dtrain diagnose writes.
+constexpr std::array kDiagnosis = {"diagnose.json", "diagnose.svg"};
+
 // Whether there is nothing in it; a lock is nothing.
 bool is_vacant(const fs::path& directory) {
   std::error_code error;
@@ -87,10 +90,22 @@ void remove_parts(const fs::path& directory) {
   for (const auto& part : parts) fs::remove_all(part, error);
 }
 
+// A study takes a diagnosis once.
+void check_addition(const Options& options) {
+  if (options.overwrite) return;
+  for (const char* name : kDiagnosis) {
+    if (!fs::exists(fs::path(options.output) / name)) continue;
+    throw UsageError(fmt::format(
+        "--output {}: the study has a diagnosis already ({}); --overwrite replaces that, and nothing else of the study",
+        options.output, name));
+  }
+}
+
 void prepare(const Options& options, const Session& session) {
   const fs::path output = options.output;
   std::error_code error;
   check_output(options);
+  if (adds_to_study(options)) return;
   if (options.overwrite) {
     for (const char* name : kContents) take_name_away(output / name);
   }
@@ -126,12 +141,19 @@ fs::path study_output(const Options& options, const Log& log) {
   return numbered(next);
 }
 
+bool adds_to_study(const Options& options) {
+  std::error_code error;
+  return options.command == "diagnose" && fs::exists(fs::path(options.output) / "journal.jsonl", error);
+}
+
 void check_output(const Options& options) {
   const fs::path output = options.output;
   std::error_code error;
   if (fs::exists(output, error) && !fs::is_directory(output, error))
     throw UsageError(fmt::format("--output {}: it is a file", output.string()));
-  if (!is_vacant(output) && !options.resume && !options.overwrite) {
+  if (adds_to_study(options)) {
+    check_addition(options);
+  } else if (!is_vacant(output) && !options.resume && !options.overwrite) {
     throw UsageError(
         fmt::format("--output {}: the directory is not empty; --resume goes on with it, --overwrite replaces what "
                     "dtrain wrote there",

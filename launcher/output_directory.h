@@ -21,9 +21,13 @@ std::string resolved_options(const Options& options, const Session& session);
 /// next number, which is said.
 std::filesystem::path study_output(const Options& options, const Log& log);
 
+/// Whether a diagnosis goes into the directory of a study (dtrain compare), which then keeps every file that it has.
+bool adds_to_study(const Options& options);
+
 /// Throws UsageError where --output is a file, cannot be written, or holds something and neither --resume nor
-/// --overwrite is given. Changes nothing: for the time before data and model are known to be good, so that a command
-/// that failed on them can be given again.
+/// --overwrite is given; of a study that is added to, where it holds a diagnosis and --overwrite is not given. Changes
+/// nothing: for the time before data and model are known to be good, so that a command that failed on them can be given
+/// again.
 void check_output(const Options& options);
 
 /// check_output, and from then on no other dtrain works in --output while the result lives, which is on rank 0 alone;
@@ -40,8 +44,8 @@ std::unique_ptr<DirectoryLock> lock_directory(const std::filesystem::path& direc
 void warn_where_not_shared(const Session& session, const DirectoryLock* lock);
 
 /// Makes --output ready on rank 0 and writes config.ini into it. A non-empty directory is refused without --resume or
-/// --overwrite; --overwrite removes only what dtrain writes. Collective: a failure is an error on every rank.
-/// Throws UsageError.
+/// --overwrite; --overwrite removes only what dtrain writes. A study that is added to stays as it is. Collective: a
+/// failure is an error on every rank. Throws UsageError.
 void prepare_output(const Options& options, const Session& session);
 
 /// Runs `action` on rank 0, for which the others wait ten times as long as for a collective: it may write to a slow

@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <optional>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
-#include "study/figures/plain_svg.h"
+#include "study/diagnosis.h"
 #include "study/journal.h"
 #include "study/page/page.h"
 
@@ -19,24 +20,16 @@ namespace fs = std::filesystem;
 
 constexpr const char* kSetting = "study.json";
 
-// What `dtrain diagnose` leaves: its words in diagnose.json, its figure in diagnose.svg.
-void take_diagnosis(const fs::path& directory, study::page::Study& shown, const Log& log) {
-  const fs::path words = directory / "diagnose.json";
-  const fs::path figure = directory / "diagnose.svg";
-  if (fs::exists(words)) {
-    try {
-      shown.diagnosis = read_json_object(words).value("words", shown.diagnosis);
-    } catch (const nlohmann::json::exception& error) {
-      throw InputError(fmt::format("{}: 'words': expected a list of texts ({})", words.string(), error.what()));
-    }
-  }
-  if (!fs::exists(figure)) return;
-  std::string svg = read_file(figure);
-  if (study::figures::is_plain_svg(svg)) {
-    shown.diagnosis_svg = std::move(svg);
-  } else {
-    log.warning(fmt::format("{}: expected one <svg> element of shapes and text, found something else; it is left out",
-                            figure.string()));
+// What `dtrain diagnose` left; nothing where it left nothing. A section is no reason to go without the report.
+std::optional<study::Diagnosis> read_diagnosis(const fs::path& directory, const Log& log) {
+  const fs::path file = directory / "diagnose.json";
+  if (!fs::exists(file)) return std::nullopt;
+  try {
+    return study::diagnosis_from_json(read_json_object(file));
+  } catch (const InputError& error) {
+    log.warning(fmt::format("{}: not what dtrain diagnose writes ({}); the report goes without it", file.string(),
+                            error.what()));
+    return std::nullopt;
   }
 }
 
@@ -87,8 +80,7 @@ std::string page_text(const std::vector<study::Report>& reports, const std::vect
   for (std::size_t i = 0; i < reports.size(); ++i) {
     fs::path name = directories[i].lexically_normal();
     if (!name.has_filename()) name = name.parent_path();
-    studies.push_back({&reports[i], name.string(), {}, {}});
-    take_diagnosis(directories[i], studies.back(), log);
+    studies.push_back({&reports[i], name.string(), read_diagnosis(directories[i], log)});
   }
   return study::page::html_text(studies);
 }

@@ -4,19 +4,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <limits>
-#include <sstream>
+#include <optional>
+#include <utility>
 
 #include "base/error.h"
+#include "base/log.h"
+#include "base/seconds.h"
 #include "peft/registry.h"
+#include "study/diagnose_time.h"
+#include "study/plan.h"
+#include "study/search.h"
 #include "study/stage_features.h"
+#include "study/trial.h"
 #include "study/words.h"
+#include "train/estimate.h"
 #include "train/evaluation.h"
 #include "train/feature_cache.h"
 #include "train/not_finite.h"
+#include "train/run_length.h"
 #include "train/trainer.h"
 
 namespace dtrain::study {
@@ -24,7 +32,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+// A learning rate, and where it is from (DiagnosisRow::rate_from).
+struct Rate {
+  double value;
+  std::string from;
+};
 
 // A search never goes farther beyond its grid.
 constexpr int kMostWidenings = 6;
@@ -94,16 +106,18 @@ class Diagnoser {
     const auto targets = material_.test.all_targets();
     result_.majority_share = objective_.untrained(targets, result_.classes).value("accuracy");
 
-    add_trained("asked", {"head", {}}, asked_pooling_, plan_.asked_rate, head_features_);
-    add_trained("rate", {"head", {}}, asked_pooling_, head_rate(asked_pooling_), head_features_);
+    add_trained("asked", {"head", {}}, asked_pooling_, {plan_.asked_rate, "asked"}, head_features_);
+    add_trained("rate", {"head", {}}, asked_pooling_, {head_rate(asked_pooling_), "search"}, head_features_);
     const int last = result_.layers;
     add_probe("optimum", probe_of(last, asked_pooling_));
     if (material_.pooling != asked_pooling_) add_probe("pooling", probe_of(last, material_.pooling));
     add_probe("best_probe", result_.best_probe());
     if (material_.pooling != asked_pooling_)
-      add_trained("head", {"head", {}}, material_.pooling, head_rate(material_.pooling), head_features_);
-    add_method("full", {"full", {}});
-    for (const auto& method : plan_.methods) add_method("method", method);
+      add_trained("head", {"head", {}}, material_.pooling, {head_rate(material_.pooling), "search"}, head_features_);
+    const DiagnosisChoice choice = choose();
+    result_.left_out = choice.left_out;
+    add_method("full", {"full", {}}, choice.searches);
+    for (const auto& method : choice.methods) add_method("method", method, choice.searches);
     conclude(result_);
     return std::move(result_);
   }
@@ -178,6 +192,7 @@ class Diagnoser {
                      .pooling = probe.pooling,
                      .stage = probe.stage,
                      .learning_rate = std::nullopt,
+                     .rate_from = "",
                      .trainable_parameters = result_.classes * (hidden_ + 1),
                      .seconds = probe_seconds_[index],
                      .failure = "",
@@ -189,22 +204,23 @@ class Diagnoser {
   }
 
   // With every seed of the result.
-  void add_trained(const std::string& kind, const peft::MethodSpec& method, model::Pooling pooling, double rate,
+  void add_trained(const std::string& kind, const peft::MethodSpec& method, model::Pooling pooling, const Rate& rate,
                    train::FeatureStore& features) {
     DiagnosisRow row;
     row.kind = kind;
     row.method = method.text();
     row.pooling = pooling;
-    row.learning_rate = rate;
+    row.learning_rate = rate.value;
+    row.rate_from = rate.from;
     row.title = fmt::format("{}, {}, learning rate {}",
                             method.name == "head"   ? "frozen body with a head"
                             : method.name == "full" ? "full fine-tuning"
                                                     : method.text(),
-                            pooling_name(pooling), rate_text(rate));
+                            pooling_name(pooling), rate_text(rate.value));
     try {
       for (std::int64_t seed = 1; seed <= plan_.seeds; ++seed) {
-        Trained trained =
-            run(method, pooling, rate, material_.training.seed + static_cast<std::uint64_t>(seed), true, features);
+        const std::uint64_t drawn = material_.training.seed + static_cast<std::uint64_t>(seed);
+        Trained trained = run(trial_of(Trial::Phase::result, method, rate.value, drawn), pooling, features);
         row.dev_log_loss += trained.dev_log_loss / static_cast<double>(plan_.seeds);
         row.trainable_parameters = trained.trainable_parameters;
         if (seed == 1) row.seconds = trained.seconds;
@@ -219,19 +235,87 @@ class Diagnoser {
     result_.rows.push_back(std::move(row));
   }
 
-  // A method at the rate that dev chooses of the plan's, or at its middle one.
-  void add_method(const std::string& kind, const peft::MethodSpec& method) {
+  void add_method(const std::string& kind, const peft::MethodSpec& method, bool searches) {
     train::FeatureStore features(material_.training.cache_memory);
-    double rate = 0;
-    if (plan_.learning_rates.empty()) {
-      const auto& grid = peft::method_kind(method.name).learning_rates;
-      rate = grid[grid.size() / 2];
-    } else {
-      rate = plan_.learning_rates.size() == 1
-                 ? plan_.learning_rates[0]
-                 : best_rate(method, material_.pooling, plan_.learning_rates, features).first;
+    add_trained(kind, method, material_.pooling, rate_of(method, searches, features), features);
+  }
+
+  Rate rate_of(const peft::MethodSpec& method, bool searches, train::FeatureStore& features) {
+    if (plan_.learning_rates.size() == 1) return {plan_.learning_rates[0], "given"};
+    if (!plan_.learning_rates.empty())
+      return {best_rate(method, material_.pooling, plan_.learning_rates, features).first, "search"};
+    const auto known = plan_.known_rates.find(method.text());
+    if (known != plan_.known_rates.end()) return {known->second, "study"};
+    const auto& grid = peft::method_kind(method.name).learning_rates;
+    const double middle = grid[grid.size() / 2];
+    // Where no rate trains, the result says why.
+    if (searches) return {searched_rate(method, features).value_or(middle), "search"};
+    return {middle, "default"};
+  }
+
+  // The plan of a study of that method and these examples, for its search alone.
+  StudyPlan search_plan(const peft::MethodSpec& method) const {
+    StudyPlan plan;
+    plan.methods = method_plans({method.text()}, {});
+    plan.samples = {material_.train.size()};
+    plan.steps[plan.samples[0]] = whole_steps();
+    plan.search_seed = material_.training.seed;
+    plan.search = SearchDepth::quick;
+    return plan;
+  }
+
+  // As a study with a quick search would find it.
+  std::optional<double> searched_rate(const peft::MethodSpec& method, train::FeatureStore& features) {
+    const StudyPlan plan = search_plan(method);
+    const std::int64_t samples = plan.samples[0];
+    FinishedTrials finished;
+    for (;;) {
+      const Search found = search(plan, plan.methods[0], samples, finished);
+      if (found.done) return found.chosen;
+      for (const Trial& asked : found.ready) {
+        TrialOutcome outcome;
+        try {
+          outcome.metrics["dev"][plan.select_metric] = run(asked, material_.pooling, features).dev_log_loss;
+        } catch (const train::NotFiniteError& error) {
+          outcome.failure = error.what();
+        }
+        finished.insert_or_assign(asked.key(), std::pair(asked, outcome));
+      }
     }
-    add_trained(kind, method, material_.pooling, rate, features);
+  }
+
+  // By the first rank's clock, and said.
+  DiagnosisChoice choose() {
+    const auto times = at::zeros({4}, at::kDouble);
+    {
+      title_ = "measuring steps";
+      auto classifier = material_.classifier(material_.pooling, material_.training.seed);
+      peft::make_method({"full", {}})->attach(*classifier, {.seed = material_.training.seed, .tokenize = material_.tokenize});
+      train::TrainOptions options = material_.training;
+      options.method = {"full", {}};
+      const auto steps = train::estimate(*classifier, material_.train, material_.dev.size(), options, quiet_);
+      const auto examples = static_cast<double>(material_.train.size() + material_.dev.size() + material_.test.size());
+      times[0] = steps.train_seconds + steps.evaluation_seconds;
+      times[1] = static_cast<double>(material_.test.size()) * steps.score_example_seconds;
+      times[2] = examples * steps.score_example_seconds;
+      times[3] = seconds_since(plan_.began);
+    }
+    context_.control.broadcast(times, 0);
+    const StudyPlan search = search_plan({"full", {}});
+    const DiagnosisChoice choice =
+        choose_within(plan_, {.layers = result_.layers,
+                              .training = times[0].item<double>(),
+                              .scoring = times[1].item<double>(),
+                              .frozen_pass = times[2].item<double>(),
+                              .search_share = rungs_of(search, search.methods[0], search.samples[0]).first,
+                              .spent = times[3].item<double>()});
+    std::vector<std::string> names = {"full"};
+    for (const auto& method : choice.methods) names.push_back(method.text());
+    context_.log.line(fmt::format("to train: {}; at most about {}{}", listed(names), duration_text(choice.seconds),
+                                  choice.searches ? ", the search for learning rates included" : ""));
+    if (!choice.left_out.empty())
+      context_.log.line(fmt::format("left out for want of time (--budget): {}", listed(choice.left_out)));
+    return choice;
   }
 
   // The rate with the lowest log-loss on dev, and that loss; a rate that does not train loses.
@@ -240,7 +324,8 @@ class Diagnoser {
     std::pair<double, double> best{rates.front(), std::numeric_limits<double>::infinity()};
     for (const double rate : rates) {
       try {
-        const auto trained = run(method, pooling, rate, material_.training.seed, false, features);
+        const auto trained =
+            run(trial_of(Trial::Phase::search, method, rate, material_.training.seed), pooling, features);
         if (trained.dev_log_loss < best.second) best = {rate, trained.dev_log_loss};
       } catch (const train::NotFiniteError&) {
         continue;
@@ -266,23 +351,35 @@ class Diagnoser {
     return best.first;
   }
 
-  Trained run(const peft::MethodSpec& method, model::Pooling pooling, double rate, std::uint64_t seed, bool scored,
-              train::FeatureStore& features) {
-    title_ = fmt::format("{}, {}, learning rate {}, seed {}{}", method.text(), pooling_name(pooling), rate_text(rate),
-                         seed, scored ? "" : " (search)");
-    auto classifier = material_.classifier(pooling, seed);
-    peft::make_method(method)->attach(*classifier, {.seed = seed, .tokenize = material_.tokenize});
+  Trial trial_of(Trial::Phase phase, const peft::MethodSpec& method, double rate, std::uint64_t seed) const {
+    return {phase, method.text(), material_.train.size(), rate, seed};
+  }
+
+  std::int64_t whole_steps() const {
+    return train::total_steps(material_.training, train::steps_per_epoch(material_.training, material_.train));
+  }
+
+  Trained run(const Trial& trial, model::Pooling pooling, train::FeatureStore& features) {
+    const auto method = peft::parse_method_spec(trial.method);
+    const bool is_result = trial.phase == Trial::Phase::result;
+    title_ = fmt::format("{}, {}, learning rate {}, seed {}{}", trial.method, pooling_name(pooling),
+                         rate_text(trial.learning_rate), trial.seed, is_result ? "" : " (search)");
+    auto classifier = material_.classifier(pooling, trial.seed);
+    peft::make_method(method)->attach(*classifier, {.seed = trial.seed, .tokenize = material_.tokenize});
     train::TrainOptions options = material_.training;
     options.method = method;
-    options.learning_rate = rate;
-    options.seed = seed;
+    options.learning_rate = trial.learning_rate;
+    options.seed = trial.seed;
     options.select_metric = "log_loss";
+    options.most_evaluations = most_evaluations(trial);
+    if (trial.length < 1)
+      options.max_steps = static_cast<std::int64_t>(std::ceil(static_cast<double>(whole_steps()) * trial.length));
     const auto report = train::train(*classifier, material_.train, material_.dev, options, {}, quiet_, features);
     Trained trained;
     if (report.dev) trained.dev_log_loss = report.dev->metrics.value("log_loss");
     trained.trainable_parameters = report.trainable_parameters;
     trained.seconds = report.train_seconds;
-    if (scored) trained.scores = train::evaluate(*classifier, material_.test, objective_, quiet_, &features).scores;
+    if (is_result) trained.scores = train::evaluate(*classifier, material_.test, objective_, quiet_, &features).scores;
     return trained;
   }
 
@@ -299,59 +396,7 @@ class Diagnoser {
   Diagnosis result_;
 };
 
-std::int64_t whole_number(const std::string& text, const std::string& part) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size())
-    throw UsageError(fmt::format("--methods: expected a range of whole numbers such as k=1..4, found '{}'", part));
-  return value;
-}
-
-// "layers:k=1..3" -> "layers:k=1", "layers:k=2", "layers:k=3".
-std::vector<std::string> expanded(const std::string& text) {
-  const std::size_t dots = text.find("..");
-  if (dots == std::string::npos) return {text};
-  const std::size_t equals = text.rfind('=', dots);
-  std::size_t end = text.find(':', dots);
-  if (end == std::string::npos) end = text.size();
-  if (equals == std::string::npos) whole_number("", text);
-  const std::int64_t first = whole_number(text.substr(equals + 1, dots - equals - 1), text);
-  const std::int64_t last = whole_number(text.substr(dots + 2, end - dots - 2), text);
-  if (last < first || last - first >= 100)
-    throw UsageError(fmt::format("--methods: expected a range of at most 100 numbers that rise, found '{}'", text));
-  std::vector<std::string> all;
-  for (std::int64_t value = first; value <= last; ++value)
-    all.push_back(text.substr(0, equals + 1) + std::to_string(value) + text.substr(end));
-  return all;
-}
-
 }  // namespace
-
-std::vector<peft::MethodSpec> diagnosis_methods(const std::string& text, std::int64_t layers) {
-  std::vector<std::string> texts;
-  if (text == "auto") {
-    for (std::int64_t k = 1; k < layers; k *= 2) texts.push_back(fmt::format("layers:k={}", k));
-    texts.emplace_back("lora");
-  } else {
-    std::stringstream stream(text);
-    for (std::string part; std::getline(stream, part, ',');) {
-      for (auto& one : expanded(part)) texts.push_back(std::move(one));
-    }
-  }
-  std::vector<peft::MethodSpec> methods;
-  std::vector<std::string> known;
-  for (const auto& one : texts) {
-    methods.push_back(peft::parse_method_spec(one));
-    peft::make_method(methods.back());
-    const auto name = methods.back().text();
-    if (name == "full" || name == "head")
-      throw UsageError(fmt::format("--methods: {} is in every diagnosis; name what is tried besides", name));
-    if (std::find(known.begin(), known.end(), name) != known.end())
-      throw UsageError(fmt::format("--methods: {} is named twice", name));
-    known.push_back(name);
-  }
-  return methods;
-}
 
 Diagnosis diagnose(const DiagnosisPlan& plan, const DiagnosisMaterial& material, const train::RunContext& context) {
   return Diagnoser(plan, material, context).finish();

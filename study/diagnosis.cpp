@@ -1,8 +1,10 @@
 #include "study/diagnosis.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <stdexcept>
 
 #include "base/log.h"
@@ -94,6 +96,34 @@ std::string method_sentence(const Diagnosis& diagnosis) {
              : fmt::format("Against full fine-tuning: {}.", listed(parts));
 }
 
+// How a learning rate was come by, behind it.
+std::string rate_source(const std::string& from) {
+  static const std::map<std::string, std::string> kWords = {{"asked", " (as asked)"},
+                                                            {"search", " (searched)"},
+                                                            {"study", " (the study's)"},
+                                                            {"given", " (--lrs)"},
+                                                            {"default", " (not searched)"}};
+  const auto found = kWords.find(from);
+  return found == kWords.end() ? "" : found->second;
+}
+
+// What was not done for want of time, or of a study.
+std::string shortcut_sentence(const Diagnosis& diagnosis) {
+  std::vector<std::string> unsearched;
+  for (const DiagnosisRow& row : diagnosis.rows) {
+    if (row.rate_from == "default") unsearched.push_back(row.method);
+  }
+  std::vector<std::string> parts;
+  if (!unsearched.empty()) {
+    parts.push_back(fmt::format("The learning rate{} of {} {} not searched, and a better one may lie beside (--lrs)",
+                                unsearched.size() == 1 ? "" : "s", listed(unsearched),
+                                unsearched.size() == 1 ? "was" : "were"));
+  }
+  if (!diagnosis.left_out.empty())
+    parts.push_back(fmt::format("Not tried for want of time: {} (--methods)", listed(diagnosis.left_out)));
+  return parts.empty() ? "" : fmt::format("{}. With a larger --budget there is time.", fmt::join(parts, ". "));
+}
+
 }  // namespace
 
 const DiagnosisRow& Diagnosis::row(const std::string& kind) const {
@@ -108,6 +138,16 @@ const StageProbe& Diagnosis::best_probe() const {
   });
 }
 
+std::vector<std::pair<std::string, std::string>> diagnosis_choices(const Diagnosis& diagnosis) {
+  const bool has_pooling =
+      std::any_of(diagnosis.rows.begin(), diagnosis.rows.end(), [](const auto& row) { return row.kind == "pooling"; });
+  std::vector<std::pair<std::string, std::string>> choices = {{"learning_rate", "rate"}, {"training", "optimum"}};
+  if (has_pooling) choices.emplace_back("pooling", "pooling");
+  choices.emplace_back("layer", "best_probe");
+  choices.emplace_back("linear_head", "full");
+  return choices;
+}
+
 void conclude(Diagnosis& diagnosis) {
   const SeedScores& full = diagnosis.row("full").scores;
   for (DiagnosisRow& row : diagnosis.rows) {
@@ -115,80 +155,24 @@ void conclude(Diagnosis& diagnosis) {
     row.accuracy = share_estimate(row.scores);
     row.to_full = difference_estimate(full, row.scores);
   }
-  const bool has_pooling =
-      std::any_of(diagnosis.rows.begin(), diagnosis.rows.end(), [](const auto& row) { return row.kind == "pooling"; });
-  std::vector<std::pair<std::string, std::string>> chain = {{"learning_rate", "rate"}, {"training", "optimum"}};
-  if (has_pooling) chain.emplace_back("pooling", "pooling");
-  chain.emplace_back("layer", "best_probe");
-  chain.emplace_back("linear_head", "full");
+  for (StageProbe& probe : diagnosis.probes) probe.accuracy = share_estimate({probe.probe.test_scores});
   diagnosis.steps.clear();
   std::string before = "asked";
-  for (const auto& [choice, kind] : chain) {
+  for (const auto& [choice, kind] : diagnosis_choices(diagnosis)) {
     diagnosis.steps.push_back({choice, difference_estimate(diagnosis.row(before).scores, diagnosis.row(kind).scores)});
     before = kind;
   }
   diagnosis.gap = difference_estimate(diagnosis.row("asked").scores, full);
 }
 
-nlohmann::json diagnosis_json(const Diagnosis& diagnosis) {
-  nlohmann::json json = {{"schema", 1},
-                         {"model", diagnosis.model},
-                         {"task", diagnosis.task},
-                         {"machine", diagnosis.machine},
-                         {"classes", diagnosis.classes},
-                         {"samples", diagnosis.samples},
-                         {"dev_examples", diagnosis.dev_examples},
-                         {"test_examples", diagnosis.test_examples},
-                         {"majority_share", diagnosis.majority_share},
-                         {"seeds", diagnosis.seeds},
-                         {"layers", diagnosis.layers},
-                         {"gap", estimate_json(diagnosis.gap)},
-                         {"notes", diagnosis.notes},
-                         {"words", diagnosis_words(diagnosis)}};
-  for (const DiagnosisStep& step : diagnosis.steps)
-    json["steps"].push_back({{"choice", step.choice}, {"gain", estimate_json(step.gain)}});
-  for (const StageProbe& stage : diagnosis.probes) {
-    const Probe& probe = stage.probe;
-    json["probes"].push_back({{"layer", stage.stage},
-                              {"pooling", pooling_name(stage.pooling)},
-                              {"l2", probe.l2},
-                              {"at_edge", probe.at_edge},
-                              {"gradient", probe.gradient},
-                              {"evaluations", probe.evaluations},
-                              {"train_log_loss", probe.train_log_loss},
-                              {"dev_log_loss", probe.dev_log_loss},
-                              {"dev_accuracy", probe.dev_accuracy},
-                              {"test_accuracy", estimate_json(share_estimate({probe.test_scores}))}});
-  }
-  for (const DiagnosisRow& row : diagnosis.rows) {
-    nlohmann::json entry = {
-        {"kind", row.kind},
-        {"title", row.title},
-        {"method", row.method},
-        {"pooling", pooling_name(row.pooling)},
-        {"layer", row.stage ? nlohmann::json(*row.stage) : nlohmann::json()},
-        {"learning_rate", row.learning_rate ? nlohmann::json(*row.learning_rate) : nlohmann::json()},
-        {"trainable_parameters", row.trainable_parameters},
-        {"seconds", row.seconds},
-        {"failure", row.failure.empty() ? nlohmann::json() : nlohmann::json(row.failure)}};
-    if (row.failure.empty()) {
-      entry["dev_log_loss"] = row.dev_log_loss;
-      entry["test_accuracy"] = estimate_json(row.accuracy);
-      entry["to_full"] = estimate_json(row.to_full);
-    }
-    json["rows"].push_back(std::move(entry));
-  }
-  return json;
-}
-
 Table diagnosis_table(const Diagnosis& diagnosis) {
-  Table table{{"", "test accuracy %", "to full, points", "learning rate", "trainable", "time"}, {}};
+  Table table{{"setting", "test accuracy %", "to full, points", "learning rate", "trainable", "time"}, {}};
   for (const DiagnosisRow& row : diagnosis.rows) {
     const bool failed = !row.failure.empty();
     table.rows.push_back({row.title, failed ? "failed" : interval_percent(row.accuracy),
                           failed || row.kind == "full" ? "" : signed_percent(row.to_full),
-                          row.learning_rate ? rate_text(*row.learning_rate) : "", count_text(row.trainable_parameters),
-                          duration_text(row.seconds)});
+                          row.learning_rate ? rate_text(*row.learning_rate) + rate_source(row.rate_from) : "",
+                          count_text(row.trainable_parameters), duration_text(row.seconds)});
   }
   return table;
 }
@@ -225,11 +209,12 @@ std::vector<std::string> diagnosis_words(const Diagnosis& diagnosis) {
   words.push_back(step_sentence(diagnosis));
   const auto methods = method_sentence(diagnosis);
   if (!methods.empty()) words.push_back(methods);
+  const auto shortcuts = shortcut_sentence(diagnosis);
+  if (!shortcuts.empty()) words.push_back(shortcuts);
   if (diagnosis.seeds == 1) {
     words.emplace_back(
         "One seed: the intervals hold the draw of the test examples, and neither that of the seed (--seeds) nor that "
-        "of "
-        "the training examples.");
+        "of the training examples.");
   } else {
     words.push_back(
         fmt::format("{} seeds: the intervals hold the seed and the draw of the test examples, and not that "

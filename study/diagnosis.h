@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/table.h"
@@ -18,6 +19,8 @@ struct StageProbe {
   int stage;
   model::Pooling pooling;
   Probe probe;
+  /// Of test.
+  Estimate accuracy = {};
 };
 
 /// One way to use the model, and what it has on test.
@@ -33,6 +36,9 @@ struct DiagnosisRow {
   std::optional<int> stage;
   /// Unset for a probe.
   std::optional<double> learning_rate;
+  /// Where that is from: "asked"; "search" (on dev); "study", the one beside which the diagnosis lies; "given" (--lrs);
+  /// "default", the method's middle one, which was not searched. Empty for a probe.
+  std::string rate_from;
   std::int64_t trainable_parameters = 0;
   /// Of training, or of solving the probe: the first seed's.
   double seconds = 0;
@@ -71,6 +77,8 @@ struct Diagnosis {
   std::vector<DiagnosisRow> rows;
   std::vector<DiagnosisStep> steps;
   Estimate gap;
+  /// Methods that were not tried because time was short.
+  std::vector<std::string> left_out;
   /// What a person should know about the data.
   std::vector<std::string> notes;
 
@@ -80,13 +88,20 @@ struct Diagnosis {
   const StageProbe& best_probe() const;
 };
 
-/// Fills accuracy, to_full, steps and gap from the rows' scores. Every kind but "pooling", "head" and "method" is
-/// there.
+/// Fills accuracy, to_full, steps and gap from the scores of rows and probes. Every kind but "pooling", "head" and
+/// "method" is there.
 void conclude(Diagnosis& diagnosis);
 
-/// The content of diagnose.json (docs/results.md), and what a report embeds as a section. Costs are in `seconds` alone:
-/// all else is the same whatever the machine did besides.
+/// The choices between the questioner's setting and full fine-tuning, in their order, each with the kind of row that it
+/// leads to. Of the kinds that are there.
+std::vector<std::pair<std::string, std::string>> diagnosis_choices(const Diagnosis& diagnosis);
+
+/// The content of diagnose.json (docs/results.md). Costs are in `seconds` alone: of the same rows all else is the same
+/// whatever the machine did besides.
 nlohmann::json diagnosis_json(const Diagnosis& diagnosis);
+/// Back from that, without the scores of examples: what a report shows. Throws InputError for what diagnosis_json does
+/// not write.
+Diagnosis diagnosis_from_json(const nlohmann::json& json);
 
 /// A line for each row.
 Table diagnosis_table(const Diagnosis& diagnosis);

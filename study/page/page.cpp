@@ -14,6 +14,7 @@
 #include "study/advice.h"
 #include "study/figures/markup.h"
 #include "study/page/answer.h"
+#include "study/page/diagnosis_figures.h"
 #include "study/page/html.h"
 #include "study/page/study_figures.h"
 #include "study/tables.h"
@@ -179,11 +180,21 @@ class Part {
         pairs);
   }
 
-  std::string diagnosis() const {
+  std::string diagnosis() {
+    if (!study_.diagnosis) return "";
+    const Diagnosis& found = *study_.diagnosis;
     std::string text;
-    for (const std::string& words : study_.diagnosis) text += paragraph(words);
-    return study_.diagnosis_svg.empty() ? text
-                                        : text + "<figure class=\"wide\">" + study_.diagnosis_svg + "</figure>\n";
+    for (const std::string& words : diagnosis_words(found)) text += paragraph(words);
+    text += numbers_.figures(diagnosis_figures(found)) + html_table(diagnosis_table(found));
+    text += paragraph(
+        fmt::format(
+            "dtrain diagnose: {} labelled examples, {} of dev, {} of test. An optimum is a linear head that was "
+            "solved, not trained; of a test share and a difference the 95 % interval is in brackets. Time is of "
+            "one training, or of solving.",
+            count_text(found.samples), count_text(found.dev_examples), count_text(found.test_examples)),
+        "small");
+    return text + folded("Every probe: accuracy on test in %, by layer and pooling (*: the best on dev)",
+                         html_table(probe_table(found)));
   }
 
   std::string training() {

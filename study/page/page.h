@@ -1,8 +1,10 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "study/diagnosis.h"
 #include "study/report.h"
 
 namespace dtrain::study::page {
@@ -12,10 +14,8 @@ struct Study {
   const Report* report;
   /// What tells it from the others on the page: its directory.
   std::string name;
-  /// What `dtrain diagnose` left beside it: words, one a paragraph, and a figure (an <svg> element as it is). Empty:
-  /// nothing.
-  std::vector<std::string> diagnosis;
-  std::string diagnosis_svg;
+  /// What `dtrain diagnose` left beside it.
+  std::optional<Diagnosis> diagnosis;
 };
 
 /// report.html: one study, or several with a table of their answers on top. It needs no other file, no network and no

@@ -91,12 +91,15 @@ constexpr const char* kPrint = R"(
 }
 )";
 
+// A figure without a page has nothing behind it, where light ink would not be seen.
+constexpr const char* kAlone = "svg { background: var(--page); }\n";
+
 }  // namespace
 
 std::string svg_file(std::string figure) {
   const std::string opening = "<svg ";
   figure.insert(figure.find(opening) + opening.size(), "xmlns=\"http://www.w3.org/2000/svg\" ");
-  figure.insert(figure.find('>') + 1, fmt::format("\n<style>{}{}</style>", kColours, figures::style_rules()));
+  figure.insert(figure.find('>') + 1, fmt::format("\n<style>{}{}{}</style>", kColours, kAlone, figures::style_rules()));
   return figure;
 }
 

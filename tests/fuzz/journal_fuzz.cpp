@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static_cast<void>(study::results_json(report).dump());
     static_cast<void>(study::trials_csv(report));
     std::vector<study::page::Study> shown;
-    shown.push_back({&report, "study", {}, {}});
+    shown.push_back({&report, "study", {}});
     static_cast<void>(study::page::html_text(shown));
   });
   return 0;

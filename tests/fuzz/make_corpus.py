@@ -290,17 +290,11 @@ def studies():
     save("journal", "one-method", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, *few]))
     scores = few[-1] | {"scores": {"test": {"examples": 4, "numbers": [0.5, 1, 0, 0.25]}}}
     save("journal", "begun", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, scores]) + '{"pha')
-    figure = ('<svg viewBox="0 0 9 9" role="img" aria-labelledby="a-title a-desc" class="figure">\n<title id="a-title">probes'
-              '</title>\n<desc id="a-desc">a &lt; b</desc>\n<clipPath id="a-clip"><rect x="1" y="1" width="8" height="8"/>'
-              '</clipPath>\n<g clip-path="url(#a-clip)">\n<path d="M1 1L8 8" class="line series-0" stroke-dasharray="2 3"/>\n'
-              '</g>\n<circle cx="1" cy="1" r="3" fill="#0072b2"/><polyline points="1,1 8,8" fill="none" stroke-width="2"/>\n'
-              '<text x="1" y="9" text-anchor="end"><tspan>layer</tspan></text></svg>\n')
-    save("plain_svg", "figure", figure)
     save("study_files", "diagnosed", bundle({
         "journal.jsonl": "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, *few]),
         "study.json": {"schema": 1, "begun": "2026-11-29 10:00 UTC", "machine": "2 cores", "command": "dtrain compare",
                        "versions": ["dtrain 0.1.0"], "labels": journals.LABELS, "notes": ["a <note>"]},
-        "diagnose.json": {"schema": 1, "words": ["The frozen body <costs> 9 points."]}, "diagnose.svg": figure}))
+        "diagnose.json": {"schema": 1, "words": ["The frozen body <costs> 9 points."]}}))
     save("finished_run", "same", bundle({
         "config.ini": "# dtrain train\nlr = 1e-3\nmethod = lora:r=8\nood = forum=c.tsv\ntrain = a.tsv\nthreads = 2\n",
         "results.json": {"schema": 1, "data": {"train": "01", "ood.forum": "02"}}}))

@@ -6,7 +6,7 @@
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace dtrain;
   const auto directory = fuzz::scratch() / "study";
-  fuzz::unpack(fuzz::text_of(data, size), {"journal.jsonl", "study.json", "diagnose.json", "diagnose.svg"}, directory);
+  fuzz::unpack(fuzz::text_of(data, size), {"journal.jsonl", "study.json", "diagnose.json"}, directory);
   fuzz::read_or_refuse([&] { static_cast<void>(launcher::begun_text(directory)); });
   fuzz::read_or_refuse([&] {
     const std::string page = launcher::page_text({launcher::read_study(directory, Log())}, {directory}, Log());

@@ -294,17 +294,48 @@ def test_it_writes_only_where_it_may(dtrain, study, tmp_path):
     dtrain.refuses("report", study, "--output", "file", code=2, says="expected a directory, or a file that ends in .html")
 
 
+def diagnosis(title="frozen body with a head, pooler, learning rate 5e-5"):
+    """What `dtrain diagnose` writes of a model of two layers: the head as asked has 40 % right, full fine-tuning 60 %."""
+    def share(value):
+        return {"value": value, "low": value - 0.02, "high": value + 0.02}
+
+    rows = [{"kind": kind, "title": title if kind == "asked" else kind, "method": method, "pooling": "mean", "layer": layer,
+             "learning_rate": rate, "rate_from": "search" if rate else "", "trainable_parameters": 99, "seconds": 1.5,
+             "failure": None, "dev_log_loss": 1.0, "test_accuracy": share(right), "to_full": share(right - 0.6)}
+            for kind, method, layer, rate, right in [
+                ("asked", "head", None, 5e-5, 0.4), ("rate", "head", None, 0.01, 0.45), ("optimum", "probe", 2, None, 0.46),
+                ("best_probe", "probe", 1, None, 0.5), ("full", "full", None, 5e-4, 0.6), ("method", "lora", None, 5e-3, 0.58)]]
+    probes = [{"layer": layer, "pooling": pooling, "l2": 0.1, "at_edge": False, "gradient": 1e-7, "evaluations": 9,
+               "train_log_loss": 1.0, "dev_log_loss": 2.0 - layer, "dev_accuracy": 0.5, "test_accuracy": share(0.3 + 0.1 * layer)}
+              for layer in range(3) for pooling in ("cls", "mean")]
+    steps = [{"choice": choice, "gain": share(gain)} for choice, gain in [
+        ("learning_rate", 0.05), ("training", 0.01), ("layer", 0.04), ("linear_head", 0.1)]]
+    return {"schema": 1, "model": "tiny", "task": "toy", "machine": "", "classes": 11, "samples": 1000, "dev_examples": 500,
+            "test_examples": 600, "majority_share": 0.3, "seeds": 1, "layers": 2, "gap": share(0.2), "left_out": ["bitfit"],
+            "notes": [], "words": [], "probes": probes, "rows": rows, "steps": steps}
+
+
 def test_a_diagnosis_beside_the_study_is_part_of_the_page(dtrain, study):
-    (study / "diagnose.json").write_text(json.dumps({"words": ["The pooler costs <14> points."]}))
-    (study / "diagnose.svg").write_text('<svg role="img" aria-labelledby="p q" viewBox="0 0 9 9"><title id="p">probes</title>'
-                                        '<desc id="q">by layer</desc></svg>\n')
+    dtrain.succeeds("report", study)
+    without = (study / "report.html").read_bytes()
+    (study / "diagnose.json").write_text(json.dumps(diagnosis(title="<script>alert(14)</script>")))
+    (study / "diagnose.svg").write_text("<svg><script>alert(1)</script></svg>")
     dtrain.succeeds("report", study)
     page = page_of(study / "report.html")
-    assert "The pooler costs <14> points." in words_of(page)
-    assert "probes" in [words_of(figure.find("title")) for figure in page.iter("svg")]
-    (study / "diagnose.svg").write_text("<svg><script>alert(1)</script></svg>")
-    assert "it is left out" in dtrain.succeeds("report", study).err
-    page_of(study / "report.html")
+    assert "a gap of 20.0 points (18.0 to 22.0)" in words_of(page).replace("\u00a0", " ")
+    assert {"Which choice costs what.", "What each layer knows."} <= {title.split(". ", 1)[1] for title in titles_of(page)}
+    rows = table_of(page, "setting", "to full, points")
+    assert [row["setting"] for row in rows][:2] == ["<script>alert(14)</script>", "rate"] and len(rows) == 6
+    assert rows[4]["learning rate"] == "0.0005 (searched)" and rows[5]["test accuracy %"] == "58.0 (56.0 to 60.0)"
+    steps = next(figure for figure in page.iter("figure") if "Which choice costs what" in words_of(figure))
+    assert "as asked: 40.0. learning rate 0.01: +5.0 (3.0 to 7.0)." in words_of(steps.find(".//desc"))
+    assert "lora: 58.0 (-2.0 to full)." in words_of(steps.find(".//desc"))
+    assert [row["layer"] for row in table_of(page, "layer", "cls")] == ["0 (embeddings)", "1", "2"]
+
+    (study / "diagnose.json").write_text('{"words": ["The pooler costs 14 points."]}')
+    ended = dtrain.succeeds("report", study)
+    assert "diagnose.json: not what dtrain diagnose writes" in ended.err and "goes without it" in ended.err
+    assert (study / "report.html").read_bytes() == without
 
 
 def test_a_page_of_many_methods_stays_small(dtrain, whole):

@@ -5,13 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
+#include <optional>
 #include <string>
 
 #include "base/error.h"
 #include "study/diagnose.h"
-#include "study/figures/plain_svg.h"
-#include "study/probe_figure.h"
+#include "study/page/diagnosis_figures.h"
 #include "study/stage_features.h"
+#include "tests/study/diagnosis_case.h"
 #include "tests/study/study_case.h"
 #include "tests/train/small_run.h"
 
@@ -61,10 +63,15 @@ TEST(StageFeatures, HaveNoPoolerWhereTheModelHasNone) {
 TEST(DiagnosisMethods, AreAListWithRanges) {
   const auto texts = [](const std::string& text, std::int64_t layers) {
     std::vector<std::string> names;
-    for (const auto& method : diagnosis_methods(text, layers)) names.push_back(method.text());
+    for (const auto& tried : diagnosis_methods(text, layers))
+      names.push_back((tried.if_time ? "if time: " : "") + tried.method.text());
     return names;
   };
-  EXPECT_THAT(texts("auto", 6), ElementsAre("layers:k=1", "layers:k=2", "layers:k=4", "lora"));
+  EXPECT_THAT(texts("auto", 6),
+              ElementsAre("layers:k=1", "layers:k=2", "if time: layers:k=3", "layers:k=4", "if time: layers:k=5",
+                          "if time: layers:k=6", "lora", "if time: bitfit", "if time: pfeiffer"));
+  EXPECT_THAT(texts("auto", 12), ElementsAre("layers:k=1", "layers:k=2", "layers:k=4", "layers:k=8", "lora",
+                                             "if time: bitfit", "if time: pfeiffer"));
   EXPECT_THAT(texts("layers:k=2..4,bitfit", 6), ElementsAre("layers:k=2", "layers:k=3", "layers:k=4", "bitfit"));
   EXPECT_THAT(texts("lora:r=1..2:lora_alpha=4", 6), ElementsAre("lora:lora_alpha=4:r=1", "lora:lora_alpha=4:r=2"));
   for (const auto& [text, word] : {std::pair("layers:k=4..2", "that rise"), std::pair("layers:k=a..2", "whole numbers"),
@@ -107,7 +114,9 @@ TEST(DifferenceEstimate, OfSeveralSeedsIsThatOfTheStudy) {
 }
 
 // A diagnosis of a BERT of three layers on a task that its first token decides.
-Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& methods = {"bitfit"}) {
+Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& methods = {"bitfit"},
+                          const std::map<std::string, double>& known_rates = {},
+                          std::optional<double> seconds = std::nullopt) {
   DiagnosisMaterial material;
   material.classifier = [](Pooling pooling, std::uint64_t seed) {
     return model::load_classifier({.directory = model::reference_directory() / "no_dropout",
@@ -121,8 +130,10 @@ Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& me
   material.test = train::random_data(60, 3);
   material.training = train::short_run("full", 6);
   DiagnosisPlan plan;
-  for (const auto& method : methods) plan.methods.push_back(peft::parse_method_spec(method));
+  for (const auto& method : methods) plan.methods.push_back({peft::parse_method_spec(method)});
   plan.seeds = seeds;
+  plan.known_rates = known_rates;
+  plan.seconds = seconds;
   const auto communicator = dist::make_single_communicator();
   Diagnosis diagnosis = diagnose(plan, material, train::context_over(*communicator));
   diagnosis.model = "tiny";
@@ -171,42 +182,13 @@ TEST(Diagnosis, IsJsonAndWordsAndAFigure) {
   const auto table = probe_table(diagnosis);
   EXPECT_THAT(table.header, ElementsAre("layer", "cls", "mean", "pooler"));
   EXPECT_EQ(table.rows.size(), 4U);
-  const auto figure = probe_figure(diagnosis);
-  EXPECT_TRUE(figures::is_plain_svg(figure)) << "a report would leave it out";
-  EXPECT_THAT(figure, HasSubstr("<title>Test accuracy of linear probes by layer."));
+  const auto figure = page::probe_svg(diagnosis);
+  EXPECT_THAT(figure, HasSubstr("<title id=\"diagnose-title\">Test accuracy of linear probes by layer</title>"));
   EXPECT_THAT(figure, testing::EndsWith("</svg>\n"));
 }
 
-// A diagnosis whose answer is known: what each choice is worth stands in its rows.
 TEST(Diagnosis, SaysWhatCostsWhat) {
-  Diagnosis diagnosis;
-  diagnosis.layers = 1;
-  const auto right = [](int count) {
-    std::vector<double> scores(1000, 0.0);
-    std::fill_n(scores.begin(), count, 1.0);
-    return SeedScores{scores};
-  };
-  const auto add = [&](const std::string& kind, const std::string& method, Pooling pooling, int count) {
-    DiagnosisRow row;
-    row.kind = kind;
-    row.title = kind;
-    row.method = method;
-    row.pooling = pooling;
-    if (method != "probe") row.learning_rate = kind == "asked" ? 5e-5 : 0.03;
-    row.scores = right(count);
-    diagnosis.rows.push_back(row);
-  };
-  add("asked", "head", Pooling::pooler, 200);
-  add("rate", "head", Pooling::pooler, 450);
-  add("optimum", "probe", Pooling::pooler, 450);
-  add("pooling", "probe", Pooling::mean, 600);
-  add("best_probe", "probe", Pooling::mean, 580);
-  add("full", "full", Pooling::mean, 700);
-  add("method", "lora", Pooling::mean, 670);
-  StageProbe probe{1, Pooling::mean, {}};
-  probe.probe.test_scores = right(580)[0];
-  diagnosis.probes = {probe};
-  conclude(diagnosis);
+  const Diagnosis diagnosis = known_diagnosis();
   const auto words = diagnosis_words(diagnosis);
   ASSERT_EQ(words.size(), 4U);
   EXPECT_THAT(words[0], HasSubstr("a gap of 50.0 points"));
@@ -217,6 +199,23 @@ TEST(Diagnosis, SaysWhatCostsWhat) {
   EXPECT_THAT(words[1], HasSubstr("not told apart from nothing: a head that its training leaves short"));
   EXPECT_THAT(words[1], HasSubstr("better as it was: the layer"));
   EXPECT_THAT(words[2], HasSubstr("lora 75 %"));
+}
+
+TEST(Diagnosis, SaysWhereLearningRatesAreFrom) {
+  const auto from = [](const Diagnosis& diagnosis) {
+    std::vector<std::string> sources;
+    for (const auto& row : diagnosis.rows) sources.push_back(row.rate_from);
+    return sources;
+  };
+  const Diagnosis told = small_diagnosis(1, {"bitfit"}, {{"full", 2e-3}});
+  EXPECT_THAT(from(told), ElementsAre("asked", "search", "", "", "", "search", "study", "search"));
+  EXPECT_EQ(told.row("full").learning_rate, 2e-3);
+  EXPECT_THAT(diagnosis_table(told).rows.at(6).at(3), "0.002 (the study's)");
+  const Diagnosis hurried = small_diagnosis(1, {"bitfit"}, {}, 0.0);
+  EXPECT_THAT(from(hurried), ElementsAre("asked", "search", "", "", "", "search", "default", "default"));
+  EXPECT_EQ(hurried.row("full").learning_rate, 1.5e-4);
+  EXPECT_THAT(diagnosis_table(hurried).rows.at(6).at(3), "0.00015 (not searched)");
+  EXPECT_THAT(diagnosis_words(hurried), testing::Contains(HasSubstr("The learning rates of full and bitfit were not")));
 }
 
 TEST(Diagnosis, KeepsAMethodThatDoesNotTrainAsARow) {

@@ -48,7 +48,7 @@ class Page : public testing::Test {
   }
   std::string text() const {
     const Report report = make_report(plan_, finished_);
-    return page::html_text({{&report, "study", {}, {}}});
+    return page::html_text({{&report, "study", {}}});
   }
 
   StudyPlan plan_;
