@@ -106,9 +106,10 @@ void run_compare(const Options& given, const Session& session) {
   study::MethodCosts earlier_costs;
   const auto nothing_left = at::zeros({1}, at::kInt);
   on_first_rank(session, [&] {
-    request.plan.identity = study::study_identity(
-        request.plan, material.training, task,
-        {material.model_directory, options.pooling, session.precision(), world.device.is_cuda() ? "cuda" : "cpu"});
+    request.plan.identity =
+        study::study_identity(request.plan, material.training, task,
+                              {material.model_directory, options.pooling, session.precision(),
+                               world.device.is_cuda() ? "cuda" : "cpu", material.forgetting_digest});
     request.plan.identity.insert(next.identity.begin(), next.identity.end());
     if (!options.resume || !fs::exists(journal)) return;
     files.journal = study::Journal::go_on(journal, request.plan, log);

@@ -61,6 +61,7 @@ std::string comparison_metric(const Options& options, ProblemType type) {
 void take_forgetting(const Options& options, const Session& session, study::Material& material) {
   auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetainedInStudy);
   material.forgetting_examples = asked.retain.size() + asked.queries.size() + asked.answers.size();
+  material.forgetting_digest = asked.digest;
   material.forgetting = [probe = std::shared_ptr<study::ForgettingProbe>(), asked = std::move(asked),
                          base = material.classifier](model::Classifier& trained,
                                                      const train::RunContext& context) mutable {

@@ -697,6 +697,13 @@ def test_what_training_forgot_is_measured_where_it_is_asked(material, tmp_path):
                             "0.01", "--retain", tmp_path / "general.txt", "--ranks-per-trial", str(size), "--output",
                             tmp_path / str(size), ranks=ranks))
         assert done.returncode == 0, done.all
+        known = results(tmp_path / str(size))["plan"]["identity"]["retained texts"]
+    (tmp_path / "other.txt").write_text((tmp_path / "general.txt").read_text() + "one more\n")
+    for retained, found in [(["--retain", tmp_path / "other.txt"], ""), ([], "not set")]:
+        refused = run(*command(material, "--methods", "full,lora", "--samples", "40", "--max-steps", "20", "--seeds", "2", "--lrs",
+                               "0.01", *retained, "--output", tmp_path / "1", "--resume", ranks=1))
+        assert refused.returncode == 2, refused.all
+        assert f"of another study: retained texts is {known} there and {found}" in refused.all, refused.all
     for size in ("1", "2"):
         trials = results(tmp_path / size)["trials"]
         for trial in trials:
