@@ -148,6 +148,7 @@ study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::opti
     plan.result_seeds = before->result_seeds;
     plan.more_seeds = before->more_seeds;
     plan.dropped_seeds = before->dropped_seeds;
+    plan.changes = before->changes;
     plan.search = before->search;
   }
   return plan;
@@ -182,6 +183,11 @@ study::Material study_material(const Options& options, const Session& session, c
   return material;
 }
 
+std::optional<int> inherited_ranks_per_trial(int earlier, int ranks, bool is_gpu_shared) {
+  if (earlier < 1 || ranks % earlier != 0 || (is_gpu_shared && earlier > 1)) return std::nullopt;
+  return earlier;
+}
+
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
                         const study::Material& material, const study::TrialSizes& sizes,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
@@ -190,8 +196,7 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   const auto earlier = at::tensor({request.earlier_ranks_per_trial}, at::kInt);
   world.control.broadcast(earlier, 0);
   std::optional<int> given = ranks_per_trial(options);
-  if (const int before_ranks = earlier.item<int>(); !given && before_ranks > 0 && ranks % before_ranks == 0)
-    given = before_ranks;
+  if (!given) given = inherited_ranks_per_trial(earlier.item<int>(), ranks, session.is_gpu_shared());
   const int size = given.value_or(1);
   if (ranks % size != 0) {
     throw UsageError(

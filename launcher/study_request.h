@@ -36,8 +36,8 @@ struct StudyRequest {
 /// Throws UsageError for what the task does not have, InputError for a --plan file that is none.
 StudyRequest study_request(const Options& options, const data::Task& task);
 
-/// The plan before anything is measured: what was asked, with the counts, seeds and search of an earlier plan, `before`,
-/// where there is one to go on with.
+/// The plan before anything is measured: what was asked, with the counts, seeds and search of an earlier plan,
+/// `before`, where there is one to go on with.
 study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::optional<study::StudyPlan>& before);
 
 /// Classifiers, examples and training options of the trials. Options, session and task outlive the result.
@@ -53,11 +53,16 @@ struct StudySetup {
   bool fits = true;
 };
 
+/// How many ranks train a trial of a study that is gone on with, where --ranks-per-trial does not say: as many as when
+/// it began (`earlier`; 0: it does not go on), where that divides `ranks`. Nothing where it does not, or where ranks
+/// share a GPU now and so cannot train together.
+std::optional<int> inherited_ranks_per_trial(int earlier, int ranks, bool is_gpu_shared);
+
 /// Collective. Measures the methods' steps, fits the plan to the budget, and chooses how many ranks train a trial:
 /// --ranks-per-trial, else as the study began, else one, unless all ranks on each trial may end first; then that is
 /// measured, too. What is `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is
-/// `before` keeps it where its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot be
-/// dealt so.
+/// `before` keeps it where its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot
+/// be dealt so.
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
                         const study::Material& material, const study::TrialSizes& sizes,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,

@@ -575,6 +575,12 @@ def test_a_budget_that_proves_too_small_shortens_the_plan_and_says_so(material, 
     assert document["run"]["changes"]
     first = [cell for cell in document["cells"] if cell["samples"] == 40]
     assert len(first) == 1 and first[0]["metrics"]["test"]["accuracy"]["seeds"] >= 2
+    assert f"The plan was shortened: {document['run']['changes'][0]}." in document["notes"]
+    again = run(*command(material, "--methods", "full", "--budget", "1s", "--samples", "40,80", "--seeds", "4", "--lrs",
+                         "0.001,0.01", "--max-steps", "300", "--output", tmp_path / "out", "--resume"))
+    assert again.returncode == 0, again.all
+    assert "nothing is left to run" in again.all and "measuring" not in again.all
+    assert results(tmp_path / "out")["run"] == document["run"]
 
 
 def test_groups_that_wait_do_not_run_into_the_timeout(material, tmp_path):
