@@ -16,6 +16,7 @@
 #include "launcher/next_task.h"
 #include "launcher/output_directory.h"
 #include "launcher/plan_file.h"
+#include "launcher/resumed_study.h"
 #include "launcher/share.h"
 #include "launcher/study_files.h"
 #include "launcher/study_request.h"
@@ -107,9 +108,10 @@ void run_compare(const Options& given, const Session& session) {
   study::MethodCosts earlier_costs;
   const auto nothing_left = at::zeros({1}, at::kInt);
   on_first_rank(session, [&] {
-    request.plan.identity = study::study_identity(
-        request.plan, material.training, identity_of(task),
-        {material.model_directory, options.pooling, session.precision(), world.device.is_cuda() ? "cuda" : "cpu"});
+    request.plan.identity =
+        study::study_identity(request.plan, material.training, identity_of(task),
+                              {material.model_directory, options.pooling, session.precision(),
+                               world.device.is_cuda() ? "cuda" : "cpu", material.forgetting_digest});
     request.plan.identity.insert(next.identity.begin(), next.identity.end());
     if (!options.resume || !fs::exists(journal)) return;
     files.journal = study::Journal::go_on(journal, request.plan, log);
@@ -125,7 +127,7 @@ void run_compare(const Options& given, const Session& session) {
     if (request.budget_seconds && *request.budget_seconds <= content.run.budget_seconds.value_or(0))
       before = content.plan;
     if (request.budget_seconds && !before) return;  // it may grow
-    const study::StudyPlan plan = plan_to_go_on_with(request, before);
+    const study::StudyPlan plan = plan_to_go_on_with(request.plan, before);
     if (!content.run.ended || study::plan_json(plan) != study::plan_json(content.plan) ||
         !study::Schedule(plan, finished).is_done())
       return;

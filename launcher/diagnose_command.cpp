@@ -50,7 +50,7 @@ std::int64_t asked_samples(const Options& options) {
 Question question_of_study(const Options& options, const Session& session, const data::Task& task) {
   const fs::path output = options.output;
   const auto content = study::read_journal(output / "journal.jsonl", session.log());
-  const auto identity = study::study_identity({}, options.training, task,
+  const auto identity = study::study_identity({}, options.training, identity_of(task),
                                               {model_directory(options), options.pooling, session.precision(),
                                                session.context().device.is_cuda() ? "cuda" : "cpu"});
   const auto different = study::other_question(content.plan, identity);

@@ -16,6 +16,7 @@
 #include "base/json_file.h"
 #include "base/listing.h"
 #include "base/mapped_file.h"
+#include "launcher/options.h"
 #include "peft/method.h"
 
 namespace dtrain::launcher {
@@ -115,6 +116,10 @@ std::map<std::string, std::string> data_digests(const data::TaskFiles& files, co
 std::vector<std::string> option_differences(const std::string& before, const std::string& now, bool with_files) {
   auto earlier = options_of(before);
   auto given = options_of(now);
+  // An earlier version did what is the default of an option that it did not have.
+  for (const auto& [key, value] : options_of(default_options("train"))) {
+    if (given.count(key) > 0) earlier.try_emplace(key, value);
+  }
   for (const auto& [key, value] : earlier) given.try_emplace(key, "");
   std::vector<std::string> differences;
   for (const auto& [key, value] : given) {

@@ -14,9 +14,10 @@ namespace dtrain::launcher {
 /// results.json of a run keeps them as `data`. Throws InputError for a file that cannot be read.
 std::map<std::string, std::string> data_digests(const data::TaskFiles& files, const std::string& class_weights);
 
-/// What two runs' options differ in, both as config.ini has them: "lr was '0.001' and is now '0.01'". Left out is what
-/// changes no result: places of files, threads, logs, how ranks talk. Files of data and of class weights are compared
-/// by name only where `with_files` is true. Values that are equal as numbers, methods or directories are equal.
+/// What two trainings' options differ in, both as config.ini has them: "lr was '0.001' and is now '0.01'". Left out is
+/// what changes no result: places of files, threads, logs, how ranks talk. Files of data and of class weights are
+/// compared by name only where `with_files` is true. Values that are equal as numbers, methods or directories are
+/// equal; an option that `before` lacks had its default.
 std::vector<std::string> option_differences(const std::string& before, const std::string& now, bool with_files);
 
 /// Throws UsageError, naming each difference, where the finished run in `output` had other options than `now` or other

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/digest.h"
 #include "data/retained_text.h"
 #include "launcher/loading.h"
 #include "launcher/text_examples.h"
@@ -32,6 +33,10 @@ study::ForgettingMaterial forgetting_material(const Options& options, const Sess
     queries.push_back(std::move(definition));
     answers.push_back(std::move(example));
   }
+  Digest digest;
+  for (const auto* part : {&texts, &queries, &answers}) {
+    for (const std::string& text : *part) digest.add(text);
+  }
   const auto tokenizer = data::load_tokenizer(base, log);
   const auto examples = [&](const std::vector<std::string>& of) {
     return of.empty() ? train::Examples()
@@ -41,7 +46,8 @@ study::ForgettingMaterial forgetting_material(const Options& options, const Sess
           .mask_token = data::mask_token(*tokenizer),
           .queries = examples(queries),
           .answers = examples(answers),
-          .base_directory = base};
+          .base_directory = base,
+          .digest = digest.text()};
 }
 
 }  // namespace dtrain::launcher

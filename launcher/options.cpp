@@ -50,6 +50,14 @@ const CommandInfo* find_command(const std::string& name) {
   return nullptr;
 }
 
+const CommandInfo& known_command(const std::string& name) {
+  if (const CommandInfo* command = find_command(name)) return *command;
+  std::vector<std::string> names;
+  for (const CommandInfo& known : commands()) names.push_back(known.name);
+  throw UsageError(
+      fmt::format("unknown command '{}'{}; there are: {}", name, did_you_mean(name, names), fmt::join(names, ", ")));
+}
+
 std::vector<std::string> option_names(const po::options_description& description) {
   std::vector<std::string> names;
   for (const auto& option : description.options()) names.push_back(option->long_name());
@@ -375,21 +383,22 @@ const std::vector<CommandInfo>& commands() {
 Options parse_options(int argc, const char* const* argv) {
   const bool named = argc > 1 && argv[1][0] != '-';
   Options options = defaults_of(named ? argv[1] : "compare");
-  const CommandInfo* command = find_command(options.command);
-  if (command == nullptr) {
-    std::vector<std::string> names;
-    for (const CommandInfo& known : commands()) names.push_back(known.name);
-    throw UsageError(fmt::format("unknown command '{}'{}; there are: {}", options.command,
-                                 did_you_mean(options.command, names), fmt::join(names, ", ")));
-  }
   // The first source that names an option decides.
-  Sources sources(*command, options);
+  Sources sources(known_command(options.command), options);
   sources.read_command_line({argv + std::min(named ? 2 : 1, argc), argv + argc});
   sources.read_environment();
   sources.read_config();
   sources.finish();
   options.share_directory = find_share_directory();
   return options;
+}
+
+std::string default_options(const std::string& command) {
+  Options options = defaults_of(command);
+  Sources sources(known_command(command), options);
+  sources.read_command_line({});
+  sources.finish();
+  return options.resolved;
 }
 
 std::string help_text(int argc, const char* const* argv) {

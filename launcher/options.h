@@ -108,6 +108,9 @@ const std::vector<CommandInfo>& commands();
 /// for one in the --config file. The message names the source where that is not the command line.
 Options parse_options(int argc, const char* const* argv);
 
+/// The options of a command where nothing is given, as config.ini has them. Throws UsageError for an unknown command.
+std::string default_options(const std::string& command);
+
 /// Whether the arguments ask for help or the version alone; the text then.
 std::string help_text(int argc, const char* const* argv);
 

@@ -14,6 +14,7 @@
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
 #include "launcher/plan_file.h"
+#include "launcher/resumed_study.h"
 #include "launcher/session/agreement.h"
 #include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
@@ -62,6 +63,7 @@ std::string comparison_metric(const Options& options, ProblemType type) {
 void take_forgetting(const Options& options, const Session& session, study::Material& material) {
   auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetainedInStudy);
   material.forgetting_examples = asked.retain.size() + asked.queries.size() + asked.answers.size();
+  material.forgetting_digest = asked.digest;
   material.forgetting = [probe = std::shared_ptr<study::ForgettingProbe>(), asked = std::move(asked),
                          base = material.classifier](model::Classifier& trained,
                                                      const train::RunContext& context) mutable {
@@ -140,19 +142,6 @@ StudyRequest study_request(const Options& options, const data::Task& task) {
   return request;
 }
 
-study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::optional<study::StudyPlan>& before) {
-  study::StudyPlan plan = request.plan;
-  if (before) {
-    plan.samples = before->samples;
-    plan.steps = before->steps;
-    plan.result_seeds = before->result_seeds;
-    plan.more_seeds = before->more_seeds;
-    plan.dropped_seeds = before->dropped_seeds;
-    plan.search = before->search;
-  }
-  return plan;
-}
-
 study::Material study_material(const Options& options, const Session& session, const data::Task& task,
                                const std::shared_ptr<const model::ModelWeights>& weights) {
   study::Material material;
@@ -193,8 +182,7 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   const auto earlier = at::tensor({request.earlier_ranks_per_trial}, at::kInt);
   world.control.broadcast(earlier, 0);
   std::optional<int> given = ranks_per_trial(options);
-  if (const int before_ranks = earlier.item<int>(); !given && before_ranks > 0 && ranks % before_ranks == 0)
-    given = before_ranks;
+  if (!given) given = inherited_ranks_per_trial(earlier.item<int>(), ranks, session.is_gpu_shared());
   const int size = given.value_or(1);
   if (ranks % size != 0) {
     throw UsageError(
@@ -206,7 +194,7 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
     setup.forecasts = study::forecast(request.plan, material, request.measured_samples, scratch, *setup.groups, world);
   };
   const auto fit = [&] {
-    setup.plan = plan_to_go_on_with(request, before);
+    setup.plan = plan_to_go_on_with(request.plan, before);
     if (!before && request.budget_seconds) {
       auto fitted = study::fit_plan(request.plan, request.freedom, setup.forecasts, sizes, setup.groups->count(),
                                     *request.budget_seconds - seconds_since(request.began));

@@ -37,10 +37,6 @@ struct StudyRequest {
 /// Throws UsageError for what the task does not have, InputError for a --plan file that is none.
 StudyRequest study_request(const Options& options, const data::Task& task);
 
-/// The plan before anything is measured: what was asked, with the counts, seeds and search of an earlier plan,
-/// `before`, where there is one to go on with.
-study::StudyPlan plan_to_go_on_with(const StudyRequest& request, const std::optional<study::StudyPlan>& before);
-
 /// Classifiers of `weights` (base_weights), examples and training options of the trials. Options, session and task
 /// outlive the result.
 study::Material study_material(const Options& options, const Session& session, const data::Task& task,

@@ -77,7 +77,8 @@ struct Comparison {
 };
 
 /// The difference in a measure of forgetting of two methods, first minus second, over the seeds that both have: a
-/// measure has one number a seed, so that its interval knows of other seeds alone.
+/// measure has one number a seed, so that its interval knows of other seeds alone. Of seeds that are all the same it is
+/// NaN, unless the sign test shows something (p_value_of_zero).
 struct ForgettingComparison {
   std::string measure;
   std::int64_t samples = 0;

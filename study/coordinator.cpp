@@ -59,10 +59,23 @@ Coordinator::Coordinator(const Setting& setting, FinishedTrials finished, TimeLe
       times_(std::move(times)),
       groups_(static_cast<std::size_t>(setting.groups.count())) {
   trials_began_ = seconds();
+  if (schedule_.finished().empty()) return;
+  double spent = 0;
+  for (const auto& [key, trial] : schedule_.finished()) spent = std::max(spent, trial.second.spent);
+  unspent_ = trials_began_ - spent;
 }
 
 double Coordinator::seconds() const {
   return setting_.seconds_before + std::chrono::duration<double>(Clock::now() - setting_.began).count();
+}
+
+// Seconds of the other groups' present trials, summed.
+double Coordinator::under_way(int but_of) const {
+  double sum = 0;
+  for (std::size_t i = 0; i < groups_.size(); ++i) {
+    if (groups_[i].trial && static_cast<int>(i) != but_of) sum += seconds() - groups_[i].trial_began;
+  }
+  return sum;
 }
 
 void Coordinator::send(int group, const Letter& letter) {
@@ -122,6 +135,7 @@ void Coordinator::take_result(int index, const Letter& letter) {
   TrialOutcome outcome = *letter.outcome;
   outcome.group = index;
   outcome.started = group.trial_began;
+  outcome.spent = spent() - under_way(index) / static_cast<double>(groups_.size());
   setting_.journal.append(trial, outcome);
   times_.took(trial, outcome.seconds);
   group.busy_seconds += seconds() - group.trial_began;
@@ -195,7 +209,7 @@ bool Coordinator::add_seeds() {
   const Findings findings = analyse(plan_, schedule_.finished());
   const CountDecision* hangs = nullptr;
   for (const CountDecision& count : findings.decisions) {
-    if (schedule_.is_dropped(count.samples) || !count.remedy || !count.remedy->more_seeds || count.remedy->examples)
+    if (plan_.is_dropped(count.samples) || !count.remedy || !count.remedy->more_seeds || count.remedy->examples)
       continue;
     if (hangs == nullptr || *count.remedy->more_seeds < *hangs->remedy->more_seeds) hangs = &count;
   }
@@ -222,7 +236,7 @@ bool Coordinator::add_seeds() {
     all += one;
   }
   const double needed = std::max(longest, all / static_cast<double>(groups_.size()));
-  if (seconds() + needed > *setting_.budget_seconds) return false;
+  if (spent() + needed > *setting_.budget_seconds) return false;
   for (const std::string& name : names) plan_.more_seeds[hangs->samples][name].push_back(seed);
   setting_.journal.append(plan_);
   setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get seed {}", count_text(hangs->samples),
@@ -255,42 +269,46 @@ double Coordinator::seconds_left() const {
 // Takes from the plan what no longer fits its time, the last that was added first.
 void Coordinator::shorten() {
   if (!setting_.budget_seconds) return;
-  while (seconds() + seconds_left() > *setting_.budget_seconds * 1.02) {
+  while (spent() + seconds_left() > *setting_.budget_seconds * 1.02) {
     if (!drop_least()) return;
   }
 }
 
 bool Coordinator::drop_least() {
-  const StudyPlan& plan = plan_;
-  const auto say = [&](const std::string& what) {
-    changes_.push_back(fmt::format("{}: the trials take longer than was forecast, and the budget is {}", what,
-                                   duration_text(*setting_.budget_seconds)));
-    setting_.log.line("plan shortened: " + changes_.back());
-  };
-  for (std::size_t seed = plan.result_seeds.size(); seed > 2; --seed) {
-    for (auto samples = plan.samples.rbegin(); samples != plan.samples.rend(); ++samples) {
-      const std::uint64_t last = plan.result_seeds[seed - 1];
-      if (schedule_.is_dropped(*samples, last)) continue;
-      const std::size_t before = schedule_.left().size();
-      plan_.drop_seed(*samples, last);
-      schedule_.plan_changed();
-      if (schedule_.left().size() == before) {  // all of it has begun
-        plan_.keep_seed(*samples, last);
-        schedule_.plan_changed();
-        continue;
-      }
-      setting_.journal.append(plan_);
-      say(fmt::format("{} samples without seed {}", count_text(*samples), last));
-      return true;
+  const auto& all = plan_.samples;
+  for (std::size_t seed = plan_.result_seeds.size(); seed > 2; --seed) {
+    const std::uint64_t last = plan_.result_seeds[seed - 1];
+    for (auto samples = all.rbegin(); samples != all.rend(); ++samples) {
+      if (plan_.is_dropped(*samples, last)) continue;
+      if (drops([&] { plan_.drop_seed(*samples, last); },
+                fmt::format("{} samples without seed {}", count_text(*samples), last)))
+        return true;
     }
   }
-  for (auto samples = plan.samples.rbegin(); samples != std::prev(plan.samples.rend()); ++samples) {
-    if (schedule_.is_dropped(*samples)) continue;
-    schedule_.drop_count(*samples);
-    say(fmt::format("no more trials of {} samples", count_text(*samples)));
-    return true;
+  for (auto samples = all.rbegin(); samples != std::prev(all.rend()); ++samples) {
+    if (plan_.is_dropped(*samples)) continue;
+    if (drops([&] { plan_.drop_count(*samples); }, fmt::format("no more trials of {} samples", count_text(*samples))))
+      return true;
   }
   return false;
+}
+
+// Where all of it has begun, nothing is taken out.
+bool Coordinator::drops(const std::function<void()>& drop, const std::string& what) {
+  const auto dropped_before = plan_.dropped_seeds;
+  const std::size_t left_before = schedule_.left().size();
+  drop();
+  schedule_.plan_changed();
+  if (schedule_.left().size() == left_before) {
+    plan_.dropped_seeds = dropped_before;
+    schedule_.plan_changed();
+    return false;
+  }
+  plan_.changes.push_back(fmt::format("{}: the trials take longer than was forecast, and the budget is {}", what,
+                                      duration_text(*setting_.budget_seconds)));
+  setting_.journal.append(plan_);
+  setting_.log.line("plan shortened: " + plan_.changes.back());
+  return true;
 }
 
 void Coordinator::show_results() {
@@ -331,7 +349,6 @@ RunFacts Coordinator::facts() const {
   const double here = facts.seconds - trials_began_;
   // Where all was there already nobody waited.
   facts.idle_share = busy > 0 && here > 0 ? std::max(0.0, 1 - busy / (here * static_cast<double>(groups_.size()))) : 0;
-  facts.changes = changes_;
   return facts;
 }
 

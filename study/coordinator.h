@@ -73,8 +73,11 @@ class Coordinator {
 
   /// Seconds since the study began.
   double seconds() const;
+  /// What of them counts against the budget: the study's own work, so that a kill costs it no seed and no count. After
+  /// a resume it goes on with what it was when the last trial ended (TrialOutcome::spent).
+  double spent() const { return seconds() - unspent_; }
   const Schedule& schedule() const { return schedule_; }
-  /// With the seeds that were added.
+  /// With the seeds that were added, and without those that were given up.
   const StudyPlan& plan() const { return plan_; }
   RunFacts facts() const;
 
@@ -99,6 +102,8 @@ class Coordinator {
   void send(int group, const Letter& letter);
   void shorten();
   bool drop_least();
+  bool drops(const std::function<void()>& drop, const std::string& what);
+  double under_way(int but_of) const;
   bool add_seeds();
   double seconds_left() const;
   void show_results();
@@ -111,12 +116,12 @@ class Coordinator {
   std::vector<Group> groups_;
   bool stopping_ = false;
   double trials_began_ = 0;
+  double unspent_ = 0;  // seconds that a kill and the forecasts after it took
   Clock::time_point last_sign_ = Clock::now();
   Clock::time_point last_table_ = Clock::now();
   Clock::time_point last_look_ahead_;
   double expected_end_ = 0;  // seconds since the study began
   std::string best_so_far_;
-  std::vector<std::string> changes_;
   std::set<std::string> said_;
 };
 

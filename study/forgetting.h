@@ -28,6 +28,8 @@ struct ForgettingMaterial {
   train::Examples answers;
   /// Where the checkpoint of the base model is: its masked-language-model head is read from there.
   std::filesystem::path base_directory;
+  /// Of the content of all texts: measures of other ones do not compare.
+  std::string digest = {};
 };
 
 /// Which of a text's tokens are hidden: 15 % of those between its first and its last (BERT's [CLS] and [SEP]), at least

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "model/formats/model_weights.h"
 
 namespace dtrain::study {
 namespace {
@@ -16,14 +17,11 @@ namespace fs = std::filesystem;
 
 std::string digest_of(const std::string& text) { return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size())); }
 
-// Of the files that make the model, in the order of their names.
+}  // namespace
+
 std::string model_digest(const fs::path& directory) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const fs::path& path = entry.path();
-    if (path.extension() == ".safetensors" || path.filename() == "config.json") files.push_back(path);
-  }
-  std::sort(files.begin(), files.end());
+  auto files = model::weight_files(directory);
+  files.insert(std::lower_bound(files.begin(), files.end(), directory / "config.json"), directory / "config.json");
   std::string digests;
   for (const fs::path& path : files) {
     const MappedFile file(path);
@@ -31,8 +29,6 @@ std::string model_digest(const fs::path& directory) {
   }
   return digest_of(digests);
 }
-
-}  // namespace
 
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
                                                   const TaskIdentity& task, const StudySetting& setting) {
@@ -60,7 +56,8 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["virtual ranks"] = std::to_string(training.virtual_ranks);
   identity["weight decay"] = fmt::format("{}", training.weight_decay);
   identity["warm-up ratio"] = fmt::format("{}", training.warmup_ratio);
-  // These two of no study before there was a choice.
+  // These three of no study before there was a choice.
+  if (!setting.retained_texts.empty()) identity["retained texts"] = setting.retained_texts;
   if (training.patience > 0) identity["patience of the search"] = std::to_string(training.patience);
   if (training.reduce_format != dist::WireFormat::fp32)
     identity["reduce precision"] = dist::wire_format_name(training.reduce_format);

@@ -33,7 +33,13 @@ struct StudySetting {
   std::string precision;
   /// "cpu" or "cuda".
   std::string device;
+  /// The digest of what forgetting is measured on (ForgettingMaterial::digest); empty: it is not asked.
+  std::string retained_texts = {};
 };
+
+/// Of the files that make the model in a Hugging Face directory: config.json and the weights that are loaded, in the
+/// order of their names, whatever these are. Throws InputError where there are none.
+std::string model_digest(const std::filesystem::path& directory);
 
 /// Everything that decides the numbers of a study's trials besides what a trial says of itself, by name, as text: a
 /// study may go on with more or other methods, counts, learning rates and seeds. The number of ranks and threads is not

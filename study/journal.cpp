@@ -90,17 +90,21 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
         content.costs = costs_from_json(line.at("costs"));
       } else if (line.contains("run")) {
         content.run = run_facts_from_json(line.at("run"));
+        // Earlier versions kept them here.
+        const auto changes = line.at("run").value("changes", std::vector<std::string>());
+        if (!changes.empty()) content.plan.changes = changes;
       } else {
         auto trial = trial_from_json(line);
         content.finished.insert_or_assign(trial.first.key(), std::move(trial));
       }
     } catch (const std::exception& error) {
-      throw InputError(
-          fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place, error.what()));
+      throw InputError(fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place,
+                                   error.what()));
     }
     content.whole_bytes = end + 1;
   }
-  if (number == 0) throw InputError(fmt::format("{}: the journal is empty; compare --overwrite begins anew", path.string()));
+  if (number == 0)
+    throw InputError(fmt::format("{}: the journal is empty; compare --overwrite begins anew", path.string()));
   return content;
 }
 

@@ -41,9 +41,16 @@ void StudyPlan::drop_seed(std::int64_t count, std::uint64_t seed) {
   dropped_seeds[count].insert(seed);
 }
 
-void StudyPlan::keep_seed(std::int64_t count, std::uint64_t seed) {
-  dropped_seeds[count].erase(seed);
-  if (dropped_seeds[count].empty()) dropped_seeds.erase(count);
+void StudyPlan::drop_count(std::int64_t count) {
+  if (count == samples.front()) throw std::invalid_argument("a study keeps its first count");
+  for (const std::int64_t larger : samples) {
+    if (larger >= count) dropped_seeds[larger].insert(result_seeds.begin(), result_seeds.end());
+  }
+}
+
+bool StudyPlan::is_dropped(std::int64_t count) const {
+  return dropped_seeds.count(count) > 0 && std::all_of(result_seeds.begin(), result_seeds.end(),
+                                                       [&](std::uint64_t seed) { return is_dropped(count, seed); });
 }
 
 bool StudyPlan::is_dropped(std::int64_t count, std::uint64_t seed) const {
@@ -59,6 +66,16 @@ std::vector<std::uint64_t> StudyPlan::seeds_of(std::int64_t count, const std::st
   if (of_method != of_count->second.end())
     seeds.insert(seeds.end(), of_method->second.begin(), of_method->second.end());
   return seeds;
+}
+
+std::set<std::size_t> StudyPlan::seed_numbers(std::int64_t count) const {
+  std::set<std::size_t> numbers;
+  for (const MethodPlan& method : methods) {
+    const auto seeds = seeds_of(count, method.method.text());
+    numbers.insert(static_cast<std::size_t>(
+        std::count_if(seeds.begin(), seeds.end(), [&](std::uint64_t seed) { return !is_dropped(count, seed); })));
+  }
+  return numbers;
 }
 
 const char* search_depth_name(SearchDepth depth) {
@@ -148,6 +165,7 @@ json plan_json(const StudyPlan& plan) {
           {"result_seeds", plan.result_seeds},
           {"more_seeds", more_seeds},
           {"dropped_seeds", dropped_seeds},
+          {"changes", plan.changes},
           {"alike", plan.alike},
           {"subset_seed", plan.subset_seed},
           {"select_metric", plan.select_metric},
@@ -183,10 +201,11 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   plan.search = search_depth(json.at("search"), "'search' of the plan");
   json.at("search_seed").get_to(plan.search_seed);
   json.at("result_seeds").get_to(plan.result_seeds);
-  // Journals of earlier versions have neither, and chose the best rate alone.
+  // Journals of earlier versions have none of these, and chose the best rate alone.
   plan.alike = json.value("alike", 0.0);
   for (const auto& entry : json.value("dropped_seeds", nlohmann::json::array()))
     plan.dropped_seeds[entry.at("samples")] = entry.at("seeds").get<std::set<std::uint64_t>>();
+  plan.changes = json.value("changes", plan.changes);
   for (const auto& entry : json.at("more_seeds")) {
     plan.more_seeds[entry.at("samples")][entry.at("method")] = entry.at("seeds").get<std::vector<std::uint64_t>>();
   }

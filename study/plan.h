@@ -63,8 +63,11 @@ struct StudyPlan {
   std::vector<std::uint64_t> result_seeds;
   /// Seeds that a method got at a count beyond these, because a decision hung on them.
   std::map<std::int64_t, std::map<std::string, std::vector<std::uint64_t>>> more_seeds;
-  /// Seeds that were given up at a count because time ran out; a method may have had them before.
+  /// Seeds that were given up at a count because time ran out; a method may have had them before. Where those are all
+  /// result seeds, the count was given up, and is not searched any more.
   std::map<std::int64_t, std::set<std::uint64_t>> dropped_seeds;
+  /// The same in words, and why, in the order in which it happened.
+  std::vector<std::string> changes;
   /// The seed of the draw of the search's examples; each seed after the search seed adds one.
   std::uint64_t subset_seed = 0;
   /// Steps of a whole training, by sample count.
@@ -95,11 +98,16 @@ struct StudyPlan {
   /// No more results of that seed at that count, by any method, but for those that have begun. Throws
   /// std::invalid_argument for the first seed.
   void drop_seed(std::int64_t count, std::uint64_t seed);
-  /// Takes that back.
-  void keep_seed(std::int64_t count, std::uint64_t seed);
+  /// No more trials of a count and of all that are larger, which would start from its optimum, but for those that have
+  /// begun. Throws std::invalid_argument for the plan's first.
+  void drop_count(std::int64_t count);
+  bool is_dropped(std::int64_t count) const;
   bool is_dropped(std::int64_t count, std::uint64_t seed) const;
   /// Of the result of a method at a count.
   std::vector<std::uint64_t> seeds_of(std::int64_t count, const std::string& method) const;
+  /// How many seeds the methods have at a count, each number once: without those that were given up, with those that
+  /// were added.
+  std::set<std::size_t> seed_numbers(std::int64_t count) const;
   std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }
 };
 

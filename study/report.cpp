@@ -156,6 +156,7 @@ std::vector<std::string> reading_notes(const Report& report) {
     notes.push_back(fmt::format("The trials ran on different numbers of ranks ({}): their costs do not compare.",
                                 fmt::join(ranks, ", ")));
   }
+  for (const std::string& change : plan.changes) notes.push_back(fmt::format("The plan was shortened: {}.", change));
   notes.insert(notes.end(), report.notes.begin(), report.notes.end());
   return notes;
 }
@@ -176,6 +177,7 @@ json results_json(const Report& report) {
     json line = trial_json(trial.first, trial.second);
     line.erase("scores");
     line.erase("predicted");
+    line.erase("spent");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
     line["subset_seed"] = report.plan.subset_seed_of(trial.first.seed);
@@ -191,6 +193,9 @@ json results_json(const Report& report) {
     forgetting.push_back(forgetting_comparison_json(comparison));
   json plan = plan_json(report.plan);
   for (auto& set : plan["sets"]) set.erase("labels");  // thousands of numbers that the journal has
+  json run = run_facts_json(report.run);
+  run["changes"] = report.plan.changes;
+  plan.erase("changes");
   const Progress progress = report.progress();
   return {{"schema", 1},
           {"machine", report.machine},
@@ -198,7 +203,7 @@ json results_json(const Report& report) {
           {"command", report.command},
           {"versions", report.versions},
           {"labels", report.labels},
-          {"run", run_facts_json(report.run)},
+          {"run", run},
           {"progress", {{"finished", progress.finished}, {"planned", progress.planned}}},
           {"plan", plan},
           {"trials", trials},

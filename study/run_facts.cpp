@@ -9,8 +9,7 @@ nlohmann::json run_facts_json(const RunFacts& facts) {
           {"budget_seconds", facts.budget_seconds ? nlohmann::json(*facts.budget_seconds) : nlohmann::json(nullptr)},
           {"forecast_seconds", facts.forecast_seconds},
           {"seconds", facts.seconds},
-          {"idle_share", facts.idle_share},
-          {"changes", facts.changes}};
+          {"idle_share", facts.idle_share}};
 }
 
 RunFacts run_facts_from_json(const nlohmann::json& json) {
@@ -22,7 +21,6 @@ RunFacts run_facts_from_json(const nlohmann::json& json) {
   json.at("forecast_seconds").get_to(facts.forecast_seconds);
   json.at("seconds").get_to(facts.seconds);
   json.at("idle_share").get_to(facts.idle_share);
-  json.at("changes").get_to(facts.changes);
   return facts;
 }
 

@@ -2,14 +2,12 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <string>
-#include <vector>
 
 namespace dtrain::study {
 
 /// How a study ran, as far as it has.
 struct RunFacts {
-  /// Nothing of the plan is missing but what `changes` took out.
+  /// Nothing of the plan is missing but what was taken out of it (StudyPlan::changes).
   bool ended = false;
   int groups = 1;
   int ranks_per_trial = 1;
@@ -21,8 +19,6 @@ struct RunFacts {
   double seconds = 0;
   /// The share of the groups' time in which they had no trial.
   double idle_share = 0;
-  /// What was taken out of the plan while it ran, and why.
-  std::vector<std::string> changes;
 };
 
 /// As the journal and results.json hold them, and back.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <queue>
-#include <stdexcept>
 #include <utility>
 
 #include "train/objective.h"
@@ -43,7 +42,7 @@ std::vector<Schedule::Ready> Schedule::ready() const {
   std::vector<Ready> trials;
   for (std::size_t i = 0; i < plan_.samples.size(); ++i) {
     const std::int64_t samples = plan_.samples[i];
-    if (is_dropped(samples)) continue;
+    if (plan_.is_dropped(samples)) continue;
     for (const MethodPlan& method : plan_.methods) {
       const Search& found = searched(method, samples);
       for (const Trial& trial : found.ready) {
@@ -52,7 +51,7 @@ std::vector<Schedule::Ready> Schedule::ready() const {
       if (!found.done || !found.wanted) continue;
       const auto results = result_trials(plan_, method, samples, *found.wanted);
       const auto first = std::find_if(results.begin(), results.end(), [&](const Trial& trial) {
-        return !has_begun(trial) && !is_dropped(samples, trial.seed);
+        return !has_begun(trial) && !plan_.is_dropped(samples, trial.seed);
       });
       if (first != results.end()) trials.push_back({*first, &method, i});
     }
@@ -70,7 +69,7 @@ double Schedule::level(const Ready& ready, const SecondsOf& seconds) const {
   if (trial.length < 1 && rungs_of(plan_, *ready.method, trial.samples).then_whole) level += seconds(whole);
   std::int64_t last = trial.samples;
   for (std::size_t i = ready.count_index + 1; i < plan_.samples.size(); ++i) {
-    if (is_dropped(plan_.samples[i])) continue;
+    if (plan_.is_dropped(plan_.samples[i])) continue;
     last = plan_.samples[i];
     const Rungs rungs = rungs_of(plan_, *ready.method, last);
     Trial later = whole;
@@ -124,7 +123,6 @@ Schedule Schedule::without_scores() const {
   }
   Schedule copy(plan_, std::move(finished));
   copy.running_ = running_;
-  copy.dropped_counts_ = dropped_counts_;
   copy.searches_ = searches_;
   return copy;
 }
@@ -134,7 +132,7 @@ bool Schedule::is_done() const { return running_.empty() && ready().empty(); }
 std::vector<Trial> Schedule::left() const {
   std::vector<Trial> trials;
   for (const std::int64_t samples : plan_.samples) {
-    if (is_dropped(samples)) continue;
+    if (plan_.is_dropped(samples)) continue;
     for (const MethodPlan& method : plan_.methods) {
       const Search& found = searched(method, samples);
       double rate = found.wanted.value_or(method.learning_rates[method.learning_rates.size() / 2]);
@@ -152,7 +150,7 @@ std::vector<Trial> Schedule::left() const {
         if (found.asked.empty()) trials.insert(trials.end(), 3, search_trial);
       }
       for (const Trial& trial : result_trials(plan_, method, samples, rate)) {
-        if (!has_begun(trial) && !is_dropped(samples, trial.seed)) trials.push_back(trial);
+        if (!has_begun(trial) && !plan_.is_dropped(samples, trial.seed)) trials.push_back(trial);
       }
     }
   }
@@ -171,13 +169,6 @@ std::size_t Schedule::ended() const {
 }
 
 std::size_t Schedule::expected() const { return ended() + running_.size() + left().size(); }
-
-void Schedule::drop_count(std::int64_t samples) {
-  if (samples == plan_.samples.front()) throw std::invalid_argument("a study keeps its first count");
-  for (const std::int64_t count : plan_.samples) {
-    if (count >= samples) dropped_counts_.insert(count);
-  }
-}
 
 Simulation simulate(const StudyPlan& plan, Schedule schedule, const SecondsOf& seconds, int groups) {
   struct Ending {

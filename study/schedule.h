@@ -47,15 +47,8 @@ class Schedule {
   /// The trials that are neither finished nor under way, those of searches not yet decided with the plan's rates.
   std::vector<Trial> left() const;
 
-  /// After the plan has dropped a seed: what was known of its searches is found anew.
+  /// After the plan has dropped a seed or a count: what was known of its searches is found anew.
   void plan_changed() { searches_.clear(); }
-  /// Takes a count and all that are larger out, but for what has ended or is under way. Throws std::invalid_argument
-  /// for the plan's first.
-  void drop_count(std::int64_t samples);
-  bool is_dropped(std::int64_t samples) const { return dropped_counts_.count(samples) > 0; }
-  bool is_dropped(std::int64_t samples, std::uint64_t seed) const {
-    return is_dropped(samples) || plan_.is_dropped(samples, seed);
-  }
 
  private:
   const Search& searched(const MethodPlan& method, std::int64_t samples) const;
@@ -71,7 +64,6 @@ class Schedule {
   const StudyPlan& plan_;
   FinishedTrials finished_;
   std::set<std::string> running_;
-  std::set<std::int64_t> dropped_counts_;
   /// By method and count, as long as no trial of the method ends.
   mutable std::map<std::pair<const MethodPlan*, std::int64_t>, Search> searches_;
 };

@@ -91,7 +91,8 @@ SeedMean mean_over_seeds(const std::vector<double>& values) {
 
 double p_value_of_zero(const SeedMean& mean) {
   if (mean.seeds < 2) return kUnknown;
-  if (mean.deviation == 0) return mean.mean == 0 ? 1 : 0;
+  if (mean.mean == 0 && mean.deviation == 0) return 1;
+  if (mean.deviation <= 1e-9 * std::abs(mean.mean)) return std::exp2(1 - static_cast<double>(mean.seeds));
   const double t = std::abs(mean.mean) / (mean.deviation / std::sqrt(static_cast<double>(mean.seeds)));
   const boost::math::students_t distribution(static_cast<double>(mean.seeds - 1));
   return 2 * boost::math::cdf(boost::math::complement(distribution, t));

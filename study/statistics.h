@@ -25,7 +25,9 @@ struct SeedMean {
 /// Throws std::invalid_argument for no value.
 SeedMean mean_over_seeds(const std::vector<double>& values);
 
-/// Of the true mean being zero, two-sided, by Student's t test over the seeds; NaN for one value.
+/// Of the true mean being zero, two-sided, by Student's t test over the seeds; NaN for one value. Values that are all
+/// the same, but for rounding, say nothing of how far others would scatter: of them the sign test counts, 2^(1 -
+/// seeds), which shows nothing with five seeds or fewer.
 double p_value_of_zero(const SeedMean& mean);
 
 /// The mean difference of two methods over seeds and examples, both tried with the same seeds on the same examples,

@@ -195,8 +195,10 @@ Table forgetting_pair_table(const Findings& findings) {
     if (std::isnan(comparison.adjusted_p)) {
       row.insert(row.end(), {"one seed", "-", "-"});
     } else {
-      row.push_back(fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
-                                difference.mean + difference.half_width));
+      row.push_back(std::isnan(difference.half_width)
+                        ? "not known"
+                        : fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
+                                      difference.mean + difference.half_width));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
       row.push_back(shown_text(comparison.p, comparison.adjusted_p));
     }

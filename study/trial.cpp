@@ -134,6 +134,7 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"seconds", outcome.seconds},
           {"group", outcome.group},
           {"started", outcome.started},
+          {"spent", outcome.spent},
           {"warnings", outcome.warnings},
           {"curve", curve},
           {"forgetting", outcome.forgetting},
@@ -162,6 +163,7 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   json.at("seconds").get_to(outcome.seconds);
   json.at("group").get_to(outcome.group);
   json.at("started").get_to(outcome.started);
+  outcome.spent = json.value("spent", outcome.started + outcome.seconds);  // journals of earlier versions have none
   json.at("warnings").get_to(outcome.warnings);
   for (const auto& [name, value] : json.at("forgetting").items()) outcome.forgetting[name] = number_or_nan(value);
   for (const auto& point : json.at("curve")) {

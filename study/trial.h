@@ -63,6 +63,9 @@ struct TrialOutcome {
   /// counted.
   int group = 0;
   double started = 0;
+  /// What of its budget the study had spent when it ended, in seconds, but for what a kill would then have taken: the
+  /// trials that were under way, as the mean over the groups.
+  double spent = 0;
   /// What a person should know of it (features that do not fit, say).
   std::vector<std::string> warnings;
 

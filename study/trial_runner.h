@@ -33,9 +33,10 @@ struct Material {
   /// "test" and "ood.NAME".
   std::vector<std::pair<std::string, train::Examples>> sets;
   /// What training forgot, by name (ForgettingProbe::measure), collective over the context's ranks; null: not asked.
-  /// It scores so many examples.
+  /// It scores so many examples, whose texts have this digest; empty: not asked.
   std::function<std::map<std::string, double>(model::Classifier& trained, const train::RunContext& context)> forgetting;
   std::int64_t forgetting_examples = 0;
+  std::string forgetting_digest = {};
   /// What each result goes on with; null: nothing.
   std::shared_ptr<const NextTask> next_task;
   std::vector<std::string> labels;

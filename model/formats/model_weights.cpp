@@ -37,21 +37,37 @@ std::set<fs::path> shards(const fs::path& index) {
   return files;
 }
 
+struct Found {
+  std::set<fs::path> files;
+  bool are_pickled;
+};
+
+Found found_in(const fs::path& directory) {
+  for (const std::string name : {"model.safetensors", "pytorch_model.bin"}) {
+    const bool are_pickled = name == "pytorch_model.bin";
+    const fs::path index = directory / (name + ".index.json");
+    if (fs::exists(directory / name)) return {{directory / name}, are_pickled};
+    if (fs::exists(index)) return {shards(index), are_pickled};
+  }
+  throw InputError(fmt::format("{}: no model.safetensors there, no pytorch_model.bin, and the index of neither",
+                               directory.string()));
+}
+
 }  // namespace
 
+std::vector<fs::path> weight_files(const fs::path& directory) {
+  const auto files = found_in(directory).files;
+  return {files.begin(), files.end()};
+}
+
 ModelWeights::ModelWeights(const fs::path& directory) : directory_(directory) {
-  const auto exists = [&](const char* name) { return fs::exists(directory / name); };
-  if (exists("model.safetensors")) {
-    add_safetensors(directory / "model.safetensors");
-  } else if (exists("model.safetensors.index.json")) {
-    for (const auto& file : shards(directory / "model.safetensors.index.json")) add_safetensors(file);
-  } else if (exists("pytorch_model.bin")) {
-    add_pickle(directory / "pytorch_model.bin");
-  } else if (exists("pytorch_model.bin.index.json")) {
-    for (const auto& file : shards(directory / "pytorch_model.bin.index.json")) add_pickle(file);
-  } else {
-    throw InputError(fmt::format("{}: no model.safetensors there, no pytorch_model.bin, and the index of neither",
-                                 directory.string()));
+  const Found found = found_in(directory);
+  for (const fs::path& file : found.files) {
+    if (found.are_pickled) {
+      add_pickle(file);
+    } else {
+      add_safetensors(file);
+    }
   }
 }
 

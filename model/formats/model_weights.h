@@ -13,9 +13,13 @@
 
 namespace dtrain::model {
 
-/// The tensors of a model directory, from the first of these that is there: model.safetensors, the files that
-/// model.safetensors.index.json lists, pytorch_model.bin, the files that pytorch_model.bin.index.json lists. Of a .bin
-/// file the tensors alone are read, no code in it is run. Throws InputError naming file and tensor.
+/// The files with the tensors of a model directory, in the order of their names: the first of these that is there:
+/// model.safetensors, the files that model.safetensors.index.json lists, pytorch_model.bin, the files that
+/// pytorch_model.bin.index.json lists. Throws InputError where there is none of them, or an index is damaged.
+std::vector<std::filesystem::path> weight_files(const std::filesystem::path& directory);
+
+/// The tensors of a model directory, from its `weight_files`. Of a .bin file the tensors alone are read, no code in it
+/// is run. Throws InputError naming file and tensor.
 class ModelWeights {
  public:
   explicit ModelWeights(const std::filesystem::path& directory);

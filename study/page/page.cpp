@@ -244,7 +244,6 @@ class Part {
     if (facts.forecast_seconds > 0 && facts.seconds > 0)
       lines.push_back(fmt::format("Forecast {}, took {} ({:+.0f} %).", duration_text(facts.forecast_seconds),
                                   duration_text(facts.seconds), 100 * (facts.seconds / facts.forecast_seconds - 1)));
-    for (const std::string& change : facts.changes) lines.push_back(change);
     double search = 0;
     double result = 0;
     for (const Cell& cell : report_.findings.cells) {

@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include <sstream>
+#include <string>
+
 #include "base/error.h"
+#include "launcher/options.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
 
@@ -37,6 +41,24 @@ TEST(FinishedRun, IsTheSameWhereOnlyTheWayOfComputingDiffers) {
   EXPECT_THAT(option_differences("train = a.tsv\n", "train = ./a.tsv\n", false), IsEmpty());
   EXPECT_THAT(option_differences("train = a.tsv\n", "train = b.tsv\n", true),
               ElementsAre("train was 'a.tsv' and is now 'b.tsv'"));
+}
+
+TEST(FinishedRun, HadTheDefaultOfAnOptionThatItsVersionDidNotHave) {
+  const std::string all = default_options("train");
+  std::istringstream lines(all);
+  std::size_t options = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('#')) continue;
+    ++options;
+    std::string before = all;
+    before.erase(before.find("\n" + line + "\n"), line.size() + 1);
+    EXPECT_THAT(option_differences(before, all, true), IsEmpty()) << line;
+  }
+  EXPECT_GT(options, 20U);
+  EXPECT_THAT(option_differences("lr = 0.1\n", "lr = 0.1\nreduce-precision = bf16\n", true),
+              ElementsAre("reduce-precision was 'fp32' and is now 'bf16'"));
+  EXPECT_THAT(option_differences("max-steps = 5\n", "max-steps = 5\n", true), IsEmpty())
+      << "steps and epochs are not given both";
 }
 
 TEST(FinishedRun, DiffersByTheKindOfItsClassWeightsWhateverIsInTheirFile) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -46,10 +47,20 @@ class CoordinatorTest : public testing::Test {
 
   void begin(std::optional<double> budget, bool may_add_seeds) {
     journal_ = Journal::begin(directory_ / "journal.jsonl", plan_);
+    coordinate(budget, may_add_seeds, {}, std::chrono::steady_clock::now());
+  }
+  // After a kill, with what the journal has; its own forecast began so long ago.
+  void resume(std::optional<double> budget, std::chrono::seconds forecast) {
+    plan_ = read_journal(directory_ / "journal.jsonl", log_).plan;
+    journal_ = Journal::go_on(directory_ / "journal.jsonl", plan_, log_);
+    coordinate(budget, false, journal_->finished(), std::chrono::steady_clock::now() - forecast);
+  }
+  void coordinate(std::optional<double> budget, bool may_add_seeds, const FinishedTrials& finished,
+                  std::chrono::steady_clock::time_point began) {
     coordinator_ =
         std::make_unique<Coordinator>(Coordinator::Setting{plan_, groups_, *journal_, *requests_, *orders_, log_,
-                                                           std::chrono::seconds(60), budget, may_add_seeds},
-                                      FinishedTrials(), TimeLeft(plan_, forecasts_, {20, 20, 32, 2}));
+                                                           std::chrono::seconds(60), budget, may_add_seeds, 0, began},
+                                      finished, TimeLeft(plan_, forecasts_, {20, 20, 32, 2}));
   }
 
   // What the group is told, once it has asked.
@@ -150,15 +161,114 @@ TEST_F(CoordinatorTest, ShortensThePlanFromItsEndWhereTrialsTakeLonger) {
     outcome.seconds = 1;  // instead of .15
     return outcome;
   });
-  const RunFacts facts = coordinator_->facts();
-  ASSERT_FALSE(facts.changes.empty());
-  EXPECT_THAT(facts.changes.front(), HasSubstr("1,000 samples without seed 3"));
+  ASSERT_FALSE(coordinator_->plan().changes.empty());
+  EXPECT_THAT(coordinator_->plan().changes.front(), HasSubstr("1,000 samples without seed 3"));
   EXPECT_LT(ran.size(), 12U);
   std::set<std::uint64_t> seeds;
   for (const Trial& trial : ran) {
     if (trial.samples == 100) seeds.insert(trial.seed);
   }
   EXPECT_GE(seeds.size(), 2U) << "the first count keeps two seeds";
+}
+
+TEST_F(CoordinatorTest, GivesUpAfterAKillWhatItGaveUpBefore) {
+  const auto slow = [](const Trial& trial) {
+    TrialOutcome outcome = answered(trial, 0);
+    outcome.seconds = 3600;
+    return outcome;
+  };
+  begin(2, false);
+  const Letter order = ask();
+  ASSERT_EQ(order.trial->samples, 1000);
+  answer(*order.trial, slow(*order.trial));
+  coordinator_->serve();
+  const StudyPlan shortened = coordinator_->plan();
+  EXPECT_TRUE(shortened.is_dropped(1000));
+  EXPECT_FALSE(shortened.is_dropped(100));
+  EXPECT_THAT(shortened.changes, Contains(HasSubstr("no more trials of 1,000 samples")));
+  const auto kept = read_journal(directory_ / "journal.jsonl", {});
+  EXPECT_EQ(plan_json(kept.plan), plan_json(shortened)) << "on disk before anything builds on it";
+  resume(2, std::chrono::seconds(0));
+  const auto ran = run(slow);
+  EXPECT_THAT(ran, SizeIs(4)) << "two seeds of both methods";
+  for (const Trial& trial : ran) EXPECT_EQ(trial.samples, 100);
+  EXPECT_EQ(plan_json(coordinator_->plan()), plan_json(shortened)) << "nothing is given up, or said, twice";
+  resume(2, std::chrono::seconds(0));
+  EXPECT_TRUE(coordinator_->schedule().is_done());
+}
+
+TEST_F(CoordinatorTest, LosesNothingOfItsPlanToAKillAndTheForecastAfterIt) {
+  begin(1000, false);
+  for (int i = 0; i < 3; ++i) {
+    const Letter order = ask();
+    answer(*order.trial, answered(*order.trial, 0));
+  }
+  coordinator_->serve();
+  resume(1000, std::chrono::seconds(10'000));
+  EXPECT_THAT(run([](const Trial& trial) { return answered(trial, 0); }), SizeIs(9));
+  EXPECT_THAT(coordinator_->plan().changes, IsEmpty());
+  EXPECT_GE(coordinator_->seconds(), 10'000);
+  EXPECT_LT(coordinator_->spent(), 1000);
+  EXPECT_GE(coordinator_->spent(), coordinator_->schedule().finished().begin()->second.second.spent);
+}
+
+// The first of two ranks, whose fellow only writes letters.
+class FirstOfTwo final : public dist::Communicator {
+ public:
+  std::string_view name() const override { return "first of two"; }
+  int rank() const override { return 0; }
+  int size() const override { return 2; }
+  std::chrono::milliseconds timeout() const override { return std::chrono::seconds(60); }
+  void set_timeout(std::chrono::milliseconds) override {}
+  std::unique_ptr<dist::Work> start_all_reduce(const at::Tensor&) override { return none(); }
+  std::unique_ptr<dist::Work> start_reduce_scatter(const at::Tensor&) override { return none(); }
+  std::unique_ptr<dist::Work> start_all_gather(const at::Tensor&) override { return none(); }
+  void broadcast(const at::Tensor&, int) override { none(); }
+  at::Tensor all_gather(const at::Tensor&) override { throw std::logic_error("no fellow"); }
+  void send(const at::Tensor&, int) override { none(); }
+  void receive(const at::Tensor&, int) override { none(); }
+  void barrier() override { none(); }
+  std::unique_ptr<dist::Communicator> split(int) override { throw std::logic_error("no fellow"); }
+  dist::RankCounters& counters_beside() override { throw std::logic_error("no fellow"); }
+
+ private:
+  static std::unique_ptr<dist::Work> none() { throw std::logic_error("no fellow"); }
+};
+
+// Letters as if from any rank, and to it.
+class OpenMailbox final : public dist::Mailbox {
+ public:
+  void post(int to, const std::string& text) override { letters.push_back({to, text}); }
+  std::optional<Letter> take() override {
+    if (letters.empty()) return std::nullopt;
+    const Letter first = letters.front();
+    letters.pop_front();
+    return first;
+  }
+  std::deque<Letter> letters;
+};
+
+TEST_F(CoordinatorTest, CountsNoTrialThatAKillWouldTakeAgainstTheBudget) {
+  FirstOfTwo ranks;
+  const train::RunContext context = train::context_over(ranks);
+  const Groups groups(context, 1);
+  OpenMailbox requests;
+  OpenMailbox orders;
+  journal_ = Journal::begin(directory_ / "journal.jsonl", plan_);
+  Coordinator coordinator({plan_, groups, *journal_, requests, orders, log_, std::chrono::seconds(60), 1000}, {},
+                          TimeLeft(plan_, forecasts_, {20, 20, 32, 2}));
+  requests.post(0, Letter{Letter::Kind::ask, {}, {}}.text());
+  requests.post(1, Letter{Letter::Kind::ask, {}, {}}.text());
+  coordinator.serve();
+  ASSERT_THAT(orders.letters, SizeIs(2));
+  const Trial trial = *Letter::of(orders.letters[0].text).trial;
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  requests.post(orders.letters[0].from, Letter{Letter::Kind::result, trial, answered(trial, 0)}.text());
+  coordinator.serve();
+  // Half of it is what the other group has under way.
+  const double spent = coordinator.schedule().finished().at(trial.key()).second.spent;
+  EXPECT_GE(spent, 0.25);
+  EXPECT_LT(spent, 0.75 * coordinator.spent());
 }
 
 TEST_F(CoordinatorTest, CountsWhatWaitsForATrialUnderWayAsLeft) {

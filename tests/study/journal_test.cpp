@@ -134,7 +134,6 @@ TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
   RunFacts facts;
   facts.groups = 4;
   facts.budget_seconds = 600;
-  facts.changes = {"no seed 5"};
   journal.append(facts);
   journal.append(trials_[1], outcome_of(610, 300));
   const JournalContent content = read_journal(path(), log_);
@@ -142,6 +141,28 @@ TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
   EXPECT_EQ(content.costs.at("full").at(100).train_seconds, 7);
   EXPECT_EQ(run_facts_json(content.run), run_facts_json(facts));
   EXPECT_EQ(content.finished.size(), 2U);
+}
+
+TEST_F(JournalTest, KeepsWhatThePlanGaveUp) {
+  plan_ = small_plan({"full"}, {100, 1000});
+  Journal journal = Journal::begin(path(), plan_);
+  plan_.drop_seed(100, 3);
+  plan_.drop_count(1000);
+  plan_.changes = {"100 samples without seed 3", "no more trials of 1,000 samples"};
+  journal.append(plan_);
+  const StudyPlan kept = read_journal(path(), log_).plan;
+  EXPECT_TRUE(kept.is_dropped(100, 3));
+  EXPECT_FALSE(kept.is_dropped(100));
+  EXPECT_TRUE(kept.is_dropped(1000));
+  EXPECT_EQ(kept.changes, plan_.changes);
+}
+
+TEST_F(JournalTest, TakesWhatAPlanGaveUpFromTheFactsOfAnEarlierVersion) {
+  write(0);
+  auto run = run_facts_json({});
+  run["changes"] = {"100 samples without seed 3"};
+  write_file_atomically(path(), read_file(path()) + nlohmann::json{{"run", run}}.dump() + "\n");
+  EXPECT_THAT(read_journal(path(), log_).plan.changes, ElementsAre("100 samples without seed 3"));
 }
 
 TEST_F(JournalTest, IsGoneOnWithByOtherTrialsOfTheSameIdentity) {

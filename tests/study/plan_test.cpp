@@ -136,6 +136,9 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   auto older = trial_json(trial, outcome);
   older.erase("predicted");
   EXPECT_TRUE(trial_from_json(older).second.predicted.empty());
+  older["started"] = 30;
+  older.erase("spent");
+  EXPECT_EQ(trial_from_json(older).second.spent, 30 + outcome.seconds);
   for (const nlohmann::json& damaged :
        {nlohmann::json{{"digits", 0}, {"hex", ""}}, {{"digits", 2}, {"hex", "012"}}, {{"digits", 1}, {"hex", "x"}}}) {
     older["predicted"] = {{"test", damaged}};

@@ -44,6 +44,21 @@ TEST(MeanOverSeeds, KnowsNoIntervalOfOneSeed) {
   EXPECT_THROW(mean_over_seeds({}), std::invalid_argument);
 }
 
+TEST(PValueOfZero, IsStudents) {
+  // stats.ttest_1samp([.02, .05, .03], 0).pvalue
+  EXPECT_NEAR(p_value_of_zero(mean_over_seeds({0.02, 0.05, 0.03})), 0.06341419, 1e-8);
+  EXPECT_TRUE(std::isnan(p_value_of_zero(mean_over_seeds({0.02}))));
+}
+
+TEST(PValueOfZero, IsTheSignTestsWhereTheSeedsAreAllTheSame) {
+  // stats.binomtest(n, n).pvalue
+  EXPECT_EQ(p_value_of_zero(mean_over_seeds({0.05, 0.05})), 0.5);
+  EXPECT_EQ(p_value_of_zero(mean_over_seeds({0.35 - 0.3, 0.25 - 0.2, 0.1 - 0.05})), 0.25) << "but for rounding";
+  EXPECT_EQ(p_value_of_zero(mean_over_seeds({-0.05, -0.05, -0.05, -0.05, -0.05})), 0.0625);
+  EXPECT_LT(p_value_of_zero(mean_over_seeds(std::vector<double>(6, 0.05))), 0.05);
+  EXPECT_EQ(p_value_of_zero(mean_over_seeds({0, 0, 0})), 1);
+}
+
 // What statistics_reference.py computed with scipy.
 nlohmann::json scipy_reference() {
   return nlohmann::json::parse(read_file(std::filesystem::path(DTRAIN_REFERENCE_DIR) / "study" / "statistics.json"));
