@@ -239,7 +239,8 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
   const auto family =
       static_cast<std::size_t>(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
                                              [](const Comparison& comparison) { return comparison.set == "test"; }));
-  CountDecision result{samples, Contest(candidates, plan.margin, family), {}, {}};
+  const double level = plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
+  CountDecision result{samples, Contest(candidates, plan.margin, family, level), {}, {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     for (std::size_t j = i + 1; j < candidates.size(); ++j) {
       const auto comparison = findings.compare("test", samples, candidates[i].method, candidates[j].method);
