@@ -287,6 +287,15 @@ Comparison Comparison::reversed() const {
   return result;
 }
 
+std::vector<std::string> CountDecision::leaders_beside(std::size_t index) const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < contest.candidates().size(); ++i) {
+    if (i != index && !candidate(i).collapsed && is_tie(candidate(i).mean, candidate(*decision.best).mean))
+      names.push_back(candidate(i).method);
+  }
+  return names;
+}
+
 const Cell* Findings::cell(const std::string& method, std::int64_t samples) const {
   const auto found = std::find_if(cells.begin(), cells.end(), [&](const Cell& candidate) {
     return candidate.method == method && candidate.samples == samples;
