@@ -184,8 +184,7 @@ void run_compare(const Options& given, const Session& session) {
   log.line(terminal_table(study::plan_table(plan, setup.forecasts, sizes)));
   log.line(study::forecast_text(plan, facts, setup.simulation.idle_share, setup.fits));
   if (plan.problem_type == ProblemType::single_label_classification) {
-    for (const study::EvaluationSet& set : plan.sets)
-      log.line(study::resolution_text(set, static_cast<std::int64_t>(plan.result_seeds.size())));
+    for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(plan, set));
   }
 
   study::Post post{session.make_mailbox(), session.make_mailbox()};

@@ -26,10 +26,22 @@ std::vector<std::string> names_of(const CountDecision& count, const std::vector<
   return names;
 }
 
-std::string remedy_text(const StudyPlan& plan, const Remedy& remedy) {
+// Seeds that a study is asked for are the first ones, and so hold those that were added.
+std::int64_t most_seeds(const StudyPlan& plan, const CountDecision& count) {
+  auto most = static_cast<std::int64_t>(*plan.seed_numbers(count.samples).rbegin());
+  for (std::size_t i = 0; i < count.contest.candidates().size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (const auto& difference = count.contest.difference(i, j)) most = std::max(most, difference->seeds);
+    }
+  }
+  return most;
+}
+
+std::string remedy_text(const StudyPlan& plan, const CountDecision& count) {
+  const Remedy& remedy = *count.remedy;
   const auto seeds = [&] {
     return fmt::format("{} more seed{} (--seeds {})", *remedy.more_seeds, *remedy.more_seeds == 1 ? "" : "s",
-                       *remedy.more_seeds + static_cast<std::int64_t>(plan.result_seeds.size()));
+                       *remedy.more_seeds + most_seeds(plan, count));
   };
   std::string needed;
   if (remedy.more_seeds && remedy.examples) {
@@ -52,25 +64,25 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
   const Candidate& method = count.candidate(taken);
   const std::string cost = cost_text(findings.cell(method.method, count.samples)->cost);
   const std::string margin = points(plan.margin);
+  const auto rivals = count.leaders_beside(taken);
+  const std::string leads = rivals.empty()
+                                ? "it has the highest mean, and"
+                                : fmt::format("it has the highest mean, the same as {}, and", listed(rivals));
   if (!decision.advised) {
     return fmt::format(
-        "Until then {} is the best guess: it has the highest mean, and loses no more than {} points to the strongest "
-        "rival with probability {} ({}).",
-        method.method, margin, probability_text(decision.methods[taken].within_margin), cost);
+        "Until then {} is the best guess: {} loses no more than {} points to the strongest rival with probability {} "
+        "({}).",
+        method.method, leads, margin, probability_text(decision.methods[taken].within_margin), cost);
   }
   const Candidate& best = count.candidate(*decision.best);
-  if (taken == *decision.best) {
-    return fmt::format(
-        "Take {}: it has the highest mean, and is shown to lose no more than {} points to any other ({}).",
-        method.method, margin, cost);
+  if (is_tie(method.mean, best.mean)) {
+    return fmt::format("Take {}: {} is shown to lose no more than {} points to any other ({}).", method.method, leads,
+                       margin, cost);
   }
-  const bool ties = method.mean == best.mean;
-  return fmt::format("Take {}: it is the cheapest of those shown to be as good as the best within {} points, {} ({}).",
-                     method.method, margin,
-                     ties ? fmt::format("and has the same mean as {}", best.method)
-                          : fmt::format("and {} points below {}, which has the highest mean",
-                                        points(best.mean - method.mean), best.method),
-                     cost);
+  return fmt::format(
+      "Take {}: it is the cheapest of those shown to be as good as the best within {} points, and {} points below {}, "
+      "which ha{} the highest mean ({}).",
+      method.method, margin, points(best.mean - method.mean), listed(rivals), rivals.size() == 1 ? "s" : "ve", cost);
 }
 
 // The way down: each cheaper method and what it gives up, the least first.
@@ -138,7 +150,7 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
                                      count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
                        : fmt::format("which method is best within {} points: {} {} still possible", margin,
                                      listed(open), open.size() == 1 ? "is" : "are");
-  return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, *count.remedy) : "");
+  return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, count) : "");
 }
 
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
@@ -194,24 +206,32 @@ std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std:
 }
 
 std::string trend_text(const StudyPlan& plan, const Findings& findings) {
-  if (plan.samples.size() == 1) {
-    return fmt::format(
-        "One sample count only ({}): this cannot show where the answer changes with the size of the data "
-        "(--samples 100,1000,10000).",
-        count_text(plan.samples[0]));
-  }
+  // A count that was given up, but for what had begun, is missed by nobody.
   std::vector<const CountDecision*> taken;
-  for (const CountDecision& count : findings.decisions) {
-    if (count.decision.taken()) taken.push_back(&count);
+  bool all_lead_to_advice = true;
+  for (const std::int64_t samples : plan.samples) {
+    const CountDecision* count = findings.decision(samples);
+    if (count != nullptr && count->decision.taken()) {
+      taken.push_back(count);
+    } else {
+      all_lead_to_advice = all_lead_to_advice && plan.is_dropped(samples);
+    }
   }
-  if (taken.size() < plan.samples.size()) return "The sample counts do not all lead to advice: no trend is claimed.";
+  if (!all_lead_to_advice && plan.samples.size() > 1)
+    return "The sample counts do not all lead to advice: no trend is claimed.";
+  if (taken.size() < 2) {
+    return fmt::format(
+        "One sample count only ({}{}): this cannot show where the answer changes with the size of the data "
+        "(--samples 100,1000,10000).",
+        count_text(plan.samples[0]), plan.samples.size() > 1 ? "; larger ones were given up" : "");
+  }
   const bool all_advised = std::all_of(taken.begin(), taken.end(),
                                        [](const CountDecision* count) { return count->decision.advised.has_value(); });
   const std::string what = all_advised ? "The advice" : "The advice, or the best guess where it is undecided,";
   if (findings.changes.empty()) {
     return fmt::format("{} is {} at every count from {} to {} samples.", what,
-                       taken[0]->candidate(*taken[0]->decision.taken()).method, count_text(plan.samples.front()),
-                       count_text(plan.samples.back()));
+                       taken[0]->candidate(*taken[0]->decision.taken()).method, count_text(taken.front()->samples),
+                       count_text(taken.back()->samples));
   }
   std::vector<std::string> changes;
   for (const AdviceChange& change : findings.changes)

@@ -239,7 +239,8 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
   const auto family =
       static_cast<std::size_t>(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
                                              [](const Comparison& comparison) { return comparison.set == "test"; }));
-  CountDecision result{samples, Contest(candidates, plan.margin, family), {}, {}};
+  const double level = plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
+  CountDecision result{samples, Contest(candidates, plan.margin, family, level), {}, {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     for (std::size_t j = i + 1; j < candidates.size(); ++j) {
       const auto comparison = findings.compare("test", samples, candidates[i].method, candidates[j].method);
@@ -284,6 +285,15 @@ Comparison Comparison::reversed() const {
   std::swap(result.first, result.second);
   result.difference = difference.reversed();
   return result;
+}
+
+std::vector<std::string> CountDecision::leaders_beside(std::size_t index) const {
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < contest.candidates().size(); ++i) {
+    if (i != index && !candidate(i).collapsed && is_tie(candidate(i).mean, candidate(*decision.best).mean))
+      names.push_back(candidate(i).method);
+  }
+  return names;
 }
 
 const Cell* Findings::cell(const std::string& method, std::int64_t samples) const {

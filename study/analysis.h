@@ -101,6 +101,8 @@ struct CountDecision {
   std::optional<Remedy> remedy;
 
   const Candidate& candidate(std::size_t index) const { return contest.candidates()[index]; }
+  /// The methods, but for this one, whose mean is the highest, that of `decision.best`; of those that tie all.
+  std::vector<std::string> leaders_beside(std::size_t index) const;
 };
 
 /// A change of what the decisions would take, between two neighbouring sample counts.

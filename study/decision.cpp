@@ -8,6 +8,7 @@
 namespace dtrain::study {
 namespace {
 
+// That a method is worse than another, over the family.
 constexpr double kError = 0.05;
 // Training times that differ by less are taken as equal: they would not come in the same order again.
 constexpr double kSameCost = 1.05;
@@ -24,11 +25,14 @@ std::int64_t examples_of(const Contest& contest) {
 
 }  // namespace
 
-Contest::Contest(std::vector<Candidate> candidates, double margin, std::size_t family)
+bool is_tie(double left, double right) { return std::abs(left - right) < 1e-12; }
+
+Contest::Contest(std::vector<Candidate> candidates, double margin, std::size_t family, double level)
     : candidates_(std::move(candidates)),
       pairs_(candidates_.size() * candidates_.size()),
       margin_(margin),
-      family_(family) {}
+      family_(family),
+      level_(level) {}
 
 void Contest::set(std::size_t first, std::size_t second, const PairedDifference& difference, double adjusted_p) {
   if (difference.seeds < 2) return;
@@ -46,7 +50,7 @@ bool Contest::is_better(std::size_t first, std::size_t second) const {
 }
 
 Contest Contest::projected(std::int64_t more_seeds, double more_examples) const {
-  Contest result(candidates_, margin_, family_);
+  Contest result(candidates_, margin_, family_, level_);
   for (std::size_t first = 0; first < candidates_.size(); ++first) {
     for (std::size_t second = first + 1; second < candidates_.size(); ++second) {
       const auto& known = difference(first, second);
@@ -76,8 +80,8 @@ Decision decide(const Contest& contest) {
     return candidates[left].train_seconds < candidates[right].train_seconds;
   };
   const auto better = [&](std::size_t left, std::size_t right) {
-    const double difference = candidates[left].mean - candidates[right].mean;
-    return difference != 0 ? difference > 0 : cheaper(left, right);
+    const auto [mean, other] = std::pair(candidates[left].mean, candidates[right].mean);
+    return is_tie(mean, other) ? cheaper(left, right) : mean > other;
   };
   decision.best = *std::min_element(contenders.begin(), contenders.end(), better);
 
@@ -100,7 +104,7 @@ Decision decide(const Contest& contest) {
     judgement.within_margin = 1 - p_values[i];
     judgement.adjusted_p = adjusted[i];
     if (method != *decision.best) judgement.loss = contest.difference(*decision.best, method);
-    if (adjusted[i] < kError) {
+    if (adjusted[i] < contest.level()) {
       judgement.standing = Standing::as_good;
       as_good.push_back(method);
     } else if (std::any_of(contenders.begin(), contenders.end(),

@@ -19,18 +19,28 @@ struct Candidate {
   bool collapsed = false;
 };
 
+/// What a method is shown to be as good at, over the methods: so that at most 5 of 100 studies advise one that is truly
+/// too bad. A decision is looked at again after each seed that it is given because it hangs on it, and errs as rarely
+/// with a stricter level from the first of them on (docs/statistics.md).
+constexpr double kLevel = 0.05;
+constexpr double kLevelWithAddedSeeds = 0.005;
+
+/// Means that differ by the rounding of their sums alone.
+bool is_tie(double left, double right);
+
 /// What a decision is made from.
 class Contest {
  public:
   /// `margin`: the loss that does not matter, as a share (0.01 is a point). `family`: how many pairs the p-values are
-  /// adjusted over.
-  Contest(std::vector<Candidate> candidates, double margin, std::size_t family);
+  /// adjusted over. `level`: kLevel or kLevelWithAddedSeeds.
+  Contest(std::vector<Candidate> candidates, double margin, std::size_t family, double level = kLevel);
 
   /// Sets first minus second (indices of candidates), and its two-sided p-value, adjusted over the family.
   void set(std::size_t first, std::size_t second, const PairedDifference& difference, double adjusted_p);
 
   const std::vector<Candidate>& candidates() const { return candidates_; }
   double margin() const { return margin_; }
+  double level() const { return level_; }
   /// First minus second; nothing where it was not set, or too few seeds ended in both.
   const std::optional<PairedDifference>& difference(std::size_t first, std::size_t second) const;
   /// Whether first is shown to be better than second, at 5 % for the whole family.
@@ -49,6 +59,7 @@ class Contest {
   std::vector<Pair> pairs_;
   double margin_;
   std::size_t family_;
+  double level_;
 };
 
 /// as_good: shown to lose no more than the margin to any other method. worse: not that, and another is shown to be
@@ -61,7 +72,7 @@ struct Judgement {
   /// The probability that it loses no more than the margin to any single other method, the one that is hardest to rule
   /// out. NaN where a pair has no difference, or the method collapsed.
   double within_margin = 0;
-  /// One minus that, adjusted over the methods (holm_but_one): as good below 0.05.
+  /// One minus that, adjusted over the methods (holm_but_one): as good below the contest's level.
   double adjusted_p = 0;
   /// The method with the highest mean minus this one. Nothing for the former, and where it is not known.
   std::optional<PairedDifference> loss;

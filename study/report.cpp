@@ -22,6 +22,19 @@ namespace {
 
 using nlohmann::json;
 
+// What a decision hung on got more seeds than these: " At 1,000 samples also ...: full seed 4."
+std::string added_seeds_text(const StudyPlan& plan) {
+  std::string text;
+  for (const auto& [samples, of_count] : plan.more_seeds) {
+    std::vector<std::string> added;
+    for (const auto& [method, seeds] : of_count)
+      added.push_back(fmt::format("{} seed{} {}", method, seeds.size() == 1 ? "" : "s", fmt::join(seeds, ", ")));
+    text += fmt::format(" At {} samples also, because the answer hung on them: {}.", count_text(samples),
+                        fmt::join(added, "; "));
+  }
+  return text;
+}
+
 json seed_mean_json(const SeedMean& mean) {
   return {{"mean", number_or_null(mean.mean)},
           {"deviation", number_or_null(mean.deviation)},
@@ -112,26 +125,35 @@ std::vector<std::string> reading_notes(const Report& report) {
   const StudyPlan& plan = report.plan;
   std::vector<std::string> notes = {
       fmt::format("Learning rates are chosen on dev ({}) with seed {}; results are means over the seeds {}, each with "
-                  "its own head, order, dropout and draw of the training examples, the same for every method.",
-                  plan.select_metric, plan.search_seed, fmt::join(plan.result_seeds, ", ")),
+                  "its own head, order, dropout and draw of the training examples, the same for every method.{}",
+                  plan.select_metric, plan.search_seed, fmt::join(plan.result_seeds, ", "), added_seeds_text(plan)),
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
       "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
       "Behrens-Fisher distribution), and are of that pair alone: of 20 about one misses the truth. A method beats "
       "another where Holm's p over all pairs and sample counts of a set is below 0.05; \"this pair alone\" and \"each "
       "pair by itself\" say that it is not, though the interval leaves out zero. Not told apart: the interval holds "
       "zero. Methods are equal within its far end (two one-sided tests at 2.5 %).",
-      fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at 5 % over the "
-                  "methods. The cheapest of those is advised (docs/statistics.md).",
-                  points(plan.margin), metric_words(plan.metric)),
+      fmt::format(
+          "As good: shown to lose no more than {} points ({}; --margin) to any other method, at {:g} % over the "
+          "methods{}. The cheapest of those is advised (docs/statistics.md).",
+          points(plan.margin), metric_words(plan.metric), 100 * kLevel,
+          plan.more_seeds.empty() ? ""
+                                  : fmt::format(", at {:g} % where seeds were added because the answer hung on them",
+                                                100 * kLevelWithAddedSeeds)),
       "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them "
       "their "
       "share of what the machine's matmuls do in that time, measured at the beginning."};
+  if (std::any_of(plan.methods.begin(), plan.methods.end(),
+                  [](const MethodPlan& method) { return method.learning_rates.size() > 1; })) {
+    notes.push_back(
+        "One seed chose the learning rates: another might have chosen others, which no interval here holds. A small "
+        "lead is to be checked with another --seed.");
+  }
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples == 0) continue;
     const auto& objective = train::objective_of(plan.problem_type);
     if (plan.problem_type == ProblemType::single_label_classification)
-      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).",
-                                  resolution_text(set, static_cast<std::int64_t>(plan.result_seeds.size()))));
+      notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).", resolution_text(plan, set)));
     notes.push_back(fmt::format("{}: always giving the same answer has {:.1f} % {} at best.", set.name,
                                 100 * set.majority_share, metric_words(objective.score_metric())));
   }

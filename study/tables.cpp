@@ -58,6 +58,16 @@ std::string standing_text(const CountDecision& count, std::size_t method) {
   return better ? fmt::format("{} than {}", text, count.candidate(*better).method) : text;
 }
 
+// Of methods that tie, each is named with the others.
+std::string loss_text(const CountDecision& count, std::size_t method) {
+  const Judgement& judgement = count.decision.methods[method];
+  const bool leads = count.decision.best && !count.candidate(method).collapsed &&
+                     is_tie(count.candidate(method).mean, count.candidate(*count.decision.best).mean);
+  if (!leads) return judgement.loss ? points(judgement.loss->mean) : "-";
+  const auto others = count.leaders_beside(method);
+  return others.empty() ? "highest mean" : fmt::format("highest mean, as {}", listed(others));
+}
+
 // Of its loss to the highest mean, over all pairs.
 double pair_p(const Findings& findings, const CountDecision& count, std::size_t method) {
   const auto comparison = findings.compare("test", count.samples, count.candidate(*count.decision.best).method,
@@ -216,13 +226,11 @@ Table decision_table(const StudyPlan& plan, const Findings& findings) {
       const Judgement& judgement = count.decision.methods[i];
       std::string standing = standing_text(count, i);
       if (count.decision.advised == i) standing += ", advised";
-      table.rows.push_back(
-          {count.candidate(i).method, count_text(count.samples), standing,
-           judgement.loss ? points(judgement.loss->mean) : (count.decision.best == i ? "highest mean" : "-"),
-           judgement.loss ? interval_points(*judgement.loss) : "",
-           judgement.loss ? shown_text(judgement.loss->p_value(), pair_p(findings, count, i)) : "",
-           std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
-           duration_text(count.candidate(i).train_seconds)});
+      table.rows.push_back({count.candidate(i).method, count_text(count.samples), standing, loss_text(count, i),
+                            judgement.loss ? interval_points(*judgement.loss) : "",
+                            judgement.loss ? shown_text(judgement.loss->p_value(), pair_p(findings, count, i)) : "",
+                            std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
+                            duration_text(count.candidate(i).train_seconds)});
     }
   }
   return table;

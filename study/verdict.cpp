@@ -62,25 +62,28 @@ std::string indistinct(const Comparison& comparison) {
                       : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
+// Those with the highest mean: "full has", "full and lora have".
+std::string leaders(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
+  const auto mean = [&](const Cell* cell) { return seed_mean_of(*cell, set, metric).mean; };
+  const Cell* best = *std::max_element(cells.begin(), cells.end(),
+                                       [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
+  std::vector<std::string> names;
+  for (const Cell* cell : cells) {
+    if (is_tie(mean(cell), mean(best))) names.push_back(cell->method);
+  }
+  return listed(names) + (names.size() == 1 ? " has" : " have");
+}
+
 // Where the classes are mixed otherwise than in training, accuracy favours whoever leans to those that are frequent.
 std::string balanced_leader(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
   if (set == "test" || metric != "accuracy") return "";
   const auto mean = [&](const Cell* cell) { return seed_mean_of(*cell, set, "balanced_accuracy").mean; };
   const Cell* best = *std::max_element(cells.begin(), cells.end(),
                                        [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
-  if (mean(best) == mean(cells[0])) return "";
-  return fmt::format(" By balanced accuracy {} has the highest mean, {} % (of {}: {} %).", best->method,
-                     points(mean(best)), cells[0]->method, points(mean(cells[0])));
-}
-
-// The first of `cells` and those that equal it: "full has", "full and lora have".
-std::string leaders(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
-  std::vector<std::string> names;
-  for (const Cell* cell : cells) {
-    if (seed_mean_of(*cell, set, metric).mean == seed_mean_of(*cells[0], set, metric).mean)
-      names.push_back(cell->method);
-  }
-  return listed(names) + (names.size() == 1 ? " has" : " have");
+  if (is_tie(mean(best), mean(cells[0]))) return "";
+  return fmt::format(" By balanced accuracy {} the highest mean, {} % (of {}: {} %).",
+                     leaders(cells, set, "balanced_accuracy"), points(mean(best)), cells[0]->method,
+                     points(mean(cells[0])));
 }
 
 // Whether even the highest mean is no better than one answer for all.
@@ -103,7 +106,10 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     return fmt::format("{}: {} has {} {}; nothing to compare it with.", head, top.method, share, metric);
   const std::string leading =
       fmt::format("{} the highest {}, {}.", leaders(cells, set.name, plan.metric), metric, share);
-  if (plan.result_seeds.size() < 2) {
+  const bool has_two = std::any_of(cells.begin(), cells.end(), [&](const Cell* cell) {
+    return seed_mean_of(*cell, set.name, plan.metric).seeds > 1;
+  });
+  if (!has_two && *plan.seed_numbers(samples).rbegin() < 2) {
     return fmt::format(
         "{}: {} One seed only: how far seeds scatter is not known, so no method is called better (--seeds 3).", head,
         leading);
@@ -160,7 +166,7 @@ std::string collapse_text(const Cell& cell) {
       cell.method, collapsed, cell.ended, fmt::join(cell.collapsed, ", "), 100 * share.low, 100 * share.high);
 }
 
-std::vector<std::string> warnings(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {
+std::vector<std::string> warnings(const Findings& findings, std::int64_t samples) {
   std::vector<std::string> texts;
   for (const Cell& cell : findings.cells) {
     if (cell.samples != samples) continue;
@@ -178,9 +184,9 @@ std::vector<std::string> warnings(const StudyPlan& plan, const Findings& finding
                       cell.method, rate_text(cell.left_rates.front()), rate_text(*cell.learning_rate)));
     }
     if (!cell.failed.empty()) {
-      texts.push_back(fmt::format("{}: {} of {} seeds failed (a loss that is not finite: {}) and are in no mean.",
-                                  cell.method, cell.failed.size(), plan.result_seeds.size(),
-                                  fmt::join(cell.failed, ", ")));
+      texts.push_back(fmt::format(
+          "{}: {} of {} seeds failed (a loss that is not finite: {}) and are in no mean.", cell.method,
+          cell.failed.size(), static_cast<std::size_t>(cell.ended) + cell.failed.size(), fmt::join(cell.failed, ", ")));
     }
     if (!cell.collapsed.empty()) texts.push_back(collapse_text(cell));
   }
@@ -254,7 +260,7 @@ std::vector<Verdict> verdicts(const StudyPlan& plan, const Findings& findings) {
     } else {
       verdict.advice = no_advice_text(plan, findings, samples);
     }
-    verdict.warnings = warnings(plan, findings, samples);
+    verdict.warnings = warnings(findings, samples);
     all.push_back(std::move(verdict));
   }
   return all;

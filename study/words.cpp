@@ -116,18 +116,36 @@ std::string rate_text(double learning_rate) {
   return text;
 }
 
-std::string resolution_text(const EvaluationSet& set, std::int64_t seeds) {
+std::string range_text(const std::set<std::size_t>& numbers) {
+  if (numbers.empty()) return "0";
+  return numbers.size() == 1 ? std::to_string(*numbers.begin())
+                             : fmt::format("{} to {}", *numbers.begin(), *numbers.rbegin());
+}
+
+std::string resolution_text(const StudyPlan& plan, const EvaluationSet& set) {
   std::string text = fmt::format("{}: {} examples resolve differences of about {} points at best", set.name,
                                  count_text(set.examples), points(resolution(set.examples, 0.06)));
-  if (seeds < 2) return text + "; one seed says nothing of other seeds";
-  PairedDifference difference;
-  difference.seeds = seeds;
-  difference.examples = set.examples;
-  difference.example_variance = 0.06 / static_cast<double>(set.examples);
-  difference.rest_variance = 0.0;
-  difference.seed_variance = 0.01 * 0.01 / static_cast<double>(seeds);
-  return text +
-         fmt::format(", of {} with {} seeds that scatter by a point", points(difference.half_width(0.95)), seeds);
+  std::map<std::size_t, std::vector<std::string>> counts;
+  for (const std::int64_t samples : plan.samples) {
+    if (plan.is_dropped(samples)) continue;
+    for (const std::size_t seeds : plan.seed_numbers(samples)) counts[seeds].push_back(count_text(samples));
+  }
+  for (const auto& [seeds, at] : counts) {
+    const std::string where = plan.samples.size() == 1 ? "" : fmt::format(" at {} samples", listed(at));
+    if (seeds < 2) {
+      text += fmt::format("; one seed{} says nothing of other seeds", where);
+      continue;
+    }
+    PairedDifference difference;
+    difference.seeds = static_cast<std::int64_t>(seeds);
+    difference.examples = set.examples;
+    difference.example_variance = 0.06 / static_cast<double>(set.examples);
+    difference.rest_variance = 0.0;
+    difference.seed_variance = 0.01 * 0.01 / static_cast<double>(seeds);
+    text += fmt::format(", of {} with {} seeds that scatter by a point{}", points(difference.half_width(0.95)), seeds,
+                        where);
+  }
+  return text;
 }
 
 std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits) {

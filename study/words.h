@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,9 +47,12 @@ std::string probability_text(double probability);
 /// As a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
 std::string rate_text(double learning_rate);
 
-/// What a set can show with so many seeds, before anything has run: the 95 % half-width of a difference where methods
-/// disagree on 6 % of the examples, at best and where seeds scatter by a point.
-std::string resolution_text(const EvaluationSet& set, std::int64_t seeds);
+/// "3"; "3 to 5" where the numbers differ.
+std::string range_text(const std::set<std::size_t>& numbers);
+
+/// What a set can show, before anything has run: the 95 % half-width of a difference where methods disagree on 6 % of
+/// the examples, at best and, at each count with its seeds, where seeds scatter by a point.
+std::string resolution_text(const StudyPlan& plan, const EvaluationSet& set);
 
 /// How long a study will take and on what.
 std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits);

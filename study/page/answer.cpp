@@ -56,22 +56,30 @@ std::string probability_sentence(const StudyPlan& plan, const CountDecision& cou
                      probability_text(probability));
 }
 
+// "the highest of 3 methods", and who has it, too.
+std::string highest(const CountDecision& count, std::size_t method) {
+  const auto others = count.leaders_beside(method);
+  return fmt::format(
+      "the highest of {} methods{}", count.contest.candidates().size(),
+      others.empty() ? "" : fmt::format(" (which {} reach{}, too)", listed(others), others.size() == 1 ? "es" : ""));
+}
+
 Answer shown(const Report& report, const CountDecision& count) {
   const StudyPlan& plan = report.plan;
   const Decision& decision = count.decision;
   const std::string& method = count.candidate(*decision.advised).method;
   const std::string margin = points(plan.margin);
   Answer answer{method, true, "", "", "", "", ""};
+  const auto leaders = count.leaders_beside(*decision.advised);
   const std::string why =
-      decision.advised == decision.best
+      is_tie(count.candidate(*decision.advised).mean, count.candidate(*decision.best).mean)
           ? fmt::format(
-                "it reaches {} on the test set, the highest of {} methods, and no cheaper method is shown to come "
-                "within {} points of it",
-                score_text(report, method, count.samples), count.contest.candidates().size(), margin)
+                "it reaches {} on the test set, {}, and no cheaper method is shown to come within {} points of it",
+                score_text(report, method, count.samples), highest(count, *decision.advised), margin)
           : fmt::format(
                 "it is the cheapest of the methods shown to be within {} points of the best, with {} on the test "
-                "set ({}, which has the highest: {})",
-                margin, score_text(report, method, count.samples), count.candidate(*decision.best).method,
+                "set ({}, which ha{} the highest: {})",
+                margin, score_text(report, method, count.samples), listed(leaders), leaders.size() == 1 ? "s" : "ve",
                 percent_of(report, count.candidate(*decision.best).method, count.samples));
   answer.sentence = fmt::format("Take {} to {}: {}.", method, purpose(plan, count.samples), why);
   answer.certainty = fmt::format(
@@ -91,10 +99,8 @@ Answer guessed(const Report& report, const CountDecision& count) {
   Answer answer{method, false, "", "", "", "", ""};
   answer.sentence = fmt::format(
       "The best guess is {}, but this study does not settle which method is best to {}: {} reaches {} on the test set, "
-      "the "
-      "highest of {} methods.",
-      method, purpose(plan, count.samples), method, score_text(report, method, count.samples),
-      count.contest.candidates().size());
+      "{}.",
+      method, purpose(plan, count.samples), method, score_text(report, method, count.samples), highest(count, best));
   answer.certainty =
       fmt::format("How sure: not yet.{} {}", probability_sentence(plan, count, best), undecided_text(plan, count));
   const double probability = count.decision.methods[best].within_margin;

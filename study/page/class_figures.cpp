@@ -31,7 +31,7 @@ const std::vector<double>* scores_of(const Report& report, const Cell& cell, std
 std::vector<std::vector<double>> class_differences(const Report& report, const Cell& first, const Cell& second,
                                                    std::size_t examples) {
   std::vector<std::vector<double>> rows;
-  for (const std::uint64_t seed : report.plan.result_seeds) {
+  for (const std::uint64_t seed : report.plan.seeds_of(first.samples, first.method)) {
     const auto* left = scores_of(report, first, seed);
     const auto* right = scores_of(report, second, seed);
     if (left == nullptr || right == nullptr || left->size() != examples || right->size() != examples) continue;

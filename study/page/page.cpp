@@ -132,13 +132,17 @@ class Part {
       sets.push_back(
           fmt::format("{} ({} examples)", set.name == "test" ? "the test set" : set.name, count_text(set.examples)));
     std::vector<std::string> counts;
-    for (const std::int64_t samples : plan.samples) counts.push_back(count_text(samples));
+    std::set<std::size_t> seeds;
+    for (const std::int64_t samples : plan.samples) {
+      counts.push_back(count_text(samples));
+      if (!plan.is_dropped(samples)) seeds.merge(plan.seed_numbers(samples));
+    }
     return paragraph(fmt::format(
                "Each method trains {} on {} with {} labelled examples, at the learning rate that did best "
                "for it on dev, examples kept apart for such choices. It does so with {} seeds, each with "
                "training examples, a head and an order of its own, the same for every method, and is "
                "scored on {}.{}",
-               plan.model, plan.task, listed(counts), plan.result_seeds.size(), listed(sets),
+               plan.model, plan.task, listed(counts), range_text(seeds), listed(sets),
                sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
            html_table(table);
   }

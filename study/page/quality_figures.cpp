@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -110,6 +111,7 @@ std::string untrained_words(const std::vector<figures::Level>& levels) {
 
 Figure quality_over_counts(const Report& report, const EvaluationSet& set, const std::vector<double>& counts) {
   const StudyPlan& plan = report.plan;
+  std::set<std::size_t> seed_numbers;
   Chart chart;
   chart.title =
       fmt::format("{} {} against the number of training examples", metric_words(plan.metric), where(set.name));
@@ -125,6 +127,7 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
       const Cell* cell = report.findings.cell(series.name, std::llround(samples));
       const SeedMean* mean = cell == nullptr ? nullptr : mean_of(*cell, set.name, plan.metric);
       if (mean == nullptr) continue;
+      seed_numbers.insert(static_cast<std::size_t>(mean->seeds));
       series.points.push_back(point_of(samples, *mean));
       series.points.back().dots = seeds_of(report, *cell, set.name);
       collect(series.points.back(), means, ends);
@@ -140,12 +143,13 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
       fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
       fmt::format("Higher is better. Points are means over {} seeds, bars their 95 % intervals; {} examples "
                   "scored. {}{}",
-                  plan.result_seeds.size(), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
+                  range_text(seed_numbers), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
 Figure quality_by_method(const Report& report, const EvaluationSet& set, std::int64_t samples) {
   const StudyPlan& plan = report.plan;
+  std::set<std::size_t> seed_numbers;
   RowChart chart;
   chart.title = fmt::format("{} {} of each method", metric_words(plan.metric), where(set.name));
   chart.description = fmt::format("With {} training examples.", count_text(samples));
@@ -155,6 +159,7 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
   for (const Cell& cell : report.findings.cells) {
     const SeedMean* mean = mean_of(cell, set.name, plan.metric);
     if (mean == nullptr || cell.samples != samples) continue;
+    seed_numbers.insert(static_cast<std::size_t>(mean->seeds));
     const Point point = point_of(0, *mean);
     chart.rows.push_back({cell.method, style_of(plan, cell.method), point.y, point.low, point.high,
                           std::isfinite(mean->half_width)
@@ -170,7 +175,7 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
   return {
       fmt::format("{} {} with {} training examples", metric_words(plan.metric), where(set.name), count_text(samples)),
       fmt::format("Further right is better. Means over {} seeds with their 95 % intervals; {} examples scored. {}{}",
-                  plan.result_seeds.size(), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
+                  range_text(seed_numbers), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 

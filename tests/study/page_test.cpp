@@ -133,6 +133,13 @@ TEST_F(Page, NamesTheMethodThatAnotherIsWorseThan) {
   EXPECT_THAT(table.rows.at(2).at(5), "no");
 }
 
+TEST_F(PageOfOneCount, NamesThoseThatTie) {
+  finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
+  EXPECT_THAT(text(), HasSubstr("the highest of 3 methods (which full reaches, too), and no cheaper method"));
+  finish_method(finished_, plan_, 1, 1000, 699, 400, 2);
+  EXPECT_THAT(text(), HasSubstr("(full and lora, which have the highest: 70.1 ± 0.2 %)"));
+}
+
 TEST(Shown, SaysOverWhat) {
   EXPECT_EQ(shown_text(0.001, 0.04), "over all pairs");
   EXPECT_EQ(shown_text(0.001, 0.05), "this pair alone");

@@ -1,5 +1,6 @@
 #include "study/verdict.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +11,9 @@
 
 #include "study/advice.h"
 #include "study/analysis.h"
+#include "study/page/page.h"
 #include "study/report.h"
+#include "study/tables.h"
 #include "study/words.h"
 #include "tests/study/study_case.h"
 
@@ -18,6 +21,7 @@ namespace dtrain::study {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -135,7 +139,21 @@ TEST_F(StudyOfThree, CallsEqualMeansEqual) {
           HasSubstr("full and lora have the highest accuracy, 70.1"),
           HasSubstr("full is not told apart from lora (the same score on every example): they are equal within 0.4")));
   EXPECT_EQ(said.advised, "lora");
-  EXPECT_THAT(said.advice, AllOf(HasSubstr("Take lora: it has the highest mean"), Not(HasSubstr("higher mean"))));
+  EXPECT_THAT(
+      said.advice,
+      AllOf(HasSubstr("Take lora: it has the highest mean, the same as full, and is shown to lose no more than"),
+            Not(HasSubstr("Else full"))));
+  const Table table = decision_table(plan_, findings());
+  EXPECT_EQ(table.rows.at(0).at(3), "highest mean, as lora");
+  EXPECT_EQ(table.rows.at(2).at(3), "highest mean, as full");
+}
+
+TEST_F(StudyOfThree, NamesAllThatHaveTheHighestMeanWhereAnotherIsTaken) {
+  finish_method(finished_, plan_, 1, 1000, 699, 300, 2);
+  finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
+  EXPECT_THAT(verdict().advice,
+              HasSubstr("Take head: it is the cheapest of those shown to be as good as the best within 1.0 points, and "
+                        "0.1 points below full and lora, which have the highest mean"));
 }
 
 TEST_F(StudyOfThree, BoundsIdenticalAnswersByTheNumberOfExamples) {
@@ -178,6 +196,31 @@ TEST_F(StudyOfThree, ClaimsNoWinThatSeedsScatterOver) {
                                  HasSubstr("Until then full is the best guess"), HasSubstr("with probability ")));
 }
 
+TEST_F(StudyOfThree, CountsTheSeedsThatWereAdded) {
+  plan_.more_seeds[1000] = {{"full", {4, 5}}, {"lora", {4, 5}}};
+  for (const std::uint64_t seed : {1, 2, 3}) scatter(result(0, seed), seed == 3 ? 670 : 760);
+  for (const std::uint64_t seed : {4, 5}) {
+    finish(finished_, {Trial::Phase::result, "lora", 1000, 0.003, seed}, outcome_of(699, 300));
+    finish(finished_, {Trial::Phase::result, "full", 1000, 0.003, seed}, outcome_of(seed == 4 ? 760 : 670, 300));
+  }
+  const Findings found = findings();
+  EXPECT_EQ(found.decisions.at(0).contest.level(), kLevelWithAddedSeeds);
+  const auto more = found.decisions.at(0).remedy->more_seeds;
+  ASSERT_TRUE(more);
+  EXPECT_THAT(verdict().advice, HasSubstr(fmt::format("(--seeds {})", *more + 5)));
+  result(0, 5) = {};
+  result(0, 5).failure = "the loss of step 3 is nan";
+  EXPECT_THAT(verdict().warnings, ElementsAre(HasSubstr("full: 1 of 5 seeds failed")));
+  const Report report = make_report(plan_, finished_);
+  EXPECT_THAT(
+      markdown_text(report),
+      AllOf(HasSubstr("means over the seeds 1, 2, 3, each"),
+            HasSubstr("At 1,000 samples also, because the answer hung on them: full seeds 4, 5; lora seeds 4, 5."),
+            HasSubstr("with 3 seeds that scatter by a point, of "), HasSubstr("with 5 seeds that scatter")));
+  const std::string page = page::html_text({{&report, "study", {}, {}}});
+  EXPECT_THAT(page, AllOf(HasSubstr("It does so with 3 to 5 seeds"), HasSubstr("Means over 3 to 5 seeds with their")));
+}
+
 TEST(Finding, SaysOfAnIntervalWithoutZeroThatItIsOfThatPairAlone) {
   // full is ahead of each of four equal methods by about three points: shown by itself, not over ten pairs.
   const StudyPlan plan = small_plan({"full", "head", "lora", "bitfit", "ia3"}, {1000});
@@ -197,6 +240,26 @@ TEST(Finding, SaysOfAnIntervalWithoutZeroThatItIsOfThatPairAlone) {
               AllOf(HasSubstr("It is ahead of head by 2.9 points ("), HasSubstr("and ia3 by 2.9 points ("),
                     HasSubstr("), each pair by itself; over all 10 pairs of the set that is not shown."),
                     Not(HasSubstr("not told apart")), Not(HasSubstr("wins")), Not(HasSubstr("beats"))));
+}
+
+TEST_F(StudyOfThree, ShowsNoDifferenceInForgettingOfSeedsThatAreAllTheSame) {
+  // As few examples count it: two seeds lost two of ten.
+  for (const std::size_t method : {0, 1, 2}) {
+    for (const std::uint64_t seed : {1, 2, 3}) {
+      result(method, seed).forgetting = {{"backward_transfer", method == 0 ? -0.2 : 0}};
+      if (method == 2) result(method, seed).forgetting["backward_transfer"] = -0.002 * static_cast<double>(seed);
+    }
+  }
+  const Findings found = findings();
+  ASSERT_THAT(found.forgetting, SizeIs(3));
+  const ForgettingComparison& same = found.forgetting[0];
+  EXPECT_EQ(same.first + " " + same.second, "full head");
+  EXPECT_EQ(same.p, 0.25);
+  EXPECT_FALSE(same.shown());
+  EXPECT_TRUE(std::isnan(same.difference.half_width));
+  EXPECT_THAT(forgetting_pair_table(found).rows.at(0),
+              ElementsAre("backward transfer", "1,000", "full - head", "-0.200", "not known", "0.250", "no"));
+  EXPECT_TRUE(found.forgetting[1].shown()) << "that seeds scatter little is known";
 }
 
 TEST_F(StudyOfThree, ClaimsNoBoundThatIsNone) {
@@ -354,6 +417,21 @@ TEST(Trend, SaysWhereTheAnswerChangesAndWhereItDoesNot) {
             "exactly takes at least three counts to say.");
 }
 
+TEST(Trend, MissesNoCountThatWasGivenUp) {
+  StudyPlan plan = small_plan({"full", "head"}, {100, 1000, 10'000});
+  FinishedTrials finished;
+  for (const std::int64_t count : {100, 1000}) {
+    finish_method(finished, plan, 0, count, 700, 300, 30);
+    finish_method(finished, plan, 1, count, 700, 300, 2);
+  }
+  EXPECT_THAT(trend_text(plan, analyse(plan, finished)), HasSubstr("no trend is claimed"));
+  plan.drop_count(10'000);
+  EXPECT_EQ(trend_text(plan, analyse(plan, finished)), "The advice is head at every count from 100 to 1,000 samples.");
+  plan.samples = {100, 10'000};
+  EXPECT_THAT(trend_text(plan, analyse(plan, finished)),
+              HasSubstr("One sample count only (100; larger ones were given up): this cannot show"));
+}
+
 TEST(Trend, FitsWhereTheAnswerChanges) {
   // 5 points a decade, and a point (10 examples) at 10 ^ (2 + 1 / 5): 158.
   EXPECT_THAT(
@@ -383,6 +461,22 @@ TEST(Findings, LeaveOutWhatIsNotFinished) {
   const Findings found = analyse(plan, finished);
   EXPECT_THAT(found.cells, SizeIs(1));
   EXPECT_THAT(found.comparisons, IsEmpty());
+}
+
+TEST(Resolution, IsThatOfTheSeedsOfEachCount) {
+  StudyPlan plan = small_plan({"full", "head"}, {1000});
+  const std::string of_three = " with 3 seeds that scatter by a point";
+  EXPECT_THAT(resolution_text(plan, plan.sets[0]),
+              AllOf(HasSubstr("test: 1,000 examples resolve differences of about "), testing::EndsWith(of_three)));
+  plan = small_plan({"full", "head"}, {100, 1000, 10'000});
+  EXPECT_THAT(resolution_text(plan, plan.sets[0]), testing::EndsWith(of_three + " at 100, 1,000 and 10,000 samples"));
+  plan.drop_seed(1000, 3);
+  plan.drop_count(10'000);
+  plan.more_seeds[100]["head"] = {4};
+  EXPECT_THAT(resolution_text(plan, plan.sets[0]),
+              AllOf(HasSubstr(" with 2 seeds that scatter by a point at 1,000 samples, of "),
+                    HasSubstr(of_three + " at 100 samples, of "),
+                    testing::EndsWith(" with 4 seeds that scatter by a point at 100 samples")));
 }
 
 TEST(Rates, AreWrittenAsAPersonDoes) {
@@ -417,6 +511,19 @@ TEST_F(StudyOfThree, IsReportedInMarkdown) {
                     HasSubstr("highest mean"), HasSubstr("## Quality"), HasSubstr("70.1 ± 0.2"),
                     HasSubstr("full - head"), HasSubstr("< 0.001"), HasSubstr("chosen"),
                     HasSubstr("dtrain compare --config out/config.ini"), HasSubstr("- precision: fp32")));
+}
+
+TEST_F(StudyOfThree, NotesThatOneSeedChoseTheLearningRates) {
+  EXPECT_THAT(reading_notes(make_report(plan_, finished_)), Contains(HasSubstr("One seed chose the learning rates")));
+  for (MethodPlan& method : plan_.methods) method.learning_rates = {0.003};
+  EXPECT_THAT(reading_notes(make_report(plan_, finished_)), Not(Contains(HasSubstr("One seed chose"))));
+}
+
+TEST_F(StudyOfThree, NotesWhatThePlanGaveUp) {
+  plan_.changes = {"1,000 samples without seed 4: the trials take longer than was forecast, and the budget is 10 min"};
+  const Report report = make_report(plan_, finished_);
+  EXPECT_THAT(reading_notes(report), Contains(HasSubstr("The plan was shortened: 1,000 samples without seed 4: the")));
+  EXPECT_EQ(results_json(report).at("run").at("changes"), plan_.changes);
 }
 
 TEST_F(StudyOfThree, NotesThatTrialsOfOtherRanksCostOtherwise) {
