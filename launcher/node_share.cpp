@@ -1,12 +1,17 @@
 #include "launcher/node_share.h"
 
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <optional>
 #include <system_error>
 
+#include "base/error.h"
 #include "base/image.h"
 #include "dist/first_rank.h"
 #include "dist/node_bytes.h"
+#include "launcher/session/agreement.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -30,6 +35,22 @@ void share_on_node(dist::Communicator& control, int node, std::chrono::milliseco
   const auto shared = dist::share_bytes(*ranks, image.size(), [&](std::span<std::byte> bytes) { image.write(bytes); });
   ImageReader reader(shared.bytes, shared.keeper);
   take(reader);
+}
+
+// Nodes that have disks of their own may have other weights on them.
+void require_same_on_all_nodes(dist::Communicator& control, int node, const model::ModelWeights& weights,
+                               const fs::path& directory) {
+  const auto nodes = control.all_gather(at::tensor({node}, at::kInt));
+  if (nodes.eq(node).all().item<bool>()) return;
+  const auto digests = gather_texts(control, control.rank() == node ? weights.kept_digest() : "");
+  for (int rank = 1; rank < control.size(); ++rank) {
+    if (digests[static_cast<std::size_t>(rank)].empty() || digests[static_cast<std::size_t>(rank)] == digests[0])
+      continue;
+    throw InputError(
+        fmt::format("{}: rank {} reads other weights there than rank 0; the model must be the same on all "
+                    "nodes",
+                    directory.string(), rank));
+  }
 }
 
 std::uintmax_t file_bytes(const fs::path& path) {
@@ -70,6 +91,7 @@ std::shared_ptr<const model::ModelWeights> share_weights(dist::Communicator& con
         if (!weights) open();
         weights->keep_from(image);
       });
+  require_same_on_all_nodes(control, node, *weights, options.directory);
   return weights;
 }
 

@@ -22,7 +22,7 @@ data::Task share_task(dist::Communicator& control, int node, std::chrono::millis
 
 /// Likewise the weights that load_classifier reads for `options` (whose own `weights` do not count): read and seen to
 /// be finite on one rank of each node, the same pages of memory for all of the node, and kept for any number of
-/// classifiers. A rank alone on its node keeps what it has read.
+/// classifiers. A rank alone on its node keeps what it has read. Throws InputError where nodes read other weights.
 std::shared_ptr<const model::ModelWeights> share_weights(dist::Communicator& control, int node,
                                                          model::LoadOptions options);
 

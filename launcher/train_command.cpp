@@ -238,6 +238,8 @@ void run_train(const Options& options, const Session& session) {
     try {
       evaluation = train::evaluate(*classifier, set, objective, context, &features);
     } catch (const Stopped&) {
+      if (!output.empty() && result.report.resumed_steps == result.report.steps)
+        train::throw_if_time_is_up(fmt::format("{} was scored", name), context);
       throw Stopped(output.empty()
                         ? fmt::format("{} while scoring {}; without --output nothing is kept", stop_text(context), name)
                         : fmt::format("{} while scoring {}; what was trained is in {}, go on with --resume",

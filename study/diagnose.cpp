@@ -20,6 +20,7 @@
 #include "study/stage_features.h"
 #include "study/trial.h"
 #include "study/words.h"
+#include "train/agreed_stop.h"
 #include "train/estimate.h"
 #include "train/evaluation.h"
 #include "train/feature_cache.h"
@@ -148,6 +149,7 @@ class Diagnoser {
     const auto ranks = static_cast<std::size_t>(control.size());
     std::vector<at::Tensor> mine;
     for (std::size_t first = 0; first < wanted.size(); first += ranks) {
+      train::end_where_one_stopped(train::is_stopped(context_), context_);
       ProbeSet own[3];
       for (std::size_t rank = 0; rank < ranks && first + rank < wanted.size(); ++rank) {
         const auto [stage, pooling] = wanted[first + rank];
@@ -158,7 +160,6 @@ class Diagnoser {
       }
       const std::size_t index = first + static_cast<std::size_t>(control.rank());
       if (index >= wanted.size()) continue;
-      context_.end_if_stopped();
       context_.log.progress(fmt::format("probes: {} of {}", index, wanted.size()));
       const auto begin = Clock::now();
       const Probe probe = fit_probe(own[0], own[1], own[2]);
@@ -290,7 +291,8 @@ class Diagnoser {
     {
       title_ = "measuring steps";
       auto classifier = material_.classifier(material_.pooling, material_.training.seed);
-      peft::make_method({"full", {}})->attach(*classifier, {.seed = material_.training.seed, .tokenize = material_.tokenize});
+      peft::make_method({"full", {}})
+          ->attach(*classifier, {.seed = material_.training.seed, .tokenize = material_.tokenize});
       train::TrainOptions options = material_.training;
       options.method = {"full", {}};
       const auto steps = train::estimate(*classifier, material_.train, material_.dev.size(), options, quiet_);

@@ -13,6 +13,7 @@
 #include "model/stage_observer.h"
 #include "study/representation.h"
 #include "study/stage_features.h"
+#include "train/agreed_stop.h"
 #include "train/evaluation.h"
 
 namespace dtrain::study {
@@ -110,9 +111,11 @@ double ForgettingProbe::masked_loss(model::Classifier& classifier, const train::
   const auto batches = data::evaluation_batches(examples.lengths(), train::evaluation_tokens(context.device));
   // Gathered and added in the order of the texts, so that the sum does not depend on the number of ranks.
   std::vector<at::Tensor> mine;
+  bool stopped = false;
   for (std::size_t i = 0; i < batches.size(); ++i) {
     if (static_cast<int>(i) % context.control.size() != context.control.rank()) continue;
-    context.end_if_stopped();
+    stopped = train::is_stopped(context);
+    if (stopped) break;
     auto batch = examples.collate(batches[i], context.device);
     const auto* own = batch.offsets.const_data_ptr<std::int64_t>();
     std::vector<std::int64_t> hidden_tokens, owners, from_end;
@@ -145,6 +148,7 @@ double ForgettingProbe::masked_loss(model::Classifier& classifier, const train::
     rows.select(1, 2).index_add_(0, owner, at::ones_like(losses));
     mine.push_back(rows);
   }
+  train::end_where_one_stopped(stopped, context);
   const auto rows = context.control.all_gather(mine.empty() ? at::zeros({0, 3}, at::kDouble) : at::cat(mine));
   const auto ordered = rows.index_select(0, rows.select(1, 0).argsort());
   return (ordered.select(1, 1).sum() / ordered.select(1, 2).sum()).item<double>();

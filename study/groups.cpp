@@ -28,6 +28,7 @@ train::RunContext Groups::context() const {
           .log = world_.log,
           .stop_requested = world_.stop_requested,
           .time_is_up = world_.time_is_up,
+          .seconds_left = world_.seconds_left,
           .tick = world_.tick,
           .end_if_stopped = world_.end_if_stopped,
           .matmul_rate = world_.matmul_rate,

@@ -60,8 +60,7 @@ class Member {
       context.tick = [&] { look_around(); };
       context.stop_requested = [&] { return stop_ || world_.stop_requested(); };
       context.end_if_stopped = [&] {
-        // Whether a group ends is agreed once a step; one rank alone need not agree.
-        if (groups_.ranks_per_trial() == 1 && (stop_ || world_.stop_requested())) throw Stopped("");
+        if (stop_ || world_.stop_requested()) throw Stopped("");
       };
       try {
         const TrialOutcome outcome = runner_.run(*order.trial, context);

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "base/digest.h"
 #include "base/error.h"
 #include "train/file_patience.h"
@@ -23,10 +26,12 @@ std::string digest_of_weights(model::Classifier& classifier, dist::Communicator&
       digest.add(values.const_data_ptr(), values.nbytes());
     }
   }
-  std::string text = digest.text();  // as long for any content
-  const auto bytes = at::from_blob(text.data(), {static_cast<std::int64_t>(text.size())}, at::kByte);
+  const std::string text = digest.text();  // as long for any content
+  const auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
+  std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<std::uint8_t>());
+  const dist::TimeoutScope patience = wait_for_files(control);
   control.broadcast(bytes, 0);
-  return text;
+  return {static_cast<const char*>(bytes.const_data_ptr()), text.size()};
 }
 
 std::int64_t trainable_parameters(model::Classifier& classifier) {
@@ -44,7 +49,7 @@ void check_agreement(std::int64_t step, const std::filesystem::path& directory, 
     if (steps[rank].item<std::int64_t>() == steps[0].item<std::int64_t>()) continue;
     throw InputError(fmt::format(
         "{}: rank 0 finds a checkpoint of step {} there, rank {} of step {} (0: none). --output must be on a disk that "
-        "all nodes share",
+        "all nodes share; where it is, one of them reads the newest as damaged",
         directory.string(), steps[0].item<std::int64_t>(), rank, steps[rank].item<std::int64_t>()));
   }
 }

@@ -63,6 +63,7 @@ class TrainingRun {
         files_.resume ? checkpoint_to_resume(files_.checkpoints, identity_, context_) : std::nullopt;
     const std::int64_t first_position = checkpoint ? checkpoint->step : 0;
     if (checkpoint) restore(*checkpoint);
+    resumed_ = first_position;
     if (files_.resume) {
       context_.log.line(checkpoint ? fmt::format("resumed at step {} of {}", first_position, steps_)
                                    : "no checkpoint yet: starting at step 0");
@@ -132,9 +133,17 @@ class TrainingRun {
                                        position + 1, phases_.step().batch_text(position), learning_rate_of(options_)));
     }
     progress_.step_done(position + 1, outcome, rate, norm, phases_.step().allreduce_bytes());
-    if (const auto slow = slow_rank_.add(outcome.compute_seconds_of_ranks)) warn_of(*slow);
+    if (ranks_have_like_shares()) {
+      if (const auto slow = slow_rank_.add(outcome.compute_seconds_of_ranks)) warn_of(*slow);
+    }
     longest_step_ = std::max(longest_step_, seconds_since(begin));
     return outcome;
+  }
+
+  // One example more in each step is no slow rank.
+  bool ranks_have_like_shares() const {
+    const std::int64_t ranks = context_.control.size();
+    return options_.virtual_ranks == 0 && (options_.batch_size % ranks == 0 || options_.batch_size >= 10 * ranks);
   }
 
   void warn_of(const SlowRankWatch::Found& slow) const {
@@ -219,13 +228,7 @@ class TrainingRun {
   void evaluate_first(std::int64_t position) {
     if (evaluate_dev(position)) return;
     progress_.end_line();
-    // Nothing has been done since: whoever starts it again and again would wait for ever.
-    if (context_.time_is_up()) {
-      throw TrainingError(fmt::format(
-          "the time limit came before dev was evaluated after step {}, with which a resumed run begins: give it more "
-          "time, more ranks or a smaller --dev",
-          position));
-    }
+    throw_if_time_is_up(fmt::format("dev was evaluated after step {}", position), context_);
     throw Stopped(fmt::format("{} while dev was evaluated after step {} of {}; go on with --resume",
                               stop_text(context_), position, steps_));
   }
@@ -296,6 +299,7 @@ class TrainingRun {
     report.learning_rate = learning_rate_of(options_);
     report.steps = end_;
     report.planned_steps = steps_;
+    report.resumed_steps = resumed_;
     report.curve = curve_;
     report.trainable_parameters = phases_.parameters().size();
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
@@ -315,8 +319,14 @@ class TrainingRun {
           "no evaluation on dev gave a number for {}: the weights of the last step are kept", options_.select_metric));
     }
     // Not known where the best step was before a checkpoint that this run goes on from, or where there is none.
-    report.dev =
-        best_.evaluation() ? best_.evaluation() : evaluate(classifier_, dev_, objective_, context_, &features_);
+    report.dev = best_.evaluation();
+    if (report.dev) return;
+    try {
+      report.dev = evaluate(classifier_, dev_, objective_, context_, &features_);
+    } catch (const Stopped&) {
+      if (resumed_ == end_) throw_if_time_is_up("dev was evaluated", context_);
+      throw;
+    }
   }
 
   model::Classifier& classifier_;
@@ -331,8 +341,9 @@ class TrainingRun {
   FeatureStore& features_;
   PeakMemory peak_memory_;
   std::int64_t steps_;
-  std::int64_t end_ = 0;     // where it ended: after all steps, or out of patience
-  std::int64_t saved_ = -1;  // of the last checkpoint, but for those whose evaluation is due
+  std::int64_t resumed_ = 0;  // from where it went on
+  std::int64_t end_ = 0;      // where it ended: after all steps, or out of patience
+  std::int64_t saved_ = -1;   // of the last checkpoint, but for those whose evaluation is due
   RunProgress progress_;
   std::unique_ptr<peft::Method> method_;
   std::unique_ptr<peft::TrainingHooks> hooks_;
@@ -344,6 +355,14 @@ class TrainingRun {
 };
 
 }  // namespace
+
+void throw_if_time_is_up(const std::string& what, const RunContext& context) {
+  if (!context.time_is_up()) return;
+  throw TrainingError(fmt::format(
+      "the time limit came before {}, with which a resumed run begins: give it more time or more ranks, or fewer "
+      "examples to score",
+      what));
+}
 
 TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,

@@ -33,6 +33,8 @@ struct TrainReport {
   /// Taken, and those of a run that is not stopped early.
   std::int64_t steps = 0;
   std::int64_t planned_steps = 0;
+  /// Those that had been taken before a resume; 0 without one.
+  std::int64_t resumed_steps = 0;
   /// The step whose weights the classifier has now: the best on dev, or the last without dev and where no evaluation
   /// gave a number.
   std::int64_t best_step = 0;
@@ -62,5 +64,10 @@ struct TrainReport {
 TrainReport train(model::Classifier& classifier, const Examples& examples, const Examples& dev,
                   const TrainOptions& options, const RunFiles& files, const RunContext& context,
                   FeatureStore& features);
+
+/// For what a resumed run begins with, such as the scoring of finished training: throws TrainingError where the time
+/// limit came before that was done (`what`, "dev was evaluated"). Nothing was gained: whoever starts it again and again
+/// would wait for ever.
+void throw_if_time_is_up(const std::string& what, const RunContext& context);
 
 }  // namespace dtrain::train

@@ -109,8 +109,10 @@ void Session::have_loaded() const {
 
 void Session::limit_time(const Options& options) {
   auto job = slurm_job(process_environment());
-  // Asked once for all ranks.
-  if (job && !job->end && control_->rank() == 0) job->end = squeue_end(job->id, std::chrono::seconds(10));
+  // Asked once for all ranks, which wait for the answer below.
+  constexpr std::chrono::seconds kPatience(10);
+  const dist::TimeoutScope patience(*control_, control_->timeout() + 2 * kPatience);
+  if (job && !job->end && control_->rank() == 0) job->end = squeue_end(job->id, kPatience);
   const auto begin = Clock::now();
   const auto limit = time_limit(options, job, std::time(nullptr));
   stop_plan_ = stop_plan_text(options, job, limit);

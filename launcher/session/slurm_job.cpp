@@ -11,6 +11,7 @@
 #include <charconv>
 #include <csignal>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 namespace dtrain::launcher {
@@ -71,7 +72,9 @@ std::string output_of(std::vector<std::string> arguments, std::vector<char*> env
   close(ends[0]);
   if (started) {
     kill(child, SIGKILL);
-    waitpid(child, nullptr, 0);
+    // One that hangs in the kernel, on a file system that is gone, is left.
+    for (int tries = 0; tries < 100 && waitpid(child, nullptr, WNOHANG) == 0; ++tries)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return output;
 }

@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/json_file.h"
 #include "base/listing.h"
@@ -118,7 +119,18 @@ void ModelWeights::keep_from(ImageReader& image) {
     kept_[name] = at::from_blob(
         const_cast<std::byte*>(bytes.data()), shape, [keeper = image.keeper()](void*) {},
         at::TensorOptions(at::kFloat));
+    // The private one that a .bin file was read into.
+    if (const auto read = pickled_.find(name); read != pickled_.end()) read->second.tensor = kept_[name];
   }
+}
+
+std::string ModelWeights::kept_digest() const {
+  Digest digest;
+  for (const auto& [name, tensor] : kept_) {
+    digest.add(name);
+    digest.add(tensor.const_data_ptr(), tensor.nbytes());
+  }
+  return digest.text();
 }
 
 at::Tensor ModelWeights::read(const std::string& name, at::IntArrayRef shape) const {

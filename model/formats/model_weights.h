@@ -35,6 +35,8 @@ class ModelWeights {
   /// whose bytes they then are.
   void add_kept_to(ImageWriter& image) const;
   void keep_from(ImageReader& image);
+  /// Digest of names and values of those that are kept.
+  std::string kept_digest() const;
 
  private:
   struct Pickled {

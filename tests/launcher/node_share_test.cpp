@@ -114,13 +114,15 @@ class NodeShare : public testing::TestWithParam<int> {
     fs::create_directories(model);
     for (const char* name : {"config.json", "model.safetensors"})
       fs::copy_file(model::reference_directory() / "odd_relu" / name, model / name);
-    if (leads()) return model;
+    if (!leads()) clear_half_of(model);
+    return model;
+  }
+  static void clear_half_of(const fs::path& model) {
     const auto bytes = fs::file_size(model / "model.safetensors");
     fs::permissions(model / "model.safetensors", fs::perms::owner_write, fs::perm_options::add);
     std::fstream file(model / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
     file.seekp(static_cast<std::streamoff>(bytes - bytes / 2));
     file << std::string(bytes / 2, '\0');
-    return model;
   }
 
   static at::Tensor values_of(model::Classifier& classifier) {
@@ -210,6 +212,15 @@ TEST_P(NodeShare, WeightsThatOneRankCannotReadAreTheErrorOfEveryRank) {
   EXPECT_THAT(error, testing::StartsWith("3: " + last_leader_prefix()));
   EXPECT_THAT(error, HasSubstr("no model.safetensors there"));
   for (const std::string& other : gather_texts(*world, error)) EXPECT_EQ(other, error);
+}
+
+TEST_P(NodeShare, NodesThatReadOtherWeightsAreRefusedOnEveryRank) {
+  if (nodes == 1) GTEST_SKIP() << "not run: one node";
+  const fs::path model = own_model();
+  if (leads_last()) clear_half_of(model);
+  const auto error = error_of(
+      [&] { share_weights(*world, node, {.directory = model, .pooling = model::Pooling::mean, .classes = 3}); });
+  EXPECT_THAT(error, HasSubstr(fmt::format("rank {} reads other weights there than rank 0", size / nodes)));
 }
 
 TEST(ReadingTime, IsASecondAMebibyteOfWhatIsThere) {
