@@ -237,6 +237,7 @@ bool Coordinator::add_seeds() {
   }
   const double needed = std::max(longest, all / static_cast<double>(groups_.size()));
   if (spent() + needed > *setting_.budget_seconds) return false;
+  if (!plan_done_) plan_done_ = seconds();
   for (const std::string& name : names) plan_.more_seeds[hangs->samples][name].push_back(seed);
   setting_.journal.append(plan_);
   setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get seed {}", count_text(hangs->samples),
@@ -344,6 +345,7 @@ RunFacts Coordinator::facts() const {
   facts.ranks_per_trial = setting_.groups.ranks_per_trial();
   facts.budget_seconds = setting_.budget_seconds;
   facts.seconds = seconds();
+  facts.planned_seconds = plan_done_.value_or(facts.seconds);
   double busy = 0;
   for (const Group& group : groups_) busy += group.busy_seconds;
   const double here = facts.seconds - trials_began_;

@@ -116,6 +116,7 @@ class Coordinator {
   std::vector<Group> groups_;
   bool stopping_ = false;
   double trials_began_ = 0;
+  std::optional<double> plan_done_;  // when seeds were first added to it
   double unspent_ = 0;  // seconds that a kill and the forecasts after it took
   Clock::time_point last_sign_ = Clock::now();
   Clock::time_point last_table_ = Clock::now();

@@ -9,6 +9,7 @@ nlohmann::json run_facts_json(const RunFacts& facts) {
           {"budget_seconds", facts.budget_seconds ? nlohmann::json(*facts.budget_seconds) : nlohmann::json(nullptr)},
           {"forecast_seconds", facts.forecast_seconds},
           {"seconds", facts.seconds},
+          {"planned_seconds", facts.planned_seconds},
           {"idle_share", facts.idle_share}};
 }
 
@@ -20,6 +21,7 @@ RunFacts run_facts_from_json(const nlohmann::json& json) {
   if (!json.at("budget_seconds").is_null()) facts.budget_seconds = json.at("budget_seconds").get<double>();
   json.at("forecast_seconds").get_to(facts.forecast_seconds);
   json.at("seconds").get_to(facts.seconds);
+  facts.planned_seconds = json.value("planned_seconds", facts.seconds);  // earlier versions did not tell
   json.at("idle_share").get_to(facts.idle_share);
   return facts;
 }

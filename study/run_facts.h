@@ -17,6 +17,8 @@ struct RunFacts {
   double forecast_seconds = 0;
   /// From the beginning to the last trial's end.
   double seconds = 0;
+  /// Of these, until the plan of the forecast was done: seeds that were added then are not in the forecast.
+  double planned_seconds = 0;
   /// The share of the groups' time in which they had no trial.
   double idle_share = 0;
 };

@@ -164,12 +164,18 @@ std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double i
   return text;
 }
 
+std::string forecast_error_text(const RunFacts& facts) {
+  if (facts.forecast_seconds <= 0 || facts.planned_seconds <= 0) return "";
+  const bool added = facts.planned_seconds < facts.seconds;
+  return fmt::format("{}forecast {}, {:+.0f} %{}",
+                     added ? fmt::format("of which the plan {}; ", duration_text(facts.planned_seconds)) : "",
+                     duration_text(facts.forecast_seconds), 100 * (facts.planned_seconds / facts.forecast_seconds - 1),
+                     added ? "; then added seeds" : "");
+}
+
 std::string run_text(const RunFacts& facts) {
   std::string text = fmt::format("took {}", duration_text(facts.seconds));
-  if (facts.forecast_seconds > 0) {
-    text += fmt::format(" (trials forecast {}, {:+.0f} %)", duration_text(facts.forecast_seconds),
-                        100 * (facts.seconds / facts.forecast_seconds - 1));
-  }
+  if (const std::string error = forecast_error_text(facts); !error.empty()) text += fmt::format(" ({})", error);
   if (facts.groups > 1) text += fmt::format(", {:.0f} % of the groups' time idle", 100 * facts.idle_share);
   return text;
 }

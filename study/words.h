@@ -56,6 +56,9 @@ std::string resolution_text(const StudyPlan& plan, const EvaluationSet& set);
 
 /// How long a study will take and on what.
 std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double idle_share, bool fits);
+/// "forecast 7 min 2 s, +6 %", with what it is about where seeds were added to the plan; empty without a forecast.
+std::string forecast_error_text(const RunFacts& facts);
+
 /// How long it took, beside the forecast, and how much of its ranks' time was without a trial.
 std::string run_text(const RunFacts& facts);
 

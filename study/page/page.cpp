@@ -245,9 +245,8 @@ class Part {
     std::string text = numbers_.figures(timeline_figures(report_));
     std::vector<std::string> lines;
     if (facts.budget_seconds) lines.push_back(fmt::format("Budget: {}.", duration_text(*facts.budget_seconds)));
-    if (facts.forecast_seconds > 0 && facts.seconds > 0)
-      lines.push_back(fmt::format("Forecast {}, took {} ({:+.0f} %).", duration_text(facts.forecast_seconds),
-                                  duration_text(facts.seconds), 100 * (facts.seconds / facts.forecast_seconds - 1)));
+    if (const std::string error = forecast_error_text(facts); !error.empty())
+      lines.push_back(fmt::format("Took {} ({}).", duration_text(facts.seconds), error));
     double search = 0;
     double result = 0;
     for (const Cell& cell : report_.findings.cells) {

@@ -134,6 +134,8 @@ TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
   RunFacts facts;
   facts.groups = 4;
   facts.budget_seconds = 600;
+  facts.seconds = 500;
+  facts.planned_seconds = 450;
   journal.append(facts);
   journal.append(trials_[1], outcome_of(610, 300));
   const JournalContent content = read_journal(path(), log_);

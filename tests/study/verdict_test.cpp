@@ -479,6 +479,17 @@ TEST(Resolution, IsThatOfTheSeedsOfEachCount) {
                     testing::EndsWith(" with 4 seeds that scatter by a point at 100 samples")));
 }
 
+TEST(RunText, HoldsTheForecastAgainstThePlanAndNotAgainstAddedSeeds) {
+  RunFacts facts;
+  facts.groups = 2;
+  facts.forecast_seconds = 400;
+  facts.seconds = facts.planned_seconds = 440;
+  EXPECT_THAT(run_text(facts), HasSubstr("took 7 min 20 s (forecast 6 min 40 s, +10 %), 0 % of the groups' time idle"));
+  facts.seconds = 560;
+  EXPECT_THAT(run_text(facts), HasSubstr("took 9 min 20 s (of which the plan 7 min 20 s; forecast 6 min 40 s, +10 %; "
+                                         "then added seeds)"));
+}
+
 TEST(Rates, AreWrittenAsAPersonDoes) {
   EXPECT_EQ(rate_text(5e-5), "5e-5");
   EXPECT_EQ(rate_text(1.5e-4), "0.00015");
