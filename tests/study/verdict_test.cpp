@@ -217,7 +217,7 @@ TEST_F(StudyOfThree, CountsTheSeedsThatWereAdded) {
       AllOf(HasSubstr("means over the seeds 1, 2, 3, each"),
             HasSubstr("At 1,000 samples also, because the answer hung on them: full seeds 4, 5; lora seeds 4, 5."),
             HasSubstr("with 3 seeds that scatter by a point, of "), HasSubstr("with 5 seeds that scatter")));
-  const std::string page = page::html_text({{&report, "study", {}, {}}});
+  const std::string page = page::html_text({{&report, "study", {}}});
   EXPECT_THAT(page, AllOf(HasSubstr("It does so with 3 to 5 seeds"), HasSubstr("Means over 3 to 5 seeds with their")));
 }
 
