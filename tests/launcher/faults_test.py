@@ -125,6 +125,7 @@ def test_a_signal_before_mpi_is_initialised_ends_at_once_where_nothing_can_be_sa
     ("squeue", "before the end of SLURM job 7)")])
 def test_a_time_limit_ends_with_a_checkpoint_as_a_signal_does(dtrain, task, tmp_path, limit, said):
     arguments = [] if isinstance(limit, str) else limit
+    before = []
     env = {"SLURM_JOB_ID": "7"} if isinstance(limit, str) else {}
     if limit == "SLURM_JOB_END_TIME":
         env[limit] = str(int(time.time()) + 6)
@@ -134,8 +135,9 @@ def test_a_time_limit_ends_with_a_checkpoint_as_a_signal_does(dtrain, task, tmp_
         squeue.parent.mkdir()
         squeue.write_text(f"#!/bin/sh\necho >>{tmp_path / 'asked'}\necho {end}\n")
         squeue.chmod(0o755)
-        env["PATH"] = f"{squeue.parent}:{os.environ['PATH']}"
-    ended = dtrain("train", *task, *LONG, *arguments, "--output", "out", ranks=2, env=env)
+        # Set behind the launcher: one that is called by its path puts its own folder first, where squeue may be, too.
+        before = ["env", f"PATH={squeue.parent}:{os.environ['PATH']}"]
+    ended = dtrain("train", *task, *LONG, *arguments, "--output", "out", ranks=2, env=env, before=before)
     assert ended.code == 75 and ended.out.count("on SIGUSR1 or SIGTERM, and ") == 1 and said in ended.out, ended
     assert "dtrain: stopped by the time limit after step" in ended.err and "go on with --resume" in ended.err, ended
     assert len(list((tmp_path / "out" / "checkpoint").iterdir())) == 1
