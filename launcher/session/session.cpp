@@ -113,13 +113,14 @@ void Session::limit_time(const Options& options) {
   constexpr std::chrono::seconds kPatience(10);
   const dist::TimeoutScope patience(*control_, control_->timeout() + 2 * kPatience);
   if (job && !job->end && control_->rank() == 0) job->end = squeue_end(job->id, kPatience);
-  const auto begin = Clock::now();
   const auto limit = time_limit(options, job, std::time(nullptr));
   stop_plan_ = stop_plan_text(options, job, limit);
   constexpr double kNever = std::numeric_limits<double>::infinity();
   const auto seconds =
       at::tensor({limit ? limit->seconds - limit->reserve() : kNever, limit ? limit->seconds : kNever}, at::kDouble);
   control_->broadcast(seconds, 0);
+  // From here on all ranks count alike: one that did not ask squeue would else be the first whose time is up.
+  const auto begin = Clock::now();
   const auto after = [&](std::int64_t index) {
     const auto until = std::chrono::duration<double>(seconds[index].item<double>());
     return std::isfinite(until.count()) ? begin + std::chrono::duration_cast<Clock::duration>(until)
