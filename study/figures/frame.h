@@ -1,8 +1,11 @@
 #pragma once
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "study/figures/axis.h"
+#include "study/figures/markup.h"
 
 namespace dtrain::study::figures {
 
@@ -19,6 +22,19 @@ struct Frame {
   double x(double position) const { return left + position * width(); }
   double y(double position) const { return bottom - position * height(); }
 };
+
+/// A value's place along the axis under a frame, as far as the frame goes.
+inline double x_within(const Frame& frame, const Axis& axis, double value) {
+  return std::clamp(frame.x(axis.position(value)), frame.left, frame.right);
+}
+
+/// The room that the longest of a text of each row needs at a font size.
+template <typename Row>
+double widest_text(const std::vector<Row>& rows, std::string Row::*text, double font_size) {
+  double width = 0;
+  for (const Row& row : rows) width = std::max(width, text_width(row.*text, font_size));
+  return width;
+}
 
 /// What labels and title of the axis under a frame take.
 inline constexpr double kBelowAxis = 40;

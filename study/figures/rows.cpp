@@ -28,24 +28,13 @@ std::string rows_in_words(const RowChart& chart) {
   return text;
 }
 
-double widest(const std::vector<Row>& rows, std::string Row::*text) {
-  double width = 0;
-  for (const Row& row : rows) width = std::max(width, text_width(row.*text, kRowsFont));
-  return width;
-}
-
-// A value as far as the frame goes.
-double within(const Frame& frame, const Axis& axis, double value) {
-  return std::clamp(frame.x(axis.position(value)), frame.left, frame.right);
-}
-
 // What the rows stand before.
 std::string vertical_marks(const RowChart& chart, const Frame& frame) {
   std::string text;
   for (const Zone& zone : chart.zones) {
-    const double left = within(frame, chart.x, zone.low);
+    const double left = x_within(frame, chart.x, zone.low);
     text += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"zone\"/>\n", coordinate(left),
-                        coordinate(frame.top), coordinate(within(frame, chart.x, zone.high) - left),
+                        coordinate(frame.top), coordinate(x_within(frame, chart.x, zone.high) - left),
                         coordinate(frame.height()));
   }
   text += x_axis(frame, chart.x);
@@ -67,16 +56,16 @@ std::string row_markup(const RowChart& chart, const Frame& frame, const Row& row
     text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"tick\">{}</text>\n", coordinate(frame.right + 8),
                         coordinate(y + 4), escaped(row.text));
   if (!std::isfinite(row.value)) return text;
-  const double x = within(frame, chart.x, row.value);
+  const double x = x_within(frame, chart.x, row.value);
   if (chart.bars) {
-    const double zero = within(frame, chart.x, 0);
+    const double zero = x_within(frame, chart.x, 0);
     text += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"bar search {}\"/>\n",
                         coordinate(std::min(x, zero)), coordinate(y - height * 0.34),
                         coordinate(std::max(std::abs(x - zero), 0.5)), coordinate(height * 0.68), series);
   }
   if (std::isfinite(row.low) && std::isfinite(row.high)) {
-    const double low = within(frame, chart.x, row.low);
-    const double high = within(frame, chart.x, row.high);
+    const double low = x_within(frame, chart.x, row.low);
+    const double high = x_within(frame, chart.x, row.high);
     text +=
         fmt::format("<path d=\"M{} {}H{}M{} {}v6M{} {}v6\" class=\"error {}\"/>\n", coordinate(low), coordinate(y),
                     coordinate(high), coordinate(low), coordinate(y - 3), coordinate(high), coordinate(y - 3), series);
@@ -108,8 +97,8 @@ std::string svg(const RowChart& chart, const std::string& id) {
   Frame frame;
   frame.top = names.height + 4;
   frame.bottom = frame.top + 8 + height * static_cast<double>(chart.rows.size());
-  frame.left = std::min(kWidestName, widest(chart.rows, &Row::name)) + 14;
-  const double texts = widest(chart.rows, &Row::text);
+  frame.left = std::min(kWidestName, widest_text(chart.rows, &Row::name, kRowsFont)) + 14;
+  const double texts = widest_text(chart.rows, &Row::text, kRowsFont);
   frame.right = kRowsWidth - (texts > 0 ? texts + 8 : 12);
   std::string content = names.markup + vertical_marks(chart, frame);
   double y = frame.top + 4 + height / 2;

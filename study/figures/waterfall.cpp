@@ -30,17 +30,6 @@ std::string waterfall_in_words(const Waterfall& waterfall) {
   return text;
 }
 
-double widest_text(const std::vector<WaterfallRow>& rows, std::string WaterfallRow::*text) {
-  double width = 0;
-  for (const WaterfallRow& row : rows) width = std::max(width, text_width(row.*text, kFallFont));
-  return width;
-}
-
-// A value's place, as far as the frame goes.
-double place_of(const Waterfall& waterfall, const Frame& frame, double value) {
-  return std::clamp(frame.x(waterfall.x.position(value)), frame.left, frame.right);
-}
-
 std::string texts_of(const WaterfallRow& row, const Frame& frame, double y) {
   const auto most = static_cast<std::size_t>(kWidestStep / text_width("n", kFallFont));
   return fmt::format(
@@ -51,8 +40,8 @@ std::string texts_of(const WaterfallRow& row, const Frame& frame, double y) {
 }
 
 std::string bar_of(const Waterfall& waterfall, const WaterfallRow& row, const Frame& frame, double y) {
-  const double begin = place_of(waterfall, frame, row.from);
-  const double end = place_of(waterfall, frame, row.to);
+  const double begin = x_within(frame, waterfall.x, row.from);
+  const double end = x_within(frame, waterfall.x, row.to);
   // Without colour a loss is told by its sign and by where the lines lead.
   const std::string series = series_class(row.to < row.from ? 1 : 0);
   return fmt::format(
@@ -63,8 +52,8 @@ std::string bar_of(const Waterfall& waterfall, const WaterfallRow& row, const Fr
 
 std::string interval_of(const Waterfall& waterfall, const WaterfallRow& row, const Frame& frame, double y) {
   if (!std::isfinite(row.low) || !std::isfinite(row.high)) return "";
-  const double low = place_of(waterfall, frame, row.low);
-  const double high = place_of(waterfall, frame, row.high);
+  const double low = x_within(frame, waterfall.x, row.low);
+  const double high = x_within(frame, waterfall.x, row.high);
   return fmt::format("<path d=\"M{} {}H{}M{} {}v6M{} {}v6\" class=\"error {}\"/>\n", coordinate(low), coordinate(y),
                      coordinate(high), coordinate(low), coordinate(y - 3), coordinate(high), coordinate(y - 3),
                      series_class(!is_level(row) && row.to < row.from ? 1 : 0));
@@ -74,12 +63,12 @@ std::string row_of(const Waterfall& waterfall, const WaterfallRow& row, const Fr
   std::string text = texts_of(row, frame, y);
   if (!std::isfinite(row.to)) return text;
   if (row.leads_on) {
-    text += fmt::format("<path d=\"M{} {}v{}\" class=\"axis\"/>\n", coordinate(place_of(waterfall, frame, row.to)),
+    text += fmt::format("<path d=\"M{} {}v{}\" class=\"axis\"/>\n", coordinate(x_within(frame, waterfall.x, row.to)),
                         coordinate(y), coordinate(kFallRow));
   }
   if (!is_level(row)) return text + bar_of(waterfall, row, frame, y) + interval_of(waterfall, row, frame, y);
   return text + interval_of(waterfall, row, frame, y) +
-         marker(0, place_of(waterfall, frame, row.to), y, 4.6, row.hollow, fmt::format("{}: {}", row.name, row.text));
+         marker(0, x_within(frame, waterfall.x, row.to), y, 4.6, row.hollow, fmt::format("{}: {}", row.name, row.text));
 }
 
 }  // namespace
@@ -95,13 +84,13 @@ std::string svg(const Waterfall& waterfall, const std::string& id) {
   Frame frame;
   frame.top = names.height + 4;
   frame.bottom = frame.top + 8 + kFallRow * static_cast<double>(waterfall.rows.size());
-  frame.left = std::min(kWidestStep, widest_text(waterfall.rows, &WaterfallRow::name)) + 14;
-  frame.right = kFallWidth - widest_text(waterfall.rows, &WaterfallRow::text) - 12;
+  frame.left = std::min(kWidestStep, widest_text(waterfall.rows, &WaterfallRow::name, kFallFont)) + 14;
+  frame.right = kFallWidth - widest_text(waterfall.rows, &WaterfallRow::text, kFallFont) - 12;
   std::string content = names.markup + x_axis(frame, waterfall.x);
   for (const Level& level : waterfall.levels) {
     if (!waterfall.x.holds(level.at)) continue;
     content +=
-        fmt::format("<path d=\"M{} {}V{}\" class=\"level\"/>\n", coordinate(place_of(waterfall, frame, level.at)),
+        fmt::format("<path d=\"M{} {}V{}\" class=\"level\"/>\n", coordinate(x_within(frame, waterfall.x, level.at)),
                     coordinate(frame.bottom), coordinate(frame.top));
   }
   double y = frame.top + 4 + kFallRow / 2;
