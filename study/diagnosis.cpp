@@ -80,20 +80,29 @@ std::string method_sentence(const Diagnosis& diagnosis) {
   const double full = diagnosis.row("full").accuracy.value;
   const bool shown = diagnosis.steps.back().gain.interval.low > 0;
   std::vector<std::string> parts;
+  std::vector<std::string> below;
   for (const DiagnosisRow& row : diagnosis.rows) {
     if (row.kind != "method") continue;
     if (!row.failure.empty()) {
       parts.push_back(fmt::format("{} failed", row.method));
+    } else if (shown && row.accuracy.value < best) {
+      below.push_back(fmt::format("{} (by {} points)", row.method, points(best - row.accuracy.value)));
     } else if (shown) {
       parts.push_back(fmt::format("{} {:.0f} %", row.method, 100 * (row.accuracy.value - best) / (full - best)));
     } else {
       parts.push_back(fmt::format("{} {:+.1f} points", row.method, 100 * row.to_full.value));
     }
   }
-  if (parts.empty()) return "";
-  return shown
-             ? fmt::format("Of the points that no linear head reaches, {}.", "training more has back: " + listed(parts))
-             : fmt::format("Against full fine-tuning: {}.", listed(parts));
+  std::string text;
+  if (!parts.empty())
+    text = fmt::format(
+        "{}: {}.",
+        shown ? "Of the points that no linear head reaches, training more has back" : "Against full fine-tuning",
+        listed(parts));
+  if (!below.empty())
+    text += fmt::format("{}Below the best linear head of all {} {}.", text.empty() ? "" : " ",
+                        below.size() == 1 ? "is" : "are", listed(below));
+  return text;
 }
 
 // How a learning rate was come by, behind it.

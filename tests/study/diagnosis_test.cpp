@@ -218,6 +218,20 @@ TEST(Diagnosis, SaysWhereLearningRatesAreFrom) {
   EXPECT_THAT(diagnosis_words(hurried), testing::Contains(HasSubstr("The learning rates of full and bitfit were not")));
 }
 
+TEST(Diagnosis, SaysByHowMuchAMethodStaysBelowTheBestLinearHead) {
+  Diagnosis diagnosis = known_diagnosis();
+  DiagnosisRow row = diagnosis.row("full");
+  row.kind = "method";
+  row.method = "layers:k=1";
+  row.scores = right_on(370);
+  diagnosis.rows.push_back(row);
+  conclude(diagnosis);
+  EXPECT_THAT(
+      diagnosis_words(diagnosis),
+      testing::Contains("Of the points that no linear head reaches, training more has back: lora 75 %. Below the "
+                        "best linear head of all is layers:k=1 (by 21.0 points)."));
+}
+
 TEST(Diagnosis, KeepsAMethodThatDoesNotTrainAsARow) {
   Diagnosis diagnosis = small_diagnosis(1, {});
   DiagnosisRow failed;
