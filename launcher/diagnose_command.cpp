@@ -18,12 +18,12 @@
 #include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
-#include "study/diagnose.h"
-#include "study/diagnose_study.h"
-#include "study/identity.h"
-#include "study/journal.h"
+#include "study/diagnosis/diagnose.h"
+#include "study/diagnosis/diagnose_study.h"
+#include "study/journal/identity.h"
+#include "study/journal/journal.h"
 #include "study/page/diagnosis_figures.h"
-#include "study/plan.h"
+#include "study/plan/plan.h"
 
 namespace dtrain::launcher {
 namespace {

@@ -6,7 +6,7 @@
 
 #include "launcher/options.h"
 #include "launcher/session/session.h"
-#include "study/forgetting.h"
+#include "study/states/forgetting.h"
 
 namespace dtrain::launcher {
 

@@ -15,7 +15,7 @@
 #include "launcher/text_examples.h"
 #include "model/encoder_config.h"
 #include "peft/registry.h"
-#include "study/diagnose.h"
+#include "study/diagnosis/diagnose.h"
 
 namespace dtrain::launcher {
 namespace {

@@ -12,7 +12,7 @@
 #include "model/formats/model_weights.h"
 #include "model/pooling.h"
 #include "peft/formats/trained_model.h"
-#include "study/identity.h"
+#include "study/journal/identity.h"
 #include "train/examples.h"
 #include "train/options.h"
 

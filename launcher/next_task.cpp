@@ -14,8 +14,8 @@
 #include "launcher/loading.h"
 #include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
-#include "study/identity.h"
-#include "study/plan.h"
+#include "study/journal/identity.h"
+#include "study/plan/plan.h"
 
 namespace dtrain::launcher {
 namespace {

@@ -7,7 +7,7 @@
 #include "launcher/options.h"
 #include "launcher/session/session.h"
 #include "model/formats/model_weights.h"
-#include "study/next_task.h"
+#include "study/run/next_task.h"
 
 namespace dtrain::launcher {
 

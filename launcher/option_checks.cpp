@@ -15,7 +15,7 @@
 #include "model/pooling.h"
 #include "peft/formats/combination.h"
 #include "peft/registry.h"
-#include "study/plan.h"
+#include "study/plan/plan.h"
 #include "train/objective.h"
 
 namespace dtrain::launcher {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "study/plan.h"
+#include "study/plan/plan.h"
 
 namespace dtrain::launcher {
 

@@ -2,7 +2,7 @@
 
 #include <optional>
 
-#include "study/plan.h"
+#include "study/plan/plan.h"
 
 namespace dtrain::launcher {
 

@@ -9,8 +9,8 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
-#include "study/diagnosis.h"
-#include "study/journal.h"
+#include "study/diagnosis/diagnosis.h"
+#include "study/journal/journal.h"
 #include "study/page/page.h"
 
 namespace dtrain::launcher {

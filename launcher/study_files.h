@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/log.h"
-#include "study/report.h"
+#include "study/report/report.h"
 
 namespace dtrain::launcher {
 

@@ -10,12 +10,12 @@
 #include "launcher/options.h"
 #include "launcher/session/session.h"
 #include "model/formats/model_weights.h"
-#include "study/budget.h"
-#include "study/forecast.h"
-#include "study/groups.h"
-#include "study/plan.h"
-#include "study/runner.h"
-#include "study/trial_runner.h"
+#include "study/plan/budget.h"
+#include "study/plan/forecast.h"
+#include "study/plan/plan.h"
+#include "study/run/groups.h"
+#include "study/run/runner.h"
+#include "study/run/trial_runner.h"
 
 namespace dtrain::launcher {
 

@@ -18,7 +18,7 @@
 #include "model/formats/classifier_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
-#include "study/plan.h"
+#include "study/plan/plan.h"
 #include "train/evaluation.h"
 #include "train/event_file.h"
 #include "train/results.h"

@@ -8,9 +8,9 @@
 
 #include "base/log.h"
 #include "peft/registry.h"
-#include "study/advice.h"
-#include "study/tables.h"
-#include "study/words.h"
+#include "study/findings/advice.h"
+#include "study/findings/words.h"
+#include "study/report/tables.h"
 
 namespace dtrain::study::page {
 namespace {

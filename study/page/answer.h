@@ -4,7 +4,7 @@
 #include <string>
 
 #include "base/table.h"
-#include "study/report.h"
+#include "study/report/report.h"
 
 /// What somebody who knows nothing of dtrain reads first: what to do, how sure that is, what something else would cost.
 namespace dtrain::study::page {

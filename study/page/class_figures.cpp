@@ -7,9 +7,9 @@
 
 #include "base/log.h"
 #include "study/figures/rows.h"
+#include "study/findings/words.h"
 #include "study/page/study_figures.h"
-#include "study/statistics.h"
-#include "study/words.h"
+#include "study/statistics/statistics.h"
 
 namespace dtrain::study::page {
 namespace {

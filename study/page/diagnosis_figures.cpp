@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "study/figures/chart.h"
 #include "study/figures/waterfall.h"
-#include "study/words.h"
+#include "study/findings/words.h"
 
 namespace dtrain::study::page {
 namespace {

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "study/diagnosis.h"
+#include "study/diagnosis/diagnosis.h"
 #include "study/page/html.h"
 
 namespace dtrain::study::page {

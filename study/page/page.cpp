@@ -11,14 +11,14 @@
 
 #include "base/log.h"
 #include "peft/registry.h"
-#include "study/advice.h"
 #include "study/figures/markup.h"
+#include "study/findings/advice.h"
+#include "study/findings/words.h"
 #include "study/page/answer.h"
 #include "study/page/diagnosis_figures.h"
 #include "study/page/html.h"
 #include "study/page/study_figures.h"
-#include "study/tables.h"
-#include "study/words.h"
+#include "study/report/tables.h"
 
 namespace dtrain::study::page {
 namespace {

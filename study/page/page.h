@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "study/diagnosis.h"
-#include "study/report.h"
+#include "study/diagnosis/diagnosis.h"
+#include "study/report/report.h"
 
 namespace dtrain::study::page {
 

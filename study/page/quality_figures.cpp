@@ -8,8 +8,8 @@
 #include "base/log.h"
 #include "study/figures/chart.h"
 #include "study/figures/rows.h"
+#include "study/findings/words.h"
 #include "study/page/study_figures.h"
-#include "study/words.h"
 #include "train/objective.h"
 
 namespace dtrain::study::page {

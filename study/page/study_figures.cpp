@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "study/words.h"
+#include "study/findings/words.h"
 #include "train/objective.h"
 
 namespace dtrain::study::page {

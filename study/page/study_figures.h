@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "study/page/html.h"
-#include "study/report.h"
+#include "study/report/report.h"
 
 /// The figures of a study, each from what the report holds; where nothing was measured there is none. A method has the
 /// same colour, dashes and marker in all of them: those of its place in the plan. The report must outlive them.

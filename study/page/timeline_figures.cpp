@@ -5,8 +5,8 @@
 
 #include "base/log.h"
 #include "study/figures/timeline.h"
+#include "study/findings/words.h"
 #include "study/page/study_figures.h"
-#include "study/words.h"
 
 namespace dtrain::study::page {
 

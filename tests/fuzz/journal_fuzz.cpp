@@ -3,9 +3,9 @@
 #include <utility>
 #include <vector>
 
-#include "study/journal.h"
+#include "study/journal/journal.h"
 #include "study/page/page.h"
-#include "study/report.h"
+#include "study/report/report.h"
 #include "tests/fuzz/fuzz_target.h"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {

@@ -152,7 +152,7 @@ def test_every_path_in_a_document_exists(document):
     named = set(paths_in((ROOT / document).read_text(encoding="utf-8")))
     if document in ("docs/architecture.md", "docs/adding-a-method.md"):
         assert len(named) > 5, named
-    # `study/verdict` stands for a file pair.
+    # `study/findings/verdict` stands for a file pair.
     missing = [name for name in sorted(named)
                if not any(list(ROOT.glob(name.rstrip("/") + ending)) for ending in ("", ".h", ".cpp"))]
     assert not missing, missing

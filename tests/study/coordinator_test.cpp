@@ -1,4 +1,4 @@
-#include "study/coordinator.h"
+#include "study/run/coordinator.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "dist/communicator.h"
-#include "study/budget.h"
+#include "study/plan/budget.h"
 #include "tests/study/study_case.h"
 #include "tests/train/small_run.h"
 

@@ -1,4 +1,4 @@
-#include "study/crossover.h"
+#include "study/statistics/crossover.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "study/decision.h"
+#include "study/statistics/decision.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "study/budget.h"
+#include "study/plan/budget.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

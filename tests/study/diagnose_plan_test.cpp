@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "study/diagnose_study.h"
-#include "study/diagnose_time.h"
+#include "study/diagnosis/diagnose_study.h"
+#include "study/diagnosis/diagnose_time.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

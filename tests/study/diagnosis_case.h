@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "study/diagnosis.h"
+#include "study/diagnosis/diagnosis.h"
 
 namespace dtrain::study {
 

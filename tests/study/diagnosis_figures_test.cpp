@@ -10,7 +10,7 @@
 
 #include "study/figures/waterfall.h"
 #include "study/page/page.h"
-#include "study/report.h"
+#include "study/report/report.h"
 #include "tests/study/diagnosis_case.h"
 #include "tests/study/study_case.h"
 

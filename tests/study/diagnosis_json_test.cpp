@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "study/diagnosis.h"
+#include "study/diagnosis/diagnosis.h"
 #include "tests/study/diagnosis_case.h"
 
 namespace dtrain::study {

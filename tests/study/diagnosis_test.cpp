@@ -1,4 +1,4 @@
-#include "study/diagnosis.h"
+#include "study/diagnosis/diagnosis.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -10,9 +10,9 @@
 #include <string>
 
 #include "base/error.h"
-#include "study/diagnose.h"
+#include "study/diagnosis/diagnose.h"
 #include "study/page/diagnosis_figures.h"
-#include "study/stage_features.h"
+#include "study/states/stage_features.h"
 #include "tests/study/diagnosis_case.h"
 #include "tests/study/study_case.h"
 #include "tests/train/small_run.h"

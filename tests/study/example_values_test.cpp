@@ -1,4 +1,4 @@
-#include "study/example_values.h"
+#include "study/plan/example_values.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -13,9 +13,9 @@
 #include <vector>
 
 #include "base/atomic_file.h"
-#include "study/analysis.h"
-#include "study/report.h"
-#include "study/words.h"
+#include "study/findings/analysis.h"
+#include "study/findings/words.h"
+#include "study/report/report.h"
 #include "tests/study/simulated_answers.h"
 #include "tests/study/study_case.h"
 #include "train/class_counts.h"

@@ -1,4 +1,4 @@
-#include "study/forgetting.h"
+#include "study/states/forgetting.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -11,7 +11,7 @@
 
 #include "model/masked_lm_head.h"
 #include "model/stage_observer.h"
-#include "study/representation.h"
+#include "study/states/representation.h"
 #include "tests/train/small_run.h"
 
 namespace dtrain::study {

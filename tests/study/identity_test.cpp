@@ -1,4 +1,4 @@
-#include "study/identity.h"
+#include "study/journal/identity.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

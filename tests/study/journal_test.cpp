@@ -1,4 +1,4 @@
-#include "study/journal.h"
+#include "study/journal/journal.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

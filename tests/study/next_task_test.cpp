@@ -1,4 +1,4 @@
-#include "study/next_task.h"
+#include "study/run/next_task.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
-#include "study/report.h"
-#include "study/tables.h"
-#include "study/words.h"
+#include "study/findings/words.h"
+#include "study/report/report.h"
+#include "study/report/tables.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

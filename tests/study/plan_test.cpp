@@ -1,4 +1,4 @@
-#include "study/plan.h"
+#include "study/plan/plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "peft/registry.h"
-#include "study/trial.h"
+#include "study/plan/trial.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

@@ -1,4 +1,4 @@
-#include "study/probes.h"
+#include "study/diagnosis/probes.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "study/logistic_regression.h"
+#include "study/diagnosis/logistic_regression.h"
 #include "tests/model/reference_case.h"
 
 namespace dtrain::study {

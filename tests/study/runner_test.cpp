@@ -1,4 +1,4 @@
-#include "study/runner.h"
+#include "study/run/runner.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "study/schedule.h"
+#include "study/plan/schedule.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "study/budget.h"
-#include "study/forecast.h"
+#include "study/plan/budget.h"
+#include "study/plan/forecast.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

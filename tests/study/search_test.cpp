@@ -1,4 +1,4 @@
-#include "study/search.h"
+#include "study/plan/search.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/random.h"
-#include "study/example_values.h"
-#include "study/statistics.h"
+#include "study/plan/example_values.h"
+#include "study/statistics/statistics.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

@@ -1,4 +1,4 @@
-#include "study/so_far.h"
+#include "study/report/so_far.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,8 @@ TEST(SoFar, NamesTheBestAtTheLargestCountThatHasResults) {
   EXPECT_THAT(table_so_far(plan, analyse(plan, finished)),
               AllOf(HasSubstr("full"), HasSubstr("70.1"), HasSubstr("head"), Not(HasSubstr("1,000"))));
   finish_method(finished, plan, 1, 1000, 600, 400, 2);
-  EXPECT_EQ(best_so_far(plan, analyse(plan, finished)), "best so far head 60.1 at 1,000") << "the counts do not compare";
+  EXPECT_EQ(best_so_far(plan, analyse(plan, finished)), "best so far head 60.1 at 1,000")
+      << "the counts do not compare";
 }
 
 }  // namespace

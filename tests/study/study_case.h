@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "base/random.h"
-#include "study/plan.h"
-#include "study/search.h"
-#include "study/trial.h"
+#include "study/plan/plan.h"
+#include "study/plan/search.h"
+#include "study/plan/trial.h"
 
 namespace dtrain::study {
 

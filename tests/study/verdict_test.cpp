@@ -1,4 +1,4 @@
-#include "study/verdict.h"
+#include "study/findings/verdict.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "study/advice.h"
-#include "study/analysis.h"
+#include "study/findings/advice.h"
+#include "study/findings/analysis.h"
+#include "study/findings/words.h"
 #include "study/page/page.h"
-#include "study/report.h"
-#include "study/tables.h"
-#include "study/words.h"
+#include "study/report/report.h"
+#include "study/report/tables.h"
 #include "tests/study/study_case.h"
 
 namespace dtrain::study {

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "study/findings/analysis.h"
+#include "study/plan/plan.h"
+
+namespace dtrain::study {
+
+/// The words of a decision: what is undecided, and what would decide it, first; then what to take, what the cheaper
+/// methods would give up, and where inputs unlike the training data ask for another one.
+std::string advice_text(const StudyPlan& plan, const Findings& findings, const CountDecision& decision);
+
+/// Of that: what is undecided, and what would decide it; empty where all is decided.
+std::string undecided_text(const StudyPlan& plan, const CountDecision& decision);
+/// Of that: which methods are shown to be better than what is taken on sets unlike the training data; empty for none.
+std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& decision);
+
+/// Why there is no decision at a sample count.
+std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples);
+
+/// Where the answer changes with the number of samples, and how well that is known; that one sample count cannot show
+/// it.
+std::string trend_text(const StudyPlan& plan, const Findings& findings);
+
+}  // namespace dtrain::study

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "study/plan/forecast.h"
+#include "study/plan/plan.h"
+#include "study/plan/schedule.h"
+
+namespace dtrain::study {
+
+/// What a budget may choose; what was given stays.
+struct PlanFreedom {
+  bool samples = true;
+  bool seeds = true;
+  bool search = true;
+  /// Training examples that there are.
+  std::int64_t available = 0;
+  /// Steps of a whole training.
+  std::function<std::int64_t(std::int64_t samples)> steps;
+};
+
+struct FittedPlan {
+  StudyPlan plan;
+  Simulation simulation;
+  /// False: even the smallest plan takes longer.
+  bool fits = true;
+};
+
+/// The best plan that is forecast to end within `seconds`, of which `kReserve` stay for searches that widen: every
+/// method at one count (1,000, with 3 seeds, else 2, else at 100), then more counts (100, 10,000, 100,000, all), then
+/// seeds up to 5, then the whole trainings of the search, then what lies between its rates. What does not fit is
+/// passed over, but no count is tried whose smaller neighbour did not fit. `plan` holds what is given, and the first
+/// of the result seeds.
+FittedPlan fit_plan(const StudyPlan& plan, const PlanFreedom& freedom, const std::vector<MethodForecast>& forecasts,
+                    TrialSizes sizes, int groups, double seconds);
+
+/// The forecast of a plan as it is.
+Simulation simulate_plan(const StudyPlan& plan, const FinishedTrials& finished,
+                         const std::vector<MethodForecast>& forecasts, const TrialSizes& sizes, int groups);
+
+constexpr double kReserve = 0.1;
+constexpr std::int64_t kMostSeeds = 5;
+/// In all, where seeds are added because a decision hangs on them: as far as docs/statistics.md has simulated it.
+constexpr std::size_t kMostAddedSeeds = 10;
+
+}  // namespace dtrain::study
