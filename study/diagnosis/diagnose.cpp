@@ -117,8 +117,8 @@ class Diagnoser {
       add_trained("head", {"head", {}}, material_.pooling, {head_rate(material_.pooling), "search"}, head_features_);
     const DiagnosisChoice choice = choose();
     result_.left_out = choice.left_out;
-    add_method("full", {"full", {}}, choice.searches);
-    for (const auto& method : choice.methods) add_method("method", method, choice.searches);
+    add_method("full", {"full", {}}, choice);
+    for (const auto& method : choice.methods) add_method("method", method, choice);
     conclude(result_);
     return std::move(result_);
   }
@@ -236,12 +236,12 @@ class Diagnoser {
     result_.rows.push_back(std::move(row));
   }
 
-  void add_method(const std::string& kind, const peft::MethodSpec& method, bool searches) {
+  void add_method(const std::string& kind, const peft::MethodSpec& method, const DiagnosisChoice& choice) {
     train::FeatureStore features(material_.training.cache_memory);
-    add_trained(kind, method, material_.pooling, rate_of(method, searches, features), features);
+    add_trained(kind, method, material_.pooling, rate_of(method, choice, features), features);
   }
 
-  Rate rate_of(const peft::MethodSpec& method, bool searches, train::FeatureStore& features) {
+  Rate rate_of(const peft::MethodSpec& method, const DiagnosisChoice& choice, train::FeatureStore& features) {
     if (plan_.learning_rates.size() == 1) return {plan_.learning_rates[0], "given"};
     if (!plan_.learning_rates.empty())
       return {best_rate(method, material_.pooling, plan_.learning_rates, features).first, "search"};
@@ -250,7 +250,7 @@ class Diagnoser {
     const auto& grid = peft::method_kind(method.name).learning_rates;
     const double middle = grid[grid.size() / 2];
     // Where no rate trains, the result says why.
-    if (searches) return {searched_rate(method, features).value_or(middle), "search"};
+    if (choice.searched.count(method.text()) > 0) return {searched_rate(method, features).value_or(middle), "search"};
     return {middle, "default"};
   }
 
@@ -313,8 +313,10 @@ class Diagnoser {
                               .spent = times[3].item<double>()});
     std::vector<std::string> names = {"full"};
     for (const auto& method : choice.methods) names.push_back(method.text());
-    context_.log.line(fmt::format("to train: {}; at most about {}{}", listed(names), duration_text(choice.seconds),
-                                  choice.searches ? ", the search for learning rates included" : ""));
+    const std::vector<std::string> searched(choice.searched.begin(), choice.searched.end());
+    context_.log.line(fmt::format(
+        "to train: {}; at most about {}{}", listed(names), duration_text(choice.seconds),
+        searched.empty() ? "" : fmt::format(", the search for the learning rates of {} included", listed(searched))));
     if (!choice.left_out.empty())
       context_.log.line(fmt::format("left out for want of time (--budget): {}", listed(choice.left_out)));
     return choice;

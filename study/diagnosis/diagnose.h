@@ -33,13 +33,13 @@ struct DiagnosisPlan {
   double asked_rate = 5e-5;
   std::vector<TriedMethod> methods;
   /// Tried on dev for each of these and full. Empty: `known_rates`, for others what a quick search finds
-  /// (study/search.h), or where the time is short each one's middle rate. A head is always searched.
+  /// (study/plan/search.h), or where the time is short each one's middle rate. A head is always searched.
   std::vector<double> learning_rates;
   /// What a study chose, by method.
   std::map<std::string, double> known_rates;
   /// Seeds of what is trained; a search has another.
   std::int64_t seeds = 1;
-  /// What it may take from `began` on (study/diagnose_time.h), in seconds; nothing: what it takes.
+  /// What it may take from `began` on (study/diagnosis/diagnose_time.h), in seconds; nothing: what it takes.
   std::optional<double> seconds;
   std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
 };

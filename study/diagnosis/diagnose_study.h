@@ -18,8 +18,8 @@ struct StudyRates {
   std::vector<std::string> notes;
 };
 
-/// What in a study's identity (study/identity.h) says that it is of another model or other data than `identity`, in
-/// words: "model is 01 there and 02 here". Empty: it is of the same.
+/// What in a study's identity (study/journal/identity.h) says that it is of another model or other data than
+/// `identity`, in words: "model is 01 there and 02 here". Empty: it is of the same.
 std::vector<std::string> other_question(const StudyPlan& study, const std::map<std::string, std::string>& identity);
 
 /// The sample count of a study that is diagnosed where none is asked for: its largest up to 1,000, else its smallest.

@@ -51,32 +51,44 @@ class Seconds {
 DiagnosisChoice choose_within(const DiagnosisPlan& plan, const DiagnosisTimes& times) {
   const Seconds seconds(plan, times);
   const double left = plan.seconds ? *plan.seconds - times.spent : std::numeric_limits<double>::infinity();
-  const peft::MethodSpec full{"full", {}};
   DiagnosisChoice choice;
-  choice.seconds = seconds.row(full);
+  const auto take_if_it_fits = [&](double more) {
+    if (choice.seconds + more > left) return false;
+    choice.seconds += more;
+    return true;
+  };
+
+  std::vector<peft::MethodSpec> in_any_case = {{"full", {}}};
+  for (const TriedMethod& tried : plan.methods) {
+    if (!tried.if_time) in_any_case.push_back(tried.method);
+  }
   std::set<std::string> taken;
-  const auto take = [&](const peft::MethodSpec& method) {
+  for (const peft::MethodSpec& method : in_any_case) {
     taken.insert(method.text());
     choice.seconds += seconds.row(method);
-  };
-  for (const TriedMethod& tried : plan.methods) {
-    if (!tried.if_time) take(tried.method);
   }
+  std::stable_sort(in_any_case.begin(), in_any_case.end(),
+                   [&](const auto& one, const auto& other) { return seconds.search(one) < seconds.search(other); });
+  for (const peft::MethodSpec& method : in_any_case) {
+    const double search = seconds.search(method);
+    if (search > 0 && take_if_it_fits(search)) choice.searched.insert(method.text());
+  }
+
   for (auto tried = plan.methods.rbegin(); tried != plan.methods.rend(); ++tried) {
-    if (tried->if_time && choice.seconds + seconds.row(tried->method) <= left) take(tried->method);
+    const std::string name = tried->method.text();
+    const double search = seconds.search(tried->method);
+    if (!tried->if_time || !take_if_it_fits(seconds.row(tried->method) + search)) continue;
+    taken.insert(name);
+    if (search > 0) choice.searched.insert(name);
   }
-  double search = seconds.search(full);
+
   for (const TriedMethod& tried : plan.methods) {
     const std::string name = tried.method.text();
-    if (taken.count(name) == 0) {
+    if (taken.count(name) > 0)
+      choice.methods.push_back(tried.method);
+    else
       choice.left_out.push_back(name);
-      continue;
-    }
-    choice.methods.push_back(tried.method);
-    search += seconds.search(tried.method);
   }
-  choice.searches = search > 0 && choice.seconds + search <= left;
-  if (choice.searches) choice.seconds += search;
   return choice;
 }
 

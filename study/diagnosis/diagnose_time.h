@@ -1,5 +1,6 @@
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,15 +28,16 @@ struct DiagnosisChoice {
   /// Besides the head and full fine-tuning, in the order of the plan.
   std::vector<peft::MethodSpec> methods;
   std::vector<std::string> left_out;
-  /// Whether rates that nobody knows are searched.
-  bool searches = false;
+  /// Methods, full among them, whose learning rate is searched.
+  std::set<std::string> searched;
   /// What is still to come, about, and rather less: what trains a part of the weights counts as all of them, but for
   /// `layers`.
   double seconds = 0;
 };
 
-/// Methods that are tried in any case; then those `if_time`, the last first, each that fits into the plan's time; then
-/// the search for the learning rates of all of them, where it fits.
+/// Methods that are tried in any case; then the searches for their learning rates, as far as these are not known, the
+/// shortest first, each that fits into the plan's time; then methods `if_time`, the last first, each that fits with its
+/// search.
 DiagnosisChoice choose_within(const DiagnosisPlan& plan, const DiagnosisTimes& times);
 
 }  // namespace dtrain::study

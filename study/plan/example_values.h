@@ -13,7 +13,7 @@
 namespace dtrain::study {
 
 /// What each example of a set counts in a trial's metric, so that the metric is the mean over the examples, and how
-/// methods differ in it is a mean of paired differences (study/statistics.h).
+/// methods differ in it is a mean of paired differences (study/statistics/statistics.h).
 ///
 /// Scores, for the metric that is their mean. For balanced accuracy they are weighed, each class that occurs counting
 /// the same. F1 and Matthews' coefficient are no means, but functions of how often each class is right, true and

@@ -41,17 +41,17 @@ struct EvaluationSet {
 };
 
 /// Metrics that methods can be compared by, the usual one first: those of which each example has a share
-/// (study/example_values.h).
+/// (study/plan/example_values.h).
 const std::vector<std::string>& comparable_metrics(ProblemType type);
 
-/// How far a search goes (study/search.h): `quick` decides by short trainings, `halving` by whole ones of the best two,
-/// `fine` goes on between the best and its neighbours.
+/// How far a search goes (study/plan/search.h): `quick` decides by short trainings, `halving` by whole ones of the best
+/// two, `fine` goes on between the best and its neighbours.
 enum class SearchDepth { quick, halving, fine };
 /// "quick", "halving", "fine", and back; throws UsageError naming `what` for another.
 const char* search_depth_name(SearchDepth depth);
 SearchDepth search_depth(const std::string& name, const std::string& what);
 
-/// What a study tries. For each method and sample count: the search for a learning rate (study/search.h), with the
+/// What a study tries. For each method and sample count: the search for a learning rate (study/plan/search.h), with the
 /// search seed; then the one that dev chose, with each result seed. A seed also draws its own subset of the training
 /// data, the same for all methods, so that the differences between methods are paired.
 struct StudyPlan {

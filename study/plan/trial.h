@@ -22,7 +22,7 @@ struct Trial {
   std::int64_t samples;
   double learning_rate;
   std::uint64_t seed;
-  /// The share of a whole training's steps that it takes: a rung of the search (study/search.h). Results have 1.
+  /// The share of a whole training's steps that it takes: a rung of the search (study/plan/search.h). Results have 1.
   double length = 1;
 
   /// Tells a trial from every other of its study.
@@ -51,7 +51,7 @@ struct TrialOutcome {
   /// By set, the class that each example was taken for (Objective::predicted_classes). Empty for the search, where an
   /// answer is not one class, and in journals of earlier versions.
   std::map<std::string, std::vector<std::int32_t>> predicted;
-  /// What retention probes found of it (study/forgetting.h), by name; empty for the search.
+  /// What retention probes found of it (study/states/forgetting.h), by name; empty for the search.
   std::map<std::string, double> forgetting;
   /// dev after each evaluation, by step.
   std::vector<CurvePoint> curve;
