@@ -14,6 +14,7 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -45,6 +46,18 @@ class CountingTokenizer final : public data::Tokenizer {
 
  private:
   std::unique_ptr<data::Tokenizer> letters_ = data::letter_tokenizer();
+};
+
+// Names that are not absolute begin there for a while.
+class InFolder {
+ public:
+  explicit InFolder(const fs::path& folder) { fs::current_path(folder); }
+  ~InFolder() { fs::current_path(before_); }
+  InFolder(const InFolder&) = delete;
+  InFolder& operator=(const InFolder&) = delete;
+
+ private:
+  fs::path before_ = fs::current_path();
 };
 
 constexpr std::int64_t kTrainRows = 600;
@@ -147,7 +160,7 @@ TEST_P(NodeShare, OneRankOfANodeTokenizesAndAllHaveTheSameTokens) {
     SCOPED_TRACE(cache);
     tokenizer.tokenized = 0;
     const data::Task task =
-        share_task(*world, node, 0s, [&] { return load(*cache == '\0' ? fs::path() : folder.path() / cache); });
+        share_task(*world, node, 0s, [&] { return load(*cache == '\0' ? fs::path() : folder.path() / cache); }, {});
     EXPECT_EQ(tokenizer.tokenized.load(), leads() ? kTrainRows + kTestRows : 0);
     EXPECT_EQ(sum_over_ranks(tokenizer.tokenized), nodes * (kTrainRows + kTestRows));
     EXPECT_EQ(task.labels.names(), (std::vector<std::string>{"a", "b"}));
@@ -168,15 +181,40 @@ TEST_P(NodeShare, OneRankOfANodeTokenizesAndAllHaveTheSameTokens) {
   }
 }
 
+TEST_P(NodeShare, TokensOfACacheThatARankCannotOpenAreSentAndThatIsSaidOnce) {
+  std::vector<std::string> warnings;
+  Log log;
+  log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  data::Task task;
+  {
+    // A cache "tokens" that each rank has in a folder of its own.
+    const InFolder own(folder.path());
+    task = share_task(
+        *world, node, 0s, [&] { return load("tokens"); }, log);
+  }
+  EXPECT_EQ(fs::exists(folder.path() / "tokens"), leads());
+  EXPECT_EQ(sum_over_ranks(tokenizer.tokenized), nodes * (kTrainRows + kTestRows));
+  EXPECT_EQ(task.train.size() + task.dev.size(), kTrainRows);
+  const std::string digests = task.train.digest() + task.dev.digest() + task.test.digest();
+  for (const std::string& digest : gather_texts(*world, digests)) EXPECT_EQ(digest, digests);
+  if (size == nodes) {
+    EXPECT_TRUE(warnings.empty());
+  } else {
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_THAT(warnings[0],
+                testing::AllOf(HasSubstr("rank 1: cannot open tokens/"), HasSubstr("sends the tokens instead")));
+  }
+}
+
 TEST_P(NodeShare, WhatOneRankCannotReadIsTheErrorOfEveryRank) {
   const auto refuse = [&]() -> data::Task {
     if (leads_last()) throw InputError("train.tsv:7: no label");
     return load({});
   };
-  EXPECT_EQ(error_of([&] { share_task(*world, node, 0s, refuse); }),
+  EXPECT_EQ(error_of([&] { share_task(*world, node, 0s, refuse, {}); }),
             fmt::format("3: {}train.tsv:7: no label", last_leader_prefix()));
   // And the ranks go on together.
-  EXPECT_EQ(share_task(*world, node, 0s, [&] { return load({}); }).test.size(), kTestRows);
+  EXPECT_EQ(share_task(*world, node, 0s, [&] { return load({}); }, {}).test.size(), kTestRows);
 }
 
 TEST_P(NodeShare, ALongReadingIsWaitedForBeyondTheTimeout) {
@@ -186,7 +224,7 @@ TEST_P(NodeShare, ALongReadingIsWaitedForBeyondTheTimeout) {
     std::this_thread::sleep_for(1500ms);
     return load({});
   };
-  EXPECT_EQ(share_task(*impatient, node, 30s, slow).test.size(), kTestRows);
+  EXPECT_EQ(share_task(*impatient, node, 30s, slow, {}).test.size(), kTestRows);
   EXPECT_EQ(impatient->timeout(), 1s);
 }
 
