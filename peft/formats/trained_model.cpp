@@ -199,14 +199,21 @@ std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const model::Cl
   }
 }
 
+std::unique_ptr<model::Classifier> load_with(model::LoadOptions options, const ReadWeights& read_weights) {
+  if (read_weights) options.weights = read_weights(options);
+  return model::load_classifier(options);
+}
+
 TrainedModel load_whole_model(const fs::path& directory, const std::optional<model::Pooling>& pooling,
-                              std::optional<ProblemType> problem_type, at::Device device) {
+                              std::optional<ProblemType> problem_type, at::Device device,
+                              const ReadWeights& read_weights) {
   TrainedModel trained;
-  trained.classifier = model::load_classifier({.directory = directory,
-                                               .pooling = pooling,
-                                               .trained_head = true,
-                                               .problem_type = problem_type,
-                                               .device = device});
+  trained.classifier = load_with({.directory = directory,
+                                  .pooling = pooling,
+                                  .trained_head = true,
+                                  .problem_type = problem_type,
+                                  .device = device},
+                                 read_weights);
   trained.labels = trained.classifier->config().labels;
   trained.labels_have_names = have_names(trained.labels);
   trained.tokenizer = trained.base_model = directory;
@@ -233,7 +240,8 @@ fs::path find_base_model(const AdapterFiles& files, const std::optional<AdapterC
 std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const TensorsByName& tensors,
                                                    const std::optional<AdapterConfig>& description,
                                                    const fs::path& base, const std::optional<model::Pooling>& pooling,
-                                                   std::optional<ProblemType> problem_type, at::Device device) {
+                                                   std::optional<ProblemType> problem_type, at::Device device,
+                                                   const ReadWeights& read_weights) {
   const model::EncoderConfig config = model::read_encoder_config(base);
   const model::Family& family = model::family(config.model_type);
   const auto classes = count_classes(tensors, config, family, files.tensor_file());
@@ -260,7 +268,7 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
     load.pooling = family.head.dense_is_pretrained ? model::Pooling::pooler : model::Pooling::cls;
   }
   try {
-    return model::load_classifier(load);
+    return load_with(load, read_weights);
   } catch (const InputError& error) {
     if (classes) throw;
     throw InputError(
@@ -271,14 +279,15 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
 
 TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
                           const std::optional<fs::path>& base_model, const std::optional<model::Pooling>& pooling,
-                          std::optional<ProblemType> problem_type, at::Device device, const Log& log) {
+                          std::optional<ProblemType> problem_type, at::Device device, const Log& log,
+                          const ReadWeights& read_weights) {
   std::optional<AdapterConfig> description;
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = find_base_model(files, description, directory, base_model);
   if (base_model) warn_of_other_base(files, base, directory, log);
   TensorsByName tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
   TrainedModel trained;
-  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device);
+  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device, read_weights);
   take_word_embeddings(*trained.classifier, tensors, files.tensor_file());
   std::unique_ptr<Method> method;
   try {
@@ -347,7 +356,8 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
 
 TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
-                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type) {
+                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type,
+                          const ReadWeights& read_weights) {
   fs::path directory = given;
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
@@ -355,9 +365,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   const auto files = open_adapter(directory);
   TrainedModel trained;
   if (files) {
-    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log);
+    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log, read_weights);
   } else if (fs::exists(directory / "config.json")) {
-    trained = load_whole_model(directory, pooling, problem_type, device);
+    trained = load_whole_model(directory, pooling, problem_type, device, read_weights);
   } else {
     throw InputError(
         fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "

@@ -75,7 +75,8 @@ ForgettingProbe::ForgettingProbe(model::Classifier& base, ForgettingMaterial mat
   if (material_.retain.size() > 0) {
     base_states_ = mean_states(base, material_.retain, "retained text", context);
     base_similarities_ = pair_similarities(base_states_.back());
-    if (material_.mask_token) head_ = model::load_masked_lm_head(material_.base_directory, context.device);
+    if (material_.mask_token)
+      head_ = model::load_masked_lm_head(material_.base_directory, context.device, material_.base_weights);
     if (head_) base_masked_loss_ = masked_loss(base, context);
   }
   if (material_.queries.size() > 0) base_reciprocal_rank_ = reciprocal_rank(base, context);

@@ -21,6 +21,8 @@
 #include "base/error.h"
 #include "dist/mpi/mpi_communicator.h"
 #include "launcher/session/agreement.h"
+#include "peft/formats/trained_model.h"
+#include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/data/small_model.h"
 #include "tests/model/reference_case.h"
@@ -240,6 +242,32 @@ TEST_P(NodeShare, OneRankOfANodeReadsTheWeightsAndAllComputeWithThem) {
   options.weights = share_weights(*world, node, options);
   for (int trial = 0; trial < 2; ++trial)
     EXPECT_TRUE(at::equal(values_of(*model::load_classifier(options)), expected)) << trial;
+}
+
+TEST_P(NodeShare, OneRankOfANodeReadsWhatARunHasTrained) {
+  for (const char* method : {"full", "lora"}) {
+    SCOPED_TRACE(method);
+    const TemporaryDirectory mine;
+    const fs::path base = mine.path() / "base";
+    fs::copy(model::reference_directory() / "odd_relu", base);
+    const auto trained =
+        model::load_classifier({.directory = base, .pooling = model::Pooling::mean, .classes = 3, .head_seed = 4});
+    const auto spec = peft::parse_method_spec(method);
+    peft::make_method(spec)->attach(*trained, {.seed = 1});
+    const auto expected = values_of(*trained);
+    const fs::path saved = peft::save_trained(*trained, spec, {"a", "b", "c"}, base, mine.path());
+    if (!leads()) clear_half_of(saved.filename() == "model" ? saved : base);
+    EXPECT_EQ(at::equal(values_of(*peft::load_trained(saved, {}, {}, at::kCPU, {}).classifier), expected), leads());
+    const auto read = [&](const model::LoadOptions& options) { return share_weights(*world, node, options); };
+    EXPECT_TRUE(
+        at::equal(values_of(*peft::load_trained(saved, {}, {}, at::kCPU, {}, {}, {}, read).classifier), expected));
+
+    if (leads_last()) fs::remove((saved.filename() == "model" ? saved : base) / "model.safetensors");
+    const auto error = error_of([&] { peft::load_trained(saved, {}, {}, at::kCPU, {}, {}, {}, read); });
+    EXPECT_THAT(error, HasSubstr("no model.safetensors there"));
+    for (const std::string& other : gather_texts(*world, error)) EXPECT_EQ(other, error);
+    world->barrier();
+  }
 }
 
 TEST_P(NodeShare, WeightsThatOneRankCannotReadAreTheErrorOfEveryRank) {
