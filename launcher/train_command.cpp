@@ -204,6 +204,7 @@ void run_train(const Options& options, const Session& session) {
   train::RunFiles files;
   if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
   if (options.tensorboard) files.events = output / "tensorboard";
+  files.node = session.lowest_local_rank();
   train::FeatureStore features(training.cache_memory);
   train::RunResult result;
   result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);

@@ -60,7 +60,7 @@ class TrainingRun {
 
   TrainReport finish() {
     const auto checkpoint =
-        files_.resume ? checkpoint_to_resume(files_.checkpoints, identity_, context_) : std::nullopt;
+        files_.resume ? checkpoint_to_resume(files_.checkpoints, identity_, context_, files_.node) : std::nullopt;
     const std::int64_t first_position = checkpoint ? checkpoint->step : 0;
     if (checkpoint) restore(*checkpoint);
     resumed_ = first_position;
@@ -182,7 +182,7 @@ class TrainingRun {
     const auto device = phases_.parameters().values.device();
     best_.set_passed_over(checkpoint.passed_over);
     best_.restore(checkpoint.best_step, checkpoint.best_metric,
-                  checkpoint.best_values.defined() ? checkpoint.best_values.to(device) : at::Tensor());
+                  checkpoint.best_values.defined() ? checkpoint.best_values.to(device, false, true) : at::Tensor());
   }
 
   // One whose identity is this run's and whose content is not.
