@@ -27,7 +27,6 @@
 namespace dtrain::train {
 namespace {
 
-using testing::HasSubstr;
 using testing::Optional;
 
 /// Examples of another source, whose collating asks for memory that may not be there.
