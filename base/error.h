@@ -47,4 +47,22 @@ class Stopped : public Error {
   explicit Stopped(const std::string& message) : Error(75, message) {}
 };
 
+/// Throws the kind that has this exit code, as another rank has thrown it.
+[[noreturn]] inline void throw_error_of(int exit_code, const std::string& message) {
+  switch (exit_code) {
+    case 2:
+      throw UsageError(message);
+    case 3:
+      throw InputError(message);
+    case 4:
+      throw TrainingError(message);
+    case 5:
+      throw CommunicationError(message);
+    case 75:
+      throw Stopped(message);
+    default:
+      throw Error(exit_code, message);
+  }
+}
+
 }  // namespace dtrain

@@ -247,7 +247,7 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   return task;
 }
 
-void Task::add_to(ImageWriter& image) const {
+void Task::add_to(ImageWriter& image, CachedTokens cached) const {
   const auto add_texts = [&](const std::vector<std::string>& texts) {
     image.add_number(static_cast<std::int64_t>(texts.size()));
     for (const std::string& text : texts) image.add_text(text);
@@ -255,11 +255,11 @@ void Task::add_to(ImageWriter& image) const {
   image.add_text(name);
   image.add_number(static_cast<std::int64_t>(problem_type));
   add_texts(labels.names());
-  for (const TokenDataset* split : {&train, &dev, &test}) split->add_to(image);
+  for (const TokenDataset* split : {&train, &dev, &test}) split->add_to(image, cached);
   image.add_number(static_cast<std::int64_t>(ood.size()));
   for (const auto& [of, split] : ood) {
     image.add_text(of);
-    split.add_to(image);
+    split.add_to(image, cached);
   }
   image.add_text(columns);
   add_texts(notes);

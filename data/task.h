@@ -55,7 +55,7 @@ struct Task {
   std::vector<std::string> notes;
 
   /// For another process of this machine, as TokenDataset's.
-  void add_to(ImageWriter& image) const;
+  void add_to(ImageWriter& image, CachedTokens cached = CachedTokens::by_name) const;
   static Task from(ImageReader& image);
 };
 

@@ -61,6 +61,12 @@ Digest::Value digest_of(const Storage::Header& header, std::span<const std::byte
   return digest.value();
 }
 
+// Of a file that has a header: whether all of it is what was written.
+bool is_whole(const Storage& storage) {
+  const auto found = digest_of(storage.header(), storage.bytes().subspan(sizeof(Storage::Header)));
+  return found.low == storage.header().digest_low && found.high == storage.header().digest_high;
+}
+
 std::string cache_key(const LabelledTexts& rows, const Tokenizer& tokenizer, const TokenizeOptions& options) {
   Digest digest;
   digest.add(tokenizer.digest());
@@ -104,12 +110,9 @@ std::shared_ptr<const Storage> read_cache(const std::filesystem::path& path, con
     const auto bytes = storage->file->bytes();
     const bool has_header = bytes.size() >= sizeof(Storage::Header);
     if (has_header && std::memcmp(storage->header().magic, kMagic, sizeof kMagic) == 0 &&
-        storage->header().version == kVersion) {
-      const auto hash = digest_of(storage->header(), bytes.subspan(sizeof(Storage::Header)));
-      if (hash.low == storage->header().digest_low && hash.high == storage->header().digest_high &&
-          is_sound(*storage, bytes.size(), rows, tokenizer, options))
-        return storage;
-    }
+        storage->header().version == kVersion && is_whole(*storage) &&
+        is_sound(*storage, bytes.size(), rows, tokenizer, options))
+      return storage;
   } catch (const InputError&) {
     // Gone or unreadable since: the data is tokenized anew.
   }
@@ -213,13 +216,14 @@ TokenDataset TokenDataset::subset(std::vector<std::int64_t> indices) const {
   return part;
 }
 
-void TokenDataset::add_to(ImageWriter& image) const {
+void TokenDataset::add_to(ImageWriter& image, CachedTokens cached) const {
   targets_->add_to(image);
   image.add_number(storage_ != nullptr);
   if (!storage_) return;
-  image.add_text(storage_->file_name.string());
+  const bool is_named = storage_->file && cached == CachedTokens::by_name;
+  image.add_text(is_named ? storage_->file_name.string() : "");
   // A file is known by its header, which holds the digest of all of it.
-  image.add_bytes(storage_->file ? storage_->bytes().first(sizeof(Storage::Header)) : storage_->bytes());
+  image.add_bytes(is_named ? storage_->bytes().first(sizeof(Storage::Header)) : storage_->bytes());
   image.add_number(static_cast<std::int64_t>(storage_->bytes().size()));
   image.add_number(indices_ != nullptr);
   if (indices_) image.add_list(*indices_);
@@ -237,11 +241,11 @@ TokenDataset TokenDataset::from(ImageReader& image) {
     storage->image_keeper = image.keeper();
   } else {
     storage->file = std::make_unique<MappedFile>(storage->file_name);
-    if (storage->bytes().size() != size || std::memcmp(storage->begin(), bytes.data(), bytes.size()) != 0) {
+    // In a container of its own it may be another file, and was checked by nobody.
+    if (storage->bytes().size() != size || std::memcmp(storage->begin(), bytes.data(), bytes.size()) != 0 ||
+        !is_whole(*storage)) {
       throw InputError(
-          fmt::format("the token cache {} changed while the ranks of a node took it; start again, or with "
-                      "--token-cache none",
-                      storage->file_name.string()));
+          fmt::format("the token cache {} is another here, or has changed since", storage->file_name.string()));
     }
   }
   TokenDataset examples(std::move(storage), std::move(targets));

@@ -15,6 +15,9 @@
 
 namespace dtrain::data {
 
+/// How tokens of the cache go to another process: as the name of their file, or as they are, where it cannot open that.
+enum class CachedTokens { by_name, by_value };
+
 /// Tokenized examples, in memory or mapped from the cache, and their targets. Cheap to copy; immutable.
 class TokenDataset {
  public:
@@ -37,10 +40,9 @@ class TokenDataset {
   /// The examples with these indices, in this order (a view: nothing is copied).
   TokenDataset subset(std::vector<std::int64_t> indices) const;
 
-  /// For another process of this machine: as part of an image, while this lives, and out of one. Tokens of the cache
-  /// are in it as the name of their file, which `from` maps; others as they are. `from` throws InputError where that
-  /// file is not the same any more.
-  void add_to(ImageWriter& image) const;
+  /// For another process of this machine: as part of an image, while this lives, and out of one. Of tokens of the cache
+  /// that are named there `from` maps the file, and throws InputError where it has none there, or another.
+  void add_to(ImageWriter& image, CachedTokens cached = CachedTokens::by_name) const;
   static TokenDataset from(ImageReader& image);
 
   struct Storage;

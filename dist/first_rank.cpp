@@ -34,7 +34,7 @@ void throw_failure_of(int root, const Failure& mine, Communicator& control) {
   const auto text = at::empty({size[1].item<std::int64_t>()}, at::kByte);
   if (control.rank() == root) std::memcpy(text.mutable_data_ptr(), mine.message.data(), mine.message.size());
   control.broadcast(text, root);
-  throw Error(size[0].item<int>(), std::string(static_cast<const char*>(text.const_data_ptr()), text.nbytes()));
+  throw_error_of(size[0].item<int>(), std::string(static_cast<const char*>(text.const_data_ptr()), text.nbytes()));
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 namespace dtrain::dist {
 
 /// Runs `action` on rank 0, which alone writes files. Collective: where it throws an Error, every rank throws one of
-/// the same message and exit code.
+/// the same kind and message.
 void on_first_rank(Communicator& control, const std::function<void()>& action);
 
 /// Runs `action` on the ranks where `acts` holds (one of each node, which reads for the others). Collective: where it

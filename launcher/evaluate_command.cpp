@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
@@ -11,6 +12,7 @@
 #include "launcher/commands.h"
 #include "launcher/forgetting_material.h"
 #include "launcher/loading.h"
+#include "launcher/node_share.h"
 #include "launcher/output_directory.h"
 #include "launcher/text_examples.h"
 #include "launcher/trained_models.h"
@@ -33,7 +35,7 @@ struct Scoring {
 Scoring load(const Options& options, const Session& session, bool labels_required) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run, a model or an adapter");
   Scoring scoring;
-  scoring.trained = load_trained(options, session, options.run, session.context().device);
+  scoring.trained = share_trained(options, session);
   take_labels_of_input(options, session, scoring.trained);
   scoring.set = scoring_set(options, session, scoring.trained, labels_required);
   session.log().line(session.description());
@@ -69,14 +71,17 @@ std::map<std::string, double> forgetting_of(const Options& options, const Sessio
   const fs::path base = base_of(options, trained);
   const auto context = session.context();
   auto& classifier = *trained.classifier;
-  const auto pretrained = model::load_classifier({.directory = base,
-                                                  .pooling = classifier.pooling(),
-                                                  .classes = classifier.classes(),
-                                                  .head_seed = 0,
-                                                  .problem_type = classifier.problem_type,
-                                                  .device = context.device});
-  const study::ForgettingProbe probe(
-      *pretrained, forgetting_material(options, session, base, options.retain, kMostRetainedScored), context);
+  model::LoadOptions base_options{.directory = base,
+                                  .pooling = classifier.pooling(),
+                                  .classes = classifier.classes(),
+                                  .head_seed = 0,
+                                  .problem_type = classifier.problem_type,
+                                  .device = context.device};
+  base_options.weights = share_weights(session.control(), session.lowest_local_rank(), base_options);
+  const auto pretrained = model::load_classifier(base_options);
+  auto asked = forgetting_material(options, session, base, options.retain, kMostRetainedScored);
+  asked.base_weights = base_options.weights;
+  const study::ForgettingProbe probe(*pretrained, std::move(asked), context);
   return probe.measure(classifier, context);
 }
 

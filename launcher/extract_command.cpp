@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/table.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
+#include "launcher/node_share.h"
 #include "launcher/output_directory.h"
 #include "launcher/text_examples.h"
 #include "launcher/trained_models.h"
@@ -37,19 +39,20 @@ void run_extract(const Options& options, const Session& session) {
   if (options.run.empty()) throw UsageError("--run: expected the output of a run with --method full, or its model");
   if (options.output.empty()) throw UsageError("--output: expected a directory for the adapter");
   check_output(options);
-  auto tuned = peft::load_trained(options.run, {}, pooling_option(options), session.context().device, session.log(),
-                                  label_names(options), problem_type_option(options));
+  auto tuned = share_trained(options, session, std::nullopt);
   take_labels_of_input(options, session, tuned);
   if (tuned.method.name != "full") {
     throw UsageError(fmt::format("--run: {} is of method {}; expected a whole model that was fine-tuned", options.run,
                                  tuned.method.text()));
   }
   const fs::path base_directory = model_directory(options);
-  const auto base = model::load_classifier({.directory = base_directory,
-                                            .pooling = tuned.classifier->pooling(),
-                                            .classes = tuned.classifier->classes(),
-                                            .problem_type = tuned.classifier->problem_type,
-                                            .device = session.context().device});
+  model::LoadOptions base_options{.directory = base_directory,
+                                  .pooling = tuned.classifier->pooling(),
+                                  .classes = tuned.classifier->classes(),
+                                  .problem_type = tuned.classifier->problem_type,
+                                  .device = session.context().device};
+  base_options.weights = share_weights(session.control(), session.lowest_local_rank(), base_options);
+  const auto base = model::load_classifier(base_options);
   // What is wrong with it is known before anything is written.
   const auto set = scoring_set(options, session, tuned);
   const auto& lora = options.training.method;

@@ -133,8 +133,9 @@ Start start_of(const Options& options) {
 
 data::Task load_task(const Options& options, const Session& session, const Start& start) {
   const auto files = task_files(options);
-  data::Task task = share_task(session.control(), session.lowest_local_rank(), reading_time(paths_of(files)),
-                               [&] { return read_task(options, session, start, files); });
+  data::Task task = share_task(
+      session.control(), session.lowest_local_rank(), reading_time(paths_of(files)),
+      [&] { return read_task(options, session, start, files); }, session.log());
   session.log().line(fmt::format("columns: {}", task.columns));
   for (const auto& note : task.notes) session.log().warning(note);
   session.have_loaded();
@@ -195,7 +196,9 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
     task.test = set.examples;
     return task;
   };
-  set.examples = share_task(session.control(), session.lowest_local_rank(), reading_time({options.input}), read).test;
+  set.examples =
+      share_task(session.control(), session.lowest_local_rank(), reading_time({options.input}), read, session.log())
+          .test;
   session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
   session.have_loaded();

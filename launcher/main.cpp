@@ -7,7 +7,6 @@
 #include <exception>
 #include <functional>
 #include <map>
-#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -21,6 +20,7 @@
 #include "launcher/session/slurm_job.h"
 #include "launcher/session/time_limit.h"
 #include "launcher/terminal_log.h"
+#include "train/out_of_memory.h"
 
 namespace {
 
@@ -38,6 +38,16 @@ struct Outcome {
   std::string message;
 };
 
+// Of what is none of dtrain's own kinds.
+std::string words_of(const std::exception& error) {
+  if (const auto lack = train::lack_of_memory(error)) return *lack;
+  if (const auto* torch = dynamic_cast<const c10::Error*>(&error))
+    return fmt::format("LibTorch: {}", torch->what_without_backtrace());
+  if (dynamic_cast<const std::logic_error*>(&error) != nullptr)
+    return fmt::format("a fault of dtrain itself, please report it: {}", error.what());
+  return error.what();
+}
+
 Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) {
   try {
     launcher::Options options = launcher::parse_options(argc, argv);
@@ -50,17 +60,8 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     return {};
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};
-  } catch (const std::bad_alloc&) {
-    return {4, "out of memory; a smaller --batch-size, --micro-batch-size or --cache-memory needs less"};
-  } catch (const c10::OutOfMemoryError& error) {
-    return {4, fmt::format("out of GPU memory; a smaller --batch-size or --micro-batch-size needs less ({})",
-                           error.what_without_backtrace())};
-  } catch (const c10::Error& error) {
-    return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
-  } catch (const std::logic_error& error) {
-    return {4, fmt::format("a fault of dtrain itself, please report it: {}", error.what())};
   } catch (const std::exception& error) {
-    return {4, error.what()};
+    return {4, words_of(error)};
   }
 }
 

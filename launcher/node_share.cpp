@@ -3,39 +3,20 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
-#include <optional>
+#include <string>
 #include <system_error>
 
 #include "base/error.h"
 #include "base/image.h"
-#include "dist/first_rank.h"
-#include "dist/node_bytes.h"
+#include "dist/node_image.h"
 #include "launcher/session/agreement.h"
 
 namespace dtrain::launcher {
 namespace {
 
 namespace fs = std::filesystem;
-
-// `read` on one rank of each node; what it then describes is taken by every rank of the node, itself included, so that
-// it is in memory once. On a rank that is alone on its node nothing is described or taken.
-void share_on_node(dist::Communicator& control, int node, std::chrono::milliseconds patience,
-                   const std::function<void()>& read, const std::function<void(ImageWriter&)>& describe,
-                   const std::function<void(ImageReader&)>& take) {
-  {
-    const dist::TimeoutScope scope(control, control.timeout() + patience);
-    dist::on_ranks(control, control.rank() == node, read);
-  }
-  if (control.size() == 1) return;
-  const auto ranks = control.split(node);
-  if (ranks->size() == 1) return;
-  ImageWriter image;
-  if (ranks->rank() == 0) describe(image);
-  const auto shared = dist::share_bytes(*ranks, image.size(), [&](std::span<std::byte> bytes) { image.write(bytes); });
-  ImageReader reader(shared.bytes, shared.keeper);
-  take(reader);
-}
 
 // Nodes that have disks of their own may have other weights on them.
 void require_same_on_all_nodes(dist::Communicator& control, int node, const model::ModelWeights& weights,
@@ -53,6 +34,18 @@ void require_same_on_all_nodes(dist::Communicator& control, int node, const mode
   }
 }
 
+// Whether every rank could map the files of the token cache that are named to it. Ranks of a node that are in
+// containers of their own may have other folders, or none, under the same name.
+bool is_without_problems(dist::Communicator& control, const std::string& problem, const Log& log) {
+  if (control.size() == 1) return true;
+  const auto problems = gather_texts(control, problem);
+  const auto first = std::ranges::find_if(problems, [](const std::string& each) { return !each.empty(); });
+  if (first == problems.end()) return true;
+  log.warning(fmt::format("rank {}: {}; the rank that reads for its node has it, and sends the tokens instead",
+                          first - problems.begin(), *first));
+  return false;
+}
+
 std::uintmax_t file_bytes(const fs::path& path) {
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return 0;
@@ -63,11 +56,26 @@ std::uintmax_t file_bytes(const fs::path& path) {
 }  // namespace
 
 data::Task share_task(dist::Communicator& control, int node, std::chrono::milliseconds patience,
-                      const std::function<data::Task()>& load) {
+                      const std::function<data::Task()>& load, const Log& log) {
   data::Task task;
-  share_on_node(
-      control, node, patience, [&] { task = load(); }, [&](ImageWriter& image) { task.add_to(image); },
-      [&](ImageReader& image) { task = data::Task::from(image); });
+  std::string problem;
+  dist::share_on_node(control, node, patience,
+                      {.read = [&] { task = load(); },
+                       .describe = [&](ImageWriter& image) { task.add_to(image); },
+                       .take =
+                           [&](ImageReader& image) {
+                             try {
+                               task = data::Task::from(image);
+                             } catch (const InputError& error) {
+                               problem = error.what();
+                             }
+                           }});
+  if (!is_without_problems(control, problem, log)) {
+    dist::share_on_node(control, node, patience,
+                        {.read = [] {},
+                         .describe = [&](ImageWriter& image) { task.add_to(image, data::CachedTokens::by_value); },
+                         .take = [&](ImageReader& image) { task = data::Task::from(image); }});
+  }
   return task;
 }
 
@@ -85,12 +93,14 @@ std::shared_ptr<const model::ModelWeights> share_weights(dist::Communicator& con
     model::load_classifier(options);
     options.weights = nullptr;
   };
-  share_on_node(
-      control, node, reading_time({options.directory}), read, [&](ImageWriter& image) { weights->add_kept_to(image); },
-      [&](ImageReader& image) {
-        if (!weights) open();
-        weights->keep_from(image);
-      });
+  dist::share_on_node(control, node, reading_time({options.directory}),
+                      {.read = read,
+                       .describe = [&](ImageWriter& image) { weights->add_kept_to(image); },
+                       .take =
+                           [&](ImageReader& image) {
+                             if (!weights) open();
+                             weights->keep_from(image);
+                           }});
   require_same_on_all_nodes(control, node, *weights, options.directory);
   return weights;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/log.h"
 #include "data/task.h"
 #include "dist/communicator.h"
 #include "model/formats/classifier_files.h"
@@ -14,11 +15,12 @@
 namespace dtrain::launcher {
 
 /// The task that `load` gives on one rank of each node, on all ranks: the others of the node map its tokens and read no
-/// file of it. `node`: the lowest rank on this rank's node. Collective over `control`, where a rank waits `patience`
+/// file of it. Where a rank cannot map those of the cache, as in a container of its own, tokens are sent to all, which
+/// is said. `node`: the lowest rank on this rank's node. Collective over `control`, where a rank waits `patience`
 /// longer than its timeout (reading_time). Where `load` throws an Error on some node, every rank throws that of the
 /// lowest.
 data::Task share_task(dist::Communicator& control, int node, std::chrono::milliseconds patience,
-                      const std::function<data::Task()>& load);
+                      const std::function<data::Task()>& load, const Log& log);
 
 /// Likewise the weights that load_classifier reads for `options` (whose own `weights` do not count): read and seen to
 /// be finite on one rank of each node, the same pages of memory for all of the node, and kept for any number of

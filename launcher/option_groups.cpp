@@ -345,6 +345,19 @@ po::options_description describe_options(const CommandInfo& command, Options& op
   return all;
 }
 
+const std::map<std::string, std::string>& bench_groups() {
+  static const std::map<std::string, std::string> all = {
+      {"gemm", "model,batch,machine"},
+      {"step",
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
+      {"allreduce", "machine,exchange,json"},
+      {"norm", "parameters,machine,json"},
+      {"scaling",
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,json,"
+       "svg"}};
+  return all;
+}
+
 std::string expected_value(const po::option_description& option) {
   const auto* typed = dynamic_cast<const po::typed_value_base*>(option.semantic().get());
   if (typed == nullptr) return "";

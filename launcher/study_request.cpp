@@ -60,8 +60,10 @@ std::string comparison_metric(const Options& options, ProblemType type) {
 }
 
 // The base model is asked once on each group of ranks, by its first result.
-void take_forgetting(const Options& options, const Session& session, study::Material& material) {
+void take_forgetting(const Options& options, const Session& session, study::Material& material,
+                     const std::shared_ptr<const model::ModelWeights>& weights) {
   auto asked = forgetting_material(options, session, material.model_directory, options.retain, kMostRetainedInStudy);
+  asked.base_weights = weights;
   material.forgetting_examples = asked.retain.size() + asked.queries.size() + asked.answers.size();
   material.forgetting_digest = asked.digest;
   material.forgetting = [probe = std::shared_ptr<study::ForgettingProbe>(), asked = std::move(asked),
@@ -163,7 +165,7 @@ study::Material study_material(const Options& options, const Session& session, c
   };
   material.sets.emplace_back("test", text_examples(task.test));
   for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, text_examples(set));
-  if (!options.retain.empty()) take_forgetting(options, session, material);
+  if (!options.retain.empty()) take_forgetting(options, session, material, weights);
   // The first rank chooses the directory, and every group's writes there.
   if (options.tensorboard)
     material.events = fs::path(gather_texts(session.control(), options.output).front()) / "tensorboard";

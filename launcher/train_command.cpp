@@ -52,7 +52,7 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
   return sets;
 }
 
-// What --run names, ready to train on.
+// What --run names, ready to train on. Collective.
 peft::TrainedModel load_start(const Options& options, const Session& session) {
   const fs::path run = fs::weakly_canonical(options.run);
   const fs::path output = fs::weakly_canonical(options.output);
@@ -61,7 +61,7 @@ peft::TrainedModel load_start(const Options& options, const Session& session) {
     throw UsageError(
         fmt::format("--overwrite: --output {} holds what --run starts from; name another directory", options.output));
   }
-  auto trained = load_trained(options, session, options.run, session.context().device);
+  auto trained = share_trained(options, session);
   session.log().line(fmt::format("start: {}, goes on as {}", options.run, trained.method.text()));
   // A whole model is read as one that only scores.
   if (peft::make_method(trained.method)->changes_whole_model()) {
@@ -204,6 +204,7 @@ void run_train(const Options& options, const Session& session) {
   train::RunFiles files;
   if (!output.empty()) files = {output / "log.jsonl", output / "checkpoint", options.resume};
   if (options.tensorboard) files.events = output / "tensorboard";
+  files.node = session.lowest_local_rank();
   train::FeatureStore features(training.cache_memory);
   train::RunResult result;
   result.report = train::train(*classifier, sets.train, sets.dev, training, files, context, features);

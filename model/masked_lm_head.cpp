@@ -47,12 +47,14 @@ at::Tensor MaskedLmHead::logits(const at::Tensor& hidden) const {
   return at::linear(transformed, decoder_weight, decoder_bias);
 }
 
-std::optional<MaskedLmHead> load_masked_lm_head(const std::filesystem::path& directory, at::Device device) {
+std::optional<MaskedLmHead> load_masked_lm_head(const std::filesystem::path& directory, at::Device device,
+                                                const std::shared_ptr<const ModelWeights>& weights) {
   const EncoderConfig config = read_encoder_config(directory);
   const auto found = kNames.find(config.model_type);
   if (found == kNames.end()) return std::nullopt;
   const Names& names = found->second;
-  const ModelWeights file(directory);
+  const auto opened = weights ? weights : std::make_shared<const ModelWeights>(directory);
+  const ModelWeights& file = *opened;
   const std::string& words = family(config.model_type).modules.word_embeddings + ".weight";
   const std::string prefix = family(config.model_type).prefix;
   const bool is_tied = config.json.value("tie_word_embeddings", true);

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
+#include <cstddef>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
@@ -126,7 +129,66 @@ Checkpoint read_one(const fs::path& directory) {
   return checkpoint;
 }
 
+void add_tensor(ImageWriter& image, const at::Tensor& tensor) {
+  image.add_number(tensor.defined());
+  if (!tensor.defined()) return;
+  image.add_number(static_cast<std::int64_t>(tensor.scalar_type()));
+  image.add_number(tensor.dim());
+  for (const std::int64_t size : tensor.sizes()) image.add_number(size);
+  image.add_bytes({static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()});
+}
+
+at::Tensor next_tensor(ImageReader& image) {
+  if (image.next_number() == 0) return {};
+  const auto type = static_cast<at::ScalarType>(image.next_number());
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(image.next_number()));
+  for (std::int64_t& size : shape) size = image.next_number();
+  return at::from_blob(
+      const_cast<std::byte*>(image.next_bytes().data()), shape, [keeper = image.keeper()](void*) {},
+      at::TensorOptions(type));
+}
+
 }  // namespace
+
+void Checkpoint::add_to(ImageWriter& image) const {
+  for (const std::int64_t number : {step, std::int64_t{evaluation_due}, best_step, passed_over})
+    image.add_number(number);
+  for (const double number : {best_metric, train_seconds, flop}) image.add_number(std::bit_cast<std::int64_t>(number));
+  for (const at::Tensor* tensor : {&values, &first_moments, &second_moments, &best_values}) add_tensor(image, *tensor);
+  image.add_number(static_cast<std::int64_t>(identity.size()));
+  for (const auto& [name, value] : identity) {
+    image.add_text(name);
+    image.add_text(value);
+  }
+  image.add_number(static_cast<std::int64_t>(hooks.size()));
+  for (const auto& [name, tensor] : hooks) {
+    image.add_text(name);
+    add_tensor(image, tensor);
+  }
+}
+
+Checkpoint Checkpoint::from(ImageReader& image) {
+  Checkpoint checkpoint;
+  checkpoint.step = image.next_number();
+  checkpoint.evaluation_due = image.next_number() != 0;
+  checkpoint.best_step = image.next_number();
+  checkpoint.passed_over = image.next_number();
+  for (double* number : {&checkpoint.best_metric, &checkpoint.train_seconds, &checkpoint.flop})
+    *number = std::bit_cast<double>(image.next_number());
+  for (at::Tensor* tensor :
+       {&checkpoint.values, &checkpoint.first_moments, &checkpoint.second_moments, &checkpoint.best_values})
+    *tensor = next_tensor(image);
+  for (std::int64_t left = image.next_number(); left > 0; --left) {
+    std::string name = image.next_text();
+    checkpoint.identity[std::move(name)] = image.next_text();
+  }
+  for (std::int64_t left = image.next_number(); left > 0; --left) {
+    std::string name = image.next_text();
+    // Hooks go on with theirs: the image would live as long.
+    checkpoint.hooks.emplace_back(std::move(name), next_tensor(image).clone());
+  }
+  return checkpoint;
+}
 
 void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   const fs::path final_name = directory / fmt::format("step-{}", checkpoint.step);

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/image.h"
 #include "base/log.h"
 #include "train/metrics.h"
 
@@ -37,6 +38,11 @@ struct Checkpoint {
   std::map<std::string, std::string> identity;
   /// Of the method's hooks, by name.
   std::vector<std::pair<std::string, at::Tensor>> hooks;
+
+  /// For another process of this machine: as part of an image, while this lives, and out of one, of whose bytes the
+  /// tensors of [n] then are.
+  void add_to(ImageWriter& image) const;
+  static Checkpoint from(ImageReader& image);
 };
 
 /// Writes `directory`/step-N as a whole (under a temporary name until it is complete) and removes all but the last two.

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "data/batch_plan.h"
-#include "train/agreed_stop.h"
+#include "train/compute_apart.h"
 
 namespace dtrain::train {
 
@@ -25,24 +25,23 @@ at::Tensor score(model::Classifier& classifier, const Examples& examples, const 
   const int stage = classifier.first_trainable_stage();
   auto rows = at::empty({static_cast<std::int64_t>(mine.size()), classifier.classes()});
   std::int64_t next = 0;
-  bool stopped = false;
-  for (const auto& ids : my_batches) {
-    context.tick();
-    stopped = is_stopped(context);
-    if (stopped) break;
-    const auto batch = examples.collate(ids, context.device);
-    model::ForwardContext forward;
-    forward.matmul_type = context.matmul_type;
-    const auto logits = cache == nullptr
-                            ? classifier.forward(batch, forward)
-                            : classifier.forward_from(stage, cache->features(classifier, examples, ids, batch, context),
-                                                      batch, forward);
-    rows.slice(0, next, next + logits.size(0)).copy_(logits);
-    next += logits.size(0);
-    if (mine.size() > 4000) context.log.progress(fmt::format("evaluating: {} of {} examples", next, mine.size()));
-  }
+  compute_apart(context, [&] {
+    for (const auto& ids : my_batches) {
+      context.tick();
+      context.end_if_stopped();
+      const auto batch = examples.collate(ids, context.device);
+      model::ForwardContext forward;
+      forward.matmul_type = context.matmul_type;
+      const auto logits = cache == nullptr
+                              ? classifier.forward(batch, forward)
+                              : classifier.forward_from(
+                                    stage, cache->features(classifier, examples, ids, batch, context), batch, forward);
+      rows.slice(0, next, next + logits.size(0)).copy_(logits);
+      next += logits.size(0);
+      if (mine.size() > 4000) context.log.progress(fmt::format("evaluating: {} of {} examples", next, mine.size()));
+    }
+  });
   context.log.progress("");
-  end_where_one_stopped(stopped, context);
   const auto all_ids = context.control.all_gather(at::tensor(mine, at::kLong));
   const auto all_rows = context.control.all_gather(rows);
   return at::empty_like(all_rows).index_copy_(0, all_ids, all_rows);

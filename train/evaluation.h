@@ -19,7 +19,7 @@ inline std::int64_t evaluation_tokens(at::Device device) { return device.is_cpu(
 
 /// The logits [n, outputs] float of every example, on the CPU of every rank. The batches are fixed by the lengths and
 /// dealt whole to the ranks; the rows are gathered, each example exactly once. Throws Stopped on every rank where one
-/// is stopped (RunContext::end_if_stopped).
+/// is stopped (RunContext::end_if_stopped), and OutOfMemoryError where the memory of one runs out.
 at::Tensor score(model::Classifier& classifier, const Examples& examples, const RunContext& context,
                  FeatureStore* features = nullptr);
 

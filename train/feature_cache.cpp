@@ -6,9 +6,8 @@
 
 #include <chrono>
 
-#include "base/error.h"
 #include "base/seconds.h"
-#include "train/agreed_stop.h"
+#include "train/compute_apart.h"
 
 namespace dtrain::train {
 
@@ -138,8 +137,8 @@ std::shared_ptr<const FeatureCache> FeatureStore::cache_for(model::Classifier& c
   if (stage <= 1) return nullptr;
   std::shared_ptr<const FeatureCache> cache;
   std::int64_t left_out = 0;  // now, not by an earlier call
-  bool stopped = false;
-  if (!batches.empty()) {
+  compute_apart(context, [&] {
+    if (batches.empty()) return;
     std::size_t count = 0;
     for (const auto& batch : batches) count += batch.size();
     const std::string key =
@@ -148,26 +147,18 @@ std::shared_ptr<const FeatureCache> FeatureStore::cache_for(model::Classifier& c
     auto found = caches_.find(key);
     if (found == caches_.end()) {
       make_room(FeatureCache::bytes_of(classifier, stage, examples, batches));
-      try {
-        auto made =
-            std::make_shared<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
-        used_ += made->bytes();
-        left_out = made->left_out();
-        found = caches_.emplace(key, Entry{std::move(made)}).first;
-        ++made_;
-      } catch (const Stopped&) {
-        stopped = true;
-      }
+      auto made = std::make_shared<FeatureCache>(classifier, stage, examples, batches, memory_limit_ - used_, context);
+      used_ += made->bytes();
+      left_out = made->left_out();
+      found = caches_.emplace(key, Entry{std::move(made)}).first;
+      ++made_;
     } else if (!found->second.in_run) {
       reused_bytes_ += found->second.cache->bytes();
     }
-    if (!stopped) {
-      found->second.in_run = true;
-      found->second.last_use = ++uses_;
-      cache = found->second.cache;
-    }
-  }
-  end_where_one_stopped(stopped, context);
+    found->second.in_run = true;
+    found->second.last_use = ++uses_;
+    cache = found->second.cache;
+  });
   const auto agreed = at::tensor({left_out}, at::kLong);
   context.control.all_reduce(agreed);
   if (agreed.item<std::int64_t>() > 0 && memory_limit_ > 0) {

@@ -4,10 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/image.h"
+#include "dist/node_image.h"
 #include "train/file_patience.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
@@ -84,9 +87,21 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
 
 std::optional<Checkpoint> checkpoint_to_resume(const std::filesystem::path& directory,
                                                const std::map<std::string, std::string>& identity,
-                                               const RunContext& context) {
-  auto checkpoint = read_checkpoint(directory, identity, context.log);
+                                               const RunContext& context, int node) {
+  std::optional<Checkpoint> checkpoint;
   const dist::TimeoutScope patience = wait_for_files(context.control);
+  dist::share_on_node(context.control, node, std::chrono::milliseconds(0),
+                      {.read = [&] { checkpoint = read_checkpoint(directory, identity, context.log); },
+                       .describe =
+                           [&](ImageWriter& image) {
+                             image.add_number(checkpoint.has_value());
+                             if (checkpoint) checkpoint->add_to(image);
+                           },
+                       .take =
+                           [&](ImageReader& image) {
+                             checkpoint.reset();
+                             if (image.next_number() != 0) checkpoint = Checkpoint::from(image);
+                           }});
   check_agreement(checkpoint ? checkpoint->step : 0, directory, context);
   return checkpoint;
 }

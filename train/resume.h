@@ -21,10 +21,11 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
                                                 const Examples& examples, model::Classifier& classifier,
                                                 const RunContext& context);
 
-/// The checkpoint that a run with that identity goes on from; nothing where there is none yet. Collective: throws
-/// InputError where the ranks do not see the same one, and UsageError as read_checkpoint.
+/// The checkpoint that a run with that identity goes on from; nothing where there is none yet. Collective: the lowest
+/// rank of each node reads it, `node` on this rank's. Every rank throws InputError where the nodes do not see the same
+/// one, and what read_checkpoint throws on one of them.
 std::optional<Checkpoint> checkpoint_to_resume(const std::filesystem::path& directory,
                                                const std::map<std::string, std::string>& identity,
-                                               const RunContext& context);
+                                               const RunContext& context, int node);
 
 }  // namespace dtrain::train

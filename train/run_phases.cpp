@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "train/compute_apart.h"
 #include "train/run_length.h"
 
 namespace dtrain::train {
@@ -26,9 +27,10 @@ at::Tensor carried_over(const FlatParameters& from, const at::Tensor& values, co
 }  // namespace
 
 RunPhases::Phase::Phase(RunPhases& run, FeatureStore& features)
-    : parameters(flatten(run.classifier_)),
+    : parameters(made_apart(run.context_, [&] { return flatten(run.classifier_); })),
       step(run.classifier_, parameters, run.options_, run.examples_, run.context_, features, run.hooks_),
-      optimizer(parameters, run.options_, step.sharding(), &step.gather()) {}
+      optimizer(
+          made_apart(run.context_, [&] { return AdamW(parameters, run.options_, step.sharding(), &step.gather()); })) {}
 
 RunPhases::RunPhases(const peft::Method& method, model::Classifier& classifier, const Examples& examples,
                      const TrainOptions& options, const RunContext& context, FeatureStore& features,

@@ -18,6 +18,7 @@
 #include "dist/first_rank.h"
 #include "peft/registry.h"
 #include "train/best_step.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 #include "train/file_patience.h"
 #include "train/matmul_rate.h"
@@ -60,7 +61,7 @@ class TrainingRun {
 
   TrainReport finish() {
     const auto checkpoint =
-        files_.resume ? checkpoint_to_resume(files_.checkpoints, identity_, context_) : std::nullopt;
+        files_.resume ? checkpoint_to_resume(files_.checkpoints, identity_, context_, files_.node) : std::nullopt;
     const std::int64_t first_position = checkpoint ? checkpoint->step : 0;
     if (checkpoint) restore(*checkpoint);
     resumed_ = first_position;
@@ -181,8 +182,9 @@ class TrainingRun {
     if (hooks_) hooks_->restore(checkpoint.hooks);
     const auto device = phases_.parameters().values.device();
     best_.set_passed_over(checkpoint.passed_over);
+    // A copy: the checkpoint's may be part of what the ranks of a node have together, which goes when all have gone.
     best_.restore(checkpoint.best_step, checkpoint.best_metric,
-                  checkpoint.best_values.defined() ? checkpoint.best_values.to(device) : at::Tensor());
+                  checkpoint.best_values.defined() ? checkpoint.best_values.to(device, false, true) : at::Tensor());
   }
 
   // One whose identity is this run's and whose content is not.
@@ -217,7 +219,8 @@ class TrainingRun {
     context_.log.line(fmt::format("  step {:>6}/{}  dev {}{}", position, steps_,
                                   headline_text(objective_, evaluation->metrics), best ? "  best" : ""));
     if (best) {
-      best_.keep(position, std::move(*evaluation), phases_.parameters().values.clone());
+      const auto values = made_apart(context_, [&] { return phases_.parameters().values.clone(); });
+      best_.keep(position, std::move(*evaluation), values);
     } else {
       best_.pass_over();
     }

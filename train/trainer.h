@@ -25,6 +25,8 @@ struct RunFiles {
   bool resume = false;
   /// The folder of this run's event files (EventFile).
   std::filesystem::path events = {};
+  /// The lowest rank on this rank's node, which reads the checkpoint for all of it.
+  int node = 0;
 };
 
 /// What a run cost and how it went.

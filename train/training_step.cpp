@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <numeric>
 #include <stdexcept>
 
@@ -19,6 +20,7 @@
 #include "model/stage_observer.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
+#include "train/out_of_memory.h"
 
 namespace dtrain::train {
 namespace {
@@ -143,15 +145,14 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   auto begin = std::chrono::steady_clock::now();
   const double gathered_before = gather_.seconds();
   joins_gather_ = true;
-  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
-    if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
-    for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
-    if (shard == 0 && hooks_ != nullptr) loss += run_loss_term();
-    loss += run_shard(share(batch, shard), step, shard, divisor);
-    // An empty share, or a parameter that no example reached.
-    for (model::Parameter* parameter : parameters_.parameters) {
-      if (!parameter->written()) parameter->clear_gradient();
-    }
+  std::string lack;  // of this rank's memory
+  try {
+    loss = run_shards(batch, step, divisor);
+  } catch (const std::exception& error) {
+    lack = lack_of_memory(error).value_or("");
+    if (lack.empty()) throw;
+    // The others sum the gradients of this step, and with them all come to where they hear of it.
+    clear_unwritten();
   }
   gather_.wait();  // what no example of this rank needed
   joins_gather_ = false;
@@ -166,18 +167,20 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   }
   context_.tick();
   // And each rank's own number, which the zeros of the others leave as it is.
-  std::vector<double> mine(static_cast<std::size_t>(3 + context_.control.size()));
+  std::vector<double> mine(static_cast<std::size_t>(4 + context_.control.size()));
   mine[0] = loss;
   mine[1] = context_.stop_requested() ? 1 : 0;
   mine[2] = flop_.total();
-  mine[static_cast<std::size_t>(3 + context_.control.rank())] = outcome.compute_seconds;
+  mine[3] = lack.empty() ? 0 : 1;
+  mine[static_cast<std::size_t>(4 + context_.control.rank())] = outcome.compute_seconds;
   const auto agreed = at::tensor(mine, at::kDouble);
   context_.control.all_reduce(agreed);
+  if (agreed[3].item<double>() > 0) throw_out_of_memory(lack, context_);
   outcome.exchange_seconds = seconds_since(begin);
   outcome.loss = agreed[0].item<double>();
   outcome.stop_requested = agreed[1].item<double>() > 0;
   outcome.flop = agreed[2].item<double>();
-  const double* of_ranks = agreed.const_data_ptr<double>() + 3;
+  const double* of_ranks = agreed.const_data_ptr<double>() + 4;
   outcome.compute_seconds_of_ranks.assign(of_ranks, of_ranks + context_.control.size());
   if (!std::isfinite(outcome.loss)) {
     throw NotFiniteError(
@@ -214,6 +217,25 @@ std::string TrainingStep::not_finite_text(std::int64_t step) {
                            : stage < head ? fmt::format("layer {} of {}", stage, head - 1)
                                           : std::string("the head or the loss");
   return fmt::format(" The first numbers that are not finite are those of {}.", what);
+}
+
+double TrainingStep::run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor) {
+  double loss = 0;
+  for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
+    if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
+    for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
+    if (shard == 0 && hooks_ != nullptr) loss += run_loss_term();
+    loss += run_shard(share(batch, shard), step, shard, divisor);
+    // An empty share, or a parameter that no example reached.
+    clear_unwritten();
+  }
+  return loss;
+}
+
+void TrainingStep::clear_unwritten() {
+  for (model::Parameter* parameter : parameters_.parameters) {
+    if (!parameter->written()) parameter->clear_gradient();
+  }
 }
 
 void TrainingStep::reduce_tables() {

@@ -54,7 +54,8 @@ class TrainingStep {
   TrainingStep(const TrainingStep&) = delete;
   TrainingStep& operator=(const TrainingStep&) = delete;
 
-  /// Collective. Throws NotFiniteError on every rank where the loss is not finite.
+  /// Collective. Throws on every rank NotFiniteError, where the loss is not finite, and OutOfMemoryError, where the
+  /// memory of one ran out in the forward or the backward pass.
   StepOutcome run(std::int64_t step);
 
   /// Which examples a step trains on, for messages: the first of them.
@@ -79,6 +80,10 @@ class TrainingStep {
   /// " The first numbers that are not finite are those of layer 2 of 12.", of any rank's share of a step's examples:
   /// what the weights make of them without dropout. Collective.
   std::string not_finite_text(std::int64_t step);
+  /// Forward and backward of this rank's shards; returns their loss.
+  double run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor);
+  /// Makes the gradients zero that nothing was written to.
+  void clear_unwritten();
   /// Sums the gradients of lookup tables over the ranks.
   void reduce_tables();
   /// Backward of what the method adds to the loss; returns it.

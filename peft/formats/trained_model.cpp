@@ -1,23 +1,19 @@
 #include "peft/formats/trained_model.h"
 
-#include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <map>
-#include <set>
 #include <system_error>
 
 #include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/nearest_name.h"
 #include "base/tokenizer_file_names.h"
 #include "model/formats/classifier_files.h"
 #include "model/registry.h"
 #include "peft/adapter_config.h"
 #include "peft/formats/adapter_files.h"
+#include "peft/formats/adapter_tensors.h"
 #include "peft/registry.h"
 
 namespace dtrain::peft {
@@ -26,18 +22,10 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-using TensorsByName = std::map<std::string, at::Tensor>;
-
 void copy_tokenizer(const fs::path& from, const fs::path& to) {
   for (const char* name : kTokenizerFiles) {
     if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name));
   }
-}
-
-// For a message about a tensor that is not there: one that nobody has asked for.
-std::string first_of(const TensorsByName& tensors) {
-  if (tensors.empty()) return "";
-  return fmt::format("; the file's tensors are such as '{}'", tensors.begin()->first);
 }
 
 bool have_names(const std::vector<std::string>& labels) {
@@ -63,44 +51,6 @@ ProblemType described_problem_type(const AdapterConfig& description) {
     return problem_type(name, fmt::format("{}: 'problem_type'", description.path().string()));
   } catch (const UsageError& error) {
     throw InputError(error.what());
-  }
-}
-
-// The parameters of the head that its family of models has.
-std::set<const model::Parameter*> head_parameters(const model::Classifier& classifier) {
-  std::set<const model::Parameter*> head = {&classifier.classifier.weight, &classifier.classifier.bias};
-  if (classifier.dense_is_head) head.insert({&classifier.dense.weight, &classifier.dense.bias});
-  return head;
-}
-
-// `keeps_head`: the file may lack the head, which stays the base model's.
-void load_tensors(model::Classifier& classifier, const Method& method, TensorsByName tensors, bool keeps_head,
-                  const fs::path& file, const fs::path& base_model) {
-  const auto head = head_parameters(classifier);
-  std::vector<std::string> known;
-  for (const auto& [name, parameter] : method.file_parameters(classifier)) {
-    known.push_back(name);
-    const auto found = tensors.find(name);
-    if (found == tensors.end() && keeps_head && head.count(parameter) > 0) continue;
-    if (found == tensors.end()) {
-      throw InputError(fmt::format("{}: tensor '{}' of shape {} is missing{}. Is the adapter for another model?",
-                                   file.string(), name, fmt::streamed(parameter->value().sizes()), first_of(tensors)));
-    }
-    if (found->second.sizes() != parameter->value().sizes()) {
-      throw InputError(
-          fmt::format("{}: tensor '{}': the base model {} needs shape {}, found {}. Is the adapter for "
-                      "another model?",
-                      file.string(), name, base_model.string(), fmt::streamed(parameter->value().sizes()),
-                      fmt::streamed(found->second.sizes())));
-    }
-    parameter->set_value(found->second.to(parameter->value().device()));
-    tensors.erase(found);
-  }
-  if (!tensors.empty()) {
-    const std::string& name = tensors.begin()->first;
-    throw InputError(
-        fmt::format("{}: tensor '{}' has no place in the base model {}{}. Is the adapter for another model?",
-                    file.string(), name, base_model.string(), did_you_mean(name, known)));
   }
 }
 
@@ -136,52 +86,6 @@ void warn_of_other_base(const AdapterFiles& files, const fs::path& base, const f
                   directory.string(), trained_for.string(), base.string()));
 }
 
-// The tensor of the base model's `name`; a method that wraps modules and one that does not write it under different
-// prefixes.
-TensorsByName::const_iterator find_tensor(const TensorsByName& tensors, const std::string& name) {
-  for (const char* prefix : {"base_model.model.", "base_model.", ""}) {
-    if (const auto found = tensors.find(prefix + name); found != tensors.end()) return found;
-  }
-  return tensors.end();
-}
-
-// The classes that the head in an adapter's file has; unset where there is no head.
-std::optional<std::int64_t> count_classes(const TensorsByName& tensors, const model::EncoderConfig& config,
-                                          const model::Family& family, const fs::path& file) {
-  const auto found = find_tensor(tensors, family.head.classifier + ".weight");
-  if (found == tensors.end()) return std::nullopt;
-  // Another width is another model's, which the tensors of its layers say better; but many classes of it would take
-  // more memory than the file.
-  const auto shape = found->second.sizes();
-  if (shape.size() != 2 || shape[1] == 0 || (shape[0] > config.hidden_size && shape[1] != config.hidden_size)) {
-    throw InputError(fmt::format("{}: tensor '{}': expected shape [classes, hidden], here [classes, {}], found {}",
-                                 file.string(), found->first, config.hidden_size, fmt::streamed(shape)));
-  }
-  return shape[0];
-}
-
-// Word embeddings of the adapter's own, of any number of tokens, take the place of the base model's, as where PEFT
-// loads an adapter into a model whose vocabulary was resized.
-void take_word_embeddings(model::Classifier& classifier, const TensorsByName& tensors, const fs::path& file) {
-  const model::Parameter& words = *classifier.encoder().embedding_parameters().front();
-  const auto found = find_tensor(tensors, words.name());
-  if (found == tensors.end()) return;
-  if (found->second.dim() != 2 || found->second.size(1) != words.value().size(1)) {
-    throw InputError(
-        fmt::format("{}: tensor '{}': expected shape [tokens, {}], found {}. Is the adapter for another model?",
-                    file.string(), found->first, words.value().size(1), fmt::streamed(found->second.sizes())));
-  }
-  classifier.replace_word_embeddings(found->second.to(words.value().device()));
-}
-
-// They are where they belong; of `tensors` stays what a method trains.
-void drop_word_embeddings(model::Classifier& classifier, const Method& method, TensorsByName& tensors) {
-  const model::Parameter* words = classifier.encoder().embedding_parameters().front();
-  const auto named = method.file_parameters(classifier);
-  const bool trains = std::any_of(named.begin(), named.end(), [&](const auto& each) { return each.second == words; });
-  if (!trains) tensors.erase(find_tensor(tensors, words->name()));
-}
-
 // The most of a rank or a width that an adapter may have before what it adds is larger than the layers it is added to:
 // memory is taken for it before its tensors are seen to fit. Small models have ranks beyond their width.
 std::int64_t largest_size(const model::EncoderConfig& config) {
@@ -199,14 +103,21 @@ std::unique_ptr<Method> make_read_method(const MethodSpec& spec, const model::Cl
   }
 }
 
+std::unique_ptr<model::Classifier> load_with(model::LoadOptions options, const ReadWeights& read_weights) {
+  if (read_weights) options.weights = read_weights(options);
+  return model::load_classifier(options);
+}
+
 TrainedModel load_whole_model(const fs::path& directory, const std::optional<model::Pooling>& pooling,
-                              std::optional<ProblemType> problem_type, at::Device device) {
+                              std::optional<ProblemType> problem_type, at::Device device,
+                              const ReadWeights& read_weights) {
   TrainedModel trained;
-  trained.classifier = model::load_classifier({.directory = directory,
-                                               .pooling = pooling,
-                                               .trained_head = true,
-                                               .problem_type = problem_type,
-                                               .device = device});
+  trained.classifier = load_with({.directory = directory,
+                                  .pooling = pooling,
+                                  .trained_head = true,
+                                  .problem_type = problem_type,
+                                  .device = device},
+                                 read_weights);
   trained.labels = trained.classifier->config().labels;
   trained.labels_have_names = have_names(trained.labels);
   trained.tokenizer = trained.base_model = directory;
@@ -233,7 +144,8 @@ fs::path find_base_model(const AdapterFiles& files, const std::optional<AdapterC
 std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, const TensorsByName& tensors,
                                                    const std::optional<AdapterConfig>& description,
                                                    const fs::path& base, const std::optional<model::Pooling>& pooling,
-                                                   std::optional<ProblemType> problem_type, at::Device device) {
+                                                   std::optional<ProblemType> problem_type, at::Device device,
+                                                   const ReadWeights& read_weights) {
   const model::EncoderConfig config = model::read_encoder_config(base);
   const model::Family& family = model::family(config.model_type);
   const auto classes = count_classes(tensors, config, family, files.tensor_file());
@@ -260,7 +172,7 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
     load.pooling = family.head.dense_is_pretrained ? model::Pooling::pooler : model::Pooling::cls;
   }
   try {
-    return model::load_classifier(load);
+    return load_with(load, read_weights);
   } catch (const InputError& error) {
     if (classes) throw;
     throw InputError(
@@ -271,14 +183,15 @@ std::unique_ptr<model::Classifier> load_base_model(const AdapterFiles& files, co
 
 TrainedModel load_adapter(const AdapterFiles& files, const fs::path& directory,
                           const std::optional<fs::path>& base_model, const std::optional<model::Pooling>& pooling,
-                          std::optional<ProblemType> problem_type, at::Device device, const Log& log) {
+                          std::optional<ProblemType> problem_type, at::Device device, const Log& log,
+                          const ReadWeights& read_weights) {
   std::optional<AdapterConfig> description;
   if (fs::exists(directory / kDescriptionFile)) description.emplace(directory / kDescriptionFile);
   const fs::path base = find_base_model(files, description, directory, base_model);
   if (base_model) warn_of_other_base(files, base, directory, log);
   TensorsByName tensors = files.tensors(model::family(model::read_encoder_config(base).model_type));
   TrainedModel trained;
-  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device);
+  trained.classifier = load_base_model(files, tensors, description, base, pooling, problem_type, device, read_weights);
   take_word_embeddings(*trained.classifier, tensors, files.tensor_file());
   std::unique_ptr<Method> method;
   try {
@@ -347,7 +260,8 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
 
 TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
-                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type) {
+                          const std::vector<std::string>& labels, std::optional<ProblemType> problem_type,
+                          const ReadWeights& read_weights) {
   fs::path directory = given;
   for (const char* part : {"model", "adapter"}) {
     if (fs::is_directory(given / part)) directory = given / part;
@@ -355,9 +269,9 @@ TrainedModel load_trained(const fs::path& given, const std::optional<fs::path>& 
   const auto files = open_adapter(directory);
   TrainedModel trained;
   if (files) {
-    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log);
+    trained = load_adapter(*files, directory, base_model, pooling, problem_type, device, log, read_weights);
   } else if (fs::exists(directory / "config.json")) {
-    trained = load_whole_model(directory, pooling, problem_type, device);
+    trained = load_whole_model(directory, pooling, problem_type, device, read_weights);
   } else {
     throw InputError(
         fmt::format("{}: expected a run's output, a Hugging Face model (config.json) or an adapter "

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "base/log.h"
 #include "model/classifier.h"
+#include "model/formats/classifier_files.h"
 #include "peft/method.h"
 
 namespace dtrain::peft {
@@ -39,17 +41,22 @@ struct TrainedModel {
   MethodSpec method;
 };
 
+/// Reads what model::LoadOptions::weights is to be for these options.
+using ReadWeights = std::function<std::shared_ptr<const model::ModelWeights>(const model::LoadOptions&)>;
+
 /// Reads a run's output directory, a `model/` (any Hugging Face classifier) or an `adapter/` (dtrain's, PEFT's or
 /// adapter-hub's). `base_model` overrides the path in the adapter, `labels` the names of the classes; without them an
 /// adapter that does not name its classes has those of its base model, where they fit. `problem_type` overrides what
 /// the files say of the outputs, or where they say nothing what transformers takes them for. Throws InputError: an
 /// adapter for another model (tensor, expected and found shape), without a head where its base model has none either,
-/// with tensors that have no place; UsageError where there are not as many `labels` as classes.
+/// with tensors that have no place; UsageError where there are not as many `labels` as classes. `read_weights` reads
+/// the weights of a whole model, or of an adapter's base model; null: they are read here. It is called once.
 TrainedModel load_trained(const std::filesystem::path& directory,
                           const std::optional<std::filesystem::path>& base_model,
                           const std::optional<model::Pooling>& pooling, at::Device device, const Log& log,
                           const std::vector<std::string>& labels = {},
-                          std::optional<ProblemType> problem_type = std::nullopt);
+                          std::optional<ProblemType> problem_type = std::nullopt,
+                          const ReadWeights& read_weights = nullptr);
 
 /// Whether two directories hold the same tokenizer's vocabulary, by content.
 bool same_tokenizer(const std::filesystem::path& left, const std::filesystem::path& right);

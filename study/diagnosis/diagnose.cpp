@@ -20,7 +20,7 @@
 #include "study/plan/search.h"
 #include "study/plan/trial.h"
 #include "study/states/stage_features.h"
-#include "train/agreed_stop.h"
+#include "train/compute_apart.h"
 #include "train/estimate.h"
 #include "train/evaluation.h"
 #include "train/feature_cache.h"
@@ -149,7 +149,7 @@ class Diagnoser {
     const auto ranks = static_cast<std::size_t>(control.size());
     std::vector<at::Tensor> mine;
     for (std::size_t first = 0; first < wanted.size(); first += ranks) {
-      train::end_where_one_stopped(train::is_stopped(context_), context_);
+      train::compute_apart(context_, context_.end_if_stopped);
       ProbeSet own[3];
       for (std::size_t rank = 0; rank < ranks && first + rank < wanted.size(); ++rank) {
         const auto [stage, pooling] = wanted[first + rank];

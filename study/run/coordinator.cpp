@@ -112,7 +112,9 @@ void Coordinator::read(int index, const Letter& letter) {
       group.state = State::waiting;
       return;
     case Letter::Kind::result:
-      return take_result(index, letter);
+      // Several ranks of a group may report that they have lost it.
+      if (group.trial) take_result(index, letter);
+      return;
     case Letter::Kind::stopped:
       if (group.trial) schedule_.give_up(*group.trial);
       group.trial.reset();

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "peft/registry.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 #include "train/trainer.h"
 
@@ -47,8 +48,11 @@ std::map<std::string, double> train_next_task(const NextTask& next, const FirstT
   // A method of phases trains in a later one what lies below its first: the features of the trials are not its own.
   auto& usable = method->phases(first.classifier).size() == 1 ? features : none_kept;
 
-  auto classifier = next.classifier(trial.seed);
-  method->attach(*classifier, {.seed = trial.seed, .tokenize = next.tokenize});
+  const auto classifier = train::made_apart(context, [&] {
+    auto made = next.classifier(trial.seed);
+    method->attach(*made, {.seed = trial.seed, .tokenize = next.tokenize});
+    return made;
+  });
   copy_body(first.classifier, *classifier);
   train::TrainOptions options = next.training;
   options.method = first.options.method;

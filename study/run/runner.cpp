@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <exception>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "peft/registry.h"
 #include "study/run/coordinator.h"
 #include "train/file_patience.h"
+#include "train/out_of_memory.h"
 
 namespace dtrain::study {
 namespace {
@@ -67,6 +70,9 @@ class Member {
         write({Letter::Kind::result, order.trial, outcome});
       } catch (const Stopped&) {
         stop_ = true;
+      } catch (const std::exception& error) {
+        if (const auto lack = train::lack_of_memory(error)) report_loss(*order.trial, *lack);
+        throw;
       }
     }
   }
@@ -74,6 +80,15 @@ class Member {
  private:
   void write(const Letter& letter) {
     if (groups_.leads()) post_.requests->post(0, letter.text());
+  }
+
+  // The job ends with this rank, for which the others of its group wait; resumed, it would meet the same again.
+  void report_loss(const Trial& trial, const std::string& lack) {
+    TrialOutcome outcome;
+    outcome.failure = fmt::format("rank {}: {}", world_.control.rank(), lack);
+    outcome.ranks = groups_.ranks_per_trial();
+    post_.requests->post(0, Letter{Letter::Kind::result, trial, outcome}.text());
+    if (coordinator_ != nullptr) coordinator_->serve();
   }
 
   // While a trial is under way: the first rank hands out trials, every rank hears of a stop, and shows that it lives.

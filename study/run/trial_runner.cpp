@@ -1,20 +1,21 @@
 #include "study/run/trial_runner.h"
 
-#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <new>
+#include <exception>
 #include <optional>
 #include <system_error>
 
 #include "peft/registry.h"
 #include "study/plan/search.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 #include "train/event_file.h"
 #include "train/not_finite.h"
+#include "train/out_of_memory.h"
 #include "train/results.h"
 #include "train/trainer.h"
 
@@ -67,12 +68,12 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group
   } catch (const train::NotFiniteError& error) {
     // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
     outcome = failed(error.what());
-  } catch (const c10::OutOfMemoryError& error) {
-    if (context.control.size() > 1) throw;
-    outcome = failed(fmt::format("out of GPU memory ({})", error.what_without_backtrace()));
-  } catch (const std::bad_alloc&) {
-    if (context.control.size() > 1) throw;
-    outcome = failed("out of memory");
+  } catch (const train::OutOfMemoryError& error) {
+    outcome = failed(error.what());
+  } catch (const std::exception& error) {
+    const auto lack = train::lack_of_memory(error);
+    if (!lack || context.control.size() > 1) throw;
+    outcome = failed(*lack);
   }
   outcome.warnings = std::move(warnings);
   outcome.ranks = context.control.size();
@@ -82,8 +83,11 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group
 
 TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunContext& context) {
   const auto method = peft::parse_method_spec(trial.method);
-  auto classifier = material_.classifier(trial.seed);
-  peft::make_method(method)->attach(*classifier, {.seed = trial.seed, .tokenize = material_.tokenize});
+  const auto classifier = train::made_apart(context, [&] {
+    auto made = material_.classifier(trial.seed);
+    peft::make_method(method)->attach(*made, {.seed = trial.seed, .tokenize = material_.tokenize});
+    return made;
+  });
   train::TrainOptions options = material_.training;
   options.method = method;
   options.learning_rate = trial.learning_rate;

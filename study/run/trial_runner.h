@@ -55,9 +55,10 @@ class TrialRunner {
   /// All but `stored_bytes` (by method) must outlive it.
   TrialRunner(const StudyPlan& plan, const Material& material, std::map<std::string, std::int64_t> stored_bytes);
 
-  /// Collective over the context's ranks, whose results are alike. A loss that is not finite is an outcome, and so is a
-  /// lack of memory where one rank is the whole group: the others of a larger one would wait for it. What is to be said
-  /// goes into the outcome. Throws Stopped after a signal.
+  /// Collective over the context's ranks, whose results are alike. A loss that is not finite is an outcome, and so is
+  /// memory that runs out where the ranks agree on that (train::OutOfMemoryError), or where one is the whole group;
+  /// elsewhere the others would wait for it, and its exception ends the study. What is to be said goes into the
+  /// outcome. Throws Stopped after a signal.
   TrialOutcome run(const Trial& trial, const train::RunContext& context);
 
  private:

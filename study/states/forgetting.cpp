@@ -13,7 +13,7 @@
 #include "model/stage_observer.h"
 #include "study/states/representation.h"
 #include "study/states/stage_features.h"
-#include "train/agreed_stop.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 
 namespace dtrain::study {
@@ -75,7 +75,8 @@ ForgettingProbe::ForgettingProbe(model::Classifier& base, ForgettingMaterial mat
   if (material_.retain.size() > 0) {
     base_states_ = mean_states(base, material_.retain, "retained text", context);
     base_similarities_ = pair_similarities(base_states_.back());
-    if (material_.mask_token) head_ = model::load_masked_lm_head(material_.base_directory, context.device);
+    if (material_.mask_token)
+      head_ = model::load_masked_lm_head(material_.base_directory, context.device, material_.base_weights);
     if (head_) base_masked_loss_ = masked_loss(base, context);
   }
   if (material_.queries.size() > 0) base_reciprocal_rank_ = reciprocal_rank(base, context);
@@ -111,44 +112,43 @@ double ForgettingProbe::masked_loss(model::Classifier& classifier, const train::
   const auto batches = data::evaluation_batches(examples.lengths(), train::evaluation_tokens(context.device));
   // Gathered and added in the order of the texts, so that the sum does not depend on the number of ranks.
   std::vector<at::Tensor> mine;
-  bool stopped = false;
-  for (std::size_t i = 0; i < batches.size(); ++i) {
-    if (static_cast<int>(i) % context.control.size() != context.control.rank()) continue;
-    stopped = train::is_stopped(context);
-    if (stopped) break;
-    auto batch = examples.collate(batches[i], context.device);
-    const auto* own = batch.offsets.const_data_ptr<std::int64_t>();
-    std::vector<std::int64_t> hidden_tokens, owners, from_end;
-    for (std::size_t e = 0; e < batches[i].size(); ++e) {
-      for (const std::int64_t place : masked_places(batches[i][e], own[e + 1] - own[e])) {
-        hidden_tokens.push_back(own[e] + place);
-        owners.push_back(static_cast<std::int64_t>(e));
-        from_end.push_back(own[e + 1] - own[e] - place);
+  train::compute_apart(context, [&] {
+    for (std::size_t i = 0; i < batches.size(); ++i) {
+      if (static_cast<int>(i) % context.control.size() != context.control.rank()) continue;
+      context.end_if_stopped();
+      auto batch = examples.collate(batches[i], context.device);
+      const auto* own = batch.offsets.const_data_ptr<std::int64_t>();
+      std::vector<std::int64_t> hidden_tokens, owners, from_end;
+      for (std::size_t e = 0; e < batches[i].size(); ++e) {
+        for (const std::int64_t place : masked_places(batches[i][e], own[e + 1] - own[e])) {
+          hidden_tokens.push_back(own[e] + place);
+          owners.push_back(static_cast<std::int64_t>(e));
+          from_end.push_back(own[e + 1] - own[e] - place);
+        }
       }
+      const auto index = model::on_device(at::tensor(hidden_tokens, at::kLong), context.device);
+      const auto answers = batch.ids.index_select(0, index);
+      batch.ids = batch.ids.index_fill(0, index, *material_.mask_token);
+      LastLayer last(classifier.head_stage() - 1);
+      model::ForwardContext forward;
+      forward.matmul_type = context.matmul_type;
+      forward.observer = &last;
+      classifier.forward(batch, forward);
+      // Virtual tokens stand in front of the text.
+      const auto* seen = last.offsets.const_data_ptr<std::int64_t>();
+      for (std::size_t t = 0; t < hidden_tokens.size(); ++t) hidden_tokens[t] = seen[owners[t] + 1] - from_end[t];
+      const auto states =
+          last.states.index_select(0, model::on_device(at::tensor(hidden_tokens, at::kLong), context.device));
+      const auto losses = at::cross_entropy_loss(head_->logits(states.to(at::kFloat)), answers, {}, at::Reduction::None)
+                              .to(at::kCPU, at::kDouble);
+      auto rows = at::zeros({static_cast<std::int64_t>(batches[i].size()), 3}, at::kDouble);
+      const auto owner = at::tensor(owners, at::kLong);
+      rows.select(1, 0).copy_(at::tensor(batches[i], at::kLong));
+      rows.select(1, 1).index_add_(0, owner, losses);
+      rows.select(1, 2).index_add_(0, owner, at::ones_like(losses));
+      mine.push_back(rows);
     }
-    const auto index = model::on_device(at::tensor(hidden_tokens, at::kLong), context.device);
-    const auto answers = batch.ids.index_select(0, index);
-    batch.ids = batch.ids.index_fill(0, index, *material_.mask_token);
-    LastLayer last(classifier.head_stage() - 1);
-    model::ForwardContext forward;
-    forward.matmul_type = context.matmul_type;
-    forward.observer = &last;
-    classifier.forward(batch, forward);
-    // Virtual tokens stand in front of the text.
-    const auto* seen = last.offsets.const_data_ptr<std::int64_t>();
-    for (std::size_t t = 0; t < hidden_tokens.size(); ++t) hidden_tokens[t] = seen[owners[t] + 1] - from_end[t];
-    const auto states =
-        last.states.index_select(0, model::on_device(at::tensor(hidden_tokens, at::kLong), context.device));
-    const auto losses = at::cross_entropy_loss(head_->logits(states.to(at::kFloat)), answers, {}, at::Reduction::None)
-                            .to(at::kCPU, at::kDouble);
-    auto rows = at::zeros({static_cast<std::int64_t>(batches[i].size()), 3}, at::kDouble);
-    const auto owner = at::tensor(owners, at::kLong);
-    rows.select(1, 0).copy_(at::tensor(batches[i], at::kLong));
-    rows.select(1, 1).index_add_(0, owner, losses);
-    rows.select(1, 2).index_add_(0, owner, at::ones_like(losses));
-    mine.push_back(rows);
-  }
-  train::end_where_one_stopped(stopped, context);
+  });
   const auto rows = context.control.all_gather(mine.empty() ? at::zeros({0, 3}, at::kDouble) : at::cat(mine));
   const auto ordered = rows.index_select(0, rows.select(1, 0).argsort());
   return (ordered.select(1, 1).sum() / ordered.select(1, 2).sum()).item<double>();

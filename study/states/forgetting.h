@@ -28,6 +28,8 @@ struct ForgettingMaterial {
   train::Examples answers;
   /// Where the checkpoint of the base model is: its masked-language-model head is read from there.
   std::filesystem::path base_directory;
+  /// Those of that checkpoint, where they are at hand (model::LoadOptions::weights); null: they are read.
+  std::shared_ptr<const model::ModelWeights> base_weights = nullptr;
   /// Of the content of all texts: measures of other ones do not compare.
   std::string digest = {};
 };

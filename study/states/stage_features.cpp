@@ -8,7 +8,7 @@
 
 #include "data/batch_plan.h"
 #include "model/stage_observer.h"
-#include "train/agreed_stop.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 
 namespace dtrain::study {
@@ -69,20 +69,19 @@ StageFeatures::StageFeatures(model::Classifier& classifier, const train::Example
       stages.push_back(at::empty({rows, classifier.config().hidden_size}));
   }
   PooledStates states(kept_);
-  bool stopped = false;
-  for (const auto& batch_ids : mine) {
-    stopped = train::is_stopped(context);
-    if (stopped) break;
-    const auto batch = examples.collate(batch_ids, context.device);
-    model::ForwardContext forward;
-    forward.matmul_type = context.matmul_type;
-    forward.observer = &states;
-    classifier.forward(batch, forward);
-    states.row += batch.examples();
-    context.log.progress(fmt::format("states of {}: {} of {} examples", what, states.row, rows));
-  }
+  train::compute_apart(context, [&] {
+    for (const auto& batch_ids : mine) {
+      context.end_if_stopped();
+      const auto batch = examples.collate(batch_ids, context.device);
+      model::ForwardContext forward;
+      forward.matmul_type = context.matmul_type;
+      forward.observer = &states;
+      classifier.forward(batch, forward);
+      states.row += batch.examples();
+      context.log.progress(fmt::format("states of {}: {} of {} examples", what, states.row, rows));
+    }
+  });
   context.log.progress("");
-  train::end_where_one_stopped(stopped, context);
 }
 
 at::Tensor StageFeatures::gather(int stage, model::Pooling pooling, dist::Communicator& control) const {

@@ -13,5 +13,25 @@ TEST(Error, CarriesTheExitCodeThatTheDesignGivesItsKind) {
   EXPECT_EQ(Stopped("").exit_code(), 75);  // EX_TEMPFAIL of sysexits.h
 }
 
+template <typename Kind>
+void expect_thrown_by_its_exit_code() {
+  const Kind error("as another rank says it");
+  try {
+    throw_error_of(error.exit_code(), error.what());
+  } catch (const Kind& thrown) {
+    EXPECT_STREQ(thrown.what(), error.what());
+    EXPECT_EQ(thrown.exit_code(), error.exit_code());
+  }
+}
+
+TEST(Error, IsThrownByItsExitCodeAsItsKind) {
+  expect_thrown_by_its_exit_code<UsageError>();
+  expect_thrown_by_its_exit_code<InputError>();
+  expect_thrown_by_its_exit_code<TrainingError>();
+  expect_thrown_by_its_exit_code<CommunicationError>();
+  expect_thrown_by_its_exit_code<Stopped>();
+  EXPECT_THROW(throw_error_of(9, ""), Error);
+}
+
 }  // namespace
 }  // namespace dtrain

@@ -221,9 +221,9 @@ TEST_F(TokenCache, ThatCannotBeWrittenOrReadIsSaidAndDoneWithout) {
 // What another process of the machine makes of it.
 class Sent {
  public:
-  explicit Sent(const TokenDataset& dataset) {
+  explicit Sent(const TokenDataset& dataset, CachedTokens cached = CachedTokens::by_name) {
     ImageWriter image;
-    dataset.add_to(image);
+    dataset.add_to(image, cached);
     bytes_.resize(image.size());
     image.write(bytes_);
   }
@@ -255,9 +255,25 @@ TEST_F(TokenCache, ThatIsAnotherByNowIsRefusedByAnotherProcess) {
   const auto texts = texts_of(10);
   const Sent sent(tokenized(texts));
   directory.file(cache_file().filename(), read_file(cache_file()) + "more");
-  EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("changed while the ranks of a node took it"));
+  EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("is another here, or has changed since"));
+  auto content = read_file(cache_file());
+  content.resize(content.size() - 4);
+  content.back() = static_cast<char>(content.back() + 1);
+  directory.file(cache_file().filename(), content);
+  EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("is another here, or has changed since"));
   std::filesystem::remove(cache_file());
   EXPECT_THAT(failure_of<InputError>([&] { sent.received(); }), HasSubstr("cannot open"));
+}
+
+TEST_F(TokenCache, IsSentAsItIsToAProcessThatCannotOpenIt) {
+  const TokenDataset cached = tokenized(texts_of(3000));
+  const Sent whole(cached, CachedTokens::by_value);
+  const Sent part(cached.subset({5, 1}), CachedTokens::by_value);
+  std::filesystem::remove(cache_file());
+  expect_equal(whole.received(), cached);
+  expect_equal(part.received(), cached.subset({5, 1}));
+  // And on to a third.
+  expect_equal(Sent(whole.received()).received(), cached);
 }
 
 TEST_F(TokenCache, IsReadableByItsOwnerAlone) {

@@ -38,6 +38,7 @@ TEST_F(OnSomeRanks, TheFirstAloneActsAndItsErrorIsThatOfEveryRank) {
   EXPECT_EQ(error_of([&] { on_first_rank(*world, [] { throw InputError("train.tsv:7: no label"); }); }),
             "3: train.tsv:7: no label");
   EXPECT_EQ(error_of([&] { on_first_rank(*world, [] { throw UsageError(""); }); }), "2: ");
+  EXPECT_THROW(on_first_rank(*world, [] { throw InputError("of its kind"); }), InputError);
 }
 
 TEST_F(OnSomeRanks, ThoseThatActAreTheOnesAsked) {

@@ -14,12 +14,15 @@
 #include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
 #include "dist/mpi/mpi_communicator.h"
 #include "launcher/session/agreement.h"
+#include "peft/formats/trained_model.h"
+#include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
 #include "tests/data/small_model.h"
 #include "tests/model/reference_case.h"
@@ -45,6 +48,18 @@ class CountingTokenizer final : public data::Tokenizer {
 
  private:
   std::unique_ptr<data::Tokenizer> letters_ = data::letter_tokenizer();
+};
+
+// Names that are not absolute begin there for a while.
+class InFolder {
+ public:
+  explicit InFolder(const fs::path& folder) { fs::current_path(folder); }
+  ~InFolder() { fs::current_path(before_); }
+  InFolder(const InFolder&) = delete;
+  InFolder& operator=(const InFolder&) = delete;
+
+ private:
+  fs::path before_ = fs::current_path();
 };
 
 constexpr std::int64_t kTrainRows = 600;
@@ -147,7 +162,7 @@ TEST_P(NodeShare, OneRankOfANodeTokenizesAndAllHaveTheSameTokens) {
     SCOPED_TRACE(cache);
     tokenizer.tokenized = 0;
     const data::Task task =
-        share_task(*world, node, 0s, [&] { return load(*cache == '\0' ? fs::path() : folder.path() / cache); });
+        share_task(*world, node, 0s, [&] { return load(*cache == '\0' ? fs::path() : folder.path() / cache); }, {});
     EXPECT_EQ(tokenizer.tokenized.load(), leads() ? kTrainRows + kTestRows : 0);
     EXPECT_EQ(sum_over_ranks(tokenizer.tokenized), nodes * (kTrainRows + kTestRows));
     EXPECT_EQ(task.labels.names(), (std::vector<std::string>{"a", "b"}));
@@ -168,15 +183,40 @@ TEST_P(NodeShare, OneRankOfANodeTokenizesAndAllHaveTheSameTokens) {
   }
 }
 
+TEST_P(NodeShare, TokensOfACacheThatARankCannotOpenAreSentAndThatIsSaidOnce) {
+  std::vector<std::string> warnings;
+  Log log;
+  log.warning = [&](std::string_view text) { warnings.emplace_back(text); };
+  data::Task task;
+  {
+    // A cache "tokens" that each rank has in a folder of its own.
+    const InFolder own(folder.path());
+    task = share_task(
+        *world, node, 0s, [&] { return load("tokens"); }, log);
+  }
+  EXPECT_EQ(fs::exists(folder.path() / "tokens"), leads());
+  EXPECT_EQ(sum_over_ranks(tokenizer.tokenized), nodes * (kTrainRows + kTestRows));
+  EXPECT_EQ(task.train.size() + task.dev.size(), kTrainRows);
+  const std::string digests = task.train.digest() + task.dev.digest() + task.test.digest();
+  for (const std::string& digest : gather_texts(*world, digests)) EXPECT_EQ(digest, digests);
+  if (size == nodes) {
+    EXPECT_TRUE(warnings.empty());
+  } else {
+    ASSERT_EQ(warnings.size(), 1U);
+    EXPECT_THAT(warnings[0],
+                testing::AllOf(HasSubstr("rank 1: cannot open tokens/"), HasSubstr("sends the tokens instead")));
+  }
+}
+
 TEST_P(NodeShare, WhatOneRankCannotReadIsTheErrorOfEveryRank) {
   const auto refuse = [&]() -> data::Task {
     if (leads_last()) throw InputError("train.tsv:7: no label");
     return load({});
   };
-  EXPECT_EQ(error_of([&] { share_task(*world, node, 0s, refuse); }),
+  EXPECT_EQ(error_of([&] { share_task(*world, node, 0s, refuse, {}); }),
             fmt::format("3: {}train.tsv:7: no label", last_leader_prefix()));
   // And the ranks go on together.
-  EXPECT_EQ(share_task(*world, node, 0s, [&] { return load({}); }).test.size(), kTestRows);
+  EXPECT_EQ(share_task(*world, node, 0s, [&] { return load({}); }, {}).test.size(), kTestRows);
 }
 
 TEST_P(NodeShare, ALongReadingIsWaitedForBeyondTheTimeout) {
@@ -186,7 +226,7 @@ TEST_P(NodeShare, ALongReadingIsWaitedForBeyondTheTimeout) {
     std::this_thread::sleep_for(1500ms);
     return load({});
   };
-  EXPECT_EQ(share_task(*impatient, node, 30s, slow).test.size(), kTestRows);
+  EXPECT_EQ(share_task(*impatient, node, 30s, slow, {}).test.size(), kTestRows);
   EXPECT_EQ(impatient->timeout(), 1s);
 }
 
@@ -202,6 +242,32 @@ TEST_P(NodeShare, OneRankOfANodeReadsTheWeightsAndAllComputeWithThem) {
   options.weights = share_weights(*world, node, options);
   for (int trial = 0; trial < 2; ++trial)
     EXPECT_TRUE(at::equal(values_of(*model::load_classifier(options)), expected)) << trial;
+}
+
+TEST_P(NodeShare, OneRankOfANodeReadsWhatARunHasTrained) {
+  for (const char* method : {"full", "lora"}) {
+    SCOPED_TRACE(method);
+    const TemporaryDirectory mine;
+    const fs::path base = mine.path() / "base";
+    fs::copy(model::reference_directory() / "odd_relu", base);
+    const auto trained =
+        model::load_classifier({.directory = base, .pooling = model::Pooling::mean, .classes = 3, .head_seed = 4});
+    const auto spec = peft::parse_method_spec(method);
+    peft::make_method(spec)->attach(*trained, {.seed = 1});
+    const auto expected = values_of(*trained);
+    const fs::path saved = peft::save_trained(*trained, spec, {"a", "b", "c"}, base, mine.path());
+    if (!leads()) clear_half_of(saved.filename() == "model" ? saved : base);
+    EXPECT_EQ(at::equal(values_of(*peft::load_trained(saved, {}, {}, at::kCPU, {}).classifier), expected), leads());
+    const auto read = [&](const model::LoadOptions& options) { return share_weights(*world, node, options); };
+    EXPECT_TRUE(
+        at::equal(values_of(*peft::load_trained(saved, {}, {}, at::kCPU, {}, {}, {}, read).classifier), expected));
+
+    if (leads_last()) fs::remove((saved.filename() == "model" ? saved : base) / "model.safetensors");
+    const auto error = error_of([&] { peft::load_trained(saved, {}, {}, at::kCPU, {}, {}, {}, read); });
+    EXPECT_THAT(error, HasSubstr("no model.safetensors there"));
+    for (const std::string& other : gather_texts(*world, error)) EXPECT_EQ(other, error);
+    world->barrier();
+  }
 }
 
 TEST_P(NodeShare, WeightsThatOneRankCannotReadAreTheErrorOfEveryRank) {

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 
 import pytest
 import safetensors.numpy
@@ -77,6 +78,33 @@ def test_one_rank_has_nothing_to_exchange_and_says_so(dtrain, task, tmp_path):
     weights = [(tmp_path / name / "adapter" / "adapter_model.safetensors").read_bytes() for name in ("exact", "alone")]
     assert weights[0] == weights[1]
     assert results(tmp_path / "alone")["cost"]["allreduce_bytes_per_step"] == 0
+
+
+# What follows the folder is started, on rank 1 with an empty folder in its place, as in a container of its own.
+IN_A_CONTAINER = """
+folder=$1
+shift
+[ "$OMPI_COMM_WORLD_RANK" = 1 ] || exec "$@"
+exec unshare --mount sh -c 'mount -t tmpfs none "$0" && exec "$@"' "$folder" "$@"
+"""
+
+
+def test_a_rank_that_does_not_see_the_token_cache_is_sent_the_tokens(dtrain, task, tmp_path):
+    cache = tmp_path / "tokens"
+    cache.mkdir()
+    if subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", cache], capture_output=True).returncode != 0:
+        pytest.skip("no file system may be mounted here, as in a container without rights")
+    run = ["train", *task, "--method", "lora", "--max-steps", "4", "--token-cache", cache]
+    adapters = []
+    # The cache is written, then read, then mapped by both.
+    for output, before in (("written", ["sh", "-c", IN_A_CONTAINER, "sh", cache]),
+                           ("read", ["sh", "-c", IN_A_CONTAINER, "sh", cache]), ("mapped", [])):
+        ended = dtrain.succeeds(*run, "--output", output, ranks=2, before=before)
+        assert ended.err.count("sends the tokens instead") == (1 if before else 0), ended
+        assert ended.err.count("warning: rank 1: cannot open") == (1 if before else 0), ended
+        adapters.append((tmp_path / output / "adapter" / "adapter_model.safetensors").read_bytes())
+    assert len(list(cache.iterdir())) == 3
+    assert adapters == [adapters[0]] * 3
 
 
 @pytest.mark.parametrize("ranks", [None, 1, 2])

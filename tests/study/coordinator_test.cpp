@@ -119,6 +119,21 @@ TEST(Letter, ComesBackFromItsText) {
   EXPECT_THROW(Letter::of("{\"kind\":\"love\"}"), std::invalid_argument);
 }
 
+TEST_F(CoordinatorTest, TakesATrialThatSeveralRanksOfAGroupHaveLostOnce) {
+  begin({}, true);
+  const Letter order = ask();
+  ASSERT_EQ(order.kind, Letter::Kind::run);
+  TrialOutcome lost;
+  lost.failure = "rank 1: out of memory";
+  answer(*order.trial, lost);
+  lost.failure = "rank 0: out of memory";
+  answer(*order.trial, lost);
+  EXPECT_NE(ask().trial->key(), order.trial->key());
+  const auto& finished = coordinator_->schedule().finished();
+  ASSERT_EQ(finished.size(), 1U);
+  EXPECT_EQ(finished.begin()->second.second.failure, "rank 1: out of memory");
+}
+
 TEST_F(CoordinatorTest, HandsOutThePlanAndEnds) {
   begin({}, true);
   const auto ran = run([](const Trial& trial) { return answered(trial, 0); });

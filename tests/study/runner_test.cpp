@@ -1,14 +1,17 @@
 #include "study/run/runner.h"
 
+#include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <memory>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "dist/communicator.h"
@@ -72,6 +75,26 @@ TEST_F(StudyOfOne, RecordsARateThatBreaksTrainingAsAFailedTrial) {
   ASSERT_EQ(finished.size(), 1U);
   EXPECT_THAT(finished.begin()->second.second.failure, testing::HasSubstr("not finite"));
   EXPECT_EQ(journaled(), 1U);
+}
+
+TEST_F(StudyOfOne, RecordsATrialThatNeedsMoreMemoryThanThereIsAndGoesOn) {
+  plan_.methods[0].learning_rates = {1e-3};
+  plan_.result_seeds = {1, 2, 3};
+  // LibTorch's words for the second, the C++ library's for the third.
+  int trials = 0;
+  material_.dev = [&](std::int64_t) {
+    ++trials;
+    if (trials == 2) TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.");
+    if (trials == 3) throw std::bad_alloc();
+    return train::random_data(20, 90);
+  };
+  const auto finished = run();
+  ASSERT_EQ(finished.size(), 3U);
+  std::vector<std::string> failures;
+  for (const auto& [key, trial] : finished) failures.push_back(trial.second.failure);
+  EXPECT_THAT(failures, testing::UnorderedElementsAre(testing::IsEmpty(), testing::HasSubstr("(can't allocate memory"),
+                                                      testing::EndsWith("--cache-memory needs less")));
+  EXPECT_EQ(journaled(), 3U);
 }
 
 TEST_F(StudyOfOne, IsEndedByEveryOtherError) {

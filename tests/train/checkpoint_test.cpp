@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -75,6 +76,43 @@ TEST_F(Checkpoints, AreReadAsTheyWereWritten) {
   EXPECT_EQ(checkpoint->best_metric, 1.0 / 3);
   EXPECT_EQ(checkpoint->train_seconds, 12.5);
   EXPECT_TRUE(warnings.empty());
+}
+
+TEST_F(Checkpoints, AreTheSameInAnotherProcess) {
+  auto written = at_step(7);
+  written.evaluation_due = true;
+  written.passed_over = 2;
+  written.flop = 1e12;
+  written.values = written.values.to(at::kDouble);
+  written.hooks = {{"importance", at::arange(6).view({2, 3})}};
+  for (const bool has_best : {false, true}) {
+    if (has_best) written.best_values = at::randn({17});
+    ImageWriter image;
+    written.add_to(image);
+    std::vector<std::byte> bytes(image.size());
+    image.write(bytes);
+    ImageReader reader(bytes, nullptr);
+    const auto read = Checkpoint::from(reader);
+    EXPECT_EQ(read.step, 7);
+    EXPECT_TRUE(read.evaluation_due);
+    EXPECT_EQ(read.best_step, 6);
+    EXPECT_EQ(read.best_metric, 1.0 / 3);
+    EXPECT_EQ(read.passed_over, 2);
+    EXPECT_EQ(read.train_seconds, 12.5);
+    EXPECT_EQ(read.flop, 1e12);
+    EXPECT_EQ(read.identity, identity);
+    EXPECT_EQ(read.values.scalar_type(), at::kDouble);
+    EXPECT_TRUE(at::equal(read.values, written.values));
+    EXPECT_TRUE(at::equal(read.first_moments, written.first_moments));
+    EXPECT_TRUE(at::equal(read.second_moments, written.second_moments));
+    EXPECT_EQ(read.best_values.defined(), has_best);
+    if (has_best) {
+      EXPECT_TRUE(at::equal(read.best_values, written.best_values));
+    }
+    ASSERT_EQ(read.hooks.size(), 1U);
+    EXPECT_EQ(read.hooks[0].first, "importance");
+    EXPECT_TRUE(at::equal(read.hooks[0].second, written.hooks[0].second));
+  }
 }
 
 TEST_F(Checkpoints, KeepNumbersThatJsonHasNot) {
