@@ -41,7 +41,7 @@ struct EvaluationSet {
 };
 
 /// Metrics that methods can be compared by, the usual one first: those of which each example has a share
-/// (study/example_values.h).
+/// (study/plan/example_values.h).
 const std::vector<std::string>& comparable_metrics(ProblemType type);
 
 /// How far a search goes (study/search.h): `quick` decides by short trainings, `halving` by whole ones of the best two,
@@ -81,7 +81,7 @@ struct StudyPlan {
   /// The metric on the evaluation sets that methods are compared by (comparable_metrics). It and the margin decide no
   /// trial: a study may be resumed with others.
   std::string metric = "accuracy";
-  /// The loss of that metric that does not matter, as a share: 0.01 is a point.
+  /// The loss of that metric that does not matter, in its own unit: 0.01 is a point, whatever the metric.
   double margin = 0.01;
 
   std::string model;
