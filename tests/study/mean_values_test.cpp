@@ -186,17 +186,17 @@ TEST_F(StudyByLogLoss, KeepsDifferencesAsTheMetricHasThem) {
   ASSERT_TRUE(comparison);
   EXPECT_NEAR(comparison->difference.mean, -1, 1e-6) << "what full is better by";
   EXPECT_NEAR(comparison->in_metric("log_loss").mean, 1, 1e-6);
-  const auto json = results_json(report);
-  for (const auto& pair : json.at("comparisons")) {
+  const auto document = results_json(report);
+  for (const auto& pair : document.at("comparisons")) {
     if (pair.at("first") != "full" || pair.at("second") != "head") continue;
     EXPECT_NEAR(pair.at("difference").get<double>(), 1, 1e-6);
     EXPECT_LT(pair.at("interval")[0].get<double>(), pair.at("interval")[1].get<double>());
     EXPECT_GT(pair.at("interval")[0].get<double>(), 0.9);
   }
-  EXPECT_FALSE(json.at("trials")[0].contains("values"));
+  EXPECT_FALSE(document.at("trials")[0].contains("values"));
   // Beyond a hundred points: a loss has no limit.
   EXPECT_THAT(pair_table(plan_, report.findings).rows.at(0), Contains(HasSubstr("+100.")));
-  const auto& methods = json.at("verdict").at("counts")[0].at("decision").at("methods");
+  const auto& methods = document.at("verdict").at("counts")[0].at("decision").at("methods");
   EXPECT_NEAR(methods[0].at("loss").at("mean").get<double>(), 1, 1e-6);
 }
 
