@@ -29,6 +29,7 @@
 #include "study/report/report.h"
 #include "study/report/tables.h"
 #include "study/run/runner.h"
+#include "train/objective.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -60,7 +61,7 @@ void check_values(const study::StudyPlan& plan, const study::FinishedTrials& fin
   if (without == 0) return;
   throw UsageError(
       fmt::format("--metric {}: {} of the finished results in {} are of an earlier version, which did not keep what "
-                  "it is computed from. Go on with --metric {} or balanced_accuracy, or begin anew (--overwrite).",
+                  "it is computed from. Go on with --metric {}, or begin anew (--overwrite).",
                   plan.metric, without, journal.string(), study::comparable_metrics(plan.problem_type).front()));
 }
 
@@ -183,7 +184,7 @@ void run_compare(const Options& given, const Session& session) {
       files.output.string()));
   log.line(terminal_table(study::plan_table(plan, setup.forecasts, sizes)));
   log.line(study::forecast_text(plan, facts, setup.simulation.idle_share, setup.fits));
-  if (plan.problem_type == ProblemType::single_label_classification) {
+  if (plan.problem_type == ProblemType::single_label_classification && train::metric_kind(plan.metric).is_share) {
     for (const study::EvaluationSet& set : plan.sets) log.line(study::resolution_text(plan, set));
   }
 

@@ -156,11 +156,15 @@ void check_options(Options& o) {
           fmt::format("{}", t.loss.label_smoothing));
   std::vector<std::string> comparable = {"auto"};
   for (const ProblemType type : kProblemTypes) {
-    const auto& of_type = study::comparable_metrics(type);
-    comparable.insert(comparable.end(), of_type.begin(), of_type.end());
+    for (const std::string& metric : study::comparable_metrics(type)) {
+      if (std::find(comparable.begin(), comparable.end(), metric) == comparable.end()) comparable.push_back(metric);
+    }
   }
   one_of(o.metric, "metric", comparable);
-  require(o.margin > 0 && o.margin < 100, "margin", "points, above 0 and below 100", fmt::format("{}", o.margin));
+  // A loss, or an error, has no limit that a margin could reach.
+  const bool is_bounded = o.metric == "auto" || train::metric_kind(o.metric).is_share;
+  require(o.margin > 0 && (o.margin < 100 || !is_bounded) && std::isfinite(o.margin), "margin",
+          is_bounded ? "points, above 0 and below 100" : "points above 0", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
   for (const auto& named : o.ood) named_file(named);
 

@@ -133,10 +133,10 @@ void add_study(Adder add, Options& o) {
   add("trials-per-gpu", bound(o.trials_per_gpu, "K"),
       "most trials of one rank that share a GPU; auto: as many as asked");
   add("metric", bound(o.metric, "NAME"),
-      "compare the methods by accuracy, balanced_accuracy, macro_f1, weighted_f1 or matthews; samples_f1; r2; auto: as "
-      "the task's own");
+      "compare the methods by accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews or log_loss; samples_f1, "
+      "subset_accuracy or log_loss; r2, mae or mse; auto: as the task's own");
   add("margin", bound(o.margin),
-      "points of that metric that do not matter: the cheapest method within them is advised");
+      "points (hundredths) of that metric that do not matter: the cheapest method within them is advised");
 }
 
 void add_diagnosis(Adder add, Options& o) {

@@ -4,6 +4,8 @@
 #include <c10/core/Device.h>
 
 #include <cstdint>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "model/classifier.h"
@@ -32,6 +34,8 @@ struct Evaluation {
   std::vector<double> scores;
   /// One an example, or none (Objective::predicted_classes).
   std::vector<std::int32_t> predicted;
+  /// Of each of the objective's mean_metrics, by name, one an example, in the precision in which a journal keeps them.
+  std::map<std::string, std::vector<float>> values;
 };
 
 /// score, and what the objective says of it. The examples have targets.

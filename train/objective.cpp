@@ -35,6 +35,11 @@ Metrics Objective::named(std::int64_t examples, const std::vector<double>& value
   return metrics;
 }
 
+void Objective::refuse_values(const std::string& metric) const {
+  throw UsageError(fmt::format("{}: examples have no values of '{}'; there are: {}", problem_type_name(type()), metric,
+                               fmt::join(mean_metrics(), ", ")));
+}
+
 Loss Objective::weighted_loss(std::vector<double> weights, std::int64_t outputs, at::Device device) {
   if (weights.empty()) return {};
   if (static_cast<std::int64_t>(weights.size()) != outputs) {
@@ -93,6 +98,8 @@ const MetricKind& metric_kind(const std::string& name) {
 }
 
 bool larger_is_better(const std::string& metric) { return metric_kind(metric).larger_is_better; }
+
+double merit(const std::string& metric, double value) { return larger_is_better(metric) ? value : -value; }
 
 std::string headline_text(const Objective& objective, const Metrics& metrics) {
   std::vector<std::string> parts;

@@ -72,6 +72,11 @@ class Objective {
                                  const std::vector<std::string>& labels) const = 0;
   /// One number an example [n] double, larger is better, at most 1: what paired statistics compare.
   virtual at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const = 0;
+  /// Other metrics that are means over the examples, and of one of them what each example adds [n] double: what paired
+  /// statistics can compare, too. Throws UsageError for another.
+  virtual std::vector<std::string> mean_metrics() const = 0;
+  virtual at::Tensor example_values(const std::string& metric, const at::Tensor& logits,
+                                    const at::Tensor& targets) const = 0;
   /// The class that each example is taken for: what metrics are compared by that are no mean over examples. Empty where
   /// an answer is not one class.
   virtual std::vector<std::int32_t> predicted_classes(const at::Tensor&) const { return {}; }
@@ -88,6 +93,8 @@ class Objective {
   virtual at::Tensor constant_logits(const at::Tensor& targets, std::int64_t outputs) const = 0;
   /// Every value by the names of metric_kinds, which are as many.
   Metrics named(std::int64_t examples, const std::vector<double>& values) const;
+  /// Of a metric that is none of mean_metrics.
+  [[noreturn]] void refuse_values(const std::string& metric) const;
   /// A loss with those weights (empty: none) of each of `outputs`. Throws UsageError where they are not as many, or not
   /// finite and at least 0.
   static Loss weighted_loss(std::vector<double> weights, std::int64_t outputs, at::Device device);
@@ -103,6 +110,8 @@ std::vector<std::string> metric_names();
 const MetricKind& metric_kind(const std::string& name);
 /// Whether a larger value of that metric is better.
 bool larger_is_better(const std::string& metric);
+/// A value of that metric so that larger is better: its negative where smaller is.
+double merit(const std::string& metric, double value);
 
 /// "log-loss 0.1234  accuracy 0.9000": the headline metrics.
 std::string headline_text(const Objective& objective, const Metrics& metrics);

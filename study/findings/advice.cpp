@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "study/findings/words.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -65,9 +66,10 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
   const std::string cost = cost_text(findings.cell(method.method, count.samples)->cost);
   const std::string margin = points(plan.margin);
   const auto rivals = count.leaders_beside(taken);
+  const std::string best_mean = best_word(plan.metric) + " mean";
   const std::string leads = rivals.empty()
-                                ? "it has the highest mean, and"
-                                : fmt::format("it has the highest mean, the same as {}, and", listed(rivals));
+                                ? fmt::format("it has the {}, and", best_mean)
+                                : fmt::format("it has the {}, the same as {}, and", best_mean, listed(rivals));
   if (!decision.advised) {
     return fmt::format(
         "Until then {} is the best guess: {} loses no more than {} points to the strongest rival with probability {} "
@@ -80,13 +82,14 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
                        margin, cost);
   }
   return fmt::format(
-      "Take {}: it is the cheapest of those shown to be as good as the best within {} points, and {} points below {}, "
-      "which ha{} the highest mean ({}).",
-      method.method, margin, points(best.mean - method.mean), listed(rivals), rivals.size() == 1 ? "s" : "ve", cost);
+      "Take {}: it is the cheapest of those shown to be as good as the best within {} points, and {} points {} {}, "
+      "which ha{} the {} ({}).",
+      method.method, margin, points(best.mean - method.mean), train::larger_is_better(plan.metric) ? "below" : "above",
+      listed(rivals), rivals.size() == 1 ? "s" : "ve", best_mean, cost);
 }
 
 // The way down: each cheaper method and what it gives up, the least first.
-std::string cheaper_text(const Findings& findings, const CountDecision& count) {
+std::string cheaper_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
   const std::size_t taken = *count.decision.taken();
   const double seconds = count.candidate(taken).train_seconds;
   std::vector<std::size_t> cheaper;
@@ -104,7 +107,7 @@ std::string cheaper_text(const Findings& findings, const CountDecision& count) {
     text += fmt::format(
         " Else {}, which gives up {} points ({}; no more than {} with probability {}) and takes {} "
         "instead of {} to train ({}).",
-        method.method, points(loss->mean), interval_points(*loss), points(count.contest.margin()),
+        method.method, points(loss->mean), interval_points(*loss, plan.metric), points(count.contest.margin()),
         probability_text(loss->probability_below(count.contest.margin())), duration_text(method.train_seconds),
         duration_text(seconds), cost_text(findings.cell(method.method, count.samples)->cost));
   }
@@ -166,12 +169,13 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
       if (gain && gain->shown() && gain->difference.mean > 0) better.push_back(&cell);
     }
     std::stable_sort(better.begin(), better.end(), [&](const Cell* left, const Cell* right) {
-      return mean_or_nan(*left, set.name, plan.metric) > mean_or_nan(*right, set.name, plan.metric);
+      return train::merit(plan.metric, mean_or_nan(*left, set.name, plan.metric)) >
+             train::merit(plan.metric, mean_or_nan(*right, set.name, plan.metric));
     });
     const double ours = mean_or_nan(*findings.cell(taken, count.samples), set.name, "balanced_accuracy");
     for (const Cell* other : better) {
       const PairedDifference gain = findings.compare(set.name, count.samples, other->method, taken)->difference;
-      const std::string size = fmt::format("{} points ({})", points(gain.mean), interval_points(gain));
+      const std::string size = fmt::format("{} points ({})", points(gain.mean), interval_points(gain, plan.metric));
       const double theirs = mean_or_nan(*other, set.name, "balanced_accuracy");
       if (theirs < ours) {
         // The classes are mixed otherwise there, which favours whoever leans to those that are frequent.
@@ -193,7 +197,7 @@ std::string advice_text(const StudyPlan& plan, const Findings& findings, const C
   if (!count.decision.best) {
     return "No advice: every seed of every method collapsed; none did better than always giving one answer.";
   }
-  return undecided_text(plan, count) + taken_text(plan, findings, count) + cheaper_text(findings, count) +
+  return undecided_text(plan, count) + taken_text(plan, findings, count) + cheaper_text(plan, findings, count) +
          out_of_domain_text(plan, findings, count);
 }
 

@@ -11,6 +11,7 @@
 #include "study/plan/chance.h"
 #include "study/plan/example_values.h"
 #include "study/plan/search.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -134,24 +135,21 @@ using SeedValues = std::map<std::uint64_t, ExampleValues>;
 SeedValues values_of(const StudyPlan& plan, const FinishedTrials& finished, const Cell& cell,
                      const EvaluationSet& set) {
   SeedValues values;
-  if (!cell.learning_rate) return values;
   for (const std::uint64_t seed : plan.seeds_of(cell.samples, cell.method)) {
-    const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
-    const auto found = finished.find(trial.key());
-    if (found == finished.end()) continue;
-    if (auto of_seed = example_values(plan.metric, set, found->second.second))
-      values.emplace(seed, std::move(*of_seed));
+    const TrialOutcome* outcome = result_of(finished, cell, seed);
+    if (outcome == nullptr) continue;
+    if (auto of_seed = example_values(plan.metric, set, *outcome)) values.emplace(seed, std::move(*of_seed));
   }
   return values;
 }
 
-// Over the seeds that both have.
+// Over the seeds that both have, as far as they are of the same examples.
 std::optional<PairedDifference> difference(const SeedValues& first, const SeedValues& second) {
   std::vector<std::pair<const ExampleValues*, const ExampleValues*>> seeds;
   for (const auto& [seed, left] : first) {
     const auto right = second.find(seed);
-    if (right != second.end() && right->second.values.size() == left.values.size())
-      seeds.emplace_back(&left, &right->second);
+    if (right == second.end() || right->second.values.size() != left.values.size()) continue;
+    if (seeds.empty() || seeds[0].first->values.size() == left.values.size()) seeds.emplace_back(&left, &right->second);
   }
   return difference_in_values(seeds);
 }
@@ -184,11 +182,9 @@ void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const 
 std::vector<double> forgetting_differences(const StudyPlan& plan, const FinishedTrials& finished, const Cell& first,
                                            const Cell& second, const std::string& measure) {
   const auto value = [&](const Cell& cell, std::uint64_t seed) {
-    const auto found =
-        finished.find(Trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed}.key());
-    if (found == finished.end() || found->second.second.forgetting.count(measure) == 0)
-      return std::numeric_limits<double>::quiet_NaN();
-    return found->second.second.forgetting.at(measure);
+    const TrialOutcome* outcome = result_of(finished, cell, seed);
+    if (outcome == nullptr || outcome->forgetting.count(measure) == 0) return std::numeric_limits<double>::quiet_NaN();
+    return outcome->forgetting.at(measure);
   };
   std::vector<double> differences;
   for (const std::uint64_t seed : plan.seeds_of(first.samples, first.method)) {
@@ -232,8 +228,9 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
     if (cell.samples != samples || cell.ended < 2) continue;
     const auto metrics = cell.metrics.find("test");
     if (metrics == cell.metrics.end() || metrics->second.count(plan.metric) == 0) continue;
-    candidates.push_back(
-        {cell.method, metrics->second.at(plan.metric).mean, cell.cost.train_seconds, cell.all_collapsed()});
+    const double mean = metrics->second.at(plan.metric).mean;
+    if (!std::isfinite(mean)) continue;
+    candidates.push_back({cell.method, train::merit(plan.metric, mean), cell.cost.train_seconds, cell.all_collapsed()});
   }
   if (candidates.size() < 2) return std::nullopt;
   const auto family =
@@ -287,6 +284,10 @@ Comparison Comparison::reversed() const {
   return result;
 }
 
+PairedDifference Comparison::in_metric(const std::string& metric) const {
+  return train::larger_is_better(metric) ? difference : difference.reversed();
+}
+
 std::vector<std::string> CountDecision::leaders_beside(std::size_t index) const {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < contest.candidates().size(); ++i) {
@@ -323,6 +324,13 @@ std::size_t Findings::pairs(const std::string& set) const {
   return static_cast<std::size_t>(std::count_if(
       comparisons.begin(), comparisons.end(),
       [&](const Comparison& comparison) { return comparison.set == set && !std::isnan(comparison.adjusted_p); }));
+}
+
+const TrialOutcome* result_of(const FinishedTrials& finished, const Cell& cell, std::uint64_t seed) {
+  if (!cell.learning_rate) return nullptr;
+  const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
+  const auto found = finished.find(trial.key());
+  return found == finished.end() ? nullptr : &found->second.second;
 }
 
 Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const MethodCosts& costs) {

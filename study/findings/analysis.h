@@ -58,12 +58,13 @@ struct Cell {
   bool all_collapsed() const { return ended > 0 && static_cast<std::int64_t>(collapsed.size()) == ended; }
 };
 
-/// The difference in the plan's metric of two methods on a set, first minus second.
+/// The difference in the plan's metric of two methods on a set.
 struct Comparison {
   std::string set;
   std::int64_t samples = 0;
   std::string first;
   std::string second;
+  /// What the first is better by: first minus second, or where less of the metric is better second minus first.
   PairedDifference difference;
   /// Adjusted by Holm over all pairs and sample counts of the set.
   double adjusted_p = 0;
@@ -74,6 +75,8 @@ struct Comparison {
   bool shown_alone() const { return difference.p_value() < 0.05; }
   /// The other way round.
   Comparison reversed() const;
+  /// First minus second, whether more or less of the metric is better.
+  PairedDifference in_metric(const std::string& metric) const;
 };
 
 /// The difference in a measure of forgetting of two methods, first minus second, over the seeds that both have: a
@@ -101,7 +104,7 @@ struct CountDecision {
   std::optional<Remedy> remedy;
 
   const Candidate& candidate(std::size_t index) const { return contest.candidates()[index]; }
-  /// The methods, but for this one, whose mean is the highest, that of `decision.best`; of those that tie all.
+  /// The methods, but for this one, whose mean is the best, that of `decision.best`; of those that tie all.
   std::vector<std::string> leaders_beside(std::size_t index) const;
 };
 
@@ -129,12 +132,15 @@ struct Findings {
   /// Null where it is not there.
   const Cell* cell(const std::string& method, std::int64_t samples) const;
   const CountDecision* decision(std::int64_t samples) const;
-  /// First minus second, whichever way round it is kept; nothing where it is not there.
+  /// What the first is better by, whichever way round it is kept; nothing where it is not there.
   std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
                                     const std::string& second) const;
   /// How many pairs of a set the p-values are adjusted over.
   std::size_t pairs(const std::string& set) const;
 };
+
+/// The result of a cell with that seed; null where there is none.
+const TrialOutcome* result_of(const FinishedTrials& finished, const Cell& cell, std::uint64_t seed);
 
 /// `costs`: what the methods cost by themselves; where there are none, what the trials took.
 Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const MethodCosts& costs = {});

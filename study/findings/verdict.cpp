@@ -18,8 +18,9 @@ namespace {
 
 using nlohmann::json;
 
-// Bounds beyond this are no finding: whoever reads the sentence knew as much before.
-constexpr double kWidestBound = 0.1;
+// A bound of ten of these or more is no finding: whoever reads the sentence knew as much before. Points; of a metric
+// that is no share, whose size may be any, margins.
+double unit_of(const StudyPlan& plan) { return train::metric_kind(plan.metric).is_share ? 0.01 : plan.margin; }
 
 std::string set_title(const std::string& set) {
   return set == "test" ? "On test" : fmt::format("Out of domain ({})", set.substr(set.find('.') + 1));
@@ -29,27 +30,29 @@ const SeedMean& seed_mean_of(const Cell& cell, const std::string& set, const std
   return cell.metrics.at(set).at(metric);
 }
 
-// The methods that have a result at a sample count, the highest mean first.
+// The methods that have a result at a sample count, the best mean first.
 std::vector<const Cell*> ranked(const Findings& findings, const std::string& set, const std::string& metric,
                                 std::int64_t samples) {
   std::vector<const Cell*> cells;
   for (const Cell& cell : findings.cells) {
     const auto metrics = cell.metrics.find(set);
-    if (cell.samples == samples && metrics != cell.metrics.end() && metrics->second.count(metric) > 0)
+    if (cell.samples == samples && metrics != cell.metrics.end() && metrics->second.count(metric) > 0 &&
+        std::isfinite(metrics->second.at(metric).mean))
       cells.push_back(&cell);
   }
   std::stable_sort(cells.begin(), cells.end(), [&](const Cell* left, const Cell* right) {
-    return seed_mean_of(*left, set, metric).mean > seed_mean_of(*right, set, metric).mean;
+    return train::merit(metric, seed_mean_of(*left, set, metric).mean) >
+           train::merit(metric, seed_mean_of(*right, set, metric).mean);
   });
   return cells;
 }
 
 // What an interval that is no proof of a difference still says of the second method.
-std::string indistinct(const Comparison& comparison) {
+std::string indistinct(const StudyPlan& plan, const Comparison& comparison) {
   const PairedDifference& difference = comparison.difference;
   const double bound = difference.equivalence_bound();
-  if (bound > kWidestBound) {
-    const bool seeds_help = difference.projected(100, 1).half_width(0.95) <= kWidestBound;
+  if (bound > 10 * unit_of(plan)) {
+    const bool seeds_help = difference.projected(100, 1).half_width(0.95) <= 10 * unit_of(plan);
     return fmt::format("{} ({:+.1f} points): too few {} to say", comparison.second, 100 * difference.mean,
                        seeds_help ? "seeds" : "examples");
   }
@@ -57,14 +60,14 @@ std::string indistinct(const Comparison& comparison) {
                     difference.rest_variance == 0;
   const std::string measured = same ? fmt::format("{} (the same score on every example)", comparison.second)
                                     : fmt::format("{} ({:+.1f} points, {})", comparison.second, 100 * difference.mean,
-                                                  interval_points(difference));
-  return bound < 0.01 ? fmt::format("{}: they are equal within {} points", measured, points(bound))
-                      : fmt::format("{}: no difference larger than {} points", measured, points(bound));
+                                                  interval_points(difference, plan.metric));
+  return bound < unit_of(plan) ? fmt::format("{}: they are equal within {} points", measured, points(bound))
+                               : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
 
-// Those with the highest mean: "full has", "full and lora have".
+// Those with the best mean: "full has", "full and lora have".
 std::string leaders(const std::vector<const Cell*>& cells, const std::string& set, const std::string& metric) {
-  const auto mean = [&](const Cell* cell) { return seed_mean_of(*cell, set, metric).mean; };
+  const auto mean = [&](const Cell* cell) { return train::merit(metric, seed_mean_of(*cell, set, metric).mean); };
   const Cell* best = *std::max_element(cells.begin(), cells.end(),
                                        [&](const Cell* left, const Cell* right) { return mean(left) < mean(right); });
   std::vector<std::string> names;
@@ -100,12 +103,11 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   const std::string metric = metric_words(plan.metric);
   const std::string head = fmt::format("{} ({} examples, {} seed{})", set_title(set.name), count_text(set.examples),
                                        mean.seeds, mean.seeds == 1 ? "" : "s");
-  const std::string share = mean.seeds > 1 ? fmt::format("{} ± {} %", points(mean.mean), points(mean.half_width))
-                                           : fmt::format("{} %", points(mean.mean));
+  const std::string value = mean_text(plan.metric, mean);
   if (cells.size() == 1)
-    return fmt::format("{}: {} has {} {}; nothing to compare it with.", head, top.method, share, metric);
+    return fmt::format("{}: {} has {} {}; nothing to compare it with.", head, top.method, value, metric);
   const std::string leading =
-      fmt::format("{} the highest {}, {}.", leaders(cells, set.name, plan.metric), metric, share);
+      fmt::format("{} the {} {}, {}.", leaders(cells, set.name, plan.metric), best_word(plan.metric), metric, value);
   const bool has_two = std::any_of(cells.begin(), cells.end(), [&](const Cell* cell) {
     return seed_mean_of(*cell, set.name, plan.metric).seeds > 1;
   });
@@ -123,16 +125,16 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     if (!comparison || std::isnan(comparison->adjusted_p)) {
       indistinguishable.push_back(fmt::format("{}: too few seeds ended to compare", (*other)->method));
     } else if (comparison->shown_alone() && comparison->difference.mean < 0) {
-      // A method with further seeds may have the highest mean because of these alone.
+      // A method with further seeds may have the best mean because of these alone.
       const PairedDifference ahead = comparison->difference.reversed();
       ahead_of_it.push_back(fmt::format("{} by {} points ({}; {} seeds)", (*other)->method, points(ahead.mean),
-                                        interval_points(ahead), ahead.seeds));
+                                        interval_points(ahead, plan.metric), ahead.seeds));
     } else if (comparison->shown_alone()) {
       (comparison->shown() ? beaten : alone)
           .push_back(fmt::format("{} by {} points ({})", (*other)->method, points(comparison->difference.mean),
-                                 interval_points(comparison->difference)));
+                                 interval_points(comparison->difference, plan.metric)));
     } else {
-      indistinguishable.push_back(indistinct(*comparison));
+      indistinguishable.push_back(indistinct(plan, *comparison));
     }
   }
   std::string text = fmt::format("{}: ", head);
@@ -141,7 +143,7 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
                         points(set.majority_share));
   }
   if (alone.empty() && ahead_of_it.empty() && indistinguishable.empty()) {
-    text += fmt::format("{} wins with {} {}. It beats {}.", top.method, share, metric, listed(beaten));
+    text += fmt::format("{} wins with {} {}. It beats {}.", top.method, value, metric, listed(beaten));
     return text + balanced_leader(cells, set.name, plan.metric);
   }
   text += leading;

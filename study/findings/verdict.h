@@ -13,7 +13,7 @@ namespace dtrain::study {
 /// What a study says at one sample count, in plain words.
 struct Verdict {
   std::int64_t samples = 0;
-  /// One paragraph a set: which method has the highest mean, by how much; which pairs' intervals leave out zero though
+  /// One paragraph a set: which method has the best mean, by how much; which pairs' intervals leave out zero though
   /// nothing is shown over all pairs; and which methods are not told apart.
   std::vector<std::string> findings;
   /// What to take, by the rule of docs/statistics.md, or what is missing to say so.

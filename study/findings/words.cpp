@@ -22,11 +22,24 @@ std::string signed_points(double share) {
   return text == "0.0" || text[0] == '-' ? text : "+" + text;
 }
 
-std::string interval_points(const PairedDifference& difference) {
+std::string interval_points(const PairedDifference& difference, const std::string& metric) {
   const Interval interval = difference.interval(0.95);
-  if (std::abs(difference.mean) > 1) return fmt::format("{} to {}", points(interval.low), points(interval.high));
+  if (!train::metric_kind(metric).is_share || std::abs(difference.mean) > 1)
+    return fmt::format("{} to {}", points(interval.low), points(interval.high));
   return fmt::format("{} to {}", points(std::max(-1.0, interval.low)), points(std::min(1.0, interval.high)));
 }
+
+std::string value_text(const std::string& metric, double value) {
+  return train::metric_kind(metric).is_share ? points(value) : fmt::format("{:.3f}", value);
+}
+
+std::string mean_text(const std::string& metric, const SeedMean& mean) {
+  return fmt::format("{}{}{}", value_text(metric, mean.mean),
+                     std::isnan(mean.half_width) ? "" : " ± " + value_text(metric, mean.half_width),
+                     train::metric_kind(metric).is_share ? " %" : "");
+}
+
+std::string best_word(const std::string& metric) { return train::larger_is_better(metric) ? "highest" : "lowest"; }
 
 std::string shown_text(double p, double adjusted_p) {
   if (std::isnan(adjusted_p)) return "-";
@@ -92,6 +105,8 @@ std::string metric_meaning(const std::string& metric) {
       {"log_loss",
        "Log-loss is the mean of minus the logarithm of the probability that the model gives to the right answer: it "
        "counts how sure the model is, too."},
+      {"mae", "The mean absolute error is how far the answers are off, as the mean over the examples."},
+      {"mse", "The mean squared error counts the square of how far each answer is off: few large errors weigh most."},
       {"balanced_accuracy",
        "Balanced accuracy is the share of right answers in each class, as the mean over the classes: each counts the "
        "same, however rare."},

@@ -17,9 +17,16 @@ std::string points(double share);
 /// The same with its sign: "+12.3", "-0.4", "0.0".
 std::string signed_points(double share);
 
-/// "2.1 to 4.0", in points; no end lies beyond 100, where the mean does not: what a metric between 0 and 1 can
-/// differ by.
-std::string interval_points(const PairedDifference& difference);
+/// "2.1 to 4.0", in points; of a metric between 0 and 1 no end lies beyond 100, where the mean does not.
+std::string interval_points(const PairedDifference& difference, const std::string& metric);
+
+/// A value of a metric: "67.1" of a share, in percent, "0.843" of another.
+std::string value_text(const std::string& metric, double value);
+/// A mean: "67.1 ± 2.0 %", "0.843 ± 0.020"; of one seed without what it may be off by.
+std::string mean_text(const std::string& metric, const SeedMean& mean);
+
+/// What the best has: the "highest" mean, of log-loss the "lowest".
+std::string best_word(const std::string& metric);
 
 /// How a difference is shown, from its p-value alone and adjusted: "over all pairs"; "this pair alone", where only its
 /// 95 % interval leaves out zero; "no"; "-" of one seed.

@@ -20,13 +20,13 @@ std::string purpose(const StudyPlan& plan, std::int64_t samples) {
   return fmt::format("fine-tune {} on {} with {} labelled examples", plan.model, plan.task, count_text(samples));
 }
 
-std::string percent_of(const Report& report, const std::string& method, std::int64_t samples) {
-  const SeedMean& mean = report.findings.cell(method, samples)->metrics.at("test").at(report.plan.metric);
-  return fmt::format("{} ± {} %", points(mean.mean), points(mean.half_width));
+std::string mean_of(const Report& report, const std::string& method, std::int64_t samples) {
+  const std::string& metric = report.plan.metric;
+  return mean_text(metric, report.findings.cell(method, samples)->metrics.at("test").at(metric));
 }
 
 std::string score_text(const Report& report, const std::string& method, std::int64_t samples) {
-  return fmt::format("{} {}", percent_of(report, method, samples), metric_words(report.plan.metric));
+  return fmt::format("{} {}", mean_of(report, method, samples), metric_words(report.plan.metric));
 }
 
 // The other that most probably is better by more than the margin.
@@ -57,10 +57,10 @@ std::string probability_sentence(const StudyPlan& plan, const CountDecision& cou
 }
 
 // "the highest of 3 methods", and who has it, too.
-std::string highest(const CountDecision& count, std::size_t method) {
+std::string rank_text(const StudyPlan& plan, const CountDecision& count, std::size_t method) {
   const auto others = count.leaders_beside(method);
   return fmt::format(
-      "the highest of {} methods{}", count.contest.candidates().size(),
+      "the {} of {} methods{}", best_word(plan.metric), count.contest.candidates().size(),
       others.empty() ? "" : fmt::format(" (which {} reach{}, too)", listed(others), others.size() == 1 ? "es" : ""));
 }
 
@@ -75,12 +75,12 @@ Answer shown(const Report& report, const CountDecision& count) {
       is_tie(count.candidate(*decision.advised).mean, count.candidate(*decision.best).mean)
           ? fmt::format(
                 "it reaches {} on the test set, {}, and no cheaper method is shown to come within {} points of it",
-                score_text(report, method, count.samples), highest(count, *decision.advised), margin)
+                score_text(report, method, count.samples), rank_text(plan, count, *decision.advised), margin)
           : fmt::format(
                 "it is the cheapest of the methods shown to be within {} points of the best, with {} on the test "
-                "set ({}, which ha{} the highest: {})",
+                "set ({}, which ha{} the {}: {})",
                 margin, score_text(report, method, count.samples), listed(leaders), leaders.size() == 1 ? "s" : "ve",
-                percent_of(report, count.candidate(*decision.best).method, count.samples));
+                best_word(plan.metric), mean_of(report, count.candidate(*decision.best).method, count.samples));
   answer.sentence = fmt::format("Take {} to {}: {}.", method, purpose(plan, count.samples), why);
   answer.certainty = fmt::format(
       "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name a method "
@@ -100,7 +100,8 @@ Answer guessed(const Report& report, const CountDecision& count) {
   answer.sentence = fmt::format(
       "The best guess is {}, but this study does not settle which method is best to {}: {} reaches {} on the test set, "
       "{}.",
-      method, purpose(plan, count.samples), method, score_text(report, method, count.samples), highest(count, best));
+      method, purpose(plan, count.samples), method, score_text(report, method, count.samples),
+      rank_text(plan, count, best));
   answer.certainty =
       fmt::format("How sure: not yet.{} {}", probability_sentence(plan, count, best), undecided_text(plan, count));
   const double probability = count.decision.methods[best].within_margin;
@@ -172,14 +173,15 @@ Table alternatives(const Report& report, std::int64_t samples) {
     if (i != taken && seconds > 0 && candidate.train_seconds > 0)
       training += fmt::format(" (× {:.2g})", candidate.train_seconds / seconds);
     std::vector<std::string> row = {i == taken ? candidate.method + " (the answer)" : candidate.method,
-                                    percent_of(report, candidate.method, samples), seeds_text(plan, cell)};
+                                    mean_of(report, candidate.method, samples), seeds_text(plan, cell)};
     const auto pair = report.findings.compare("test", samples, count->candidate(taken).method, candidate.method);
     if (i == taken || !loss || !pair) {
       row.insert(row.end(), {"", "", "", ""});
     } else {
-      row.insert(row.end(),
-                 {points(loss->mean), interval_points(*loss), shown_text(loss->p_value(), pair->adjusted_p),
-                  candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
+      row.insert(
+          row.end(),
+          {points(loss->mean), interval_points(*loss, plan.metric), shown_text(loss->p_value(), pair->adjusted_p),
+           candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
     }
     row.insert(row.end(), {training, cell.search_seconds > 0 ? duration_text(cell.search_seconds) : "not searched",
                            bytes_text(static_cast<double>(cell.cost.stored_bytes))});
@@ -197,7 +199,7 @@ Table answers_by_count(const Report& report) {
       continue;
     }
     table.rows.push_back({count_text(verdict.samples), answer.take, answer.certainty_in_short,
-                          percent_of(report, answer.take, verdict.samples),
+                          mean_of(report, answer.take, verdict.samples),
                           duration_text(report.findings.cell(answer.take, verdict.samples)->cost.train_seconds)});
   }
   return table;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "study/figures/rows.h"
+#include "study/findings/class_scores.h"
 #include "study/findings/words.h"
 #include "study/page/study_figures.h"
 #include "study/statistics/statistics.h"
@@ -20,11 +21,10 @@ constexpr std::size_t kFewest = 10;
 constexpr std::size_t kMostClasses = 40;
 
 const std::vector<double>* scores_of(const Report& report, const Cell& cell, std::uint64_t seed) {
-  const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
-  const auto found = report.finished.find(trial.key());
-  if (found == report.finished.end()) return nullptr;
-  const auto scores = found->second.second.scores.find("test");
-  return scores == found->second.second.scores.end() ? nullptr : &scores->second;
+  const TrialOutcome* outcome = result_of(report.finished, cell, seed);
+  if (outcome == nullptr) return nullptr;
+  const auto scores = outcome->scores.find("test");
+  return scores == outcome->scores.end() ? nullptr : &scores->second;
 }
 
 // [seeds][examples], of the seeds that both methods ended with.
@@ -70,7 +70,36 @@ std::pair<const Cell*, const Cell*> contenders(const Report& report) {
           report.findings.cell(other, count->samples)};
 }
 
+// "noun.act (120)".
+std::string class_title(const Report& report, std::int32_t label, std::int64_t examples) {
+  return fmt::format("{} ({})", report.class_name(label), count_text(examples));
+}
+
+std::string f1_text(const SeedMean& f1) {
+  return points(f1.mean) + (std::isnan(f1.half_width) ? "" : " ± " + points(f1.half_width));
+}
+
 }  // namespace
+
+Table class_table(const Report& report, std::int64_t samples) {
+  const StudyPlan& plan = report.plan;
+  const auto set = std::find_if(plan.sets.begin(), plan.sets.end(),
+                                [](const EvaluationSet& candidate) { return candidate.name == "test"; });
+  if (set == plan.sets.end()) return {};
+  Table table{{"class"}, {}};
+  // The same classes for every method: those of the set.
+  for (const Cell& cell : report.findings.cells) {
+    if (cell.samples != samples) continue;
+    const auto scores = class_scores(plan, report.finished, cell, *set);
+    if (scores.empty()) continue;
+    if (table.rows.empty()) {
+      for (const ClassScore& score : scores) table.rows.push_back({class_title(report, score.label, score.examples)});
+    }
+    table.header.push_back(cell.method);
+    for (std::size_t i = 0; i < scores.size(); ++i) table.rows[i].push_back(f1_text(scores[i].f1));
+  }
+  return table;
+}
 
 std::vector<Figure> class_figures(const Report& report) {
   const auto set = std::find_if(report.plan.sets.begin(), report.plan.sets.end(),
@@ -93,9 +122,7 @@ std::vector<Figure> class_figures(const Report& report) {
     }
     const PairedDifference difference = paired_difference(columns(rows, members));
     const Interval interval = difference.interval(0.95);
-    const auto id = static_cast<std::size_t>(label);
-    const std::string name = id < report.labels.size() ? report.labels[id] : fmt::format("class {}", label);
-    chart.rows.push_back({fmt::format("{} ({})", name, count_text(static_cast<long long>(members.size()))),
+    chart.rows.push_back({class_title(report, label, static_cast<std::int64_t>(members.size())),
                           style_of(report.plan, difference.mean < 0 ? second->method : first->method),
                           100 * difference.mean, 100 * std::max(-1.0, interval.low), 100 * std::min(1.0, interval.high),
                           signed_points(difference.mean)});

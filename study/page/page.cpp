@@ -85,11 +85,11 @@ class Part {
                                       html_table(forgetting_table(report_.findings)) +
                                       (pairs.empty() ? "" : folded("Every pair of methods, with its interval", pairs)));
     text += section("Why a frozen body is worse", diagnosis());
-    text += section("Class by class", numbers_.figures(class_figures(report_)));
+    text += section("Class by class", numbers_.figures(class_figures(report_)) + class_tables());
     text += section("Learning rates and training", training());
     text += section("In words", words());
     text += section("All pairs", folded("Every pair of methods, with its interval and p-value",
-                                        html_table(pair_table(report_.findings))));
+                                        html_table(pair_table(report_.plan, report_.findings))));
     text += section("The study as it ran", run());
     text += section("How to read the numbers", bullets(reading_notes(report_)));
     text += section("Machine, and how to repeat it", repeating());
@@ -153,13 +153,15 @@ class Part {
     std::string text =
         "Means over the seeds ± half the 95 % interval. A collapsed seed did no better than always "
         "giving one answer, and is in the mean; a failed one is not.";
-    for (const char* metric : {"macro_f1", "balanced_accuracy"}) {
+    const std::set<std::string> metrics = {"macro_f1", "balanced_accuracy", report_.plan.metric};
+    for (const std::string& metric : metrics) {
       const bool is_there =
           std::any_of(report_.findings.cells.begin(), report_.findings.cells.end(), [&](const Cell& cell) {
             const auto test = cell.metrics.find("test");
             return test != cell.metrics.end() && test->second.count(metric) > 0;
           });
-      if (is_there) text += " " + metric_meaning(metric);
+      const std::string meaning = metric_meaning(metric);
+      if (is_there && !meaning.empty()) text += " " + meaning;
     }
     return text;
   }
@@ -169,8 +171,8 @@ class Part {
     if (report_.findings.decisions.empty()) return "";
     return fmt::format(
         "As good: shown to lose no more than {} points to any other. Worse: not that, and another is shown to be "
-        "better. Undecided: neither. Interval and chance are of this pair alone, with the highest mean.{}",
-        points(report_.plan.margin), all_pairs());
+        "better. Undecided: neither. Interval and chance are of this pair alone, with the {} mean.{}",
+        points(report_.plan.margin), best_word(report_.plan.metric), all_pairs());
   }
 
   // Why an interval that leaves out zero may be none that is shown.
@@ -182,6 +184,19 @@ class Part {
         "it is in what is called undecided or still possible. This pair alone: its interval leaves out zero, but the "
         "difference is not shown over all pairs.",
         pairs);
+  }
+
+  std::string class_tables() const {
+    std::string text;
+    for (const std::int64_t samples : report_.plan.samples) {
+      const Table table = class_table(report_, samples);
+      if (table.rows.empty()) continue;
+      text += folded(fmt::format("F1 of each class on test with {} examples, in %: the mean over the seeds ± half its "
+                                 "95 % interval, in brackets the examples of the class",
+                                 count_text(samples)),
+                     html_table(table));
+    }
+    return text;
   }
 
   std::string diagnosis() {

@@ -44,10 +44,9 @@ std::vector<double> counts_of(const Report& report, const std::string& set) {
 std::vector<figures::Dot> seeds_of(const Report& report, const Cell& cell, const std::string& set) {
   std::vector<figures::Dot> dots;
   for (const std::uint64_t seed : report.plan.seeds_of(cell.samples, cell.method)) {
-    const Trial trial{Trial::Phase::result, cell.method, cell.samples, *cell.learning_rate, seed};
-    const auto found = report.finished.find(trial.key());
-    if (found == report.finished.end()) continue;
-    const double value = found->second.second.metric(set, report.plan.metric);
+    const TrialOutcome* outcome = result_of(report.finished, cell, seed);
+    if (outcome == nullptr) continue;
+    const double value = outcome->metric(set, report.plan.metric);
     const bool collapsed = std::count(cell.collapsed.begin(), cell.collapsed.end(), seed) > 0;
     if (std::isfinite(value)) dots.push_back({100 * value, collapsed, fmt::format("seed {}", seed)});
   }
@@ -139,12 +138,12 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
   chart.marks = seed_marks();
   chart.x = figures::log_axis_at("training examples (logarithmic)", counts, whole_count);
   chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
-  return {
-      fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
-      fmt::format("Higher is better. Points are means over {} seeds, bars their 95 % intervals; {} examples "
-                  "scored. {}{}",
-                  range_text(seed_numbers), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
-      [chart](const std::string& id) { return figures::svg(chart, id); }};
+  return {fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
+          fmt::format("{} is better. Points are means over {} seeds, bars their 95 % intervals; {} examples "
+                      "scored. {}{}",
+                      train::larger_is_better(plan.metric) ? "Higher" : "Lower", range_text(seed_numbers),
+                      count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
+          [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
 Figure quality_by_method(const Report& report, const EvaluationSet& set, std::int64_t samples) {
@@ -174,12 +173,13 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
   for (const auto& level : untrained(plan, set)) chart.levels.push_back(level);
   return {
       fmt::format("{} {} with {} training examples", metric_words(plan.metric), where(set.name), count_text(samples)),
-      fmt::format("Further right is better. Means over {} seeds with their 95 % intervals; {} examples scored. {}{}",
-                  range_text(seed_numbers), count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
+      fmt::format("Further {} is better. Means over {} seeds with their 95 % intervals; {} examples scored. {}{}",
+                  train::larger_is_better(plan.metric) ? "right" : "left", range_text(seed_numbers),
+                  count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 
-// Methods but for the reference, with their differences to it in points, in the plan's order.
+// Methods but for the reference, with what they are better by in points, in the plan's order.
 std::vector<Series> differences(const Report& report, const std::string& set, const std::vector<double>& counts,
                                 std::vector<double>& means, std::vector<double>& ends) {
   const std::string reference = reference_method(report.plan);
@@ -207,6 +207,12 @@ void add_margin(const StudyPlan& plan, std::vector<double>& ends) {
   for (const double end : {-100 * plan.margin, 100 * plan.margin, 0.0}) ends.push_back(end);
 }
 
+// "full" taken from each method; of a metric of which less is better the other way round.
+std::string subtraction(const StudyPlan& plan, const std::string& reference) {
+  return train::larger_is_better(plan.metric) ? fmt::format("Each method minus {}", reference)
+                                              : fmt::format("{} minus each method", reference);
+}
+
 std::string margin_name(const StudyPlan& plan) { return fmt::format("within ±{} points", points(plan.margin)); }
 
 Figure difference_figure(const Report& report, const EvaluationSet& set, const std::vector<double>& counts,
@@ -214,8 +220,9 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   const StudyPlan& plan = report.plan;
   const std::string reference = reference_method(plan);
   add_margin(plan, ends);
-  const auto axis = axis_around(fmt::format("points of {} more than {}", metric_words(plan.metric), reference), means,
-                                std::move(ends), {});
+  const auto axis = axis_around(fmt::format("points of {} {} than {}", metric_words(plan.metric),
+                                            train::larger_is_better(plan.metric) ? "more" : "less", reference),
+                                means, std::move(ends), {});
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
   const std::size_t pairs = report.findings.pairs(set.name);
   const std::string caption = fmt::format(
@@ -232,7 +239,7 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   if (counts.size() > 1) {
     Chart chart;
     chart.title = title;
-    chart.description = fmt::format("Each method minus {}, in points, over the sample counts.", reference);
+    chart.description = fmt::format("{}, in points, over the sample counts.", subtraction(plan, reference));
     chart.series = std::move(series);
     chart.x = figures::log_axis_at("training examples (logarithmic)", counts, whole_count);
     chart.y = axis;
@@ -243,7 +250,7 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   }
   RowChart chart;
   chart.title = title;
-  chart.description = fmt::format("Each method minus {}, in points.", reference);
+  chart.description = fmt::format("{}, in points.", subtraction(plan, reference));
   for (const Series& method : series) {
     const Point& point = method.points[0];
     chart.rows.push_back({method.name, method.style, point.y, point.low, point.high,
@@ -312,9 +319,11 @@ std::vector<Figure> cost_figures(const Report& report) {
   front.markers = front.in_legend = false;
   std::sort(points.begin(), points.end(), [](const Point& left, const Point& right) { return left.x < right.x; });
   for (const Point& point : points) {
-    if (front.points.empty() || point.y > front.points.back().y) front.points.push_back({point.x, point.y});
+    if (front.points.empty() || train::merit(plan.metric, point.y) > train::merit(plan.metric, front.points.back().y))
+      front.points.push_back({point.x, point.y});
   }
   const bool one = front.points.size() == 1;
+  const bool up = train::larger_is_better(plan.metric);
   chart.series.insert(chart.series.begin(), std::move(front));
   chart.title = fmt::format("{} on test against seconds of training", metric_words(plan.metric));
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
@@ -323,9 +332,11 @@ std::vector<Figure> cost_figures(const Report& report) {
   chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric));
   return {
       {fmt::format("What training costs, and what it gives, with {} examples", count_text(samples)),
-       one ? "Up and to the left is better. One method is both the fastest and the best of them."
-           : "Up and to the left is better. The dotted line is the Pareto front: a method below it is slower than one "
-             "that is at least as good.",
+       fmt::format("{} and to the left is better. ", up ? "Up" : "Down") +
+           (one ? "One method is both the fastest and the best of them."
+                : fmt::format("The dotted line is the Pareto front: a method {} it is slower than one that is at least "
+                              "as good.",
+                              up ? "below" : "above")),
        [chart](const std::string& id) { return figures::svg(chart, id); }}};
 }
 

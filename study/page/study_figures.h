@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/table.h"
 #include "study/page/html.h"
 #include "study/report/report.h"
 
@@ -20,7 +21,8 @@ std::string reference_method(const StudyPlan& plan);
 
 /// The plan's metric on each set, with each seed: over the sample counts, or method by method where there is one count.
 std::vector<Figure> quality_figures(const Report& report);
-/// Each method minus the reference in points on each set, with the margin; outlined what is not shown over all pairs.
+/// What each method is better by than the reference, in points, on each set, with the margin; outlined what is not
+/// shown over all pairs.
 std::vector<Figure> difference_figures(const Report& report);
 /// The plan's metric on test against seconds of training at the answered count, with the Pareto front.
 std::vector<Figure> cost_figures(const Report& report);
@@ -38,6 +40,9 @@ std::vector<Figure> collapse_figures(const Report& report);
 /// What the taken method gains and loses on each class of the test set, against the reference (or, where it is that
 /// itself, against the best of the others).
 std::vector<Figure> class_figures(const Report& report);
+/// F1 of each class of the test set in percent, a column for each method with results at that count that kept what
+/// they answered; without rows where there are none.
+Table class_table(const Report& report, std::int64_t samples);
 
 /// Which group of ranks ran what when.
 std::vector<Figure> timeline_figures(const Report& report);

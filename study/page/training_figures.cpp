@@ -146,9 +146,10 @@ std::optional<Figure> forgetting_figure(const Report& report, const std::string&
   const std::string meaning = forgetting_meaning(measure);
   return Figure{
       fmt::format("Forgetting against gain: {}", words),
-      fmt::format("{}{}To the right what was learned, upwards what became of the pretrained model's own abilities, "
+      fmt::format("{}{}To the {} what was learned, upwards what became of the pretrained model's own abilities, "
                   "with {} examples; bars are 95 % intervals over the seeds.",
-                  meaning, meaning.empty() ? "" : " ", count_text(samples)),
+                  meaning, meaning.empty() ? "" : " ", train::larger_is_better(metric) ? "right" : "left",
+                  count_text(samples)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
 

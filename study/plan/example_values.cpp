@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "train/class_counts.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -135,6 +136,31 @@ ExampleValues values_of_classes(Linearise linearise, const std::vector<std::int3
   return result;
 }
 
+// Of a metric that is the mean of what the trial kept; null where it is none, or was not kept.
+const std::vector<float>* kept_values(const std::string& metric, const std::string& set, const TrialOutcome& outcome) {
+  const auto of_set = outcome.values.find(set);
+  if (of_set == outcome.values.end()) return nullptr;
+  const auto found = of_set->second.find(metric);
+  return found == of_set->second.end() ? nullptr : &found->second;
+}
+
+bool is_kept_mean(const std::string& metric) {
+  const auto& all = train::objectives();
+  return std::any_of(all.begin(), all.end(), [&](const train::Objective* objective) {
+    const auto names = objective->mean_metrics();
+    return std::find(names.begin(), names.end(), metric) != names.end();
+  });
+}
+
+std::optional<ExampleValues> values_of_kept(const std::string& metric, const std::vector<float>& kept) {
+  ExampleValues result{{}, train::metric_kind(metric).is_share ? 1.0 : 0.0};
+  for (const float value : kept) {
+    if (!std::isfinite(value)) return std::nullopt;
+    result.values.push_back(train::merit(metric, value));
+  }
+  return result;
+}
+
 ExampleValues values_of_scores(const std::string& metric, const EvaluationSet& set, const std::vector<double>& scores) {
   ExampleValues result{scores, 1};
   if (metric != "balanced_accuracy") return result;
@@ -159,6 +185,10 @@ std::optional<ExampleValues> example_values(const std::string& metric, const Eva
     require_labels(set, predicted->second.size());
     return values_of_classes(linearise, set.labels, predicted->second);
   }
+  if (is_kept_mean(metric)) {
+    const auto* kept = kept_values(metric, set.name, outcome);
+    return kept == nullptr ? std::nullopt : values_of_kept(metric, *kept);
+  }
   const auto scores = outcome.scores.find(set.name);
   if (scores == outcome.scores.end()) return std::nullopt;
   return values_of_scores(metric, set, scores->second);
@@ -173,12 +203,12 @@ std::optional<PairedDifference> difference_in_values(
     unit = std::max({unit, first->unit, second->unit});
     for (std::size_t i = 0; i < row.size(); ++i) {
       row[i] -= second->values[i];
-      // Scores without a lower bound make differences of more than their unit.
+      // Scores and losses without a bound make differences of more than their unit.
       unit = std::max(unit, std::abs(row[i]));
     }
   }
   if (rows.empty() || rows[0].size() < 2) return std::nullopt;
-  return paired_difference(rows, unit);
+  return paired_difference(rows, unit > 0 ? unit : 1);
 }
 
 const std::vector<std::string>& class_count_metrics() {
@@ -191,15 +221,17 @@ const std::vector<std::string>& class_count_metrics() {
 }
 
 std::int64_t results_without_values(const StudyPlan& plan, const FinishedTrials& finished) {
-  if (linearisation_of(plan.metric) == nullptr) return 0;
+  const bool is_mean = is_kept_mean(plan.metric);
+  if (linearisation_of(plan.metric) == nullptr && !is_mean) return 0;
   return std::count_if(finished.begin(), finished.end(), [&](const auto& entry) {
     const Trial& trial = entry.second.first;
     const TrialOutcome& outcome = entry.second.second;
     return trial.phase == Trial::Phase::result && !outcome.failed() &&
            std::any_of(plan.sets.begin(), plan.sets.end(), [&](const EvaluationSet& set) {
              const auto metrics = outcome.metrics.find(set.name);
-             return outcome.predicted.count(set.name) == 0 || metrics == outcome.metrics.end() ||
-                    metrics->second.count(plan.metric) == 0;
+             const bool is_kept = is_mean ? kept_values(plan.metric, set.name, outcome) != nullptr
+                                          : outcome.predicted.count(set.name) > 0;
+             return !is_kept || metrics == outcome.metrics.end() || metrics->second.count(plan.metric) == 0;
            });
   });
 }

@@ -31,6 +31,9 @@ const std::vector<std::string>& comparable_metrics(ProblemType type) {
     auto& of_classes = all[ProblemType::single_label_classification];
     of_classes.push_back("balanced_accuracy");
     of_classes.insert(of_classes.end(), class_count_metrics().begin(), class_count_metrics().end());
+    for (const train::Objective* objective : train::objectives()) {
+      for (const std::string& metric : objective->mean_metrics()) all[objective->type()].push_back(metric);
+    }
     return all;
   }();
   return names.at(type);

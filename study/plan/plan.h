@@ -81,7 +81,7 @@ struct StudyPlan {
   /// The metric on the evaluation sets that methods are compared by (comparable_metrics). It and the margin decide no
   /// trial: a study may be resumed with others.
   std::string metric = "accuracy";
-  /// The loss of that metric that does not matter, as a share: 0.01 is a point.
+  /// The loss of that metric that does not matter, in its own unit: 0.01 is a point, whatever the metric.
   double margin = 0.01;
 
   std::string model;

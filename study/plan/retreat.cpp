@@ -20,7 +20,7 @@ constexpr double kFailed = -std::numeric_limits<double>::infinity();
 double value_of(const StudyPlan& plan, const TrialOutcome& outcome) {
   const double dev = outcome.metric("dev", plan.select_metric);
   if (std::isnan(dev)) return kFailed;
-  return train::larger_is_better(plan.select_metric) ? dev : -dev;
+  return train::merit(plan.select_metric, dev);
 }
 
 // The results at a rate that ended, and what dev says of each.

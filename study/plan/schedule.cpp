@@ -18,7 +18,7 @@ TrialOutcome middle_is_best(const StudyPlan& plan, const Trial& trial) {
   const double middle = method->learning_rates[method->learning_rates.size() / 2];
   const double distance = trial.phase == Trial::Phase::result ? -1 : std::abs(std::log(trial.learning_rate / middle));
   TrialOutcome outcome;
-  outcome.metrics["dev"][plan.select_metric] = train::larger_is_better(plan.select_metric) ? -distance : distance;
+  outcome.metrics["dev"][plan.select_metric] = train::merit(plan.select_metric, -distance);
   return outcome;
 }
 

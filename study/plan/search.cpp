@@ -32,11 +32,7 @@ double rounded(double digits, double power) {
 class Halving {
  public:
   Halving(const StudyPlan& plan, const MethodPlan& method, std::int64_t samples, const FinishedTrials& finished)
-      : plan_(plan),
-        method_(method),
-        samples_(samples),
-        finished_(finished),
-        sign_(train::larger_is_better(plan.select_metric) ? 1 : -1) {}
+      : plan_(plan), method_(method), samples_(samples), finished_(finished) {}
 
   Search from(const std::vector<double>& rates) {
     const Rungs rungs = rungs_of(plan_, method_, samples_);
@@ -73,7 +69,7 @@ class Halving {
     if (found == finished_.end()) {
       result_.ready.push_back(asked);
     } else {
-      const double dev = sign_ * found->second.second.metric("dev", plan_.select_metric);
+      const double dev = train::merit(plan_.select_metric, found->second.second.metric("dev", plan_.select_metric));
       if (!std::isnan(dev)) value = dev;
     }
     rungs_[length][rate] = value;
@@ -202,7 +198,6 @@ class Halving {
   const MethodPlan& method_;
   std::int64_t samples_;
   const FinishedTrials& finished_;
-  double sign_;
   double decisive_ = 1;  // the length that chooses
   std::map<double, Rung> rungs_;
   Search result_;

@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -60,17 +61,37 @@ json classes_json(const std::vector<std::int32_t>& classes) {
   return {{"digits", digits}, {"hex", text}};
 }
 
-std::vector<std::int32_t> classes_of(const json& kept) {
-  const auto digits = kept.at("digits").get<std::size_t>();
-  const auto text = kept.at("hex").get<std::string>();
-  if (digits < 1 || digits > 5 || text.size() % digits != 0) throw std::invalid_argument("classes of another length");
-  std::vector<std::int32_t> classes(text.size() / digits, 0);
+// The hexadecimal numbers of so many digits that stand one after the other in a text.
+std::vector<std::uint32_t> numbers_of(std::string_view text, std::size_t digits, const std::string& what) {
+  if (text.size() % digits != 0) throw std::invalid_argument(what + " of another length");
+  std::vector<std::uint32_t> numbers(text.size() / digits, 0);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const std::size_t value = std::string_view(kDigits).find(text[i]);
-    if (value == std::string_view::npos) throw std::invalid_argument("classes that are not hexadecimal");
-    classes[i / digits] = 16 * classes[i / digits] + static_cast<std::int32_t>(value);
+    if (value == std::string_view::npos) throw std::invalid_argument(what + " that are not hexadecimal");
+    numbers[i / digits] = 16 * numbers[i / digits] + static_cast<std::uint32_t>(value);
   }
-  return classes;
+  return numbers;
+}
+
+std::vector<std::int32_t> classes_of(const json& kept) {
+  const auto digits = kept.at("digits").get<std::size_t>();
+  if (digits < 1 || digits > 5) throw std::invalid_argument("classes of another length");
+  const auto numbers = numbers_of(kept.at("hex").get<std::string>(), digits, "classes");
+  return {numbers.begin(), numbers.end()};
+}
+
+// Numbers as the bits of their single precision, eight digits each.
+std::string values_text(const std::vector<float>& values) {
+  std::string text;
+  text.reserve(8 * values.size());
+  for (const float value : values) text += fmt::format("{:08x}", std::bit_cast<std::uint32_t>(value));
+  return text;
+}
+
+std::vector<float> values_of(const std::string& text) {
+  std::vector<float> values;
+  for (const std::uint32_t bits : numbers_of(text, 8, "values")) values.push_back(std::bit_cast<float>(bits));
+  return values;
 }
 
 double number_or_nan(const json& value) {
@@ -116,6 +137,10 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
   for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
   json predicted = json::object();
   for (const auto& [set, classes] : outcome.predicted) predicted[set] = classes_json(classes);
+  json values = json::object();
+  for (const auto& [set, metrics] : outcome.values) {
+    for (const auto& [metric, of_examples] : metrics) values[set][metric] = values_text(of_examples);
+  }
   json curve = json::array();
   for (const CurvePoint& point : outcome.curve) curve.push_back({{"step", point.step}, {"dev", point.metrics}});
   return {{"phase", trial.phase == Trial::Phase::search ? "search" : "result"},
@@ -139,7 +164,8 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"curve", curve},
           {"forgetting", outcome.forgetting},
           {"scores", scores},
-          {"predicted", predicted}};
+          {"predicted", predicted},
+          {"values", values}};
 }
 
 std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
@@ -173,6 +199,12 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   for (const auto& [set, scores] : json.at("scores").items()) outcome.scores[set] = scores_of(scores);
   if (json.contains("predicted")) {  // journals of earlier versions have none
     for (const auto& [set, classes] : json.at("predicted").items()) outcome.predicted[set] = classes_of(classes);
+  }
+  if (json.contains("values")) {  // the same
+    for (const auto& [set, metrics] : json.at("values").items()) {
+      for (const auto& [metric, text] : metrics.items())
+        outcome.values[set][metric] = values_of(text.get<std::string>());
+    }
   }
   return {trial, outcome};
 }

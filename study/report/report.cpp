@@ -10,6 +10,7 @@
 #include "base/json_file.h"
 #include "base/log.h"
 #include "study/findings/advice.h"
+#include "study/findings/class_scores.h"
 #include "study/findings/words.h"
 #include "study/plan/example_values.h"
 #include "study/plan/schedule.h"
@@ -42,7 +43,21 @@ json seed_mean_json(const SeedMean& mean) {
           {"seeds", mean.seeds}};
 }
 
-json cell_json(const Cell& cell) {
+// By set and class.
+json class_scores_json(const Report& report, const Cell& cell) {
+  json sets = json::object();
+  for (const EvaluationSet& set : report.plan.sets) {
+    for (const ClassScore& score : class_scores(report.plan, report.finished, cell, set)) {
+      sets[set.name][report.class_name(score.label)] = {{"examples", score.examples},
+                                                        {"precision", score.precision.mean},
+                                                        {"recall", score.recall.mean},
+                                                        {"f1", seed_mean_json(score.f1)}};
+    }
+  }
+  return sets;
+}
+
+json cell_json(const Report& report, const Cell& cell) {
   json metrics = json::object();
   for (const auto& [set, values] : cell.metrics) {
     for (const auto& [name, mean] : values) metrics[set][name] = seed_mean_json(mean);
@@ -69,6 +84,7 @@ json cell_json(const Cell& cell) {
           {"left_rates", cell.left_rates},
           {"search", search},
           {"metrics", metrics},
+          {"classes", class_scores_json(report, cell)},
           {"forgetting", forgetting},
           {"failed_seeds", cell.failed},
           {"collapsed_seeds", cell.collapsed},
@@ -95,7 +111,7 @@ json forgetting_comparison_json(const ForgettingComparison& comparison) {
 }
 
 json comparison_json(const Comparison& comparison, const std::string& metric) {
-  const PairedDifference& difference = comparison.difference;
+  const PairedDifference difference = comparison.in_metric(metric);
   const Interval interval = difference.interval(0.95);
   return {{"set", comparison.set},
           {"samples", comparison.samples},
@@ -121,6 +137,11 @@ Progress Report::progress() const {
   return {count, static_cast<std::int64_t>(Schedule(plan, finished).expected())};
 }
 
+std::string Report::class_name(std::int32_t label) const {
+  const auto place = static_cast<std::size_t>(label);
+  return place < labels.size() ? labels[place] : fmt::format("class {}", label);
+}
+
 std::vector<std::string> reading_notes(const Report& report) {
   const StudyPlan& plan = report.plan;
   std::vector<std::string> notes = {
@@ -143,6 +164,12 @@ std::vector<std::string> reading_notes(const Report& report) {
       "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them "
       "their "
       "share of what the machine's matmuls do in that time, measured at the beginning."};
+  if (!train::larger_is_better(plan.metric)) {
+    notes.push_back(
+        fmt::format("Of {} less is better: what a method beats another by, or loses to it, is a difference "
+                    "the other way round. A point of it is 0.01.",
+                    metric_words(plan.metric)));
+  }
   if (std::any_of(plan.methods.begin(), plan.methods.end(),
                   [](const MethodPlan& method) { return method.learning_rates.size() > 1; })) {
     notes.push_back(
@@ -152,7 +179,7 @@ std::vector<std::string> reading_notes(const Report& report) {
   for (const EvaluationSet& set : plan.sets) {
     if (set.examples == 0) continue;
     const auto& objective = train::objective_of(plan.problem_type);
-    if (plan.problem_type == ProblemType::single_label_classification)
+    if (plan.problem_type == ProblemType::single_label_classification && train::metric_kind(plan.metric).is_share)
       notes.push_back(fmt::format("{} (methods that disagree on 6 % of them).", resolution_text(plan, set)));
     notes.push_back(fmt::format("{}: always giving the same answer has {:.1f} % {} at best.", set.name,
                                 100 * set.majority_share, metric_words(objective.score_metric())));
@@ -199,6 +226,7 @@ json results_json(const Report& report) {
     json line = trial_json(trial.first, trial.second);
     line.erase("scores");
     line.erase("predicted");
+    line.erase("values");
     line.erase("spent");
     line["model"] = report.plan.model;
     line["task"] = report.plan.task;
@@ -206,7 +234,7 @@ json results_json(const Report& report) {
     trials.push_back(std::move(line));
   }
   json cells = json::array();
-  for (const Cell& cell : report.findings.cells) cells.push_back(cell_json(cell));
+  for (const Cell& cell : report.findings.cells) cells.push_back(cell_json(report, cell));
   json comparisons = json::array();
   for (const Comparison& comparison : report.findings.comparisons)
     comparisons.push_back(comparison_json(comparison, report.plan.metric));
@@ -290,7 +318,7 @@ std::string markdown_text(const Report& report) {
     text += "\n## Forgetting\n\n" + markdown_table(forgotten) + "\n" +
             markdown_table(forgetting_pair_table(report.findings));
   }
-  text += "\n## Pairs\n\n" + markdown_table(pair_table(report.findings));
+  text += "\n## Pairs\n\n" + markdown_table(pair_table(plan, report.findings));
   const Table search = search_table(plan, report.findings);
   if (!search.rows.empty()) text += "\n## Search\n\n" + markdown_table(search);
   text += "\n## How to read it\n\n";

@@ -40,6 +40,8 @@ struct Report {
   std::string begun;
 
   Progress progress() const;
+  /// Of an output; its number where names were not kept.
+  std::string class_name(std::int32_t label) const;
 };
 
 /// `costs`: what the methods cost by themselves; where there are none, what the trials took.

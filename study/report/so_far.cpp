@@ -9,6 +9,7 @@
 #include "base/table.h"
 #include "study/findings/words.h"
 #include "study/report/tables.h"
+#include "train/objective.h"
 
 namespace dtrain::study {
 namespace {
@@ -17,6 +18,8 @@ bool has_results(const Cell& cell) { return cell.ended > 0; }
 
 double mean_on_test(const StudyPlan& plan, const Cell& cell) { return cell.metrics.at("test").at(plan.metric).mean; }
 
+double merit(const StudyPlan& plan, const Cell& cell) { return train::merit(plan.metric, mean_on_test(plan, cell)); }
+
 }  // namespace
 
 std::string best_so_far(const StudyPlan& plan, const Findings& findings) {
@@ -24,11 +27,11 @@ std::string best_so_far(const StudyPlan& plan, const Findings& findings) {
   for (const Cell& cell : findings.cells) {
     if (!has_results(cell)) continue;
     if (best == nullptr || cell.samples > best->samples ||
-        (cell.samples == best->samples && mean_on_test(plan, cell) > mean_on_test(plan, *best)))
+        (cell.samples == best->samples && merit(plan, cell) > merit(plan, *best)))
       best = &cell;
   }
   if (best == nullptr) return "";
-  return fmt::format("best so far {} {} at {}", best->method, points(mean_on_test(plan, *best)),
+  return fmt::format("best so far {} {} at {}", best->method, value_text(plan.metric, mean_on_test(plan, *best)),
                      count_text(best->samples));
 }
 

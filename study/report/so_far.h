@@ -7,7 +7,7 @@
 
 namespace dtrain::study {
 
-/// The highest mean on test at the largest count that has results: "best so far lora 72.3 at 1,000"; empty where
+/// The best mean on test at the largest count that has results: "best so far lora 72.3 at 1,000"; empty where
 /// nothing has.
 std::string best_so_far(const StudyPlan& plan, const Findings& findings);
 

@@ -43,7 +43,7 @@ std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
   return set.name == "test" ? "macro_f1" : "balanced_accuracy";
 }
 
-// "worse than lora": of those that are shown to beat it the one with the highest mean.
+// "worse than lora": of those that are shown to beat it the one with the best mean.
 std::string standing_text(const CountDecision& count, std::size_t method) {
   static constexpr const char* kStandings[] = {"as good", "worse", "undecided", "collapsed"};
   const Standing standing = count.decision.methods[method].standing;
@@ -59,16 +59,16 @@ std::string standing_text(const CountDecision& count, std::size_t method) {
 }
 
 // Of methods that tie, each is named with the others.
-std::string loss_text(const CountDecision& count, std::size_t method) {
+std::string loss_text(const CountDecision& count, std::size_t method, const std::string& best) {
   const Judgement& judgement = count.decision.methods[method];
   const bool leads = count.decision.best && !count.candidate(method).collapsed &&
                      is_tie(count.candidate(method).mean, count.candidate(*count.decision.best).mean);
   if (!leads) return judgement.loss ? points(judgement.loss->mean) : "-";
   const auto others = count.leaders_beside(method);
-  return others.empty() ? "highest mean" : fmt::format("highest mean, as {}", listed(others));
+  return others.empty() ? best + " mean" : fmt::format("{} mean, as {}", best, listed(others));
 }
 
-// Of its loss to the highest mean, over all pairs.
+// Of its loss to the best mean, over all pairs.
 double pair_p(const Findings& findings, const CountDecision& count, std::size_t method) {
   const auto comparison = findings.compare("test", count.samples, count.candidate(*count.decision.best).method,
                                            count.candidate(method).method);
@@ -218,7 +218,8 @@ Table forgetting_pair_table(const Findings& findings) {
 }
 
 Table decision_table(const StudyPlan& plan, const Findings& findings) {
-  Table table{{"method", "samples", "standing", "loss to the highest mean", "95 % interval", "shown",
+  const std::string best = best_word(plan.metric);
+  Table table{{"method", "samples", "standing", fmt::format("loss to the {} mean", best), "95 % interval", "shown",
                fmt::format("chance to lose no more than {}", points(plan.margin)), "training"},
               {}};
   for (const CountDecision& count : findings.decisions) {
@@ -226,8 +227,8 @@ Table decision_table(const StudyPlan& plan, const Findings& findings) {
       const Judgement& judgement = count.decision.methods[i];
       std::string standing = standing_text(count, i);
       if (count.decision.advised == i) standing += ", advised";
-      table.rows.push_back({count.candidate(i).method, count_text(count.samples), standing, loss_text(count, i),
-                            judgement.loss ? interval_points(*judgement.loss) : "",
+      table.rows.push_back({count.candidate(i).method, count_text(count.samples), standing, loss_text(count, i, best),
+                            judgement.loss ? interval_points(*judgement.loss, plan.metric) : "",
                             judgement.loss ? shown_text(judgement.loss->p_value(), pair_p(findings, count, i)) : "",
                             std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
                             duration_text(count.candidate(i).train_seconds)});
@@ -236,18 +237,18 @@ Table decision_table(const StudyPlan& plan, const Findings& findings) {
   return table;
 }
 
-Table pair_table(const Findings& findings) {
+Table pair_table(const StudyPlan& plan, const Findings& findings) {
   Table table{{"set", "samples", "difference", "points", "95 % interval", "Holm's p", "shown", "no difference beyond"},
               {}};
   for (const Comparison& comparison : findings.comparisons) {
-    const PairedDifference& difference = comparison.difference;
+    const PairedDifference difference = comparison.in_metric(plan.metric);
     std::vector<std::string> row = {comparison.set, count_text(comparison.samples),
                                     fmt::format("{} - {}", comparison.first, comparison.second),
                                     fmt::format("{:+.1f}", 100 * difference.mean)};
     if (std::isnan(comparison.adjusted_p)) {
       row.insert(row.end(), {"one seed", "-", "-", "-"});
     } else {
-      row.push_back(interval_points(difference));
+      row.push_back(interval_points(difference, plan.metric));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
       row.push_back(shown_text(difference.p_value(), comparison.adjusted_p));
       row.push_back(comparison.shown_alone() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));

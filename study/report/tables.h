@@ -27,12 +27,12 @@ Table forgetting_table(const Findings& findings);
 /// Its differences between the methods.
 Table forgetting_pair_table(const Findings& findings);
 
-/// What each method's standing is at each sample count, its loss to the highest mean in points with the 95 % interval
+/// What each method's standing is at each sample count, its loss to the best mean in points with the 95 % interval
 /// of that pair, how that is shown, and the probability that it loses no more than the margin.
 Table decision_table(const StudyPlan& plan, const Findings& findings);
 
 /// Each pair of methods on each set: the difference in points with its interval, Holm's p, the margin of equivalence.
-Table pair_table(const Findings& findings);
+Table pair_table(const StudyPlan& plan, const Findings& findings);
 
 /// What the search found on dev for each learning rate.
 Table search_table(const StudyPlan& plan, const Findings& findings);

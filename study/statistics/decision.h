@@ -12,7 +12,7 @@ namespace dtrain::study {
 /// A method of a decision: what it reached at one sample count on one set, and what it costs.
 struct Candidate {
   std::string method;
-  /// Of the metric, over the seeds.
+  /// Of the metric, over the seeds; its negative where less of it is better.
   double mean = 0;
   double train_seconds = 0;
   /// Every seed that ended learned nothing. Such a method is neither best nor advised.

@@ -332,3 +332,13 @@ def test_compare_scores_each_objective_by_its_own_metric(dtrain, kind, family, m
     # What is in the journal is what is compared again.
     dtrain.succeeds(*study, "--resume", timeout=180)
     assert results(dtrain.folder / "study")["comparisons"] == report["comparisons"]
+    # By other means over the examples, of which less may be better, too.
+    for other in ("log_loss", "subset_accuracy") if kind == "multi" else ("mse", "mae"):
+        dtrain.succeeds(*study, "--resume", "--metric", other, timeout=180)
+        judged = results(dtrain.folder / "study")
+        means = {cell["method"]: cell["metrics"]["test"][other]["mean"] for cell in judged["cells"]}
+        assert len(judged["comparisons"]) == 3
+        for pair in judged["comparisons"]:
+            assert pair["metric"] == other
+            assert pair["difference"] == pytest.approx(means[pair["first"]] - means[pair["second"]], rel=1e-5, abs=1e-6)
+    dtrain.refuses(*study, "--resume", "--metric", "accuracy", code=2, says=[f"expected one of {metric}, "])

@@ -87,10 +87,12 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"compare", "--seeds", "9223372036854775807"}, {"--seeds: expected at most 10000"}},
       {{"compare", "--metric", "acuracy"},
        {"expected one of auto, accuracy, balanced_accuracy", "did you mean 'accuracy'?"}},
-      {{"compare", "--metric", "log_loss"},
-       {"--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, samples_f1, r2, "
-        "found 'log_loss'"}},
+      {{"compare", "--metric", "calibration_error"},
+       {"--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, log_loss, "
+        "samples_f1, subset_accuracy, r2, mae, mse, found 'calibration_error'"}},
       {{"compare", "--margin", "0"}, {"--margin: expected points, above 0 and below 100, found 0"}},
+      {{"compare", "--margin", "100"}, {"--margin: expected points, above 0 and below 100, found 100"}},
+      {{"compare", "--metric", "mse", "--margin", "-1"}, {"--margin: expected points above 0, found -1"}},
       {{"compare", "--margin", "nan"}, {"--margin: expected points"}},
       {{"train", "--overlap", "maybe"}, {"--overlap: expected true or false, found 'maybe'"}},
       {{"train", "--precision", "fp61"}, {"expected one of auto, fp32, bf16, found 'fp61'", "did you mean"}},

@@ -339,6 +339,78 @@ def test_a_study_is_judged_anew_by_macro_f1_and_told_from_one_that_kept_no_class
     assert run(*command(material, *STUDY, "--output", copy, "--resume")).returncode == 0
 
 
+def test_a_study_is_judged_anew_by_log_loss_and_told_from_one_that_kept_none(material, study, tmp_path):
+    import numpy as np
+
+    copy = tmp_path / "copy"
+    shutil.copytree(study[0], copy)
+    done = run(*command(material, *STUDY, "--output", copy, "--resume", "--metric", "log_loss", "--margin", "5"))
+    assert done.returncode == 0, done.all
+    document = results(copy)
+    schema = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.schema.json").read_text())
+    jsonschema.validate(document, schema, jsonschema.Draft202012Validator)
+    lines = [json.loads(line) for line in (copy / "journal.jsonl").read_text().splitlines()]
+    for line in lines:
+        for name, text in line.get("values", {}).items():
+            losses = np.frombuffer(bytes.fromhex(text["log_loss"]), ">f4").astype(float)
+            assert losses.mean() == pytest.approx(line["metrics"][name]["log_loss"], abs=1e-6)
+            right = np.array(list(bin(int("1" + line["scores"][name]["hex"], 16))[3:])) == "1"
+            # Of what is answered rightly nobody is less sure than of four classes alike.
+            assert losses[right[:len(losses)]].max() <= np.log(4) + 1e-6
+    means = {(cell["method"], cell["samples"], name): of_set["log_loss"]["mean"]
+             for cell in document["cells"] for name, of_set in cell["metrics"].items()}
+    assert len(document["comparisons"]) == len(results(study[0])["comparisons"])
+    for pair in document["comparisons"]:
+        assert pair["metric"] == "log_loss"
+        difference = means[pair["first"], pair["samples"], pair["set"]] - means[pair["second"], pair["samples"], pair["set"]]
+        assert pair["difference"] == pytest.approx(difference, abs=1e-6)
+    for count in document["verdict"]["counts"]:
+        learned = [one["method"] for one in count["decision"]["methods"] if one["standing"] != "collapsed"]
+        lowest = lambda methods: min(methods, key=lambda method: means[method, count["samples"], "test"])
+        assert count["decision"]["best"] == lowest(learned)
+        first = lowest(METHODS)
+        assert f"{first} has the lowest log-loss" in count["findings"][0] or f"{first} wins with" in count["findings"][0]
+    report = run(PROGRAM, "report", copy)
+    assert report.returncode == 0, report.all
+    assert results(copy)["verdict"] == document["verdict"]
+    # As an earlier version wrote it.
+    for line in lines:
+        line.pop("values", None)
+    (copy / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused = run(*command(material, *STUDY, "--output", copy, "--resume", "--metric", "log_loss"))
+    assert refused.returncode == 2
+    assert "of the finished results in" in refused.all and "--metric accuracy" in refused.all
+    shown = run(PROGRAM, "report", copy)
+    assert shown.returncode == 0, shown.all
+    assert "without what log-loss is computed from" in (copy / "report.md").read_text()
+    assert run(*command(material, *STUDY, "--output", copy, "--resume")).returncode == 0
+
+
+def test_what_each_method_has_of_each_class_is_what_scikit_learn_says(study):
+    from sklearn.metrics import precision_recall_fscore_support
+
+    lines = [json.loads(line) for line in (study[0] / "journal.jsonl").read_text().splitlines()]
+    truth = {one["name"]: one["labels"] for one in lines[0]["plan"]["sets"]}
+    for cell in results(study[0])["cells"]:
+        ended = [line for line in lines if line.get("phase") == "result" and line["learning_rate"] == cell["learning_rate"]
+                 and (line["method"], line["samples"]) == (cell["method"], cell["samples"])]
+        assert set(cell["classes"]) == {"test", "ood.web"} and len(ended) == 2
+        for name, classes in cell["classes"].items():
+            assert list(classes) == LABELS
+            scores = []
+            for line in ended:
+                digits, text = (line["predicted"][name][key] for key in ("digits", "hex"))
+                predicted = [int(text[i:i + digits], 16) for i in range(0, len(text), digits)]
+                scores.append(precision_recall_fscore_support(truth[name], predicted, labels=range(4), zero_division=0))
+            for i, found in enumerate(classes.values()):
+                precision, recall, f1 = ([seed[part][i] for seed in scores] for part in range(3))
+                assert found["examples"] == truth[name].count(i)
+                assert found["precision"] == pytest.approx(sum(precision) / 2, abs=1e-12)
+                assert found["recall"] == pytest.approx(sum(recall) / 2, abs=1e-12)
+                assert found["f1"]["mean"] == pytest.approx(sum(f1) / 2, abs=1e-12) and found["f1"]["seeds"] == 2
+    assert "F1 of each class on test with 80 examples" in (study[0] / "report.html").read_text()
+
+
 SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]
 
 
@@ -464,10 +536,10 @@ def test_a_method_whose_features_do_not_fit_is_said_to_compute_them_again(materi
 
 @pytest.mark.parametrize("arguments, message", [
     (["--margin", "-1"], "--margin: expected points, above 0 and below 100, found -1"),
-    (["--metric", "log_loss"], "--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, "
-     "samples_f1, r2, found 'log_loss'"),
+    (["--metric", "calibration_error"], "--metric: expected one of auto, accuracy, balanced_accuracy, macro_f1, weighted_f1, "
+     "matthews, log_loss, samples_f1, subset_accuracy, r2, mae, mse, found 'calibration_error'"),
     (["--metric", "samples_f1"], "--metric: single_label_classification cannot be compared by samples_f1; expected one of "
-     "accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews"),
+     "accuracy, balanced_accuracy, macro_f1, weighted_f1, matthews, log_loss"),
     (["--methods", "full,lorra"], "unknown method 'lorra'; did you mean 'lora'?"),
     (["--methods", "lora:rank=3"], "rank"),
     (["--methods", "head,head"], "'head' is named twice"),

@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -121,6 +123,7 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   outcome.scores["ood.web"][17] = 1.0 / 3;  // of an objective whose scores are no bits
   outcome.predicted["test"] = {0, 44, 7, 15, 16};
   outcome.predicted["ood.web"] = {0, 3, 15, 1};  // a digit each
+  outcome.values["test"]["log_loss"] = {0.5F, 0.1F, 103.25F, 0, std::numeric_limits<float>::infinity()};
   outcome.metrics["test"]["matthews"] = std::nan("");
   const Trial trial = result_trials(plan, plan.methods[0], 100, 0.1 + 0.2)[0];
   const auto [same, back] = trial_from_json(nlohmann::json::parse(trial_json(trial, outcome).dump()));
@@ -132,16 +135,25 @@ TEST(Trial, ComesBackFromJsonToTheLastBit) {
   EXPECT_EQ(back.predicted, outcome.predicted);
   EXPECT_EQ(trial_json(trial, outcome)["predicted"]["test"]["hex"], "002c070f10");
   EXPECT_EQ(trial_json(trial, outcome)["predicted"]["ood.web"]["hex"], "03f1");
+  EXPECT_EQ(back.values, outcome.values);
+  EXPECT_EQ(trial_json(trial, outcome)["values"]["test"]["log_loss"], "3f0000003dcccccd42ce8000000000007f800000");
   EXPECT_EQ(back.cost.stored_bytes, 5000);
   auto older = trial_json(trial, outcome);
   older.erase("predicted");
+  older.erase("values");
   EXPECT_TRUE(trial_from_json(older).second.predicted.empty());
+  EXPECT_TRUE(trial_from_json(older).second.values.empty());
   older["started"] = 30;
   older.erase("spent");
   EXPECT_EQ(trial_from_json(older).second.spent, 30 + outcome.seconds);
   for (const nlohmann::json& damaged :
        {nlohmann::json{{"digits", 0}, {"hex", ""}}, {{"digits", 2}, {"hex", "012"}}, {{"digits", 1}, {"hex", "x"}}}) {
     older["predicted"] = {{"test", damaged}};
+    EXPECT_THROW(trial_from_json(older), std::invalid_argument) << damaged;
+  }
+  older.erase("predicted");
+  for (const char* damaged : {"3f00000", "3f00000x"}) {
+    older["values"]["test"]["log_loss"] = damaged;
     EXPECT_THROW(trial_from_json(older), std::invalid_argument) << damaged;
   }
 }

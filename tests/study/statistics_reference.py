@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 from scipy import integrate, optimize, special, stats
-from sklearn.metrics import f1_score, matthews_corrcoef
+from sklearn.metrics import f1_score, matthews_corrcoef, precision_recall_fscore_support
 
 random = np.random.default_rng(3)
 
@@ -135,6 +135,13 @@ def influences(metric, truth, predicted, step=1e-4):
     return [known[cell] for cell in zip(truth, predicted)]
 
 
+def of_classes(truth, predicted):
+    labels = sorted(set(truth))
+    scores = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
+    return [{"label": label, "precision": precision, "recall": recall, "f1": f1, "support": int(support)}
+            for label, precision, recall, f1, support in zip(labels, *scores)]
+
+
 def class_metrics():
     def answers(shares, examples, right):
         truth = random.choice(len(shares), examples, p=shares)
@@ -154,7 +161,8 @@ def class_metrics():
         of_metrics = {metric: {"value": float(function(truth, predicted)),
                                "influences": influences(function, truth, predicted)}
                       for metric, function in CLASS_METRICS.items()}
-        cases.append({"name": name, "truth": truth, "predicted": predicted} | of_metrics)
+        cases.append({"name": name, "truth": truth, "predicted": predicted, "classes": of_classes(truth, predicted)}
+                     | of_metrics)
     return cases
 
 

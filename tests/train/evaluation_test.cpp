@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -71,6 +72,9 @@ TEST_F(Evaluation, CountsEveryExampleOnce) {
   const auto evaluation = evaluate(*classifier, examples, objective, context);
   EXPECT_EQ(evaluation.metrics.examples, 300);
   EXPECT_EQ(evaluation.scores.size(), 300U);
+  const auto& losses = evaluation.values.at("log_loss");
+  ASSERT_EQ(losses.size(), 300U);
+  EXPECT_NEAR(std::accumulate(losses.begin(), losses.end(), 0.0) / 300, evaluation.metrics.value("log_loss"), 1e-6);
   const auto details = objective.details(evaluation.logits, examples.all_targets(), {"a", "b", "c", "d"});
   std::int64_t counted = 0;
   for (const auto& per_class : details.at("classes")) counted += per_class.at("support").get<std::int64_t>();

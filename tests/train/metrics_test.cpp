@@ -30,6 +30,8 @@ TEST(Metrics, OfClassesAreThoseOfScikitLearn) {
       EXPECT_NEAR(value, expected.tensor(name).item<double>(), 1e-12) << name;
     }
     EXPECT_NEAR(classes().example_scores(logits, labels).mean().item<double>(), metrics.value("accuracy"), 1e-12);
+    EXPECT_NEAR(classes().example_values("log_loss", logits, labels).mean().item<double>(), metrics.value("log_loss"),
+                1e-12);
     const auto predicted = classes().predicted_classes(logits);
     ASSERT_EQ(predicted.size(), static_cast<std::size_t>(labels.size(0)));
     double right = 0;
@@ -78,6 +80,8 @@ TEST(MetricNames, AreListedWhenOneIsUnknown) {
   EXPECT_THAT([] { metric_kind("acuracy"); }, testing::ThrowsMessage<UsageError>(listed));
   EXPECT_TRUE(larger_is_better("macro_f1"));
   EXPECT_FALSE(larger_is_better("log_loss"));
+  EXPECT_EQ(merit("macro_f1", 0.5), 0.5);
+  EXPECT_EQ(merit("log_loss", 0.5), -0.5);
 }
 
 }  // namespace

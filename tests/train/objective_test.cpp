@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <string>
@@ -158,6 +159,21 @@ void expect_scores(const Objective& objective, const at::Tensor& logits, const a
   EXPECT_NEAR(scores.mean().item<double>(), objective.metrics(logits, targets).value(objective.score_metric()), 1e-12);
 }
 
+// What an example adds to a metric that is a mean is the metric of that example alone.
+void expect_values(const Objective& objective, const at::Tensor& logits, const at::Tensor& targets) {
+  for (const std::string& metric : objective.mean_metrics()) {
+    SCOPED_TRACE(metric);
+    const auto values = objective.example_values(metric, logits, targets);
+    ASSERT_EQ(values.sizes(), (at::IntArrayRef{targets.size(0)}));
+    const double mean = objective.metrics(logits, targets).value(metric);
+    EXPECT_NEAR(values.mean().item<double>(), mean, 1e-12 * std::max(1.0, mean));
+    for (std::int64_t i = 0; i < std::min<std::int64_t>(targets.size(0), 20); ++i) {
+      const double alone = objective.metrics(logits.narrow(0, i, 1), targets.narrow(0, i, 1)).value(metric);
+      EXPECT_NEAR(values[i].item<double>(), alone, 1e-12 * std::max(1.0, alone)) << i;
+    }
+  }
+}
+
 TEST(Objective, HasTheMetricsOfScikitLearnAndScipy) {
   int cases = 0;
   for (const ProblemType type : {kMulti, kRegression}) {
@@ -181,6 +197,7 @@ TEST(Objective, HasTheMetricsOfScikitLearnAndScipy) {
         }
       }
       expect_scores(objective, logits, targets);
+      expect_values(objective, logits, targets);
       ++cases;
       if (type != kMulti) continue;
       std::vector<std::string> labels;
@@ -243,6 +260,9 @@ TEST(Objective, TellsAllThatItsNamesPromise) {
     const auto targets = objective->type() == kSingle ? at::zeros({3}, at::kLong) : at::ones({3, 2}, at::kDouble);
     const auto metrics = objective->metrics(at::randn({3, 2}), targets);
     for (const std::string& name : objective->headline_metrics()) EXPECT_NO_THROW(metrics.value(name));
+    expect_values(*objective, at::randn({3, 2}, at::kDouble), targets);
+    EXPECT_THAT(objective->mean_metrics(), testing::Not(testing::Contains(objective->score_metric())));
+    EXPECT_THROW(objective->example_values("macro_f1", at::randn({3, 2}), targets), UsageError);
     EXPECT_NO_THROW(metrics.value(objective->select_metric()));
     EXPECT_TRUE(metric_kind(objective->score_metric()).larger_is_better);
     EXPECT_TRUE(metric_kind(objective->score_metric()).is_share);

@@ -75,6 +75,7 @@ TEST_F(OverRanks, EachObjectiveHasTheLossTheGradientAndTheScoresOfOneRank) {
     EXPECT_NEAR(losses[0], losses[1], 1e-6);
     EXPECT_LT((gradients[0] - gradients[1]).abs().max().item<double>(), 1e-5);
     EXPECT_EQ(evaluations[0].scores, evaluations[1].scores);
+    EXPECT_EQ(evaluations[0].values, evaluations[1].values);
     EXPECT_EQ(metrics_json(evaluations[0].metrics), metrics_json(evaluations[1].metrics));
   }
 }

@@ -62,6 +62,20 @@ std::vector<double> f1_by_example(const LabelCounts& counts) {
   return scores;
 }
 
+// 1 for each example whose labels are all as they should be.
+std::vector<double> exact_by_example(const LabelCounts& counts) {
+  std::vector<double> exact;
+  for (std::size_t i = 0; i < counts.hits.size(); ++i)
+    exact.push_back(counts.hits[i] == counts.predicted[i] && counts.hits[i] == counts.truth[i] ? 1 : 0);
+  return exact;
+}
+
+// [n, labels].
+at::Tensor log_losses(const LabelAnswers& answers) {
+  const auto& x = answers.logits;
+  return x.clamp_min(0) - x * answers.truth + x.abs().neg().exp().log1p();
+}
+
 double sum_of(const std::vector<double>& values) { return std::accumulate(values.begin(), values.end(), 0.0); }
 
 std::vector<double> balanced_label_weights(const data::Targets& training) {
@@ -122,16 +136,11 @@ class MultiLabel final : public Objective {
     const LabelMetrics micro = label_metrics(sum_of(by_label.hits), sum_of(by_label.predicted), sum_of(by_label.truth));
     double macro_f1 = 0;
     for (const LabelMetrics& label : metrics_by_label(by_label)) macro_f1 += label.f1;
-    double exact = 0;
-    for (std::size_t i = 0; i < by_example.hits.size(); ++i) {
-      exact += by_example.hits[i] == by_example.predicted[i] && by_example.hits[i] == by_example.truth[i] ? 1 : 0;
-    }
-    const auto& x = answers.logits;
-    const auto losses = x.clamp_min(0) - x * answers.truth + x.abs().neg().exp().log1p();
-    return named(targets.size(0),
-                 {micro.f1, ratio(macro_f1, static_cast<double>(by_label.hits.size())),
-                  ratio(sum_of(f1_by_example(by_example)), examples), ratio(exact, examples), micro.precision,
-                  micro.recall, ratio(losses.sum().item<double>(), static_cast<double>(losses.numel()))});
+    const auto losses = log_losses(answers);
+    return named(targets.size(0), {micro.f1, ratio(macro_f1, static_cast<double>(by_label.hits.size())),
+                                   ratio(sum_of(f1_by_example(by_example)), examples),
+                                   ratio(sum_of(exact_by_example(by_example)), examples), micro.precision, micro.recall,
+                                   ratio(losses.sum().item<double>(), static_cast<double>(losses.numel()))});
   }
 
   nlohmann::json details(const at::Tensor& logits, const at::Tensor& targets,
@@ -141,6 +150,15 @@ class MultiLabel final : public Objective {
 
   at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
     return at::tensor(f1_by_example(LabelCounts(LabelAnswers(logits, targets), 1)), at::kDouble);
+  }
+
+  std::vector<std::string> mean_metrics() const override { return {"subset_accuracy", "log_loss"}; }
+  at::Tensor example_values(const std::string& metric, const at::Tensor& logits,
+                            const at::Tensor& targets) const override {
+    const LabelAnswers answers(logits, targets);
+    if (metric == "log_loss") return log_losses(answers).mean(1);
+    if (metric != "subset_accuracy") refuse_values(metric);
+    return at::tensor(exact_by_example(LabelCounts(answers, 1)), at::kDouble);
   }
 
   Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {

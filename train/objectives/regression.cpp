@@ -143,6 +143,15 @@ class Regression final : public Objective {
     return scores / static_cast<double>(logits.size(1));
   }
 
+  std::vector<std::string> mean_metrics() const override { return {"mae", "mse"}; }
+  at::Tensor example_values(const std::string& metric, const at::Tensor& logits,
+                            const at::Tensor& targets) const override {
+    const auto errors = logits.to(at::kCPU, at::kDouble) - targets.to(at::kCPU, at::kDouble);
+    if (metric == "mse") return errors.square().mean(1);
+    if (metric != "mae") refuse_values(metric);
+    return errors.abs().mean(1);
+  }
+
   Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {
     Columns columns{header("predicted", labels), std::vector<std::string>(static_cast<std::size_t>(logits.size(0)))};
     for (std::int64_t output = 0; output < logits.size(1); ++output) {

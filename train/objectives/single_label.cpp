@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 
 #include "train/class_counts.h"
 
@@ -70,10 +71,15 @@ double calibration_error(const ClassAnswers& answers, const std::vector<std::siz
   return error;
 }
 
+std::vector<double> log_losses(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
+  std::vector<double> losses;
+  for (std::size_t i = 0; i < truth.size(); ++i) losses.push_back(-answers.row(i)[truth[i]]);
+  return losses;
+}
+
 double log_loss(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
-  double sum = 0;
-  for (std::size_t i = 0; i < truth.size(); ++i) sum -= answers.row(i)[truth[i]];
-  return ratio(sum, static_cast<double>(truth.size()));
+  const auto losses = log_losses(answers, truth);
+  return ratio(std::accumulate(losses.begin(), losses.end(), 0.0), static_cast<double>(losses.size()));
 }
 
 std::vector<double> balanced_class_weights(const data::Targets& training) {
@@ -151,6 +157,13 @@ class SingleLabel final : public Objective {
     auto* values = scores.mutable_data_ptr<double>();
     for (std::size_t i = 0; i < truth.size(); ++i) values[i] = answers.predicted[i] == truth[i] ? 1 : 0;
     return scores;
+  }
+
+  std::vector<std::string> mean_metrics() const override { return {"log_loss"}; }
+  at::Tensor example_values(const std::string& metric, const at::Tensor& logits,
+                            const at::Tensor& targets) const override {
+    if (metric != "log_loss") refuse_values(metric);
+    return at::tensor(log_losses(ClassAnswers(logits), truth_of(targets)), at::kDouble);
   }
 
   std::vector<std::int32_t> predicted_classes(const at::Tensor& logits) const override {
