@@ -18,8 +18,8 @@ namespace dtrain::train {
 /// before the first step. Collective over the context's ranks, which begin with the same weights: the first digests
 /// them.
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
-                                                const Examples& examples, model::Classifier& classifier,
-                                                const RunContext& context);
+                                                const Examples& examples, const Examples& dev,
+                                                model::Classifier& classifier, const RunContext& context);
 
 /// The checkpoint that a run with that identity goes on from; nothing where there is none yet. Collective: throws
 /// InputError where the ranks do not see the same one, and UsageError as read_checkpoint.

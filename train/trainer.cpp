@@ -55,7 +55,7 @@ class TrainingRun {
         hooks_(method_->start_training_hooks(classifier, steps_)),
         phases_(*method_, classifier, examples, options, context_, features, hooks_.get()),
         identity_(files.checkpoints.empty() ? std::map<std::string, std::string>()
-                                            : run_identity(options, steps_, examples, classifier, context)),
+                                            : run_identity(options, steps_, examples, dev, classifier, context)),
         best_(options.select_metric) {}
 
   TrainReport finish() {
