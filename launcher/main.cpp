@@ -38,6 +38,17 @@ struct Outcome {
   std::string message;
 };
 
+Outcome out_of_memory() {
+  return {4, "out of memory; a smaller --batch-size, --micro-batch-size or --cache-memory needs less"};
+}
+
+// LibTorch has no kind of its own for a CPU without memory.
+Outcome outcome_of(const c10::Error& error) {
+  const std::string what = error.what_without_backtrace();
+  if (what.find("can't allocate memory") != std::string::npos) return out_of_memory();
+  return {4, "LibTorch: " + what};
+}
+
 Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) {
   try {
     launcher::Options options = launcher::parse_options(argc, argv);
@@ -47,16 +58,17 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     if (!session.stop_plan().empty()) session.log().line(session.stop_plan());
     const auto lock = launcher::lock_output(options, session);
     kCommands.at(options.command)(options, session);
+    session.have_ended();
     return {};
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};
   } catch (const std::bad_alloc&) {
-    return {4, "out of memory; a smaller --batch-size, --micro-batch-size or --cache-memory needs less"};
+    return out_of_memory();
   } catch (const c10::OutOfMemoryError& error) {
     return {4, fmt::format("out of GPU memory; a smaller --batch-size or --micro-batch-size needs less ({})",
                            error.what_without_backtrace())};
   } catch (const c10::Error& error) {
-    return {4, fmt::format("LibTorch: {}", error.what_without_backtrace())};
+    return outcome_of(error);
   } catch (const std::logic_error& error) {
     return {4, fmt::format("a fault of dtrain itself, please report it: {}", error.what())};
   } catch (const std::exception& error) {
