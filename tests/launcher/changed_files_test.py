@@ -56,13 +56,12 @@ def change_weights(model):
 
 
 def change_tokenizer(model):
-    """Words change places, in every file that has them."""
-    for name in ("vocab.txt", "tokenizer.json"):
+    """Two words change places, in both files that have them."""
+    for name, cat, dog in (("vocab.txt", "\ncat\n", "\ndog\n"), ("tokenizer.json", '"cat"', '"dog"')):
         text = (model / name).read_text()
+        assert cat in text and dog in text
         (model / name).unlink()
-        change = {"vocab.txt": ("\ncat\n", "\ncat", "\ndog\n"), "tokenizer.json": ('"cat"', '"cat', '"dog"')}[name]
-        text = text.replace(change[0], "\0").replace(change[2], change[0]).replace("\0", change[2])
-        (model / name).write_text(text)
+        (model / name).write_text(text.replace(cat, "\0").replace(dog, cat).replace("\0", dog))
 
 
 def change_configuration(model):
@@ -116,10 +115,9 @@ def test_what_has_been_read_may_change(dtrain, tiny_model, data, folder, ranks):
 @pytest.fixture
 def stopped(dtrain, folder):
     """A run that was stopped after some steps."""
-    process = dtrain.start(*RUN)
-    log = folder / "out" / "log.jsonl"
-    wait_for(lambda: process.poll() is not None or (log.exists() and log.read_text().count("\n") > 2), what="training")
+    process, go_on = held_at(dtrain, folder, "write", "*/log.jsonl", 3, None)
     process.send_signal(signal.SIGTERM)
+    go_on.touch()
     ended = dtrain.end(process)
     assert ended.code == 75 and "the checkpoint is written" in ended.err, ended
     return folder

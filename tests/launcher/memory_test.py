@@ -9,14 +9,14 @@ import pytest
 
 from conftest import ranks_of, rows, wait_for, write_tsv
 
-# One step over all examples, which takes some hundred megabytes.
-RUN = ["--method", "full", "--batch-size", "6000", "--max-steps", "1", "--output", "out"]
+# One step over all examples at once, which takes some hundred megabytes.
+RUN = ["--method", "full", "--batch-size", "20000", "--max-steps", "1", "--output", "out"]
 ROOM = 128 << 20  # above what a run asks for in small pieces
 
 
 def held(dtrain, task, folder, call, path, ranks):
     """A run whose first rank is held at that call; the process ids of all, and the file that lets it go on."""
-    write_tsv(folder / "large.tsv", rows(6000, 4))
+    write_tsv(folder / "large.tsv", rows(20000, 4))
     given = [*task]
     given[given.index("--train") + 1] = folder / "large.tsv"
     moment = folder / "moment"
