@@ -55,7 +55,7 @@ void say_file_at(std::uintptr_t address) {
   }
 }
 
-void end(int number, siginfo_t* info, void*) {
+void end_process(int number, siginfo_t* info, void*) {
   if (info->si_code != BUS_ADRERR) {  // the memory itself has failed
     std::signal(number, SIG_DFL);
     return;
@@ -70,7 +70,7 @@ void end(int number, siginfo_t* info, void*) {
 
 void note_cut_files() {
   struct sigaction action {};
-  action.sa_sigaction = end;
+  action.sa_sigaction = end_process;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGBUS, &action, nullptr);
 }
