@@ -279,8 +279,8 @@ class TrainingRun {
       throw;
     } catch (const Error& error) {
       context_.log.warning(
-          fmt::format("{}. Without a checkpoint of step {}, a run that is stopped before the next, or while it is "
-                      "scored, trains again",
+          fmt::format("{} (Without a checkpoint of step {}, a run that is stopped before the next, or while it is "
+                      "scored, trains again.)",
                       error.what(), position));
     }
     progress_.go_on();

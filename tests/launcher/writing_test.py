@@ -175,7 +175,7 @@ def disk_with_a_quota(tmp_path, size):
 
 @pytest.mark.parametrize("ranks", [None, 2])
 def test_a_quota_ends_the_run_with_its_message_and_leaves_the_checkpoint_before(dtrain, task, tmp_path, ranks):
-    run = ["train", *task, "--method", "full", "--max-steps", "6", "--save-steps", "2", "--virtual-ranks", "2", "--output"]
+    run = ["train", *task, "--method", "full", "--max-steps", "7", "--save-steps", "2", "--virtual-ranks", "2", "--output"]
     # Two checkpoints fit, and not a third beside them.
     with disk_with_a_quota(tmp_path, "34M") as disk:
         ended = dtrain.refuses(*run, disk / "out", ranks=ranks, code=4, says=["Disk quota exceeded", "Free space"])
@@ -183,7 +183,7 @@ def test_a_quota_ends_the_run_with_its_message_and_leaves_the_checkpoint_before(
         assert leftovers(disk / "out") == [] and not (disk / "out" / "model").exists()
         subprocess.run(["btrfs", "qgroup", "limit", "none", str(disk)], check=True)
         ended = dtrain.succeeds(*run, disk / "out", "--resume", ranks=ranks)
-        assert "resumed at step 4 of 6" in ended.out, ended
+        assert "resumed at step 4 of 7" in ended.out, ended
         trained = (disk / "out" / "model" / "model.safetensors").read_bytes()
     dtrain.succeeds(*run, "alone")
     assert trained == (tmp_path / "alone" / "model" / "model.safetensors").read_bytes()
