@@ -113,6 +113,18 @@ std::map<std::string, std::string> data_digests(const data::TaskFiles& files, co
   return digests;
 }
 
+void check_unchanged(const std::map<std::string, std::string>& before, const std::map<std::string, std::string>& now) {
+  std::vector<std::string> changed;
+  for (const auto& [name, digest] : before) {
+    const auto found = now.find(name);
+    if (found == now.end() || found->second != digest) changed.push_back(words_of(name));
+  }
+  if (changed.empty()) return;
+  throw InputError(
+      fmt::format("changed while it was read: {}. Start again when nothing writes to these files any more.",
+                  fmt::join(changed, ", ")));
+}
+
 std::vector<std::string> option_differences(const std::string& before, const std::string& now, bool with_files) {
   auto earlier = options_of(before);
   auto given = options_of(now);

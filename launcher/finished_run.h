@@ -14,6 +14,9 @@ namespace dtrain::launcher {
 /// results.json of a run keeps them as `data`. Throws InputError for a file that cannot be read.
 std::map<std::string, std::string> data_digests(const data::TaskFiles& files, const std::string& class_weights);
 
+/// Throws InputError, naming them, where files of `before` have other content `now`.
+void check_unchanged(const std::map<std::string, std::string>& before, const std::map<std::string, std::string>& now);
+
 /// What two trainings' options differ in, both as config.ini has them: "lr was '0.001' and is now '0.01'". Left out is
 /// what changes no result: places of files, threads, logs, how ranks talk. Files of data and of class weights are
 /// compared by name only where `with_files` is true. Values that are equal as numbers, methods or directories are

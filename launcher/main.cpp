@@ -57,6 +57,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
     if (!session.stop_plan().empty()) session.log().line(session.stop_plan());
     const auto lock = launcher::lock_output(options, session);
     kCommands.at(options.command)(options, session);
+    session.have_ended();
     return {};
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};

@@ -176,10 +176,15 @@ void run_train(const Options& options, const Session& session) {
   }
   // Of what is read now: the files may change while it trains.
   std::map<std::string, std::string> digests;
-  on_first_rank(session, [&] { digests = data_digests(task_files(options), options.class_weights); });
+  peft::TokenizerFiles tokenizer;
+  on_first_rank(session, [&] {
+    digests = data_digests(task_files(options), options.class_weights);
+    tokenizer = peft::read_tokenizer_files(start.tokenizer);
+  });
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);
   train::TrainOptions training = training_options(options, task);
+  on_first_rank(session, [&] { check_unchanged(digests, data_digests(task_files(options), options.class_weights)); });
   training.method = method;
   training.cache_memory = cache_memory(options, session);
   const Sets sets = choose_sets(options, session, task);
@@ -221,7 +226,8 @@ void run_train(const Options& options, const Session& session) {
   if (!output.empty()) {
     // Before the tests: they take time, and the training took more.
     on_first_rank(session, [&] {
-      saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output, start.tokenizer);
+      saved = peft::save_trained(*classifier, training.method, task.labels.names(), directory, output,
+                                 std::move(tokenizer));
       result.stored_bytes = peft::stored_bytes(saved);
     });
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <bit>
@@ -235,15 +236,19 @@ std::optional<Checkpoint> read_checkpoint(const fs::path& directory, const std::
       log.warning(fmt::format("the checkpoint {} is damaged and skipped: {}", path.string(), error.what()));
       continue;
     }
+    std::vector<std::string> differences;
     for (const auto& [name, value] : identity) {
       const auto found = checkpoint.identity.find(name);
+      const bool came_later = name == "dev data" || name == "configuration of the model";
+      if (came_later && found == checkpoint.identity.end()) continue;
       const std::string before = found == checkpoint.identity.end() ? "" : found->second;
-      if (before != value) {
-        throw UsageError(
-            fmt::format("cannot resume from {}: {} was '{}' and is now '{}'. Resume with the same options, or "
-                        "start anew with --overwrite.",
-                        path.string(), name, before, value));
-      }
+      if (before != value) differences.push_back(fmt::format("{} was '{}' and is now '{}'", name, before, value));
+    }
+    if (!differences.empty()) {
+      throw UsageError(
+          fmt::format("cannot resume from {}: {}. Resume with the same options and files, or start anew with "
+                      "--overwrite.",
+                      path.string(), fmt::join(differences, "; ")));
     }
     return checkpoint;
   }

@@ -37,6 +37,12 @@ std::string digest_of_weights(model::Classifier& classifier, dist::Communicator&
   return {static_cast<const char*>(bytes.const_data_ptr()), text.size()};
 }
 
+std::string digest_of_text(const std::string& text) {
+  Digest digest;
+  digest.add(text);
+  return digest.text();
+}
+
 std::int64_t trainable_parameters(model::Classifier& classifier) {
   std::int64_t count = 0;
   for (const model::Parameter* parameter : classifier.parameters()) {
@@ -60,8 +66,8 @@ void check_agreement(std::int64_t step, const std::filesystem::path& directory, 
 }  // namespace
 
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
-                                                const Examples& examples, model::Classifier& classifier,
-                                                const RunContext& context) {
+                                                const Examples& examples, const Examples& dev,
+                                                model::Classifier& classifier, const RunContext& context) {
   return {{"method", options.method.text()},
           {"problem type", std::string(problem_type_name(options.problem_type))},
           {"loss", loss_text(options.loss)},
@@ -71,7 +77,9 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"seed", std::to_string(options.seed)},
           {"virtual ranks", std::to_string(options.virtual_ranks)},
           {"training data", examples.digest()},
+          {"dev data", dev.size() > 0 ? dev.digest() : ""},
           {"trainable parameters", std::to_string(trainable_parameters(classifier))},
+          {"configuration of the model", digest_of_text(classifier.config().json.dump())},
           {"weights of the model at the start", digest_of_weights(classifier, context.control)},
           {"micro batch size", std::to_string(options.micro_batch_size)},
           {"weight decay", fmt::format("{}", options.weight_decay)},

@@ -18,8 +18,8 @@ namespace dtrain::train {
 /// before the first step. Collective over the context's ranks, which begin with the same weights: the first digests
 /// them.
 std::map<std::string, std::string> run_identity(const TrainOptions& options, std::int64_t steps,
-                                                const Examples& examples, model::Classifier& classifier,
-                                                const RunContext& context);
+                                                const Examples& examples, const Examples& dev,
+                                                model::Classifier& classifier, const RunContext& context);
 
 /// The checkpoint that a run with that identity goes on from; nothing where there is none yet. Collective: the lowest
 /// rank of each node reads it, `node` on this rank's. Every rank throws InputError where the nodes do not see the same

@@ -56,7 +56,7 @@ class TrainingRun {
         hooks_(method_->start_training_hooks(classifier, steps_)),
         phases_(*method_, classifier, examples, options, context_, features, hooks_.get()),
         identity_(files.checkpoints.empty() ? std::map<std::string, std::string>()
-                                            : run_identity(options, steps_, examples, classifier, context)),
+                                            : run_identity(options, steps_, examples, dev, classifier, context)),
         best_(options.select_metric) {}
 
   TrainReport finish() {
@@ -282,8 +282,8 @@ class TrainingRun {
       throw;
     } catch (const Error& error) {
       context_.log.warning(
-          fmt::format("{}. Without a checkpoint of step {}, a run that is stopped before the next, or while it is "
-                      "scored, trains again",
+          fmt::format("{} (Without a checkpoint of step {}, a run that is stopped before the next, or while it is "
+                      "scored, trains again.)",
                       error.what(), position));
     }
     progress_.go_on();

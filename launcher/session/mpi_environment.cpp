@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "dist/mpi/mpi_work.h"
+#include "launcher/session/cut_files.h"
 #include "launcher/session/launch_variables.h"
 #include "launcher/terminal_log.h"
 
@@ -50,6 +51,7 @@ MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   // A file that outgrows a limit is an error of that write, not the end of the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  note_cut_files();  // here, as MPI has a handler of its own
 }
 
 MpiEnvironment::~MpiEnvironment() {

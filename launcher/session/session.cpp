@@ -107,6 +107,11 @@ void Session::have_loaded() const {
   if (stopped.item<int>() > 0) throw Stopped("stopped by a signal before there was anything to save");
 }
 
+void Session::have_ended() const {
+  const dist::TimeoutScope patience = train::wait_for_files(*control_);
+  control_->barrier();
+}
+
 void Session::limit_time(const Options& options) {
   auto job = slurm_job(process_environment());
   // Asked once for all ranks, which wait for the answer below.

@@ -47,6 +47,9 @@ class Session {
   /// collective, and throws Stopped on all where one got a signal that is noted. Not at the time limit: a start whose
   /// loading takes all of its time makes a step, or the next one would be no further. Collective.
   void have_loaded() const;
+  /// After a command: waits for the ranks as have_loaded does, so that one that stands still at the end is named, too.
+  /// Collective.
+  void have_ended() const;
   /// Ranks on this node.
   int local_size() const { return node_.size; }
   /// The lowest of them.

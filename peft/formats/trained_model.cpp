@@ -22,10 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-void copy_tokenizer(const fs::path& from, const fs::path& to) {
-  for (const char* name : kTokenizerFiles) {
-    if (fs::exists(from / name)) write_file_atomically(to / name, read_file(from / name));
-  }
+void write_tokenizer(const TokenizerFiles& tokenizer, const fs::path& directory) {
+  for (const auto& [name, content] : tokenizer.contents) write_file_atomically(directory / name, content);
 }
 
 bool have_names(const std::vector<std::string>& labels) {
@@ -55,15 +53,15 @@ ProblemType described_problem_type(const AdapterConfig& description) {
 }
 
 void write_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                   const fs::path& base_model, const fs::path& tokenizer, const fs::path& directory) {
+                   const fs::path& base_model, const TokenizerFiles& tokenizer, const fs::path& directory) {
   const auto method = make_method(spec);
   ensure_directory(directory);
   if (method->changes_whole_model()) {
     model::save_classifier(classifier, labels, directory);
-    copy_tokenizer(tokenizer, directory);
+    write_tokenizer(tokenizer, directory);
     return;
   }
-  if (tokenizer != base_model) copy_tokenizer(tokenizer, directory);
+  if (tokenizer.directory != base_model) write_tokenizer(tokenizer, directory);
   write_adapter({classifier, *method, labels, base_model.string()}, directory);
   const json description = {{"schema", 1},
                             {"method", spec.text()},
@@ -239,8 +237,16 @@ void take_labels(TrainedModel& trained, const fs::path& directory, const Log& lo
 
 }  // namespace
 
+TokenizerFiles read_tokenizer_files(const fs::path& directory) {
+  TokenizerFiles files{fs::absolute(directory).lexically_normal(), {}};
+  for (const char* name : kTokenizerFiles) {
+    if (fs::exists(directory / name)) files.contents[name] = read_file(directory / name);
+  }
+  return files;
+}
+
 fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                      const fs::path& base_model, const fs::path& output, const fs::path& tokenizer) {
+                      const fs::path& base_model, const fs::path& output, std::optional<TokenizerFiles> tokenizer) {
   const fs::path directory = output / (make_method(spec)->changes_whole_model() ? "model" : "adapter");
   // Some of its files alone are no model: the directory gets its name when all are there.
   const fs::path temporary = directory.string() + ".part";
@@ -248,8 +254,8 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
   fs::remove_all(temporary, error);
   try {
     const fs::path base = fs::absolute(base_model).lexically_normal();
-    write_trained(classifier, spec, labels, base, tokenizer.empty() ? base : fs::absolute(tokenizer).lexically_normal(),
-                  temporary);
+    if (!tokenizer) tokenizer = read_tokenizer_files(base);
+    write_trained(classifier, spec, labels, base, *tokenizer, temporary);
   } catch (...) {
     fs::remove_all(temporary, error);
     throw;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,16 +18,25 @@
 
 namespace dtrain::peft {
 
+/// The files of the tokenizer in a directory, by their names, as they were when they were read.
+struct TokenizerFiles {
+  std::filesystem::path directory;
+  std::map<std::string, std::string> contents;
+};
+TokenizerFiles read_tokenizer_files(const std::filesystem::path& directory);
+
 /// Writes what a run trained below `output`:
 /// - `model/`, a Hugging Face directory with the tokenizer's files, for a method that changes the whole model;
 /// - `adapter/` in PEFT's format (adapter_config.json, adapter_model.safetensors, classifier included) for one PEFT
 /// has;
 /// - else `adapter/` with weights.safetensors under the Hugging Face model's names (model.load_state_dict(...,
 /// strict=False)). An adapter has dtrain.json beside it: method, base model, pooling, labels, problem type; and the
-/// tokenizer's files where `tokenizer` is another directory than the base model's. Returns the directory.
+/// tokenizer's files where `tokenizer` is of another directory than the base model's. Without `tokenizer` it is the
+/// base model's. Returns the directory.
 std::filesystem::path save_trained(model::Classifier& classifier, const MethodSpec& spec,
                                    const std::vector<std::string>& labels, const std::filesystem::path& base_model,
-                                   const std::filesystem::path& output, const std::filesystem::path& tokenizer = {});
+                                   const std::filesystem::path& output,
+                                   std::optional<TokenizerFiles> tokenizer = std::nullopt);
 
 /// A classifier read back, ready to score.
 struct TrainedModel {

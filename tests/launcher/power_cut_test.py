@@ -15,7 +15,8 @@ import shutil
 
 import pytest
 
-from conftest import log_lines, results
+from conftest import results
+from outcomes import difference, tree_of, what_was_trained
 
 CUTS = os.environ.get("DTRAIN_POWER_CUTS")
 Operation = collections.namedtuple("Operation", "name path second number data")
@@ -139,10 +140,6 @@ def read_record(path):
             operations.append(Operation(name, first, second, int(number), file.read(int(size))))
             assert file.read(1) == b"\n"
     return operations
-
-
-def tree_of(folder):
-    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in folder.rglob("*")}
 
 
 def lay_out(tree, folder):
@@ -273,25 +270,6 @@ def check_states(dtrain, folder, operations, disk, run, count, check, refuses_ri
     print(f"{folder.name}: {len(operations)} operations, {len(states)} directories that a cut may leave, {ways} of them with "
           f"other things to build on; {len(chosen)} tried, {len(refused)} rightly refused, {len(problems)} wrong")
     assert not problems, "\n".join(problems)
-
-
-def what_was_trained(out):
-    """Of a run, all that must not depend on where it was cut."""
-    document = results(out)
-    quantities = ("step", "steps", "loss", "gradient_norm", "learning_rate")
-    options = [line for line in (out / "config.ini").read_text().splitlines()
-               if not line.startswith(("resume", "overwrite"))]
-    return {
-        "files": {name: content for name, content in tree_of(out).items() if name.startswith(("adapter", "predictions"))},
-        "names": sorted(name for name in tree_of(out) if not name.startswith("checkpoint")),
-        "newest checkpoint": max((int(path.name[5:]) for path in (out / "checkpoint").glob("step-*[0-9]")), default=None),
-        "results": {name: document[name] for name in document if name not in ("cost", "machine")},
-        "log": [{name: line[name] for name in quantities} for line in log_lines(out)],
-        "options": options}
-
-
-def difference(found, expected):
-    return ", ".join(f"{name} differ" for name in expected if found[name] != expected[name])
 
 
 RUN = ["--method", "lora", "--lr", "0.001", "--batch-size", "8", "--max-steps", "8", "--log-steps", "1", "--save-steps", "2",

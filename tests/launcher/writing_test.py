@@ -1,5 +1,6 @@
 """Where the output goes: nothing of the user's is lost, and nothing half-written has a final name."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -150,6 +151,42 @@ def test_a_full_file_system_ends_the_run_with_its_message(dtrain, task, tmp_path
         assert leftovers(disk / "out") == [] and not (disk / "out" / "model").exists()
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@contextlib.contextmanager
+def disk_with_a_quota(tmp_path, size):
+    """A file system of btrfs in a file, whose quota also binds root."""
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    if shutil.which("mkfs.btrfs") is None:
+        pytest.skip("no mkfs.btrfs (Debian: btrfs-progs)")
+    with open(image, "wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "-q", str(image)], check=True, capture_output=True)
+    if subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no btrfs may be mounted here")
+    try:
+        subprocess.run(["btrfs", "quota", "enable", str(disk)], check=True)
+        subprocess.run(["btrfs", "qgroup", "limit", size, str(disk)], check=True)
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_a_quota_ends_the_run_with_its_message_and_leaves_the_checkpoint_before(dtrain, task, tmp_path, ranks):
+    run = ["train", *task, "--method", "full", "--max-steps", "7", "--save-steps", "2", "--virtual-ranks", "2", "--output"]
+    # Two checkpoints fit, and not a third beside them.
+    with disk_with_a_quota(tmp_path, "34M") as disk:
+        ended = dtrain.refuses(*run, disk / "out", ranks=ranks, code=4, says=["Disk quota exceeded", "Free space"])
+        assert ended.seconds < 30
+        assert leftovers(disk / "out") == [] and not (disk / "out" / "model").exists()
+        subprocess.run(["btrfs", "qgroup", "limit", "none", str(disk)], check=True)
+        ended = dtrain.succeeds(*run, disk / "out", "--resume", ranks=ranks)
+        assert "resumed at step 4 of 7" in ended.out, ended
+        trained = (disk / "out" / "model" / "model.safetensors").read_bytes()
+    dtrain.succeeds(*run, "alone")
+    assert trained == (tmp_path / "alone" / "model" / "model.safetensors").read_bytes()
 
 
 def test_a_run_without_output_says_that_nothing_is_kept(dtrain, task, tmp_path):

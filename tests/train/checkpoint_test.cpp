@@ -142,6 +142,20 @@ TEST_F(Checkpoints, OfAnotherVersionAreRefused) {
                   testing::AllOf(testing::HasSubstr("expected schema 3, found 1"), testing::HasSubstr("--overwrite"))));
 }
 
+TEST_F(Checkpoints, OfOtherFilesAreRefusedNamingEachAndThoseThatDoNotSayItAreTaken) {
+  write_checkpoint(directory, at_step(1));
+  auto now = identity;
+  now["dev data"] = "new";
+  now["configuration of the model"] = "new";
+  EXPECT_TRUE(read(now));
+  Checkpoint written = at_step(2);
+  written.identity["dev data"] = "old";
+  written.identity["configuration of the model"] = "old";
+  write_checkpoint(directory, written);
+  EXPECT_THAT([&] { read(now); }, testing::ThrowsMessage<UsageError>(testing::HasSubstr(
+                                      "configuration of the model was 'old' and is now 'new'; dev data was 'old'")));
+}
+
 TEST_F(Checkpoints, OfWhichADirectoryHasAnImpossibleNumberAreRead) {
   write_checkpoint(directory, at_step(3));
   fs::create_directories(directory / "step-99999999999999999999999999");

@@ -239,6 +239,11 @@ TEST_P(Resume, WithOtherOptionsOrAnotherModelIsRefusedNamingThem) {
   FeatureStore features(options.cache_memory);
   EXPECT_THAT([&] { train(*other, examples, dev, options, files(true), context_over(*alone), features); },
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("model")));
+  // Steps that were scored on one set do not compare with those scored on another.
+  const auto same = classifier_with("new_gelu", options.method.text());
+  const Examples other_dev = random_data(30, 5, 2);
+  EXPECT_THAT([&] { train(*same, examples, other_dev, options, files(true), context_over(*alone), features); },
+              testing::ThrowsMessage<UsageError>(testing::HasSubstr("dev data was")));
 }
 
 std::string resume_case_name(const testing::TestParamInfo<Resume::ParamType>& instance) {
