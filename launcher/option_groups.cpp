@@ -314,6 +314,10 @@ constexpr Group kGroups[] = {
        add("parameters", bound(o.norm_parameters), "floats whose norm is taken, as many as a gradient has");
      }},
     {"scaling", "Scaling", add_scaling},
+    {"duration", "Measuring",
+     [](Adder add, Options& o) {
+       add("seconds", bound(o.bench_seconds), "about how long each thing is repeated, a few times at least");
+     }},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
     {"json", "Output",

@@ -83,13 +83,15 @@ const std::vector<std::string> kOfTrainingFile = {
 
 // The groups of options that each kind of bench uses.
 const std::map<std::string, std::string> kBenchGroups = {
-    {"gemm", "model,batch,machine"},
-    {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
-    {"allreduce", "machine,exchange,json"},
-    {"norm", "parameters,machine,json"},
+    {"gemm", "model,batch,machine,duration"},
+    {"step",
+     "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange,"
+     "duration"},
+    {"allreduce", "machine,exchange,duration,json"},
+    {"norm", "parameters,machine,duration,json"},
     {"scaling",
-     "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,json,"
-     "svg"}};
+     "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,"
+     "duration,json,svg"}};
 
 // A value that stands for "not given": 0 of --max-steps, an empty text, a switch that is off.
 bool is_off(const boost::any& value) {

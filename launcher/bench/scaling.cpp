@@ -32,7 +32,7 @@ namespace dtrain::launcher {
 namespace {
 
 constexpr std::int64_t kWarmUps = 3;
-// Steps that are timed: a second and a half of them, within bounds.
+// Steps that are timed: as many as take the time that is wanted, within bounds.
 constexpr std::int64_t kLeastSteps = 16;
 constexpr std::int64_t kMostSteps = 400;
 // Examples that are scored once for the seconds of an evaluation.
@@ -93,8 +93,10 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   const auto begin_warm = std::chrono::steady_clock::now();
   step.run(kWarmUps - 1);
   optimizer.step(1e-5);
-  const auto count = at::tensor(
-      {std::clamp(static_cast<std::int64_t>(1.5 / seconds_since(begin_warm)), kLeastSteps, kMostSteps)}, at::kLong);
+  const auto count =
+      at::tensor({std::clamp(static_cast<std::int64_t>(options.bench_seconds / seconds_since(begin_warm)), kLeastSteps,
+                             kMostSteps)},
+                 at::kLong);
   context.control.broadcast(count, 0);
   const auto steps = count.item<std::int64_t>();
   const auto own = at::zeros({1, steps, 5}, at::kDouble);  // of each step: all, compute, exchange, optimizer, gather
