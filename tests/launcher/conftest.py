@@ -43,7 +43,8 @@ class Dtrain:
         self.folder = folder
         self.program = program
         # Nothing of the user's own settings, the CPU and one thread: the same arithmetic on every machine.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTRAIN_", "OMPI_", "SLURM_"))}
+        own = ("DTRAIN_", "OMP_", "OMPI_", "SLURM_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = kept | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
