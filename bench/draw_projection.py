@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws what `bench/project_scaling.py --json` projects: a figure an encoder, efficiency over ranks.
 
-    bench/draw_projection.py projection.json docs/figures
+bench/draw_projection.py projection.json docs/figures
 """
 
 import argparse
@@ -32,8 +32,8 @@ def chart_of(report: dict, encoder: str) -> dict:
     assumed = f", {kind} {report['speedup']:g} times as fast as measured" if report["speedup"] != 1 else ""
     return {
         "title": f"{encoder}, weak scaling, projected",
-        "description": f"Efficiency over the number of {kind}, {report['tokens']:.0f} tokens each{assumed}; bands from steps "
-        "that hide nothing of the exchange to those that hide all that fits behind compute.",
+        "description": f"Efficiency over the number of {kind}, {report['tokens']:.0f} tokens each{assumed}; bands from "
+        "steps that hide nothing of the exchange to those that hide all that fits behind compute.",
         "x": {"title": f"{kind} (logarithmic)", "at": sorted({step["ranks"] for step in steps})},
         "y": {"title": "efficiency", "low": 0, "high": 1},
         "levels": [{"at": 1, "name": f"as many times as fast as there are {kind}"}],

@@ -7,8 +7,8 @@ encoders and other links.
     bench/project_scaling.py scaling.json links.json --json projection.json
     bench/draw_projection.py projection.json docs/figures
 
-Projected is weak scaling on ranks that have cores of their own. How much of the exchange is hidden depends on the machine:
-beside what was seen here stand the steps that hide nothing, and those that hide all that fits behind compute.
+Projected is weak scaling on ranks that have cores of their own. How much of the exchange is hidden depends on the
+machine: beside what was seen here stand the steps that hide nothing, and those that hide all that fits behind compute.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ def arguments() -> argparse.Namespace:
         action="store_true",
         help="project for GPUs, where gradients of word embeddings travel whole and no optimizer is sharded by itself",
     )
-    parser.add_argument("--within", type=float, help="fail where the model is further off a measured step than this share")
+    parser.add_argument(
+        "--within", type=float, help="fail where a measured step is further off than this share"
+    )
     parser.add_argument("--json", type=Path, help="file for all that is printed")
     given = parser.parse_args()
     given.measured = json.loads(given.scaling.read_text())
@@ -102,23 +104,27 @@ def checked(models: list[StepModel], points: list[dict], link: Link) -> list[dic
     return found
 
 
+def projected_step(
+    model: StepModel, encoder: Encoder, link: Link, ranks: int, given: argparse.Namespace
+) -> dict[str, float]:
+    """Its parts in seconds, as the command line has it."""
+    work = model.work(encoder, given.tokens, ranks, gpus=given.gpus)
+    return model.seconds(given.tokens, ranks, link, work, encoder, speedup=given.speedup, gpus=given.gpus)
+
+
 def projected(models: list[StepModel], links: list[Link], given: argparse.Namespace) -> list[dict]:
     """Weak scaling: steps and efficiencies of every encoder, link, method and number of ranks."""
     found = []
     for encoder in ENCODERS:
         for link in links:
             for model in (model for model in models if model.method != "head"):
-
-                def step(model: StepModel, ranks: int, encoder: Encoder = encoder, link: Link = link) -> dict[str, float]:
-                    work = model.work(encoder, given.tokens, ranks, gpus=given.gpus)
-                    return model.seconds(
-                        given.tokens, ranks, link, work, encoder, speedup=given.speedup, gpus=given.gpus
-                    )
-
-                alone = sum(step(model, 1).values())
+                alone = sum(projected_step(model, encoder, link, 1, given).values())
                 for ranks in RANKS:
-                    parts = step(model, ranks)
-                    least, most = (alone / sum(step(model.hiding(share), ranks).values()) for share in (0, 1))
+                    parts = projected_step(model, encoder, link, ranks, given)
+                    least, most = (
+                        alone / sum(projected_step(model.hiding(share), encoder, link, ranks, given).values())
+                        for share in (0, 1)
+                    )
                     found.append(
                         {
                             "encoder": encoder.name,
@@ -155,7 +161,8 @@ def projection_table(steps: list[dict]) -> str:
     rows = []
     for step in steps:
         if step["ranks"] == 1:
-            rows.append([step["encoder"], step["link"], step["method"], f"{1e3 * sum(step['seconds'].values()):.0f} ms"])
+            seconds = sum(step["seconds"].values())
+            rows.append([step["encoder"], step["link"], step["method"], f"{1e3 * seconds:.0f} ms"])
         else:
             rows[-1].append(percent(step))
     return markdown_table(["encoder", "link", "method", "1 rank", *(f"{ranks:,}" for ranks in RANKS[1:])], rows)
@@ -197,10 +204,10 @@ def main() -> int:
     print(f"largest error: {100 * worst:.0f} %\n")
     if given.speedup != 1 or given.gpus:
         ranks = "GPUs" if given.gpus else "ranks"
-        print(f"Assumed: {ranks} that compute and update {given.speedup:g} times as fast as a rank that was measured.\n")
+        print(f"Assumed: {ranks} that compute and update {given.speedup:g} times as fast as a measured rank.\n")
     print(
-        f"Weak scaling, {given.tokens:.0f} tokens a rank: seconds of a step on one rank, and efficiency on more, with as much "
-        "of the exchange hidden as was seen (nothing hidden to all that fits behind compute).\n"
+        f"Weak scaling, {given.tokens:.0f} tokens a rank: seconds of a step on one rank, and efficiency on more, with "
+        "as much of the exchange hidden as was seen (nothing hidden to all that fits behind compute).\n"
     )
     print(projection_table(projection))
     if given.json:

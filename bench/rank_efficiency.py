@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What ranks that train together reach of what they would reach apart.
 
-A pair is as many independent runs at once as there are ranks, each on a core of its own, and one job of that many ranks of
-one thread; the next pair has them in the other order. Its ratio is the job's samples/s over the sum of the independent
-runs'. A rank of the job has as large a batch as an independent run, and makes as many steps; with --strong the ranks share
-one such batch. Run it on a machine that does nothing else.
+A pair is as many independent runs at once as there are ranks, each on a core of its own, and one job of that many ranks
+of one thread; the next pair has them in the other order. Its ratio is the job's samples/s over the sum of the
+independent runs'. A rank of the job has as large a batch as an independent run, and makes as many steps; with --strong
+the ranks share one such batch. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -16,8 +16,19 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from sides import BATCH_SIZE, PRECISIONS, ROOT, Setting, beside, machine, markdown_table, require_programs
-from sides import results_of, run_dtrain, training_command
+from sides import (
+    BATCH_SIZE,
+    PRECISIONS,
+    ROOT,
+    Setting,
+    beside,
+    machine,
+    markdown_table,
+    require_programs,
+    results_of,
+    run_dtrain,
+    training_command,
+)
 
 # Ratios that dtrain must reach.
 FLOORS = {"full": 0.95, "lora": 0.97}

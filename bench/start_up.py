@@ -12,7 +12,17 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from sides import METHODS, PRECISIONS, ROOT, Setting, beside, machine, markdown_table, require_programs, training_command
+from sides import (
+    METHODS,
+    PRECISIONS,
+    ROOT,
+    Setting,
+    beside,
+    machine,
+    markdown_table,
+    require_programs,
+    training_command,
+)
 
 # What many ranks may take of one's time.
 CEILING = 1.3

@@ -4,25 +4,25 @@ A step of R ranks that compute T tokens each:
 
     seconds = share * (compute + optimizer + exposed exchange + exposed gather)
 
-share: ranks that have a core for each thread: 1. Ranks that share cores wait for each other: threads of the node's ranks
-    over its cores, times `crowding`, what they cost each other beside (1 where none were measured).
-compute = (start + T * seconds a token) * (1 + contention where R > 1) * (1 + jitter * largest of R)
-    Start and seconds a token: least squares over the points whose ranks have cores of their own. Jitter: how much longer
-    the slowest rank takes than the mean, over the largest of as many numbers drawn from a normal distribution (Blom, 1958).
-exchange: messages * 2 log2 R * latency + bytes * 2 (R-1) / R / bandwidth
-    Rabenseifner's all-reduce (2004), which dtrain has OpenMPI take; NCCL's double binary trees (Sanders, Speck and Traeff,
-    2009) have these terms too. A message is a bucket of dense gradients, of word embeddings on CPUs two (how many ranks
-    have which row, and the rows that any rank's texts reach), and one for the loss. Of a sharded optimizer over links that
-    reduce-scatter, half of the bytes, and R-1 latencies.
-gather: messages * (R-1) * latency + bytes * (R-1) / R / bandwidth, with the all-gather's own latency and bandwidth
-optimizer = each + dealt / R                        least squares; dealt: what a sharded optimizer's ranks share out. The
-                                                    rest (word embeddings that only decay, norms) each does whole
-exposed = all * (1 - overlap)                       of the exchange no more is hidden than backward lasts, of the gather
-                                                    than forward
+- share: 1 for ranks that have a core for each thread. Others wait for each other: threads of the node's ranks over its
+  cores, times `crowding`, what they cost each other beside (1 where none were measured).
+- compute = (start + T * seconds a token) * (1 + contention where R > 1) * (1 + jitter * largest of R). Start and
+  seconds a token: least squares over the points whose ranks have cores of their own. Jitter: how much longer the
+  slowest rank takes than the mean, over the largest of as many numbers drawn from a normal distribution (Blom, 1958).
+- exchange: messages * 2 log2 R * latency + bytes * 2 (R-1) / R / bandwidth. Rabenseifner's all-reduce (2004), which
+  dtrain has OpenMPI take; NCCL's double binary trees (Sanders, Speck and Traeff, 2009) have these terms too. A message
+  is a bucket of dense gradients, of word embeddings on CPUs two (how many ranks have which row, and the rows that any
+  rank's texts reach), and one for the loss. Of a sharded optimizer over links that reduce-scatter, half of the bytes,
+  and R-1 latencies.
+- gather: messages * (R-1) * latency + bytes * (R-1) / R / bandwidth, with the all-gather's own latency and bandwidth.
+- optimizer = each + dealt / R, least squares. Dealt: what a sharded optimizer's ranks share out. The rest (word
+  embeddings that only decay, norms) each does whole.
+- exposed = all * (1 - overlap). Of the exchange no more is hidden than backward lasts, of the gather than forward.
 
-Overlap, as it was seen: what a link takes alone, less what was waited for, and less what compute took more beside another
-rank. The latter counts because MPI moves data inside of calls, on the core that computes: that time is not hidden, it is
-in compute. What compute takes more than the links do is contention (memory, caches), and goes with compute.
+Overlap, as it was seen: what a link takes alone, less what was waited for, and less what compute took more beside
+another rank. The latter counts because MPI moves data inside of calls, on the core that computes: that time is not
+hidden, it is in compute. What compute takes more than the links do is contention (memory, caches), and goes with
+compute.
 """
 
 from __future__ import annotations
@@ -222,7 +222,8 @@ class StepModel:
         sharded = self.sharded and not gpus
         # The rows of every step so far are gathered, in the end all.
         gathered = VALUE_BYTES * trained if sharded else 0.0
-        gather_messages = math.ceil(VALUE_BYTES * dense / self.machine.bucket_bytes) + (2 if full else 0) if sharded else 0
+        buckets = math.ceil(VALUE_BYTES * dense / self.machine.bucket_bytes)
+        gather_messages = buckets + (2 if full else 0) if sharded else 0
         return Work(wire * dense + table, messages, gathered, gather_messages, trained / measured)
 
     def seconds(
@@ -283,7 +284,7 @@ def rows_of(points: list[dict], machine: Machine) -> Rows:
 
 
 def least_squares(terms: list[list[float]], seconds: list[float]) -> np.ndarray:
-    """With the least relative errors (short steps count as much as long ones), and no negative term: the best of some."""
+    """With the least relative errors (short steps count as much as long ones), and no negative term."""
     relative = np.array(terms) / np.array(seconds)[:, None]
     best, least = np.zeros(relative.shape[1]), math.inf
     for some in product((False, True), repeat=relative.shape[1]):
@@ -343,7 +344,7 @@ def model_of(method: str, points: list[dict], link: Link, machine: Machine) -> S
         of_exchange = min(beside, max(0.0, exchange - most["exchange_seconds"]))
         of_gather = min(beside - of_exchange, max(0.0, gather - most["gather_seconds"]))
         alone = model.compute(tokens_of_rank(most), 1)
-        jitters = [point["imbalance_seconds"] / point["compute_seconds"] / largest_of(point["ranks"]) for point in several]
+        jitters = [each["imbalance_seconds"] / each["compute_seconds"] / largest_of(each["ranks"]) for each in several]
         model = replace(
             model,
             contention=float((beside - of_exchange - of_gather) / alone),
