@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +37,8 @@ class Setting:
     model: Path | None = None  # None: the embedded one
     length: int | None = None  # tokens of every text; None: the embedded task's texts as they are
     texts: Path | None = None  # where long_texts.py has put texts of that length
+    batch_size: int = BATCH_SIZE  # of all ranks
+    threads_each: int | None = None  # None: the machine's cores, shared out
 
     def task(self, build: Path) -> Path:
         """The folder of the training and dev files."""
@@ -45,8 +49,8 @@ class Setting:
         return self.length or 128
 
     def threads(self) -> int:
-        """Threads of a rank: the machine's cores, shared out."""
-        return max(1, len(os.sched_getaffinity(0)) // self.ranks)
+        """Of a rank."""
+        return self.threads_each or max(1, len(os.sched_getaffinity(0)) // self.ranks)
 
 
 def environment() -> dict[str, str]:
@@ -63,10 +67,30 @@ def environment() -> dict[str, str]:
 def start(command: list[str]) -> str:
     """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines."""
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
-        raise SystemExit(f"{tail}\nfailed with exit code {done.returncode}: {' '.join(command)}")
+    require_success(command, done.returncode, done.stdout + done.stderr)
     return done.stdout
+
+
+def require_success(command: list[str], code: int, output: str) -> None:
+    """Ends with the last lines of a program that failed."""
+    if code != 0:
+        tail = "\n".join(output.splitlines()[-20:])
+        raise SystemExit(f"{tail}\nfailed with exit code {code}: {' '.join(command)}")
+
+
+@contextmanager
+def beside(command: list[str]) -> Iterator[subprocess.Popen]:
+    """A program that runs beside this one; at the end it is waited for, and a failure ends the comparison."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(command, env=environment(), stdout=output, stderr=subprocess.STDOUT)
+        try:
+            yield process
+            process.wait()
+        finally:
+            process.kill()
+            process.wait()
+        output.seek(0)
+        require_success(command, process.returncode, output.read())
 
 
 def require_programs(build: Path) -> None:
@@ -97,41 +121,50 @@ def bert_base(build: Path) -> Path:
     return directory
 
 
-def run_dtrain(build: Path, setting: Setting) -> dict:
-    """results.json of `dtrain train`, and the loss of each step."""
+def training_command(build: Path, setting: Setting, directory: Path) -> list[str]:
+    """`dtrain train` with `directory`/run for its output, as one rank without mpirun."""
     task = setting.task(build)
+    command = [str(build / "dtrain"), "train"]
+    if setting.evaluate:
+        command += ["--task=wordnet"]
+    else:
+        # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
+        lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
+        command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
+    command += [
+        f"--method={setting.method}",
+        f"--precision={setting.precision}",
+        f"--samples={setting.samples}",
+        f"--seed={setting.seed}",
+        f"--epochs={setting.epochs}",
+        f"--batch-size={setting.batch_size}",
+        "--min-steps=1",
+        "--log-steps=1",
+        f"--threads={setting.threads()}",
+        f"--max-length={setting.max_length()}",
+        f"--device={setting.device}",
+        f"--model={model_directory(build, setting.model)}",
+        "--pooling=mean",
+        f"--output={directory / 'run'}",
+    ]
+    return command + ([] if setting.lr is None else [f"--lr={setting.lr}"])
+
+
+def results_of(directory: Path) -> dict:
+    """results.json of the run in `directory`, and the loss of each step."""
+    results = json.loads((directory / "run" / "results.json").read_text())
+    steps = (directory / "run" / "log.jsonl").read_text().splitlines()
+    return results | {"losses": [json.loads(step)["loss"] for step in steps]}
+
+
+def run_dtrain(build: Path, setting: Setting) -> dict:
+    """What `dtrain train` leaves."""
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
         # As users start it; one rank also where there is no mpirun.
-        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
-        command += [str(build / "dtrain"), "train"]
-        if setting.evaluate:
-            command += ["--task=wordnet"]
-        else:
-            # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
-            lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
-            (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
-            command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
-        command += [
-            f"--method={setting.method}",
-            f"--precision={setting.precision}",
-            f"--samples={setting.samples}",
-            f"--seed={setting.seed}",
-            f"--epochs={setting.epochs}",
-            f"--batch-size={BATCH_SIZE}",
-            "--min-steps=1",
-            "--log-steps=1",
-            f"--threads={setting.threads()}",
-            f"--max-length={setting.max_length()}",
-            f"--device={setting.device}",
-            f"--model={model_directory(build, setting.model)}",
-            "--pooling=mean",
-            f"--output={directory / 'run'}",
-        ]
-        start(command + ([] if setting.lr is None else [f"--lr={setting.lr}"]))
-        results = json.loads((directory / "run" / "results.json").read_text())
-        steps = (directory / "run" / "log.jsonl").read_text().splitlines()
-        return results | {"losses": [json.loads(step)["loss"] for step in steps]}
+        launcher = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
+        start(launcher + training_command(build, setting, Path(name)))
+        return results_of(Path(name))
 
 
 def run_peer(build: Path, setting: Setting) -> dict:
@@ -154,7 +187,7 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--samples={setting.samples}",
             f"--seed={setting.seed}",
             f"--epochs={setting.epochs}",
-            f"--batch-size={BATCH_SIZE}",
+            f"--batch-size={setting.batch_size}",
             f"--device={setting.device}",
             f"--model={model_directory(build, setting.model)}",
             f"--task={setting.task(build)}",

@@ -88,6 +88,7 @@ void check_upper_bounds(const Options& o) {
   at_most("virtual-ranks", t.virtual_ranks, 65'536);
   at_most("bucket-bytes", t.bucket_bytes, std::int64_t{1} << 40);
   at_most("max-length", o.max_length, 1 << 20);
+  at_most("seconds", o.bench_seconds, 3600);
   at_most("parameters", o.norm_parameters, std::int64_t{10'000'000'000});
   at_most("seeds", o.seeds, 10'000);
   at_most("comm-timeout", o.comm_timeout, 100'000'000);
@@ -117,6 +118,8 @@ void check_options(Options& o) {
           fmt::format("{}", t.max_gradient_norm));
   require(t.bucket_bytes >= 1, "bucket-bytes", "at least 1", std::to_string(t.bucket_bytes));
   require(o.norm_parameters >= 1, "parameters", "at least 1", std::to_string(o.norm_parameters));
+  require(std::isfinite(o.bench_seconds) && o.bench_seconds > 0, "seconds", "a number above 0",
+          fmt::format("{}", o.bench_seconds));
   require(o.max_length >= 3, "max-length", "at least 3", std::to_string(o.max_length));
   require(o.test_samples >= 0, "test-samples", "0 or more", std::to_string(o.test_samples));
   require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));

@@ -314,6 +314,10 @@ constexpr Group kGroups[] = {
        add("parameters", bound(o.norm_parameters), "floats whose norm is taken, as many as a gradient has");
      }},
     {"scaling", "Scaling", add_scaling},
+    {"duration", "Measuring",
+     [](Adder add, Options& o) {
+       add("seconds", bound(o.bench_seconds), "about how long each thing is repeated, a few times at least");
+     }},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
     {"json", "Output",
@@ -347,14 +351,16 @@ po::options_description describe_options(const CommandInfo& command, Options& op
 
 const std::map<std::string, std::string>& bench_groups() {
   static const std::map<std::string, std::string> all = {
-      {"gemm", "model,batch,machine"},
+      {"gemm", "model,batch,machine,duration"},
       {"step",
-       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
-      {"allreduce", "machine,exchange,json"},
-      {"norm", "parameters,machine,json"},
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange,"
+       "duration"},
+      {"forward", "data,columns,ignored,unknown,problem,tokens,model,pooling,machine,json"},
+      {"allreduce", "machine,exchange,duration,json"},
+      {"norm", "parameters,machine,duration,json"},
       {"scaling",
-       "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,json,"
-       "svg"}};
+       "data,columns,ignored,unknown,problem,tokens,model,pooling,scaling,batch,step,machine,reduction,exchange,"
+       "duration,json,svg"}};
   return all;
 }
 

@@ -48,6 +48,7 @@ struct Options {
   std::string reduce_precision = "fp32";
   std::string shard_optimizer = "auto";
   std::string scaling_ranks;
+  double bench_seconds = 2;
   std::int64_t norm_parameters = 22'500'000;  // as the embedded model has
   std::string json_file;
   std::string svg_file;

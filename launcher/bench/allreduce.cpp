@@ -59,7 +59,7 @@ void bench_allreduce(const Options& options, const Session& session) {
       const auto size = static_cast<std::int64_t>(c10::elementSize(type));
       const std::int64_t elements = bytes / size / gradients.size() * gradients.size();
       const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device).dtype(type));
-      const Timing timing = time_of(session, [&] { collective.run(tensor); });
+      const Timing timing = time_of(session, options.bench_seconds, [&] { collective.run(tensor); });
       const double rate = static_cast<double>(bytes) / timing.median / 1e9;
       table.rows.push_back({collective.name, bytes_text(static_cast<double>(bytes)), duration_text(timing.least),
                             duration_text(timing.median), duration_text(timing.most), fmt::format("{:.2f}", rate),

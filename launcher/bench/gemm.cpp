@@ -25,7 +25,7 @@ void bench_gemm(const Options& options, const Session& session) {
     const auto left = at::randn({tokens, k}, at::TensorOptions().device(context.device)).to(type);
     const auto right = at::randn({n, k}, at::TensorOptions().device(context.device)).to(type);
     at::Tensor out;
-    const Timing timing = time_of(session, [&] {
+    const Timing timing = time_of(session, options.bench_seconds, [&] {
       out = at::mm(left, right.t());
       if (!context.device.is_cpu()) out[0][0].item<float>();
     });

@@ -50,7 +50,7 @@ void bench_norm(const Options& options, const Session& session) {
   nlohmann::json all = nlohmann::json::array();
   for (const NormKind& kind : kinds) {
     double norm = 0;
-    const Timing timing = time_of(session, [&] { norm = kind.of(values); });
+    const Timing timing = time_of(session, options.bench_seconds, [&] { norm = kind.of(values); });
     const double error = norm / exact - 1;
     table.rows.push_back({kind.name, rate_text(timing.least * 1e3), rate_text(timing.median * 1e3),
                           rate_text(timing.most * 1e3), fmt::format("{:.1e}", error)});

@@ -32,7 +32,7 @@ namespace dtrain::launcher {
 namespace {
 
 constexpr std::int64_t kWarmUps = 3;
-// Steps that are timed: a second and a half of them, within bounds.
+// Steps that are timed: as many as take the time that is wanted, within bounds.
 constexpr std::int64_t kLeastSteps = 16;
 constexpr std::int64_t kMostSteps = 400;
 // Examples that are scored once for the seconds of an evaluation.
@@ -62,8 +62,12 @@ struct ScalingPoint {
   double tokens = 0;
   double flop = 0;
   std::int64_t trainable_parameters = 0;
+  /// Of them, those outside of lookup tables, of which only rows travel.
+  std::int64_t dense_parameters = 0;
   std::int64_t reduced_bytes = 0;
   std::int64_t gathered_bytes = 0;
+  /// Of the optimizer's moments, on the rank that has most.
+  std::int64_t moment_bytes = 0;
   bool sharded = false;
   double evaluation_seconds = 0;
 };
@@ -89,8 +93,10 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   const auto begin_warm = std::chrono::steady_clock::now();
   step.run(kWarmUps - 1);
   optimizer.step(1e-5);
-  const auto count = at::tensor(
-      {std::clamp(static_cast<std::int64_t>(1.5 / seconds_since(begin_warm)), kLeastSteps, kMostSteps)}, at::kLong);
+  const auto count =
+      at::tensor({std::clamp(static_cast<std::int64_t>(options.bench_seconds / seconds_since(begin_warm)), kLeastSteps,
+                             kMostSteps)},
+                 at::kLong);
   context.control.broadcast(count, 0);
   const auto steps = count.item<std::int64_t>();
   const auto own = at::zeros({1, steps, 5}, at::kDouble);  // of each step: all, compute, exchange, optimizer, gather
@@ -129,6 +135,9 @@ ScalingPoint measure(const Options& options, const Session& session, const data:
   point.gather = mean(part(4).amin(0));
   point.samples_per_second = static_cast<double>(samples) / static_cast<double>(steps) / point.seconds;
   point.trainable_parameters = parameters.size();
+  for (const dist::Stretch& stretch : step.sharding().dense()) point.dense_parameters += stretch.size();
+  point.moment_bytes =
+      context.control.all_gather(at::tensor({optimizer.moment_bytes()}, at::kLong)).max().item<std::int64_t>();
   point.reduced_bytes = step.allreduce_bytes();
   point.gathered_bytes = (gather.bytes() - gathered_before) / steps;
   step.gather().wait();
@@ -177,7 +186,7 @@ const ScalingPoint& least_of(const std::vector<ScalingPoint>& points, const Scal
 
 Table table_of(const std::vector<ScalingPoint>& points) {
   Table table{{"method", "scaling", "ranks", "batch", "step", "compute", "imbalance", "exchange", "optimizer", "gather",
-               "samples/s", "efficiency", "scoring"},
+               "samples/s", "efficiency", "scoring", "moments"},
               {}};
   for (const ScalingPoint& point : points) {
     const double scored = point.evaluation_seconds;
@@ -185,7 +194,8 @@ Table table_of(const std::vector<ScalingPoint>& points) {
                           std::to_string(point.batch_size), duration_text(point.seconds), duration_text(point.compute),
                           duration_text(point.imbalance), duration_text(point.exchange), duration_text(point.optimizer),
                           duration_text(point.gather), rate_text(point.samples_per_second),
-                          fmt::format("{:.2f}", efficiency(point, least_of(points, point))), duration_text(scored)});
+                          fmt::format("{:.2f}", efficiency(point, least_of(points, point))), duration_text(scored),
+                          bytes_text(static_cast<double>(point.moment_bytes))});
   }
   return table;
 }
@@ -208,12 +218,20 @@ nlohmann::json json_of(const std::vector<ScalingPoint>& points, const Options& o
                    {"tokens_per_step", point.tokens},
                    {"flop_per_step", point.flop},
                    {"trainable_parameters", point.trainable_parameters},
+                   {"dense_parameters", point.dense_parameters},
                    {"reduced_bytes", point.reduced_bytes},
                    {"gathered_bytes", point.gathered_bytes},
+                   {"moment_bytes", point.moment_bytes},
                    {"sharded_optimizer", point.sharded},
                    {"evaluation_seconds", point.evaluation_seconds}});
   }
-  return {{"machine", session.description()}, {"reduce_precision", options.reduce_precision}, {"points", all}};
+  return {{"machine", session.description()},
+          {"threads", session.threads()},
+          {"cores", session.cores().usable},
+          {"ranks_of_node", session.local_size()},
+          {"reduce_precision", options.reduce_precision},
+          {"bucket_bytes", options.training.bucket_bytes},
+          {"points", all}};
 }
 
 std::string figure_of(const std::vector<ScalingPoint>& points) {

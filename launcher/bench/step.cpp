@@ -36,7 +36,7 @@ void bench_step(const Options& options, const Session& session) {
   std::int64_t position = 0;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
-  const Timing timing = time_of(session, [&] {
+  const Timing timing = time_of(session, options.bench_seconds, [&] {
     const auto outcome = step.run(position++);
     optimizer.step(1e-5);
     tokens += outcome.tokens;

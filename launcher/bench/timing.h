@@ -17,7 +17,7 @@ struct Timing {
 /// "98.31", "172.8", "22390": four digits, of large numbers all.
 std::string rate_text(double rate);
 
-/// Warms up, then repeats an action for about two seconds, as often on every rank. Collective.
-Timing time_of(const Session& session, const std::function<void()>& action);
+/// Warms up, then repeats an action for about `seconds`, as often on every rank. Collective.
+Timing time_of(const Session& session, double seconds, const std::function<void()>& action);
 
 }  // namespace dtrain::launcher

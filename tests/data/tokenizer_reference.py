@@ -6,10 +6,12 @@ tokenizer_reference.py SHARE OUTPUT
 OUTPUT/models/NAME is a model directory for each tokenizer, OUTPUT/NAME-CASE.reference what tokenizer_parity_test.cpp
 reads: numbers of 32 bits; a text is its size in bytes and UTF-8, an absent pair the size -1. A case of the fuzz holds
 for each row text, pair, maximal length, second segment, number of ids, ids; a case of the embedded task the same
-without the texts, which are in the task's own files.
+without the texts, which are in the task's own files, after a first number n: of those it has every n-th. Of the training
+texts that is every tenth, with DTRAIN_TEST_WHOLE=1 each one.
 """
 
 import json
+import os
 import random
 import shutil
 import struct
@@ -54,8 +56,9 @@ def batches_of(places, size=256):
     return [places[begin:begin + size] for begin in range(0, len(places), size)]
 
 
-def write_case(path, tokenizer, rows, max_lengths, with_texts):
-    """rows: (text, pair or None); each at its length of max_lengths."""
+def write_case(path, tokenizer, rows, max_lengths, every=None):
+    """rows: (text, pair or None); each at its length of max_lengths. `every`: which of a file's texts they are; None: these
+    are in no file, and are written, too."""
     encoded = [None] * len(rows)
     for length in sorted(set(max_lengths)):
         for paired in (False, True):
@@ -69,10 +72,12 @@ def write_case(path, tokenizer, rows, max_lengths, with_texts):
                 for i, ids, types in zip(batch, found["input_ids"], found["token_type_ids"]):
                     encoded[i] = ids, types
     with open(path, "wb") as out:
+        if every is not None:
+            out.write(number(every))
         for (text, pair), length, (ids, types) in zip(rows, max_lengths, encoded):
             second = types.index(1) if 1 in types else len(ids)
             assert types == [0] * second + [1] * (len(ids) - second)
-            if with_texts:
+            if every is None:
                 out.write(text_bytes(text) + text_bytes(pair))
             out.write(struct.pack(f"<iii{len(ids)}i", length, second, len(ids), *ids))
 
@@ -292,17 +297,19 @@ def main():
     tokenizers = {"minilm": embedded, **bert_tokenizers(output / "models", rows),
                   **roberta_tokenizers(output / "models", (text for row in task["train"] for text in row))}
     for name, tokenizer in tokenizers.items():
-        write_case(output / f"{name}-fuzz.reference", tokenizer, rows, lengths, True)
+        write_case(output / f"{name}-fuzz.reference", tokenizer, rows, lengths)
         if name not in ON_THE_TASK:
             continue
         truncated = truncations(tokenizer.num_special_tokens_to_add(pair=True))
-        write_case(output / f"{name}-truncations.reference", tokenizer, *truncated, True)
-        for split, texts in task.items():
+        write_case(output / f"{name}-truncations.reference", tokenizer, *truncated)
+        for split, all_texts in task.items():
+            every = 10 if split == "train" and "DTRAIN_TEST_WHOLE" not in os.environ else 1
+            texts = all_texts[::every]
             for length in [128] if split in ("train", "dev") else [128, 16, 9]:
                 path = output / f"{name}-{split}-{length}.reference"
-                write_case(path, tokenizer, texts, [length] * len(texts), False)
+                write_case(path, tokenizer, texts, [length] * len(texts), every)
         definitions = [(pair, None) for text, pair in task["dev"]]
-        write_case(output / f"{name}-definitions.reference", tokenizer, definitions, [12] * len(definitions), True)
+        write_case(output / f"{name}-definitions.reference", tokenizer, definitions, [12] * len(definitions))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import pytest
 from conftest import Dtrain, results, write_tsv
 
 LENGTH = ["--max-length", "32"]
+# What is measured is not looked at.
+BRIEFLY = ["--seconds", "0.1"]
 COMMANDS = ["compare", "diagnose", "train", "evaluate", "predict", "merge", "extract", "estimate", "inspect",
             "methods", "report",
             "bench"]
@@ -159,17 +161,18 @@ def test_methods_says_what_a_method_can_be_set_to(dtrain):
 @pytest.mark.parametrize("kind, options, ranks, rows", [
     ("gemm", ["--model"], None, r"\[\d+, 32\] x \[32, 64\] +[\d.]+ +[\d.]+ +[\d.]+"),
     ("step", ["--model", "--max-length", "--train", "--dev"], 2, r"samples/s +[\d.]+ +[\d.]+ +[\d.]+"),
-    ("allreduce", [], 2, r"64\.0 MiB +.*\d\.\d\d"),
 ])
 def test_bench_prints_a_table(dtrain, task, kind, options, ranks, rows):
     given = [argument for option in options for argument in (option, task[task.index(option) + 1])]
-    ended = dtrain.succeeds("bench", kind, *given, ranks=ranks)
+    ended = dtrain.succeeds("bench", kind, *given, *BRIEFLY, ranks=ranks)
     assert re.search(rows, ended.out), ended
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, precision):
-    ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", "--reduce-precision", precision, ranks=2)
+    ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", "--reduce-precision", precision, *BRIEFLY,
+                            ranks=2)
+    assert re.search(r"64\.0 MiB +.*\d\.\d\d", ended.out), ended
     assert f"{precision} over 2 ranks (mpi)" in ended.out, ended
     assert re.search(r"^all-reduce +[\d.]+ \w+ +[\d.]+ +[\d.]+$", ended.out, re.M), ended
     document = json.loads((tmp_path / "links.json").read_text())
@@ -181,7 +184,7 @@ def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, preci
 
 
 def test_bench_of_the_norm_says_how_far_it_is_from_the_sum_in_double(dtrain, tmp_path):
-    ended = dtrain.succeeds("bench", "norm", "--parameters", "3000000", "--json", "norm.json")
+    ended = dtrain.succeeds("bench", "norm", "--parameters", "3000000", "--json", "norm.json", *BRIEFLY)
     assert re.search(r"^norm of 3,000,000 floats +ms min +median +max +relative error$", ended.out, re.M), ended
     document = json.loads((tmp_path / "norm.json").read_text())
     assert document["parameters"] == 3_000_000 and document["threads"] == 1
@@ -195,10 +198,12 @@ def test_bench_of_the_norm_says_how_far_it_is_from_the_sum_in_double(dtrain, tmp
 
 def test_bench_scaling_times_parts_of_the_ranks(dtrain, task, tmp_path):
     given = [argument for option in ("--model", "--max-length", "--train", "--dev")
-             for argument in (option, task[task.index(option) + 1])]
+             for argument in (option, task[task.index(option) + 1])] + BRIEFLY
     ended = dtrain.succeeds("bench", "scaling", *given, "--methods", "head,lora", "--json", "s.json", "--svg", "s.svg", ranks=4)
     assert len(re.findall(r"^(?:head|lora) +(?:strong|weak) +[124] ", ended.out, re.M)) == 2 * 2 * 3, ended
-    points = json.loads((tmp_path / "s.json").read_text())["points"]
+    document = json.loads((tmp_path / "s.json").read_text())
+    assert document["threads"] == 1 and document["ranks_of_node"] == 4 and document["cores"] >= 1, document
+    points = document["points"]
     for point in points:
         parts = point["compute_seconds"] + point["imbalance_seconds"] + point["exchange_seconds"] + point["optimizer_seconds"]
         assert 0 < parts <= 1.2 * point["step_seconds"], point
@@ -206,12 +211,16 @@ def test_bench_scaling_times_parts_of_the_ranks(dtrain, task, tmp_path):
         assert point["efficiency"] == 1 or point["ranks"] > 1, point
         assert (point["reduced_bytes"] == 0) == (point["ranks"] == 1), point
         assert point["gathered_bytes"] == point["gather_seconds"] == 0 and not point["sharded_optimizer"], point
+        assert point["dense_parameters"] == point["trainable_parameters"], point
+        assert point["moment_bytes"] == 8 * point["trainable_parameters"], point
     drawn = xml.dom.minidom.parse(str(tmp_path / "s.svg")).documentElement
     assert drawn.tagName == "svg" and "Parallel efficiency" in drawn.toxml()
     dtrain.succeeds("bench", "scaling", *given, "--methods", "full", "--ranks", "2", "--shard-optimizer", "on", "--json", "s.json", ranks=2)
     for point in json.loads((tmp_path / "s.json").read_text())["points"]:
         assert point["sharded_optimizer"] and point["gather_seconds"] > 0, point
         assert 0 < point["gathered_bytes"] <= 4 * point["trainable_parameters"], point
+        assert 0.4 < point["moment_bytes"] / (8 * point["trainable_parameters"]) < 0.6, point
+        assert 0 < point["dense_parameters"] < point["trainable_parameters"], point
     dtrain.refuses("bench", "scaling", *given, "--ranks", "3", code=2, ranks=4, says="--ranks: expected numbers that divide")
 
 

@@ -13,6 +13,8 @@ import time
 
 import pytest
 
+from tiny_model import write_tiny_model
+
 PROGRAM = os.environ["DTRAIN_TEST_PROGRAM"]
 MPIEXEC = os.environ["DTRAIN_TEST_MPIEXEC"]
 SHARE = pathlib.Path(os.environ["DTRAIN_TEST_SHARE"])
@@ -41,7 +43,8 @@ class Dtrain:
         self.folder = folder
         self.program = program
         # Nothing of the user's own settings, the CPU and one thread: the same arithmetic on every machine.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DTRAIN_", "OMPI_", "SLURM_"))}
+        own = ("DTRAIN_", "OMP_", "OMPI_", "SLURM_")
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
         self.environment = kept | {
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -107,17 +110,12 @@ def dtrain(tmp_path, cache):
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
-    """A BERT of two layers, 32 wide, with 64 positions and the embedded model's tokenizer, saved by transformers."""
-    import torch
-    from transformers import BertConfig, BertModel
-
+    """The model of tiny_model.py with the embedded one's tokenizer: CTest's, or made here."""
     folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-                         intermediate_size=64, max_position_embeddings=64)).save_pretrained(folder)
-    for name in ("vocab.txt", "tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(MINILM / name, folder / name)
-    (folder / "model.safetensors").chmod(0o644)
+    if made := os.environ.get("DTRAIN_TEST_TINY_MODEL"):
+        shutil.copytree(made, folder, dirs_exist_ok=True)
+    else:
+        write_tiny_model(MINILM, folder)
     return folder
 
 

@@ -277,6 +277,9 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
   EXPECT_EQ(refusal({"bench", "norm", "--model", "m"}), "--model: dtrain bench norm does not use it");
   EXPECT_EQ(parsed({"bench", "norm", "--parameters", "8"}).norm_parameters, 8);
   EXPECT_EQ(refusal({"bench", "norm", "--parameters", "0"}), "--parameters: expected at least 1, found 0");
+  EXPECT_EQ(parsed({"bench", "step", "--seconds", "0.1"}).bench_seconds, 0.1);
+  EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}),
+            "--seconds: expected a number above 0, found 0");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
   EXPECT_THAT(refusal({"predict", "--drop-unknown-labels"}), HasSubstr("dtrain predict has no option"));

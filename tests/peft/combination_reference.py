@@ -1,9 +1,4 @@
-"""combination_reference.py REFERENCE_DIRECTORY: pairs of LoRA adapters and what PEFT's add_weighted_adapter makes of them."""
-
-import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
+"""Pairs of LoRA adapters and what PEFT's add_weighted_adapter makes of them. peft_reference.py calls it."""
 
 import peft_cases
 import reference_models as reference
@@ -51,6 +46,3 @@ def main(directory):
     for folder, pair in PAIRS.items():
         write_pair(directory / "odd_relu", directory / folder, pair)
 
-
-if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))

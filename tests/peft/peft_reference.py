@@ -112,6 +112,7 @@ def main(directory):
     reference.write_tensors(directory / "butterfly_orders.safetensors", {"orders": torch.stack(orders)})
 
     write_cut_adapter(directory)
+    combination_reference.main(directory)
 
     # Another shape of model, and adapters that cannot be used.
     refused = directory / "peft_refused"

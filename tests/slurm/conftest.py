@@ -13,6 +13,7 @@ from cluster import Cluster, obstacle
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("launcher_conftest", ROOT / "tests" / "launcher" / "conftest.py")
 small = importlib.util.module_from_spec(_spec)
+sys.path.append(str(ROOT / "tests" / "launcher"))  # for what it imports
 sys.modules["launcher_conftest"] = small
 _spec.loader.exec_module(small)
 tiny_model, data, task, cache = small.tiny_model, small.data, small.task, small.cache
