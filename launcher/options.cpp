@@ -85,6 +85,7 @@ const std::vector<std::string> kOfTrainingFile = {
 const std::map<std::string, std::string> kBenchGroups = {
     {"gemm", "model,batch,machine"},
     {"step", "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange"},
+    {"forward", "data,columns,ignored,unknown,problem,tokens,model,pooling,machine,json"},
     {"allreduce", "machine,exchange,json"},
     {"norm", "parameters,machine,json"},
     {"scaling",
@@ -374,7 +375,7 @@ const std::vector<CommandInfo>& commands() {
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
       {"report", "a study's report again from its journal, also while it runs; several on one page", "output,targets"},
-      {"bench", "times gemm, step, allreduce, norm or scaling on this machine",
+      {"bench", "times gemm, step, forward, allreduce, norm or scaling on this machine",
        kBenchGroups.at("step") + ",parameters,scaling,json,svg,targets"},
   };
   return all;
