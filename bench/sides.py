@@ -14,6 +14,7 @@ from references import REFERENCES
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = tuple(REFERENCES)
+FORWARD = "forward"  # no method: the model scores the samples, and nothing trains
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 BATCH_SIZE = 32
@@ -21,7 +22,7 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides train: one run of one method."""
+    """What both sides do: one run of one method, or its forward pass alone."""
 
     method: str
     precision: str
@@ -97,35 +98,50 @@ def bert_base(build: Path) -> Path:
     return directory
 
 
+def dtrain_command(build: Path, setting: Setting, directory: Path, *command: str) -> list[str]:
+    """dtrain as users start it, on the setting's texts; one rank also where there is no mpirun."""
+    task = setting.task(build)
+    started = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
+    started += [str(build / "dtrain"), *command]
+    if setting.evaluate:
+        started += ["--task=wordnet"]
+    else:
+        # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
+        lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+        (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
+        started += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
+    return [
+        *started,
+        f"--precision={setting.precision}",
+        f"--samples={setting.samples}",
+        f"--threads={setting.threads()}",
+        f"--max-length={setting.max_length()}",
+        f"--device={setting.device}",
+        f"--model={model_directory(build, setting.model)}",
+        "--pooling=mean",
+    ]
+
+
+def run_dtrain_forward(build: Path, setting: Setting) -> dict:
+    """The JSON of `dtrain bench forward`."""
+    with tempfile.TemporaryDirectory() as name:
+        output = Path(name) / "forward.json"
+        start([*dtrain_command(build, setting, Path(name), "bench", "forward"), f"--json={output}"])
+        return json.loads(output.read_text())
+
+
 def run_dtrain(build: Path, setting: Setting) -> dict:
     """results.json of `dtrain train`, and the loss of each step."""
-    task = setting.task(build)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        # As users start it; one rank also where there is no mpirun.
-        command = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
-        command += [str(build / "dtrain"), "train"]
-        if setting.evaluate:
-            command += ["--task=wordnet"]
-        else:
-            # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
-            lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
-            (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
-            command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
+        command = dtrain_command(build, setting, directory, "train")
         command += [
             f"--method={setting.method}",
-            f"--precision={setting.precision}",
-            f"--samples={setting.samples}",
             f"--seed={setting.seed}",
             f"--epochs={setting.epochs}",
             f"--batch-size={BATCH_SIZE}",
             "--min-steps=1",
             "--log-steps=1",
-            f"--threads={setting.threads()}",
-            f"--max-length={setting.max_length()}",
-            f"--device={setting.device}",
-            f"--model={model_directory(build, setting.model)}",
-            "--pooling=mean",
             f"--output={directory / 'run'}",
         ]
         start(command + ([] if setting.lr is None else [f"--lr={setting.lr}"]))
@@ -137,7 +153,9 @@ def run_dtrain(build: Path, setting: Setting) -> dict:
 def run_peer(build: Path, setting: Setting) -> dict:
     """The JSON of bench/peer.py."""
     python = Path(sys.executable)
-    if REFERENCES[setting.method].package == "adapters":
+    # What scores is the model as it is: what has no method is full's.
+    method = "full" if setting.method == FORWARD else setting.method
+    if REFERENCES[method].package == "adapters":
         python = ROOT / ".venv-adapters" / "bin" / "python"
         if not python.exists():
             raise SystemExit(f"{python} is missing: scripts/setup.sh --tests makes it")
@@ -146,8 +164,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
         command = [
             str(python),
             str(ROOT / "bench" / "peer.py"),
-            f"--method={setting.method}",
-            f"--lr={setting.lr}",
+            f"--method={method}",
+            f"--lr={setting.lr or 0.0}",
             f"--precision={setting.precision}",
             f"--ranks={setting.ranks}",
             f"--threads={setting.threads()}",
@@ -162,7 +180,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--batch-order={build / 'bench' / 'dtrain_batch_order'}",
             f"--output={output}",
         ]
-        start(command + (["--evaluate"] if setting.evaluate else []))
+        command += ["--evaluate"] if setting.evaluate else []
+        start(command + (["--forward"] if setting.method == FORWARD else []))
         return json.loads(output.read_text())
 
 
