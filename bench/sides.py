@@ -77,14 +77,20 @@ def require_programs(build: Path) -> None:
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
 
 
+def share_directory(build: Path) -> Path:
+    """Where the embedded model and task are: build trees of other presets have those of the first."""
+    own = build / "share" / "dtrain"
+    return own if own.exists() else ROOT / "build" / "share" / "dtrain"
+
+
 def embedded_task(build: Path) -> Path:
     """The folder of the embedded task's files."""
-    return build / "share" / "dtrain" / "tasks" / "wordnet"
+    return share_directory(build) / "tasks" / "wordnet"
 
 
 def model_directory(build: Path, model: Path | None) -> Path:
     """The encoder that both sides train."""
-    return model or build / "share/dtrain/models/minilm-l6-h384"
+    return model or share_directory(build) / "models" / "minilm-l6-h384"
 
 
 def bert_base(build: Path) -> Path:
