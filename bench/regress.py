@@ -33,7 +33,7 @@ TOLERANCE = 0.03
 STEPS = 10
 WARM_UP = 2
 # Texts of a step, by their tokens.
-BATCHES = {17: 8, 128: 2}
+BATCHES = {17: 4, 128: 2}
 # What is counted; a profile is written each time the last of them ends, once a step.
 COUNTED = ("dtrain::train::TrainingStep::run(long)", "dtrain::train::AdamW::step(double)")
 
