@@ -2,9 +2,10 @@
 """Speed of dtrain against the package a method is from: the same rows, batches, precision and cores, in turn.
 
 Each cell (encoder, length, method, precision, ranks) is a number of pairs: dtrain, peer, dtrain, peer, ... Each pair
-has a seed of its own, 0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio of a pair is dtrain's
-samples/s over the peer's; its median, least and greatest are what is claimed. A run is three epochs, the first
-included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is inside. Run it on a
+has a seed of its own, 0, 1, ...: the two sides share the order of the rows, not the numbers that they draw. The ratio
+of a pair is dtrain's samples/s over the peer's; its median, least and greatest are what is claimed. A run is three
+epochs, the first included; loading and tokenizing are outside the clock on both sides, all the rest of the loop is
+inside. `forward` is no method: both sides score the same samples several times, and the median counts. Run it on a
 machine that does nothing else.
 """
 
@@ -19,10 +20,10 @@ from itertools import product
 from pathlib import Path
 
 from long_texts import write_long_texts
-from references import REFERENCES
 from sides import (
     BATCH_SIZE,
     DEVICES,
+    FORWARD,
     METHODS,
     PRECISIONS,
     ROOT,
@@ -34,6 +35,7 @@ from sides import (
     model_directory,
     require_programs,
     run_dtrain,
+    run_dtrain_forward,
     run_peer,
     start,
 )
@@ -49,6 +51,8 @@ SAMPLES = {
     ("lora", "bf16"): 2304,
     ("head", "fp32"): 2304,
     ("head", "bf16"): 4096,
+    (FORWARD, "fp32"): 1024,
+    (FORWARD, "bf16"): 1536,
 }
 OTHER_SAMPLES = 768
 
@@ -61,12 +65,13 @@ OTHER_FLOOR = 1.0
 
 
 def samples_of(options: argparse.Namespace, method: str, precision: str, length: int | None, encoder: str) -> int:
-    """Samples of a cell: as many as take about as long, but four batches at least."""
+    """Samples of a cell: as many as take about as long; four batches at least, one where they are scored again."""
     samples = options.samples or SAMPLES.get((method, precision), OTHER_SAMPLES)
     if options.samples:
         return samples
     heavier = (length or SHORT) / SHORT * (8 if encoder == "bert-base" else 1)
-    return max(4 * BATCH_SIZE, int(samples / heavier) // BATCH_SIZE * BATCH_SIZE)
+    least = 1 if method == FORWARD else 4
+    return max(least * BATCH_SIZE, int(samples / heavier) // BATCH_SIZE * BATCH_SIZE)
 
 
 def matmul_rate(build: Path, model: Path | None, device: str, precision: str) -> float:
@@ -97,7 +102,7 @@ def gflops_of_a_token(build: Path, setting: Setting, cached: bool) -> float:
     parameters = layers * (4 * hidden * hidden + 2 * hidden * wide)
     frozen = 2.0 / setting.epochs if cached else 2.0
     top = 2 / layers  # the share of the layers that train
-    passes = {"full": 6.0, "head": frozen, "layers:k=2": frozen * (1 - top) + 6.0 * top}
+    passes = {FORWARD: 2.0, "full": 6.0, "head": frozen, "layers:k=2": frozen * (1 - top) + 6.0 * top}
     return passes.get(setting.method, 4.0) * parameters / 1e9
 
 
@@ -106,32 +111,40 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"min": min(values), "median": statistics.median(values), "max": max(values)}
 
 
+def train_both(build: Path, setting: Setting) -> dict:
+    """A pair of trainings: what each side cost."""
+    dtrain = run_dtrain(build, setting)
+    peer = run_peer(build, replace(setting, lr=dtrain["learning_rate"]))
+    if dtrain["cost"]["trainable_parameters"] != peer["trainable_parameters"]:
+        raise SystemExit(
+            f"{setting.method}: dtrain trains {dtrain['cost']['trainable_parameters']} parameters, "
+            f"the peer {peer['trainable_parameters']}"
+        )
+    return {
+        "learning_rate": dtrain["learning_rate"],
+        "dtrain": dtrain["cost"] | {"losses": dtrain["losses"]},
+        "peer": peer,
+    }
+
+
+def score_both(build: Path, setting: Setting) -> dict:
+    """A pair of forward passes over the same rows."""
+    return {"dtrain": run_dtrain_forward(build, setting), "peer": run_peer(build, setting)}
+
+
 def measure(build: Path, setting: Setting, pairs: int, encoder: str) -> dict:
     """One cell: the pairs, their ratios and the share of the matmul rate."""
     runs = []
     for seed in range(pairs):
-        dtrain = run_dtrain(build, replace(setting, seed=seed))
-        peer = run_peer(build, replace(setting, seed=seed, lr=dtrain["learning_rate"]))
-        if dtrain["cost"]["trainable_parameters"] != peer["trainable_parameters"]:
-            raise SystemExit(
-                f"{setting.method}: dtrain trains {dtrain['cost']['trainable_parameters']} parameters, "
-                f"the peer {peer['trainable_parameters']}"
-            )
-        ours, theirs = dtrain["cost"]["samples_per_second"], peer["samples_per_second"]
-        runs.append(
-            {
-                "seed": seed,
-                "ratio": ours / theirs,
-                "tokens_per_sample": peer["tokens_per_sample"],
-                "learning_rate": dtrain["learning_rate"],
-                "dtrain": dtrain["cost"] | {"losses": dtrain["losses"]},
-                "peer": {k: peer[k] for k in ("train_seconds", "samples_per_second", "peak_memory_bytes", "losses")},
-            }
-        )
+        run = (score_both if setting.method == FORWARD else train_both)(build, replace(setting, seed=seed))
+        peer = run["peer"]
+        ours, theirs = run["dtrain"]["samples_per_second"], peer["samples_per_second"]
+        kept = ("train_seconds", "samples_per_second", "peak_memory_bytes", "losses")
+        run["peer"] = {key: peer[key] for key in kept if key in peer}
+        runs.append({"seed": seed, "ratio": ours / theirs, "tokens_per_sample": peer["tokens_per_sample"], **run})
         print(
-            f"{setting.method} {setting.precision} {setting.ranks} ranks, seed {seed}: peer {theirs:.0f} samples/s "
-            f"({peer['train_seconds']:.1f} s), dtrain {ours:.0f} ({dtrain['cost']['train_seconds']:.1f} s), "
-            f"ratio {ours / theirs:.2f}",
+            f"{setting.method} {setting.precision} {setting.ranks} ranks, seed {seed}: peer {theirs:.0f} samples/s, "
+            f"dtrain {ours:.0f}, ratio {ours / theirs:.2f}",
             file=sys.stderr,
         )
     cell: dict = {
@@ -145,7 +158,7 @@ def measure(build: Path, setting: Setting, pairs: int, encoder: str) -> dict:
         "encoder": encoder,
         "ratio": spread([run["ratio"] for run in runs]),
         "floor": FLOORS.get(setting.method, OTHER_FLOOR),
-        "package": REFERENCES[setting.method].package,
+        "package": peer["package"],
         "versions": peer["versions"],
         "device": setting.device,
         "runs": runs,
@@ -207,15 +220,16 @@ def curve(losses: list[list[float]], epochs: int) -> list[str]:
 
 
 def learning_curves(cells: list[dict]) -> str:
-    """Training loss by epoch on both sides, in Markdown; of the cells of one rank, where all is logged."""
+    """Training loss by epoch on both sides, in Markdown; of the trainings on one rank, where all is logged."""
     rows = []
-    for cell in (cell for cell in cells if cell["ranks"] == 1):
+    trainings = [cell for cell in cells if cell["ranks"] == 1 and cell["method"] != FORWARD]
+    for cell in trainings:
         row = [cell["encoder"], f"{cell['length']:.0f}", cell["method"], cell["precision"]]
         row.append(f"{cell['runs'][0]['learning_rate']:g}")
         for side in ("dtrain", "peer"):
             row += curve([run[side]["losses"] for run in cell["runs"]], cell["epochs"])
         rows.append(row)
-    epochs = range(1, max((cell["epochs"] for cell in cells), default=0) + 1)
+    epochs = range(1, max((cell["epochs"] for cell in trainings), default=0) + 1)
     header = ["encoder", "tokens", "method", "precision", "learning rate"]
     header += [f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs]
     return markdown_table(header, rows)
@@ -226,7 +240,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=MAIN_METHODS, help="which methods")
+    parser.add_argument("--methods", nargs="+", choices=(*METHODS, FORWARD), default=MAIN_METHODS, help="which methods")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS, help="which precisions")
     parser.add_argument("--ranks", nargs="+", type=int, default=(1, 2), help="which numbers of ranks")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of runs a cell, each with its own seed")
@@ -287,8 +301,9 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print("matmuls: " + ", ".join(f"{rate:.0f} GFLOP/s {' '.join(key)}" for key, rate in rates.items()) + "\n")
     print(table(cells, rates))
-    print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
-    print(learning_curves(cells))
+    if any(cell["method"] != FORWARD for cell in cells):
+        print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
+        print(learning_curves(cells))
     below = [
         f"{c['encoder']} {c['length']:.0f} tokens {c['method']} {c['precision']} {c['ranks']} ranks"
         for c in cells

@@ -9,10 +9,10 @@ HEADER = "label\tsentence1\tsentence2"
 
 
 def write_long_texts(source: Path, directory: Path, tokens: int, rows: int, seed: int = 0) -> None:
-    """train.tsv and dev.tsv in `directory`: `rows` and 2 examples that have at least `tokens` tokens before they are cut.
+    """train.tsv and dev.tsv in `directory`: `rows` and 2 examples of at least `tokens` tokens before they are cut.
 
     The columns are the embedded task's: the label, the first headword, and the words "headword: gloss; ..." of as many
-    synsets of the label as are needed. Labels come as often as among the synsets.
+    synsets of the label as are needed. Labels come as often as among the synsets; dev has none that train has not.
     """
     lines = source.read_text(encoding="utf-8").splitlines()[1:]
     synsets = [line.split("\t") for line in lines]
@@ -21,8 +21,7 @@ def write_long_texts(source: Path, directory: Path, tokens: int, rows: int, seed
         by_label.setdefault(synset[0], []).append(synset)
     random_numbers = random.Random(seed)
 
-    def row() -> str:
-        label = random_numbers.choice(synsets)[0]
+    def row(label: str) -> str:
         first = random_numbers.choice(by_label[label])[1]
         glosses: list[str] = []
         words = 0
@@ -32,6 +31,7 @@ def write_long_texts(source: Path, directory: Path, tokens: int, rows: int, seed
             words += len(glosses[-1].split())
         return "\t".join((label, first, "; ".join(glosses)))
 
-    for name, count in (("train", rows), ("dev", 2)):
-        text = itertools.chain([HEADER], (row() for _ in range(count)))
+    labels = [random_numbers.choice(synsets)[0] for _ in range(rows)]
+    for name, of in (("train", labels), ("dev", labels[:2])):
+        text = itertools.chain([HEADER], (row(label) for label in of))
         (directory / f"{name}.tsv").write_text("\n".join(text) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from references import REFERENCES
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = tuple(REFERENCES)
+FORWARD = "forward"  # no method: the model scores the samples, and nothing trains
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 BATCH_SIZE = 32
@@ -23,7 +24,7 @@ BATCH_SIZE = 32
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides train: one run of one method."""
+    """What both sides do: one run of one method, or its forward pass alone."""
 
     method: str
     precision: str
@@ -100,14 +101,20 @@ def require_programs(build: Path) -> None:
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
 
 
+def share_directory(build: Path) -> Path:
+    """Where the embedded model and task are: build trees of other presets have those of the first."""
+    own = build / "share" / "dtrain"
+    return own if own.exists() else ROOT / "build" / "share" / "dtrain"
+
+
 def embedded_task(build: Path) -> Path:
     """The folder of the embedded task's files."""
-    return build / "share" / "dtrain" / "tasks" / "wordnet"
+    return share_directory(build) / "tasks" / "wordnet"
 
 
 def model_directory(build: Path, model: Path | None) -> Path:
     """The encoder that both sides train."""
-    return model or build / "share/dtrain/models/minilm-l6-h384"
+    return model or share_directory(build) / "models" / "minilm-l6-h384"
 
 
 def bert_base(build: Path) -> Path:
@@ -121,34 +128,48 @@ def bert_base(build: Path) -> Path:
     return directory
 
 
-def training_command(build: Path, setting: Setting, directory: Path) -> list[str]:
-    """`dtrain train` with `directory`/run for its output, as one rank without mpirun."""
+def dtrain_command(build: Path, setting: Setting, directory: Path, *command: str) -> list[str]:
+    """A command of dtrain on the setting's texts, as one rank without mpirun."""
     task = setting.task(build)
-    command = [str(build / "dtrain"), "train"]
+    started = [str(build / "dtrain"), *command]
     if setting.evaluate:
-        command += ["--task=wordnet"]
+        started += ["--task=wordnet"]
     else:
         # Dev cannot be left out. One row of it keeps the evaluations (which the clock leaves out) short.
         lines = (task / "dev.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
         (directory / "dev.tsv").write_text("".join(lines[:2]), encoding="utf-8")
-        command += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
-    command += [
-        f"--method={setting.method}",
+        started += [f"--train={task / 'train.tsv'}", f"--dev={directory / 'dev.tsv'}"]
+    return [
+        *started,
         f"--precision={setting.precision}",
         f"--samples={setting.samples}",
-        f"--seed={setting.seed}",
-        f"--epochs={setting.epochs}",
-        f"--batch-size={setting.batch_size}",
-        "--min-steps=1",
-        "--log-steps=1",
         f"--threads={setting.threads()}",
         f"--max-length={setting.max_length()}",
         f"--device={setting.device}",
         f"--model={model_directory(build, setting.model)}",
         "--pooling=mean",
+    ]
+
+
+def training_command(build: Path, setting: Setting, directory: Path) -> list[str]:
+    """`dtrain train` with `directory`/run for its output, as one rank without mpirun."""
+    command = dtrain_command(build, setting, directory, "train")
+    command += [
+        f"--method={setting.method}",
+        f"--seed={setting.seed}",
+        f"--epochs={setting.epochs}",
+        f"--batch-size={setting.batch_size}",
+        "--min-steps=1",
+        "--log-steps=1",
         f"--output={directory / 'run'}",
     ]
     return command + ([] if setting.lr is None else [f"--lr={setting.lr}"])
+
+
+def launched(setting: Setting, command: list[str]) -> list[str]:
+    """As users start it; one rank also where there is no mpirun."""
+    has_launcher = setting.ranks > 1 or shutil.which("mpirun")
+    return (["mpirun", "-np", str(setting.ranks)] if has_launcher else []) + command
 
 
 def results_of(directory: Path) -> dict:
@@ -158,19 +179,28 @@ def results_of(directory: Path) -> dict:
     return results | {"losses": [json.loads(step)["loss"] for step in steps]}
 
 
+def run_dtrain_forward(build: Path, setting: Setting) -> dict:
+    """The JSON of `dtrain bench forward`."""
+    with tempfile.TemporaryDirectory() as name:
+        output = Path(name) / "forward.json"
+        command = dtrain_command(build, setting, Path(name), "bench", "forward")
+        start(launched(setting, [*command, f"--json={output}"]))
+        return json.loads(output.read_text())
+
+
 def run_dtrain(build: Path, setting: Setting) -> dict:
     """What `dtrain train` leaves."""
     with tempfile.TemporaryDirectory() as name:
-        # As users start it; one rank also where there is no mpirun.
-        launcher = ["mpirun", "-np", str(setting.ranks)] if setting.ranks > 1 or shutil.which("mpirun") else []
-        start(launcher + training_command(build, setting, Path(name)))
+        start(launched(setting, training_command(build, setting, Path(name))))
         return results_of(Path(name))
 
 
 def run_peer(build: Path, setting: Setting) -> dict:
     """The JSON of bench/peer.py."""
     python = Path(sys.executable)
-    if REFERENCES[setting.method].package == "adapters":
+    # What scores is the model as it is: what has no method is full's.
+    method = "full" if setting.method == FORWARD else setting.method
+    if REFERENCES[method].package == "adapters":
         python = ROOT / ".venv-adapters" / "bin" / "python"
         if not python.exists():
             raise SystemExit(f"{python} is missing: scripts/setup.sh --tests makes it")
@@ -179,8 +209,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
         command = [
             str(python),
             str(ROOT / "bench" / "peer.py"),
-            f"--method={setting.method}",
-            f"--lr={setting.lr}",
+            f"--method={method}",
+            f"--lr={setting.lr or 0.0}",
             f"--precision={setting.precision}",
             f"--ranks={setting.ranks}",
             f"--threads={setting.threads()}",
@@ -195,7 +225,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--batch-order={build / 'bench' / 'dtrain_batch_order'}",
             f"--output={output}",
         ]
-        start(command + (["--evaluate"] if setting.evaluate else []))
+        command += ["--evaluate"] if setting.evaluate else []
+        start(command + (["--forward"] if setting.method == FORWARD else []))
         return json.loads(output.read_text())
 
 

@@ -17,11 +17,8 @@ struct Bench {
   const char* name;
   void (*run)(const Options&, const Session&);
 };
-constexpr Bench kBenches[] = {{"gemm", bench_gemm},
-                              {"step", bench_step},
-                              {"allreduce", bench_allreduce},
-                              {"norm", bench_norm},
-                              {"scaling", bench_scaling}};
+constexpr Bench kBenches[] = {{"gemm", bench_gemm},           {"step", bench_step}, {"forward", bench_forward},
+                              {"allreduce", bench_allreduce}, {"norm", bench_norm}, {"scaling", bench_scaling}};
 
 }  // namespace
 

@@ -355,7 +355,7 @@ const std::map<std::string, std::string>& bench_groups() {
       {"step",
        "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange,"
        "duration"},
-      {"forward", "data,columns,ignored,unknown,problem,tokens,model,pooling,machine,json"},
+      {"forward", "data,columns,ignored,unknown,problem,tokens,model,pooling,machine,duration,json"},
       {"allreduce", "machine,exchange,duration,json"},
       {"norm", "parameters,machine,duration,json"},
       {"scaling",

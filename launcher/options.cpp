@@ -84,7 +84,7 @@ const std::vector<CommandInfo>& commands() {
       {"methods", "the methods there are, and what they train on a model; of one, its settings",
        "model,pooling,targets"},
       {"report", "a study's report again from its journal, also while it runs; several on one page", "output,targets"},
-      {"bench", "times gemm, step, allreduce, norm or scaling on this machine",
+      {"bench", "times gemm, step, forward, allreduce, norm or scaling on this machine",
        bench_groups().at("step") + ",parameters,scaling,json,svg,targets"},
   };
   return all;

@@ -11,6 +11,8 @@ namespace dtrain::launcher {
 void bench_gemm(const Options& options, const Session& session);
 /// A training step.
 void bench_step(const Options& options, const Session& session);
+/// The scoring of examples: forward alone.
+void bench_forward(const Options& options, const Session& session);
 /// All-reduce, and what a sharded optimiser has in its place.
 void bench_allreduce(const Options& options, const Session& session);
 /// The gradient's norm, and how far it is from the sum in double; on the CPU dtrain's beside LibTorch's.

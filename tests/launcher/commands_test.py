@@ -161,11 +161,23 @@ def test_methods_says_what_a_method_can_be_set_to(dtrain):
 @pytest.mark.parametrize("kind, options, ranks, rows", [
     ("gemm", ["--model"], None, r"\[\d+, 32\] x \[32, 64\] +[\d.]+ +[\d.]+ +[\d.]+"),
     ("step", ["--model", "--max-length", "--train", "--dev"], 2, r"samples/s +[\d.]+ +[\d.]+ +[\d.]+"),
+    ("forward", ["--model", "--max-length", "--train", "--dev"], 2, r"scoring of 120 examples +min +median +max\nseconds .*\nsamples/s +[\d.]+"),
 ])
 def test_bench_prints_a_table(dtrain, task, kind, options, ranks, rows):
     given = [argument for option in options for argument in (option, task[task.index(option) + 1])]
     ended = dtrain.succeeds("bench", kind, *given, *BRIEFLY, ranks=ranks)
     assert re.search(rows, ended.out), ended
+
+
+def test_bench_forward_says_what_it_scored(dtrain, task, tmp_path):
+    given = [argument for option in ("--model", "--max-length", "--train", "--dev")
+             for argument in (option, task[task.index(option) + 1])]
+    dtrain.succeeds("bench", "forward", *given, "--samples", "40", "--json", "forward.json", *BRIEFLY)
+    document = json.loads((tmp_path / "forward.json").read_text())
+    assert document["examples"] == 40 and document["threads"] >= 1 and document["tokens_per_sample"] > 2
+    assert 0 < document["least_seconds"] <= document["median_seconds"]
+    assert document["samples_per_second"] == pytest.approx(40 / document["median_seconds"])
+    assert document["peak_memory_bytes"] > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

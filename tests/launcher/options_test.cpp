@@ -282,6 +282,8 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
             "--seconds: expected a number above 0, found 0");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
+  EXPECT_EQ(refusal({"bench", "forward", "--method", "lora"}), "--method: dtrain bench forward does not use it");
+  EXPECT_EQ(refusal({"bench", "forward", "--train", "t", "--samples", "8", "--json", "f"}), "");
   EXPECT_THAT(refusal({"predict", "--drop-unknown-labels"}), HasSubstr("dtrain predict has no option"));
   const Variable meant_for_another("DTRAIN_METHOD", "lora");
   EXPECT_EQ(refusal({"bench", "gemm"}), "");

@@ -9,7 +9,7 @@ import pytest
     (["train", "--samples", "100,200"], ["train takes one number; compare takes a list"]),
     (["train", "--task", "wordnot"], ["unknown task 'wordnot'", "did you mean 'wordnet'?"]),
     (["train", "--resume"], ["--output"]),
-    (["bench", "gem"], ["bench: expected one of gemm, step, allreduce, norm, scaling", "did you mean 'gemm'?"]),
+    (["bench", "gem"], ["bench: expected one of gemm, step, forward, allreduce, norm, scaling", "did you mean 'gemm'?"]),
     (["inspect"], ["inspect: expected a model, an adapter, a run's output or a data file"]),
     (["predict", "--run", "x", "--input", "y"], ["--output: expected a directory"]),
     (["predict", "--run", "x", "--output", "y"], ["--input: expected a file"]),

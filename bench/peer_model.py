@@ -1,0 +1,74 @@
+"""The peer's model: transformers' BERT with mean pooling, and the run's method on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import transformers
+from torch import nn
+from torch.nn import functional
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from peer_run import Run
+from references import REFERENCES
+
+
+class MeanPooledBert(transformers.BertForSequenceClassification):
+    """BERT with mean pooling, dropout and a linear layer: sentence-transformers' pooling, HF's classification head.
+
+    A frozen body runs in evaluation mode and records nothing, as a user who knows that it is frozen would have it.
+    """
+
+    body_is_frozen = False
+
+    @classmethod
+    def load(cls, directory: Path, classes: int) -> MeanPooledBert:
+        """The encoder's weights and a fresh head."""
+        model = cls.from_pretrained(directory, num_labels=classes, attn_implementation="sdpa", dtype=torch.float32)
+        model.bert.pooler = None
+        nn.init.normal_(model.classifier.weight, std=model.config.initializer_range)
+        nn.init.zeros_(model.classifier.bias)
+        return model
+
+    def train(self, mode: bool = True) -> MeanPooledBert:
+        """Training mode, but not below the lowest trainable part."""
+        super().train(mode)
+        if self.body_is_frozen:
+            self.bert.eval()
+        return self
+
+    def forward(
+        self,
+        attention_mask: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        past_key_values: transformers.Cache | None = None,
+        **inputs: torch.Tensor,
+    ) -> SequenceClassifierOutput:
+        """The logits [batch, classes], and the mean loss where there are labels.
+
+        peft gives a prefix to models whose forward has an argument past_key_values.
+        """
+        if past_key_values is not None:
+            inputs["past_key_values"] = past_key_values
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.body_is_frozen):
+            hidden = self.bert(attention_mask=attention_mask, **inputs).last_hidden_state
+            # The keys of a prefix are masked, too, but have no row here.
+            mask = attention_mask[:, -hidden.shape[1] :].unsqueeze(-1).to(hidden.dtype)
+            pooled = (hidden * mask).sum(1) / mask.sum(1)
+        logits = self.classifier(self.dropout(pooled))
+        loss = None if labels is None else functional.cross_entropy(logits.float(), labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+def make_model(run: Run, classes: int, steps: int) -> nn.Module:
+    """The classifier with the run's method attached, at the run's seed."""
+    torch.manual_seed(run.seed)
+    model = MeanPooledBert.load(Path(run.model), classes)
+    model.body_is_frozen = run.method == "head"
+    return REFERENCES[run.method].attach(model, steps).to(run.device)
+
+
+def autocast(run: Run) -> torch.autocast:
+    """bf16 autocast where the run asks for it."""
+    return torch.autocast(run.device, torch.bfloat16, enabled=run.precision == "bf16")
