@@ -52,6 +52,20 @@ data::Task read_task(const Options& options, const Session& session, const Start
   return data::load_task(files, *tokenizer, tokenize_options_alone(options, session), session.log());
 }
 
+// A tokenizer may have tokens beyond those of the model as long as no text has them.
+void require_embeddings(const data::LabelledSet& set, const std::filesystem::path& file,
+                        const peft::TrainedModel& trained) {
+  const std::int64_t embeddings = trained.classifier->config().vocabulary_size;
+  for (std::int64_t i = 0; i < set.examples.size(); ++i) {
+    const auto ids = set.examples.example(i).ids;
+    if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id < embeddings; })) continue;
+    throw InputError(
+        fmt::format("{}:{}: the tokenizer of {} makes token {} of this text, but the model {} has only {} embeddings",
+                    file.string(), set.texts.rows[static_cast<std::size_t>(i)].line, trained.tokenizer.string(),
+                    *std::max_element(ids.begin(), ids.end()), trained.base_model.string(), embeddings));
+  }
+}
+
 // Likewise.
 data::LabelledSet read_scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                                    bool labels_required) {
@@ -60,8 +74,10 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   const data::Columns columns = columns_of(options, labels_required);
   const CoresOfAll cores(session.cores());
   const auto read = [&](const std::filesystem::path& path) {
-    return data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
-                            *tokenizer, tokenize_options_alone(options, session), session.log());
+    auto set = data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
+                                *tokenizer, tokenize_options_alone(options, session), session.log());
+    require_embeddings(set, path, trained);
+    return set;
   };
   if (!options.input.empty()) return read(options.input);
   try {
