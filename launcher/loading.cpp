@@ -5,7 +5,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
+#include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -88,6 +91,28 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
                     "not fit {} ({})",
                     options.run, error.what()));
   }
+}
+
+// The --max-length that a run trained with; 0 where there is no run, or it does not say.
+std::int64_t length_of_run(const std::filesystem::path& run) {
+  std::ifstream config(run / "config.ini");
+  constexpr std::string_view kKey = "max-length = ";
+  std::int64_t length = 0;
+  for (std::string line; std::getline(config, line);) {
+    if (line.starts_with(kKey)) std::from_chars(line.data() + kKey.size(), line.data() + line.size(), length);
+  }
+  return length;
+}
+
+// The metrics of a run are not found again where its texts are cut elsewhere.
+void note_other_length(const Options& options, const data::TokenDataset& examples, const Log& log) {
+  const std::int64_t trained = length_of_run(options.run);
+  if (trained <= 0 || trained == options.max_length) return;
+  std::int64_t differ = trained > options.max_length ? examples.truncated() : 0;
+  for (std::int64_t i = 0; i < examples.size(); ++i) differ += examples.length(i) > trained ? 1 : 0;
+  if (differ == 0) return;
+  log.warning(fmt::format("{}: it was trained with --max-length {}, and is used with {}: {} text{} cut elsewhere",
+                          options.run, trained, options.max_length, count_text(differ), differ == 1 ? " is" : "s are"));
 }
 
 }  // namespace
@@ -214,6 +239,7 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
   set.examples = share_task(session.control(), session.lowest_local_rank(), reading_time({options.input}), read).test;
   session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
+  note_other_length(options, set.examples, session.log());
   session.have_loaded();
   return set;
 }
