@@ -8,6 +8,7 @@
 #include <limits>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,11 +20,20 @@ namespace {
 // More different numbers than this, not all of them whole, are no names of classes.
 constexpr std::size_t kMostNumericClasses = 10;
 
-std::optional<double> number_in(const std::string& text) {
+std::optional<double> number_in(std::string_view text) {
   double value = 0;
+  // from_chars takes no plus.
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
+}
+
+// "3,80" as "3.80", as spreadsheets write numbers in many countries.
+std::string with_point(std::string text) {
+  const std::size_t comma = text.find(',');
+  if (comma != std::string::npos) text[comma] = '.';
+  return text;
 }
 
 // The labels of a row as a list, whichever way the file gives them.
@@ -66,8 +76,8 @@ std::vector<double> numbers_in(const LabelledText& row, bool lists, std::int64_t
   for (const std::string& text : labels_in(row, lists)) {
     const auto value = number_in(text);
     if (!value && required) {
-      throw InputError(fmt::format("{}:{}: the label is '{}'; expected a finite number, as regression takes it", name,
-                                   row.line, text));
+      throw InputError(fmt::format("{}:{}: the label is '{}'; expected a finite number{}, as regression takes it", name,
+                                   row.line, text, number_in(with_point(text)) ? " with a point for the comma" : ""));
     }
     numbers.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
   }
@@ -86,17 +96,19 @@ ProblemType problem_type_of(const LabelledTexts& rows, const std::string& name) 
   std::set<double> distinct;
   const LabelledText* fraction = nullptr;
   for (const LabelledText& row : rows.rows) {
-    const auto value = number_in(row.label);
+    const auto value = number_in(with_point(row.label));
     if (!value) return ProblemType::single_label_classification;
     distinct.insert(*value);
     if (fraction == nullptr && *value != std::floor(*value)) fraction = &row;
   }
   if (fraction != nullptr && distinct.size() > kMostNumericClasses) {
+    const bool has_comma = fraction->label.find(',') != std::string::npos;
     throw InputError(
         fmt::format("{}:{}: the labels are {} different numbers such as {}, which look like scores and not like "
-                    "classes; say which they are: --problem-type regression, or --problem-type "
+                    "classes; say which they are: --problem-type regression{}, or --problem-type "
                     "single_label_classification to make a class of each",
-                    name, fraction->line, distinct.size(), fraction->label));
+                    name, fraction->line, distinct.size(), fraction->label,
+                    has_comma ? " with points for the commas, --label-separator , where they are several labels" : ""));
   }
   return ProblemType::single_label_classification;
 }

@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/error.h"
 #include "base/json_file.h"
@@ -101,7 +102,9 @@ std::string label_counts(const data::LabelledTexts& texts) {
   std::int64_t without = 0;
   for (const auto& row : texts.rows) {
     if (!texts.has_label_lists) ++counts[static_cast<std::size_t>(labels.id_of(row.label))];
-    for (const auto& label : row.labels) ++counts[static_cast<std::size_t>(labels.id_of(label))];
+    std::set<std::int64_t> ids;  // a row may name a label twice
+    for (const auto& label : row.labels) ids.insert(labels.id_of(label));
+    for (const std::int64_t id : ids) ++counts[static_cast<std::size_t>(id)];
     if (texts.has_label_lists && row.labels.empty()) ++without;
   }
   const auto rows = static_cast<double>(texts.rows.size());

@@ -5,7 +5,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
+#include <fstream>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -52,6 +55,20 @@ data::Task read_task(const Options& options, const Session& session, const Start
   return data::load_task(files, *tokenizer, tokenize_options_alone(options, session), session.log());
 }
 
+// A tokenizer may have tokens beyond those of the model as long as no text has them.
+void require_embeddings(const data::LabelledSet& set, const std::filesystem::path& file,
+                        const peft::TrainedModel& trained) {
+  const std::int64_t embeddings = trained.classifier->config().vocabulary_size;
+  for (std::int64_t i = 0; i < set.examples.size(); ++i) {
+    const auto ids = set.examples.example(i).ids;
+    if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id < embeddings; })) continue;
+    throw InputError(
+        fmt::format("{}:{}: the tokenizer of {} makes token {} of this text, but the model {} has only {} embeddings",
+                    file.string(), set.texts.rows[static_cast<std::size_t>(i)].line, trained.tokenizer.string(),
+                    *std::max_element(ids.begin(), ids.end()), trained.base_model.string(), embeddings));
+  }
+}
+
 // Likewise.
 data::LabelledSet read_scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                                    bool labels_required) {
@@ -60,8 +77,10 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   const data::Columns columns = columns_of(options, labels_required);
   const CoresOfAll cores(session.cores());
   const auto read = [&](const std::filesystem::path& path) {
-    return data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
-                            *tokenizer, tokenize_options_alone(options, session), session.log());
+    auto set = data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
+                                *tokenizer, tokenize_options_alone(options, session), session.log());
+    require_embeddings(set, path, trained);
+    return set;
   };
   if (!options.input.empty()) return read(options.input);
   try {
@@ -72,6 +91,28 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
                     "not fit {} ({})",
                     options.run, error.what()));
   }
+}
+
+// The --max-length that a run trained with; 0 where there is no run, or it does not say.
+std::int64_t length_of_run(const std::filesystem::path& run) {
+  std::ifstream config(run / "config.ini");
+  constexpr std::string_view kKey = "max-length = ";
+  std::int64_t length = 0;
+  for (std::string line; std::getline(config, line);) {
+    if (line.starts_with(kKey)) std::from_chars(line.data() + kKey.size(), line.data() + line.size(), length);
+  }
+  return length;
+}
+
+// The metrics of a run are not found again where its texts are cut elsewhere.
+void note_other_length(const Options& options, const data::TokenDataset& examples, const Log& log) {
+  const std::int64_t trained = length_of_run(options.run);
+  if (trained <= 0 || trained == options.max_length) return;
+  std::int64_t differ = trained > options.max_length ? examples.truncated() : 0;
+  for (std::int64_t i = 0; i < examples.size(); ++i) differ += examples.length(i) > trained ? 1 : 0;
+  if (differ == 0) return;
+  log.warning(fmt::format("{}: it was trained with --max-length {}, and is used with {}: {} text{} cut elsewhere",
+                          options.run, trained, options.max_length, count_text(differ), differ == 1 ? " is" : "s are"));
 }
 
 }  // namespace
@@ -201,6 +242,7 @@ data::LabelledSet scoring_set(const Options& options, const Session& session, co
           .test;
   session.log().line(fmt::format("columns: {}", set.texts.columns));
   for (const auto& note : set.texts.notes) session.log().warning(note);
+  note_other_length(options, set.examples, session.log());
   session.have_loaded();
   return set;
 }

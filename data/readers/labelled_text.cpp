@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <utility>
 
 #include "base/error.h"
@@ -50,8 +51,9 @@ constexpr std::array kFormats = {Format{".tsv", read_tabs}, Format{".txt", read_
                                  Format{".json", read_objects}};
 
 const Format& format_of(const fs::path& path) {
+  const std::string ending = small_extension(path);
   for (const Format& format : kFormats) {
-    if (path.extension() == format.ending) return format;
+    if (ending == format.ending) return format;
   }
   refuse_foreign_ending(path);
   throw InputError(fmt::format("{}: unknown kind of data file; expected a name that ends in {}", path.string(),
@@ -83,6 +85,37 @@ LabelledText texts_of(Record& record, const ColumnChoice& choice, const std::str
   return row;
 }
 
+// Rows with more fields than there are columns.
+struct WideRows {
+  std::int64_t count = 0;
+  std::int64_t first_line = 0;
+  // Of those, the ones whose surplus is not empty.
+  std::int64_t with_text = 0;
+  std::int64_t first_with_text = 0;
+
+  void see(const Record& record, std::size_t width) {
+    if (record.fields.size() <= width) return;
+    if (++count == 1) first_line = record.line;
+    const auto surplus = record.fields.begin() + static_cast<std::ptrdiff_t>(width);
+    const bool has_text =
+        std::any_of(surplus, record.fields.end(), [](const std::string& field) { return !is_blank(field); });
+    if (has_text && ++with_text == 1) first_with_text = record.line;
+  }
+};
+
+// A surplus that follows a text which ends the row may be the rest of that text. Elsewhere, and where every row has
+// one, what is read may be another column's.
+void refuse_moved_fields(const WideRows& wide, std::int64_t rows, const ColumnChoice& choice, const std::string& name) {
+  const std::size_t last = choice.width - 1;
+  const bool in_all = rows > 1 && wide.with_text == rows;
+  if (wide.with_text == 0 || (!in_all && last == choice.pair.value_or(choice.text))) return;
+  throw InputError(fmt::format(
+      "{}:{}: more fields than the {} columns ({} such row{} of {}), so that nobody can tell which is which; "
+      "expected a field that holds the separator to be in quotes, and a name over every column (R's "
+      "write.table: col.names = NA)",
+      name, wide.first_with_text, choice.width, wide.with_text, wide.with_text == 1 ? "" : "s", rows));
+}
+
 // "a.json:3", and for rows that share a line which one it is.
 std::string place_of_record(const Records& records, std::size_t index, const std::string& name) {
   const std::int64_t line = records.rows[index].line;
@@ -109,11 +142,10 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
   texts.rows.reserve(records.rows.size());
   LabelColumn labels(choice, columns, name);
   std::int64_t without_words = 0;
-  std::int64_t too_wide = 0;
-  std::int64_t first_too_wide = 0;
+  WideRows wide;
   for (std::size_t i = 0; i < records.rows.size(); ++i) {
     Record& record = records.rows[i];
-    if (record.fields.size() > choice.width && ++too_wide == 1) first_too_wide = record.line;
+    wide.see(record, choice.width);
     const std::string place = place_of_record(records, i, name);
     LabelledText row = texts_of(record, choice, place);
     if (labels.read(record, place, row)) {
@@ -123,13 +155,14 @@ LabelledTexts read_labelled_texts(const fs::path& path, const Columns& columns) 
     const std::int64_t line = record.line;
     record = {{}, line};
   }
+  refuse_moved_fields(wide, static_cast<std::int64_t>(records.rows.size()), choice, name);
   const auto note = [&](std::int64_t count, const std::string& noun, const std::string& rest) {
     if (count > 0) texts.notes.push_back(fmt::format("{}: {} {}{} {}", name, count, noun, count == 1 ? "" : "s", rest));
   };
   note(records.blank_lines, "blank line", "skipped");
-  note(too_wide, "row",
+  note(wide.count, "row",
        fmt::format("with more than {} columns, the first on line {}; the others are not read", choice.width,
-                   first_too_wide));
+                   wide.first_line));
   note(without_words, "row", "without a visible character (kept)");
   labels.finish(texts);
   if (choice.header_doubtful) refuse_header_among_rows(texts, name);

@@ -67,11 +67,12 @@ struct LabelledTexts {
 /// Reads TSV (.tsv, .txt), CSV (.csv; RFC 4180, also with other separators) or JSON (.jsonl, .json; lines or arrays),
 /// as docs/data.md says. Invalid UTF-8 is replaced by U+FFFD, counted and noted with its first line; a leading
 /// byte-order mark is dropped; lines end with LF, CR LF or CR. Blank lines are skipped; a row may have more columns
-/// than the header, which are not read; both are counted in a note. Noted are also labels that stand for none ("-",
-/// "nan", -1) and such as differ by case only. Throws InputError with file:line:column for a missing, empty, binary
-/// (NUL bytes) or truncated (open quote, broken JSON) file, a row with too few columns or without its label, lists of
-/// labels beside single ones, an unknown column (naming those there are and the nearest), a file without a header whose
-/// columns nobody can know, and a header that would be read as a row.
+/// than the header behind a text that is the last, which are not read; both are counted in a note. Noted are also
+/// labels that stand for none ("-", "nan", -1) and such as differ by case only. Throws InputError with file:line:column
+/// for a missing, empty, binary (NUL bytes) or truncated (open quote, broken JSON) file, a row with too few columns or
+/// without its label, other rows with too many, lists of labels beside single ones, an unknown column (naming those
+/// there are and the nearest), a file without a header whose columns nobody can know, and a header that would be read
+/// as a row.
 LabelledTexts read_labelled_texts(const std::filesystem::path& path, const Columns& columns);
 
 /// What the names of the files end in that it reads: ".tsv", ".txt", ...

@@ -143,8 +143,14 @@ std::string read_text(const fs::path& path, std::vector<std::string>& notes) {
   return utf8::is_valid(content.begin(), content.end()) ? content : with_replacements(content, name, notes);
 }
 
+std::string small_extension(const fs::path& path) {
+  std::string ending = path.extension().string();
+  for (char& byte : ending) byte = byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
+  return ending;
+}
+
 void refuse_foreign_ending(const fs::path& path) {
-  const std::string ending = " " + path.extension().string() + " ";
+  const std::string ending = " " + small_extension(path) + " ";
   for (const ForeignKind& kind : kForeignKinds) {
     if (ending.size() > 2 && kind.endings.find(ending) != std::string_view::npos) refuse(kind, path);
   }

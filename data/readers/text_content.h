@@ -46,6 +46,9 @@ std::string trimmed(std::string_view text);
 /// files and other binary ones (with how to convert them), UTF-16, an empty file, a file that cannot be read.
 std::string read_text(const std::filesystem::path& path, std::vector<std::string>& notes);
 
+/// What a file's name ends in, in small letters: ".csv" of DATA.CSV.
+std::string small_extension(const std::filesystem::path& path);
+
 /// Throws InputError where the ending is that of a kind of file which is known and not read, saying how to convert it.
 void refuse_foreign_ending(const std::filesystem::path& path);
 

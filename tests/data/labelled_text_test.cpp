@@ -218,6 +218,29 @@ TEST_F(DataFile, WithMoreColumnsThanItsHeaderIsReadAndTheRowsAreCounted) {
               ElementsAre("a.tsv: 2 rows with more than 2 columns, the first on line 3; the others are not read"));
 }
 
+TEST_F(DataFile, WhoseSurplusFieldsMayHaveMovedALabelIsRefused) {
+  const std::string rest =
+      ", so that nobody can tell which is which; expected a field that holds the separator to be in quotes, and a name "
+      "over every column (R's write.table: col.names = NA)";
+  EXPECT_EQ(failure("a.csv", "text,label\none,x\ntwo, three,y\nfour,z\n'five, six','y'\n"),
+            "a.csv:3: more fields than the 2 columns (2 such rows of 4)" + rest);
+  EXPECT_EQ(failure("b.tsv", "title\ttext\tlabel\nx\tone\ty\tz\nx\ttwo\ty\n"),
+            "b.tsv:2: more fields than the 3 columns (1 such row of 2)" + rest);
+  EXPECT_THAT(rows_of(read("c.csv", "text,label\none,x,\ntwo,y,, \n")), ElementsAre("x|one|", "y|two|"));
+}
+
+TEST_F(DataFile, WithAColumnWithoutANameInEveryRowIsRefused) {
+  EXPECT_THAT(failure("a.tsv", "label\ttext\n1\tx\tone\n2\ty\ttwo\n"),
+              HasSubstr("a.tsv:2: more fields than the 2 columns (2 such rows of 2)"));
+  EXPECT_THAT(rows_of(read("b.csv", "label,text\nx,one, two\n")), ElementsAre("x|one|"));
+}
+
+TEST_F(DataFile, MayHaveAnEndingInCapitals) {
+  EXPECT_THAT(rows_of(read("A.CSV", "label,text\nx,one\n")), ElementsAre("x|one|"));
+  EXPECT_THAT(rows_of(read("A.Jsonl", R"({"label": "x", "text": "one"})")), ElementsAre("x|one|"));
+  EXPECT_THAT(failure("A.XLSX", "PK"), HasSubstr("a spreadsheet or ZIP archive"));
+}
+
 TEST_F(DataFile, WithBlankLinesIsReadAndTheyAreCounted) {
   EXPECT_THAT(notes("a.tsv", "label\ttext\n\nx\tone\n  \ny\ttwo\n\n\n"), ElementsAre("a.tsv: 2 blank lines skipped"));
   EXPECT_THAT(notes("a.csv", "label,text\n\nx,one\n"), ElementsAre("a.csv: 1 blank line skipped"));

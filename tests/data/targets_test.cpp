@@ -64,6 +64,20 @@ TEST(ProblemTypeOfLabels, OfScoresIsForTheUserToSay) {
                     HasSubstr("--problem-type regression"), HasSubstr("single_label_classification")));
 }
 
+TEST(ProblemTypeOfLabels, OfScoresWithCommasOrSignsIsForTheUserToSayToo) {
+  std::vector<std::string> commas, signs, pairs;
+  for (int i = 0; i < 11; ++i) {
+    commas.push_back(std::to_string(i) + ",5");
+    signs.push_back("+" + std::to_string(i / 4.0));
+    pairs.push_back(std::to_string(i) + ",5,7");
+  }
+  EXPECT_THAT(failure_of<InputError>([&] { problem_type_of(rows_of(commas), "f"); }),
+              AllOf(HasSubstr("f:2: the labels are 11 different numbers such as 0,5"),
+                    HasSubstr("--problem-type regression with points for the commas, --label-separator ,")));
+  EXPECT_THAT(failure_of<InputError>([&] { problem_type_of(rows_of(signs), "f"); }), HasSubstr("such as +0.25"));
+  EXPECT_EQ(problem_type_of(rows_of(pairs), "f"), kSingle);
+}
+
 TEST(LabelNames, AreThoseOfAllLists) {
   EXPECT_THAT(label_map_of(rows_of_lists({{"rude", "late"}, {}, {"late"}}), kMulti, "f").names(),
               ElementsAre("late", "rude"));
@@ -105,16 +119,19 @@ TEST(TargetsOfRows, AreSetsWithoutOrderOrRepetition) {
 
 TEST(TargetsOfRows, AreFiniteNumbers) {
   const LabelMap one({"LABEL_0"});
-  const auto targets = targets_of(rows_of({"-1.25", "3e2"}), kRegression, one, "f", true);
+  const auto targets = targets_of(rows_of({"-1.25", "3e2", "+.5"}), kRegression, one, "f", true);
   EXPECT_EQ(targets.numbers_of(0)[0], -1.25);
   EXPECT_EQ(targets.numbers_of(1)[0], 300);
-  for (const char* wrong : {"high", "nan", "inf", "1,5", "2 "}) {
+  EXPECT_EQ(targets.numbers_of(2)[0], 0.5);
+  for (const char* wrong : {"high", "nan", "inf", "1,5", "2 ", "+-1", "++1", "+"}) {
     EXPECT_THAT(failure_of<InputError>([&] {
                   targets_of(rows_of({"1", wrong}), kRegression, one, "f", true);
                 }),
                 AllOf(HasSubstr("f:3"), HasSubstr(wrong), HasSubstr("expected a finite number")));
     EXPECT_TRUE(std::isnan(targets_of(rows_of({wrong}), kRegression, one, "f", false).numbers_of(0)[0]));
   }
+  EXPECT_THAT(failure_of<InputError>([&] { targets_of(rows_of({"1,5"}), kRegression, one, "f", true); }),
+              HasSubstr("expected a finite number with a point for the comma"));
   EXPECT_THAT(failure_of<InputError>([&] {
                 targets_of(rows_of_lists({{"1", "2"}}), kRegression, one, "f", true);
               }),

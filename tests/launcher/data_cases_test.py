@@ -189,7 +189,7 @@ def test_a_label_that_stands_for_none_is_noted_or_left_out(dtrain, tiny_model, t
 
 
 def test_lists_of_labels_are_shown_with_how_many_rows_have_each(dtrain, tmp_path):
-    labels = [["late"], ["late", "rude"], []]
+    labels = [["late"], ["late", "rude", "late"], []]
     write(tmp_path / "multi.jsonl", [json.dumps({"text": text, "label": labels[index % 3]}) for index, text in enumerate(TEXTS)])
     write(tmp_path / "multi.csv", ["text,label", *(f'"{text}",{"|".join(labels[index % 3])}' for index, text in enumerate(TEXTS))])
     for options in (["multi.jsonl"], ["multi.csv", "--label-separator", "bar"]):

@@ -104,6 +104,20 @@ def test_a_resized_vocabulary_whose_embeddings_the_adapter_holds(dtrain, named_m
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_token_that_the_model_has_no_embedding_of_is_said_with_its_text(dtrain, named_model, tmp_path):
+    model = tmp_path / "more"
+    shutil.copytree(named_model, model)
+    (model / "tokenizer.json").unlink()
+    with open(model / "vocab.txt", "a") as file:
+        file.write("zyzzyva\n")
+    predict = ["predict", "--run", "more", "--max-length", "32", "--output", "out", "--input"]
+    (tmp_path / "rare.jsonl").write_text('{"text": "a cat"}\n{"text": "a zyzzyva"}\n')
+    dtrain.refuses(*predict, "rare.jsonl", code=3, says=[
+        "rare.jsonl:2: the tokenizer of more makes token 30522 of this text", "the model more has only 30522 embeddings"])
+    (tmp_path / "usual.jsonl").write_text('{"text": "a cat"}\n')
+    dtrain.succeeds(*predict, "usual.jsonl")
+
+
 def test_an_adapter_without_a_task_keeps_the_head_of_its_base_model(dtrain, named_model, data, tmp_path):
     from peft import PeftModel
 
