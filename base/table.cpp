@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <cctype>
 
+#include "base/text_columns.h"
+
 namespace dtrain {
 namespace {
-
-std::size_t width_of(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }));
-}
 
 struct Column {
   std::size_t width = 0;
@@ -22,7 +19,7 @@ std::vector<Column> columns_of(const Table& table) {
   std::vector<Column> columns(1);
   const auto widen = [&](const std::vector<std::string>& row) {
     columns.resize(std::max(columns.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) columns[i].width = std::max(columns[i].width, width_of(row[i]));
+    for (std::size_t i = 0; i < row.size(); ++i) columns[i].width = std::max(columns[i].width, text_columns(row[i]));
   };
   widen(table.header);
   for (const auto& row : table.rows) {
@@ -42,7 +39,7 @@ std::string joined(const std::vector<std::string>& row, const std::vector<Column
   std::string line = before;
   for (std::size_t i = 0; i < columns.size(); ++i) {
     const std::string cell = i < row.size() ? row[i] : "";
-    const std::string space(columns[i].width - width_of(cell), ' ');
+    const std::string space(columns[i].width - text_columns(cell), ' ');
     if (i > 0) line += between;
     line += columns[i].left() ? cell + space : space + cell;
   }

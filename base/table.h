@@ -15,7 +15,7 @@ struct Table {
 /// Of each column, whether it stands to the left.
 std::vector<bool> left_columns(const Table& table);
 
-/// For a terminal: two spaces between columns, a line under the header. Widths count code points.
+/// For a terminal: two spaces between columns, a line under the header. Widths are those of text_columns.
 std::string terminal_table(const Table& table);
 
 /// For a Markdown file; bars in cells are escaped.

@@ -18,6 +18,7 @@
 #include "launcher/plan_file.h"
 #include "launcher/resumed_study.h"
 #include "launcher/share.h"
+#include "launcher/shown_commands.h"
 #include "launcher/study_files.h"
 #include "launcher/study_request.h"
 #include "study/findings/words.h"
@@ -44,10 +45,12 @@ struct Files {
 };
 
 // What a report says besides plan, trials and how it ran.
-void describe_study(study::Report& report, const data::Task& task, const Session& session, const fs::path& output) {
+void describe_study(study::Report& report, const data::Task& task, const Session& session, const Options& options) {
+  const fs::path output = options.output;
   report.machine = session.description();
   report.command = fmt::format("mpirun -np {} dtrain compare --config {} --output NEW_DIRECTORY",
-                               session.control().size(), (output / "config.ini").string());
+                               session.control().size(), shell_word((output / "config.ini").string()));
+  report.training_options = training_options_of(options);
   report.notes = task.notes;
   report.labels = task.labels.names();
   report.begun = begun_text(output);
@@ -164,7 +167,7 @@ void run_compare(const Options& given, const Session& session) {
   if (!finished.empty()) facts_to_keep.forecast_seconds = 0;
   on_first_rank(session, [&] {
     study::Report beginning;
-    describe_study(beginning, task, session, files.output);
+    describe_study(beginning, task, session, options);
     write_setting(beginning, files.output);
     if (!files.journal) {
       if (options.resume) log.line("no journal yet: starting the study");
@@ -197,7 +200,7 @@ void run_compare(const Options& given, const Session& session) {
     files.journal->append(run.facts);
     study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;
-    describe_study(report, task, session, files.output);
+    describe_study(report, task, session, options);
     write_setting(report, files.output);
     finish(report, files.output, log);
   });

@@ -2,15 +2,18 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <utf8cpp/utf8.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
 #include "model/pooling.h"
 #include "peft/formats/combination.h"
@@ -65,6 +68,22 @@ std::string separator_of(const std::string& value, const std::string& option) {
 
 data::Header header_of(const std::string& value) {
   return value == "yes" ? data::Header::yes : value == "no" ? data::Header::no : data::Header::automatic;
+}
+
+// A set's name is that of its file of predictions, beside others; results are kept by it.
+void check_ood_names(const Options& o) {
+  constexpr std::size_t kLongestName = 200;
+  std::set<std::string> names;
+  for (const std::string& named : o.ood) {
+    const std::string name = named_file(named).first;
+    const bool is_text = utf8::is_valid(name.begin(), name.end()) &&
+                         std::none_of(name.begin(), name.end(), [](unsigned char byte) { return byte < 0x20; });
+    require(is_text && name.size() <= kLongestName && name.find('/') == std::string::npos, "ood",
+            fmt::format("a name that a file can have (UTF-8 without /, at most {} bytes)", kLongestName),
+            fmt::format("'{}'", shown_text(name)));
+    if (!names.insert(name).second)
+      throw UsageError(fmt::format("--ood: the name '{}' is given twice; expected another one for each set", name));
+  }
 }
 
 // Nobody needs more, and no product of two of them overflows.
@@ -169,7 +188,7 @@ void check_options(Options& o) {
   require(o.margin > 0 && (o.margin < 100 || !is_bounded) && std::isfinite(o.margin), "margin",
           is_bounded ? "points, above 0 and below 100" : "points above 0", fmt::format("{}", o.margin));
   if (o.pooling != "auto") model::pooling_from_name(o.pooling);
-  for (const auto& named : o.ood) named_file(named);
+  check_ood_names(o);
 
   t.method = peft::parse_method_spec(o.method);
   peft::make_method(t.method);

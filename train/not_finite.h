@@ -1,5 +1,7 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <string>
 
 #include "base/error.h"
@@ -10,7 +12,17 @@ namespace dtrain::train {
 /// a result; every other TrainingError ends it.
 class NotFiniteError : public TrainingError {
  public:
-  explicit NotFiniteError(const std::string& message) : TrainingError(message) {}
+  /// `finding`: what was seen where, without a full stop.
+  NotFiniteError(const std::string& finding, double learning_rate)
+      : TrainingError(fmt::format("{}. Nothing after the last checkpoint is kept; a lower --lr than {} usually helps.",
+                                  finding, learning_rate)),
+        finding_(finding) {}
+
+  /// That alone, for a trial of a study, which chooses its learning rates itself.
+  const std::string& finding() const { return finding_; }
+
+ private:
+  std::string finding_;
 };
 
 }  // namespace dtrain::train

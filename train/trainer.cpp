@@ -130,8 +130,9 @@ class TrainingRun {
     const double norm = phases_.optimizer().step(rate);
     if (hooks_) hooks_->after_step(position);
     if (!std::isfinite(norm)) {
-      throw NotFiniteError(fmt::format("the gradient of step {} ({}) is not finite; a lower --lr than {} usually helps",
-                                       position + 1, phases_.step().batch_text(position), learning_rate_of(options_)));
+      throw NotFiniteError(
+          fmt::format("the gradient of step {} ({}) is not finite", position + 1, phases_.step().batch_text(position)),
+          learning_rate_of(options_));
     }
     progress_.step_done(position + 1, outcome, rate, norm, phases_.step().allreduce_bytes());
     if (ranks_have_like_shares()) {

@@ -183,10 +183,11 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   const double* of_ranks = agreed.const_data_ptr<double>() + 4;
   outcome.compute_seconds_of_ranks.assign(of_ranks, of_ranks + context_.control.size());
   if (!std::isfinite(outcome.loss)) {
+    // What is no number has a sign by chance.
+    const double shown = std::isnan(outcome.loss) ? std::abs(outcome.loss) : outcome.loss;
     throw NotFiniteError(
-        fmt::format("the loss of step {} is {} ({}). Nothing after the last checkpoint is kept; a lower --lr than {} "
-                    "usually helps.{}",
-                    step + 1, outcome.loss, batch_text(step), learning_rate_of(options_), not_finite_text(step)));
+        fmt::format("the loss of step {} is {} ({}); {}", step + 1, shown, batch_text(step), not_finite_text(step)),
+        learning_rate_of(options_));
   }
   return outcome;
 }
@@ -216,7 +217,7 @@ std::string TrainingStep::not_finite_text(std::int64_t step) {
   const std::string what = stage == 0     ? std::string("the embeddings")
                            : stage < head ? fmt::format("layer {} of {}", stage, head - 1)
                                           : std::string("the head or the loss");
-  return fmt::format(" The first numbers that are not finite are those of {}.", what);
+  return fmt::format("the first numbers that are not finite are those of {}", what);
 }
 
 double TrainingStep::run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor) {

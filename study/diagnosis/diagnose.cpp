@@ -111,7 +111,8 @@ class Diagnoser {
     add_trained("rate", {"head", {}}, asked_pooling_, {head_rate(asked_pooling_), "search"}, head_features_);
     const int last = result_.layers;
     add_probe("optimum", probe_of(last, asked_pooling_));
-    if (material_.pooling != asked_pooling_) add_probe("pooling", probe_of(last, material_.pooling));
+    if (material_.pooling != asked_pooling_ && is_probed(material_.pooling))
+      add_probe("pooling", probe_of(last, material_.pooling));
     add_probe("best_probe", result_.best_probe());
     if (material_.pooling != asked_pooling_)
       add_trained("head", {"head", {}}, material_.pooling, {head_rate(material_.pooling), "search"}, head_features_);
@@ -183,6 +184,12 @@ class Diagnoser {
                          [&](const StageProbe& p) { return p.stage == stage && p.pooling == pooling; });
   }
 
+  // A pooler that the checkpoint lacks begins with the head, and has no features before it is trained.
+  bool is_probed(model::Pooling pooling) const {
+    return std::any_of(result_.probes.begin(), result_.probes.end(),
+                       [&](const StageProbe& probe) { return probe.pooling == pooling; });
+  }
+
   void add_probe(const std::string& kind, const StageProbe& probe) {
     const auto index = static_cast<std::size_t>(&probe - result_.probes.data());
     const std::string words =
@@ -229,7 +236,7 @@ class Diagnoser {
       }
     } catch (const train::NotFiniteError& error) {
       if (kind != "method") throw;
-      row.failure = error.what();
+      row.failure = error.finding();
       row.scores.clear();
       row.dev_log_loss = 0;
     }
@@ -278,7 +285,7 @@ class Diagnoser {
         try {
           outcome.metrics["dev"][plan.select_metric] = run(asked, material_.pooling, features).dev_log_loss;
         } catch (const train::NotFiniteError& error) {
-          outcome.failure = error.what();
+          outcome.failure = error.finding();
         }
         finished.insert_or_assign(asked.key(), std::pair(asked, outcome));
       }

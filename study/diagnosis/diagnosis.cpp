@@ -19,8 +19,8 @@ std::string interval_percent(const Estimate& estimate) {
 }
 
 std::string signed_percent(const Estimate& estimate) {
-  return fmt::format("{:+.1f} ({:+.1f} to {:+.1f})", 100 * estimate.value, 100 * estimate.interval.low,
-                     100 * estimate.interval.high);
+  return fmt::format("{} ({} to {})", signed_points(estimate.value), signed_points(estimate.interval.low),
+                     signed_points(estimate.interval.high));
 }
 
 // "12.3 points (10.1 to 14.5)".
@@ -90,7 +90,7 @@ std::string method_sentence(const Diagnosis& diagnosis) {
     } else if (shown) {
       parts.push_back(fmt::format("{} {:.0f} %", row.method, 100 * (row.accuracy.value - best) / (full - best)));
     } else {
-      parts.push_back(fmt::format("{} {:+.1f} points", row.method, 100 * row.to_full.value));
+      parts.push_back(fmt::format("{} {} points", row.method, signed_points(row.to_full.value)));
     }
   }
   std::string text;

@@ -8,11 +8,39 @@
 #include <iterator>
 #include <stdexcept>
 
+#include "base/text_columns.h"
+
 namespace dtrain::study::figures {
 namespace {
 
 // The mean width of a letter over the font's size; of Helvetica and DejaVu Sans alike within a tenth.
 constexpr double kLetter = 0.56;
+
+bool begins_character(std::string_view text, std::size_t at) {
+  return at >= text.size() || (static_cast<unsigned char>(text[at]) & 0xC0U) != 0x80;
+}
+
+// As many characters from the front as are at most so wide.
+std::string_view beginning_of(std::string_view text, std::size_t columns) {
+  std::size_t end = 0;
+  for (std::size_t next = 1; next <= text.size(); ++next) {
+    if (!begins_character(text, next)) continue;
+    if (text_columns(text.substr(0, next)) > columns) break;
+    end = next;
+  }
+  return text.substr(0, end);
+}
+
+// As many from the back.
+std::string_view end_of(std::string_view text, std::size_t columns) {
+  std::size_t begin = text.size();
+  for (std::size_t next = text.size(); next-- > 0;) {
+    if (!begins_character(text, next)) continue;
+    if (text_columns(text.substr(next)) > columns) break;
+    begin = next;
+  }
+  return text.substr(begin);
+}
 
 }  // namespace
 
@@ -61,19 +89,16 @@ std::string coordinate(double value) {
   return text == "-0" ? "0" : text;
 }
 
-std::string shortened(const std::string& text, std::size_t characters) {
+std::string shortened(const std::string& text, std::size_t columns) {
   std::string valid;
   utf8::replace_invalid(text.begin(), text.end(), std::back_inserter(valid));
-  if (static_cast<std::size_t>(utf8::distance(valid.begin(), valid.end())) <= characters) return valid;
-  auto end = valid.begin();
-  utf8::advance(end, static_cast<std::ptrdiff_t>(characters) - 1, valid.end());
-  return std::string(valid.begin(), end) + "…";
+  if (text_columns(valid) <= columns) return valid;
+  const std::size_t behind = (columns - 1) / 3;
+  return fmt::format("{}…{}", beginning_of(valid, columns - 1 - behind), end_of(valid, behind));
 }
 
 double text_width(std::string_view text, double size) {
-  const auto letters = std::count_if(text.begin(), text.end(),
-                                     [](char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; });
-  return kLetter * size * static_cast<double>(letters);
+  return kLetter * size * static_cast<double>(text_columns(text));
 }
 
 }  // namespace dtrain::study::figures

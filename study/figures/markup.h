@@ -14,8 +14,9 @@ std::string escaped(std::string_view text);
 /// finite.
 std::string coordinate(double value);
 
-/// At most so many characters (code points), the last of them an ellipsis where the text was longer.
-std::string shortened(const std::string& text, std::size_t characters);
+/// At most so wide, in text_columns. Of what is longer both ends stay, around an ellipsis: names differ at the one or
+/// the other (the settings of a method, the count behind a class).
+std::string shortened(const std::string& text, std::size_t columns);
 
 /// How wide a text is, about, in a sans-serif font of `size` user units.
 double text_width(std::string_view text, double size);

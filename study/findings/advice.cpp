@@ -38,8 +38,26 @@ std::int64_t most_seeds(const StudyPlan& plan, const CountDecision& count) {
   return most;
 }
 
+// Contenders without a difference: "full and lora", pair by pair.
+std::vector<std::string> unknown_pairs(const CountDecision& count) {
+  std::vector<std::string> pairs;
+  const std::size_t methods = count.contest.candidates().size();
+  for (std::size_t i = 0; i < methods; ++i) {
+    for (std::size_t j = i + 1; j < methods; ++j) {
+      if (count.candidate(i).collapsed || count.candidate(j).collapsed || count.contest.difference(i, j)) continue;
+      pairs.push_back(listed({count.candidate(i).method, count.candidate(j).method}));
+    }
+  }
+  return pairs;
+}
+
 std::string remedy_text(const StudyPlan& plan, const CountDecision& count) {
   const Remedy& remedy = *count.remedy;
+  if (const auto pairs = unknown_pairs(count); !pairs.empty()) {
+    if (plan.sets.at(0).examples < 2) return "One test example tells no methods apart.";
+    return fmt::format("Fewer than two seeds ended of both {}: no difference of them is known (--seeds).",
+                       fmt::join(pairs, ", nor of both "));
+  }
   const auto seeds = [&] {
     return fmt::format("{} more seed{} (--seeds {})", *remedy.more_seeds, *remedy.more_seeds == 1 ? "" : "s",
                        *remedy.more_seeds + most_seeds(plan, count));
@@ -71,10 +89,13 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
                                 ? fmt::format("it has the {}, and", best_mean)
                                 : fmt::format("it has the {}, the same as {}, and", best_mean, listed(rivals));
   if (!decision.advised) {
+    const double probability = decision.methods[taken].within_margin;
+    if (std::isnan(probability))
+      return fmt::format("Until then {} is a guess by its mean alone ({}).", method.method, cost);
     return fmt::format(
         "Until then {} is the best guess: {} loses no more than {} points to the strongest rival with probability {} "
         "({}).",
-        method.method, leads, margin, probability_text(decision.methods[taken].within_margin), cost);
+        method.method, leads, margin, probability_text(probability), cost);
   }
   const Candidate& best = count.candidate(*decision.best);
   if (is_tie(method.mean, best.mean)) {
@@ -166,6 +187,8 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
     for (const Cell& cell : findings.cells) {
       if (cell.samples != count.samples || cell.all_collapsed()) continue;
       const auto gain = findings.compare(set.name, count.samples, cell.method, taken);
+      // The better of two that a constant answer beats is no advice.
+      if (knows_nothing(plan, set, mean_or_nan(cell, set.name, plan.metric))) continue;
       if (gain && gain->shown() && gain->difference.mean > 0) better.push_back(&cell);
     }
     std::stable_sort(better.begin(), better.end(), [&](const Cell* left, const Cell* right) {
@@ -199,6 +222,22 @@ std::string advice_text(const StudyPlan& plan, const Findings& findings, const C
   }
   return undecided_text(plan, count) + taken_text(plan, findings, count) + cheaper_text(plan, findings, count) +
          out_of_domain_text(plan, findings, count);
+}
+
+bool knows_nothing(const StudyPlan& plan, const EvaluationSet& set, double mean) {
+  return plan.metric == train::objective_of(plan.problem_type).score_metric() && set.majority_share > 0 &&
+         (mean <= set.majority_share || is_tie(mean, set.majority_share));
+}
+
+std::string edge_text(const Cell& cell) {
+  const auto [low, high] =
+      std::minmax_element(cell.search.begin(), cell.search.end(),
+                          [](const auto& a, const auto& b) { return a.learning_rate < b.learning_rate; });
+  const double tried = (cell.at_high_edge ? high : low)->learning_rate;
+  const std::string what = cell.at_high_edge ? "the largest that was tried" : "the smallest that was tried";
+  const std::string rate = rate_text(*cell.learning_rate);
+  return tried == *cell.learning_rate ? fmt::format("{}, is {}", rate, what)
+                                      : fmt::format("{}, is inferred from {}, {}", rate, what, rate_text(tried));
 }
 
 std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {

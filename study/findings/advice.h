@@ -17,6 +17,13 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& decision)
 /// Of that: which methods are shown to be better than what is taken on sets unlike the training data; empty for none.
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& decision);
 
+/// Whether a mean of the plan's metric is no better than the best answer that is always the same, where that is known.
+bool knows_nothing(const StudyPlan& plan, const EvaluationSet& set, double mean);
+
+/// Of a learning rate at an edge: "0.01, is the largest that was tried"; of one that a quick search inferred: "0.0063,
+/// is inferred from the largest that was tried, 0.01".
+std::string edge_text(const Cell& cell);
+
 /// Why there is no decision at a sample count.
 std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples);
 

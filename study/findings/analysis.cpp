@@ -97,6 +97,7 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
     const TrialOutcome& outcome = tried->second.second;
     cell.result_seconds += outcome.seconds;
     if (outcome.failed()) {
+      if (cell.failed.empty()) cell.failure = outcome.failure;
       cell.failed.push_back(trial.seed);
     } else {
       ended.push_back(&outcome);

@@ -41,8 +41,9 @@ struct Cell {
   std::map<std::string, std::map<std::string, SeedMean>> metrics;
   /// The same of what was forgotten, by measure; empty where it was not asked.
   std::map<std::string, SeedMean> forgetting;
-  /// Seeds whose training failed (a loss that is not finite), which are in no mean.
+  /// Seeds whose training failed (a loss that is not finite, no memory left), which are in no mean; why the first did.
   std::vector<std::uint64_t> failed;
+  std::string failure;
   /// Seeds that learned nothing, which are in the means: on dev and on test no better than the best answer that is
   /// always the same (within a point), and of classes uncorrelated with the labels (Matthews below 0.05).
   std::vector<std::uint64_t> collapsed;

@@ -53,14 +53,15 @@ std::string indistinct(const StudyPlan& plan, const Comparison& comparison) {
   const double bound = difference.equivalence_bound();
   if (bound > 10 * unit_of(plan)) {
     const bool seeds_help = difference.projected(100, 1).half_width(0.95) <= 10 * unit_of(plan);
-    return fmt::format("{} ({:+.1f} points): too few {} to say", comparison.second, 100 * difference.mean,
+    return fmt::format("{} ({} points): too few {} to say", comparison.second, signed_points(difference.mean),
                        seeds_help ? "seeds" : "examples");
   }
   const bool same = difference.mean == 0 && difference.seed_variance == 0 && difference.example_variance == 0 &&
                     difference.rest_variance == 0;
-  const std::string measured = same ? fmt::format("{} (the same score on every example)", comparison.second)
-                                    : fmt::format("{} ({:+.1f} points, {})", comparison.second, 100 * difference.mean,
-                                                  interval_points(difference, plan.metric));
+  const std::string measured =
+      same ? fmt::format("{} (the same score on every example)", comparison.second)
+           : fmt::format("{} ({} points, {})", comparison.second, signed_points(difference.mean),
+                         interval_points(difference, plan.metric));
   return bound < unit_of(plan) ? fmt::format("{}: they are equal within {} points", measured, points(bound))
                                : fmt::format("{}: no difference larger than {} points", measured, points(bound));
 }
@@ -87,12 +88,6 @@ std::string balanced_leader(const std::vector<const Cell*>& cells, const std::st
   return fmt::format(" By balanced accuracy {} the highest mean, {} % (of {}: {} %).",
                      leaders(cells, set, "balanced_accuracy"), points(mean(best)), cells[0]->method,
                      points(mean(cells[0])));
-}
-
-// Whether even the highest mean is no better than one answer for all.
-bool knows_nothing_better(const StudyPlan& plan, const EvaluationSet& set, const SeedMean& highest) {
-  return plan.metric == train::objective_of(plan.problem_type).score_metric() && set.majority_share > 0 &&
-         highest.mean <= set.majority_share;
 }
 
 std::string finding(const StudyPlan& plan, const Findings& findings, const EvaluationSet& set, std::int64_t samples) {
@@ -138,9 +133,10 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
     }
   }
   std::string text = fmt::format("{}: ", head);
-  if (knows_nothing_better(plan, set, mean)) {
-    text += fmt::format("no method has more than the {} % of always giving the most frequent class. ",
-                        points(set.majority_share));
+  if (knows_nothing(plan, set, mean.mean)) {
+    const bool classes = plan.problem_type == ProblemType::single_label_classification;
+    text += fmt::format("no method has more than the {} % of always giving {}. ", points(set.majority_share),
+                        classes ? "the most frequent class" : "the same answer");
   }
   if (alone.empty() && ahead_of_it.empty() && indistinguishable.empty()) {
     text += fmt::format("{} wins with {} {}. It beats {}.", top.method, value, metric, listed(beaten));
@@ -158,14 +154,18 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   return text + balanced_leader(cells, set.name, plan.metric);
 }
 
+// "seed 2", "seeds 1, 3".
+std::string seeds_listed(const std::vector<std::uint64_t>& seeds) {
+  return fmt::format("seed{} {}", seeds.size() == 1 ? "" : "s", fmt::join(seeds, ", "));
+}
+
 std::string collapse_text(const Cell& cell) {
   const auto collapsed = static_cast<std::int64_t>(cell.collapsed.size());
   const Interval share = proportion_interval(collapsed, cell.ended, 0.95);
   return fmt::format(
-      "{}: {} of {} seeds collapsed (seed {}): they did no better than always giving one answer. They are in the "
-      "means. "
-      "The share of runs that collapse lies between {:.0f} and {:.0f} % (exact 95 % interval).",
-      cell.method, collapsed, cell.ended, fmt::join(cell.collapsed, ", "), 100 * share.low, 100 * share.high);
+      "{}: {} of {} seeds collapsed ({}), no better than always giving one answer, and in the means. The share of runs "
+      "that collapse lies between {:.0f} and {:.0f} % (exact 95 % interval).",
+      cell.method, collapsed, cell.ended, seeds_listed(cell.collapsed), 100 * share.low, 100 * share.high);
 }
 
 std::vector<std::string> warnings(const Findings& findings, std::int64_t samples) {
@@ -175,10 +175,8 @@ std::vector<std::string> warnings(const Findings& findings, std::int64_t samples
     if (!cell.learning_rate) {
       texts.push_back(fmt::format("{}: no learning rate of its grid trained; try smaller ones (--lrs).", cell.method));
     } else if (cell.at_low_edge || cell.at_high_edge) {
-      texts.push_back(
-          fmt::format("{}: the best learning rate, {}, is the {} of its grid; a better one may lie beyond "
-                      "(--lrs).",
-                      cell.method, rate_text(*cell.learning_rate), cell.at_high_edge ? "largest" : "smallest"));
+      texts.push_back(fmt::format("{}: the best learning rate, {}; a better one may lie beyond (--lrs).", cell.method,
+                                  edge_text(cell)));
     }
     if (!cell.left_rates.empty()) {
       texts.push_back(
@@ -186,9 +184,10 @@ std::vector<std::string> warnings(const Findings& findings, std::int64_t samples
                       cell.method, rate_text(cell.left_rates.front()), rate_text(*cell.learning_rate)));
     }
     if (!cell.failed.empty()) {
-      texts.push_back(fmt::format(
-          "{}: {} of {} seeds failed (a loss that is not finite: {}) and are in no mean.", cell.method,
-          cell.failed.size(), static_cast<std::size_t>(cell.ended) + cell.failed.size(), fmt::join(cell.failed, ", ")));
+      texts.push_back(fmt::format("{}: {} of {} seeds failed ({}) and {} in no mean. Why seed {} did: {}.", cell.method,
+                                  cell.failed.size(), static_cast<std::size_t>(cell.ended) + cell.failed.size(),
+                                  seeds_listed(cell.failed), cell.failed.size() == 1 ? "is" : "are", cell.failed[0],
+                                  cell.failure));
     }
     if (!cell.collapsed.empty()) texts.push_back(collapse_text(cell));
   }

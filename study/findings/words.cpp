@@ -131,10 +131,10 @@ std::string rate_text(double learning_rate) {
   return text;
 }
 
-std::string range_text(const std::set<std::size_t>& numbers) {
-  if (numbers.empty()) return "0";
-  return numbers.size() == 1 ? std::to_string(*numbers.begin())
-                             : fmt::format("{} to {}", *numbers.begin(), *numbers.rbegin());
+std::string seed_numbers_text(const std::set<std::size_t>& numbers) {
+  if (numbers.empty()) return "0 seeds";
+  return numbers.size() == 1 ? fmt::format("{} seed{}", *numbers.begin(), *numbers.begin() == 1 ? "" : "s")
+                             : fmt::format("{} to {} seeds", *numbers.begin(), *numbers.rbegin());
 }
 
 std::string resolution_text(const StudyPlan& plan, const EvaluationSet& set) {
@@ -184,7 +184,8 @@ std::string forecast_error_text(const RunFacts& facts) {
   const bool added = facts.planned_seconds < facts.seconds;
   return fmt::format("{}forecast {}, {:+.0f} %{}",
                      added ? fmt::format("of which the plan {}; ", duration_text(facts.planned_seconds)) : "",
-                     duration_text(facts.forecast_seconds), 100 * (facts.planned_seconds / facts.forecast_seconds - 1),
+                     duration_text(facts.forecast_seconds),
+                     std::round(100 * (facts.planned_seconds / facts.forecast_seconds - 1)) + 0.0,
                      added ? "; then added seeds" : "");
 }
 

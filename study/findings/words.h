@@ -54,8 +54,8 @@ std::string probability_text(double probability);
 /// As a person writes it: 5e-05 -> "5e-5", 0.0015 -> "0.0015".
 std::string rate_text(double learning_rate);
 
-/// "3"; "3 to 5" where the numbers differ.
-std::string range_text(const std::set<std::size_t>& numbers);
+/// "1 seed", "3 seeds"; "3 to 5 seeds" where the numbers differ.
+std::string seed_numbers_text(const std::set<std::size_t>& numbers);
 
 /// What a set can show, before anything has run: the 95 % half-width of a difference where methods disagree on 6 % of
 /// the examples, at best and, at each count with its seeds, where seeds scatter by a point.

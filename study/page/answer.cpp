@@ -117,8 +117,7 @@ std::string meaning_of(const Report& report, const Cell& cell) {
                                  kind.paper.empty() ? "" : fmt::format(" ({})", kind.paper),
                                  count_text(cell.cost.trainable_parameters));
   if (cell.at_low_edge || cell.at_high_edge)
-    text += fmt::format(" Its learning rate, {}, is the {} that was tried: a better one may lie beyond (--lrs).",
-                        rate_text(*cell.learning_rate), cell.at_high_edge ? "largest" : "smallest");
+    text += fmt::format(" Its learning rate, {}: a better one may lie beyond (--lrs).", edge_text(cell));
   return text + " To train with it on your data:";
 }
 
@@ -130,8 +129,8 @@ Answer answer_at(const Report& report, std::int64_t samples) {
     Answer answer = count->decision.advised ? shown(report, *count) : guessed(report, *count);
     const Cell& cell = *report.findings.cell(answer.take, samples);
     answer.meaning = meaning_of(report, cell);
-    answer.command = fmt::format("dtrain train --method {} --lr {} --train FILE --output DIR", cell.method,
-                                 rate_text(*cell.learning_rate));
+    answer.command = fmt::format("dtrain train --method {} --lr {}{} --train FILE --output DIR", cell.method,
+                                 rate_text(*cell.learning_rate), report.training_options);
     return answer;
   }
   Answer answer;

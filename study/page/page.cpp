@@ -138,11 +138,14 @@ class Part {
       if (!plan.is_dropped(samples)) seeds.merge(plan.seed_numbers(samples));
     }
     return paragraph(fmt::format(
-               "Each method trains {} on {} with {} labelled examples, at the learning rate that did best "
-               "for it on dev, examples kept apart for such choices. It does so with {} seeds, each with "
+               "Each method trains {} on {} with {} labelled examples, at the learning rate that {}. It does so with "
+               "{}, "
+               "each with "
                "training examples, a head and an order of its own, the same for every method, and is "
                "scored on {}.{}",
-               plan.model, plan.task, listed(counts), range_text(seeds), listed(sets),
+               plan.model, plan.task, listed(counts),
+               chooses_rates(plan) ? "did best for it on dev, examples kept apart for such choices" : "was given",
+               seed_numbers_text(seeds), listed(sets),
                sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
            html_table(table);
   }
@@ -225,7 +228,8 @@ class Part {
     for (const Cell& cell : report_.findings.cells) runs += cell.ended;
     text += numbers_.figures(collapsed);
     if (collapsed.empty() && runs > 0)
-      text += paragraph(fmt::format("None of the {} runs of the result collapsed or failed.", runs));
+      text += paragraph(runs == 1 ? "The one run of the result neither collapsed nor failed."
+                                  : fmt::format("None of the {} runs of the result collapsed or failed.", runs));
     return text + folded("What the search found for each learning rate",
                          html_table(search_table(report_.plan, report_.findings)));
   }
@@ -325,21 +329,23 @@ Table overview(const std::vector<Study>& studies) {
 std::string agreement(const std::vector<Study>& studies) {
   std::map<std::int64_t, std::set<std::string>> taken;
   std::map<std::int64_t, std::size_t> answers;
+  std::set<std::int64_t> guessed;
   for (const Study& study : studies) {
     for (const Verdict& verdict : study.report->verdicts) {
       const Answer answer = answer_at(*study.report, verdict.samples);
       if (answer.take.empty()) continue;
       taken[verdict.samples].insert(answer.take);
       ++answers[verdict.samples];
+      if (!answer.shown) guessed.insert(verdict.samples);
     }
   }
   std::vector<std::string> texts;
   for (const auto& [samples, methods] : taken) {
     if (answers[samples] < 2) continue;
-    texts.push_back(methods.size() == 1 ? fmt::format("With {} labelled examples the studies agree on {}.",
-                                                      count_text(samples), *methods.begin())
-                                        : fmt::format("With {} labelled examples the studies do not agree: {}.",
-                                                      count_text(samples), listed({methods.begin(), methods.end()})));
+    const std::string how = methods.size() == 1 ? "agree on" : "do not agree:";
+    texts.push_back(fmt::format("With {} labelled examples the studies {} {}{}.", count_text(samples), how,
+                                listed({methods.begin(), methods.end()}),
+                                guessed.count(samples) > 0 ? ", best guesses among them" : ""));
   }
   return bullets(texts);
 }

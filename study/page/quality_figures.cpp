@@ -103,6 +103,13 @@ void collect(const std::vector<figures::Dot>& dots, std::vector<double>& values)
   for (const figures::Dot& dot : dots) values.push_back(dot.value);
 }
 
+// How the caption says what a point is.
+std::string means_words(const std::set<std::size_t>& seed_numbers) {
+  return *seed_numbers.rbegin() > 1
+             ? fmt::format("Means over {} with their 95 % intervals", seed_numbers_text(seed_numbers))
+             : "Of one seed, which says nothing of others";
+}
+
 // How the caption says what the dotted line is.
 std::string untrained_words(const std::vector<figures::Level>& levels) {
   return levels.empty() ? "" : " The dotted line is what always giving the most frequent answer reaches.";
@@ -139,9 +146,8 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
   chart.x = figures::log_axis_at("training examples (logarithmic)", counts, whole_count);
   chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
   return {fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
-          fmt::format("{} is better. Points are means over {} seeds, bars their 95 % intervals; {} examples "
-                      "scored. {}{}",
-                      train::larger_is_better(plan.metric) ? "Higher" : "Lower", range_text(seed_numbers),
+          fmt::format("{} is better. {}; {} examples scored. {}{}",
+                      train::larger_is_better(plan.metric) ? "Higher" : "Lower", means_words(seed_numbers),
                       count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
           [chart](const std::string& id) { return figures::svg(chart, id); }};
 }
@@ -173,8 +179,8 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
   for (const auto& level : untrained(plan, set)) chart.levels.push_back(level);
   return {
       fmt::format("{} {} with {} training examples", metric_words(plan.metric), where(set.name), count_text(samples)),
-      fmt::format("Further {} is better. Means over {} seeds with their 95 % intervals; {} examples scored. {}{}",
-                  train::larger_is_better(plan.metric) ? "right" : "left", range_text(seed_numbers),
+      fmt::format("Further {} is better. {}; {} examples scored. {}{}",
+                  train::larger_is_better(plan.metric) ? "right" : "left", means_words(seed_numbers),
                   count_text(set.examples), kSeedsInCaption, untrained_words(chart.levels)),
       [chart](const std::string& id) { return figures::svg(chart, id); }};
 }

@@ -259,11 +259,10 @@ std::vector<Figure> collapse_figures(const Report& report) {
   chart.description = "Methods and sample counts with such runs.";
   chart.bars = true;
   chart.x = figures::linear_axis("runs that collapsed or failed, %", {0, 100}, {0, 100});
-  return {
-      {"Runs that learned nothing",
-       "Runs of the result that did no better than always giving one answer, or whose loss was not finite; bars with "
-       "exact 95 % intervals (Clopper and Pearson). Methods and sample counts without such runs are not shown.",
-       [chart](const std::string& id) { return figures::svg(chart, id); }}};
+  return {{"Runs that learned nothing",
+           "Runs of the result that did no better than always giving one answer, or that failed; bars with "
+           "exact 95 % intervals (Clopper and Pearson). Methods and sample counts without such runs are not shown.",
+           [chart](const std::string& id) { return figures::svg(chart, id); }}};
 }
 
 }  // namespace dtrain::study::page

@@ -81,6 +81,11 @@ std::set<std::size_t> StudyPlan::seed_numbers(std::int64_t count) const {
   return numbers;
 }
 
+bool chooses_rates(const StudyPlan& plan) {
+  return std::any_of(plan.methods.begin(), plan.methods.end(),
+                     [](const MethodPlan& method) { return method.learning_rates.size() > 1; });
+}
+
 const char* search_depth_name(SearchDepth depth) {
   return depth == SearchDepth::quick ? "quick" : depth == SearchDepth::halving ? "halving" : "fine";
 }

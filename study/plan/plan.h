@@ -111,6 +111,9 @@ struct StudyPlan {
   std::uint64_t subset_seed_of(std::uint64_t seed) const { return subset_seed + (seed - search_seed); }
 };
 
+/// Whether any learning rate is left to the study: more than one is given for a method.
+bool chooses_rates(const StudyPlan& plan);
+
 /// The dev examples that a method with `samples` training examples may look at, of `available`: small data is small in
 /// dev, too, or the study would answer another question.
 std::int64_t dev_examples(std::int64_t samples, std::int64_t available);

@@ -144,10 +144,16 @@ std::string Report::class_name(std::int32_t label) const {
 
 std::vector<std::string> reading_notes(const Report& report) {
   const StudyPlan& plan = report.plan;
+  const bool searched = chooses_rates(plan);
+  const std::string rates =
+      searched ? fmt::format("Learning rates are chosen on dev ({}) with seed {}", plan.select_metric, plan.search_seed)
+               : fmt::format("Learning rates are as given, steps are chosen on dev ({})", plan.select_metric);
   std::vector<std::string> notes = {
-      fmt::format("Learning rates are chosen on dev ({}) with seed {}; results are means over the seeds {}, each with "
-                  "its own head, order, dropout and draw of the training examples, the same for every method.{}",
-                  plan.select_metric, plan.search_seed, fmt::join(plan.result_seeds, ", "), added_seeds_text(plan)),
+      fmt::format(
+          "{}; results are {} {}, each with its own head, order, dropout and draw of the training examples, the "
+          "same for every method.{}",
+          rates, plan.result_seeds.size() == 1 ? "of seed" : "means over the seeds", fmt::join(plan.result_seeds, ", "),
+          added_seeds_text(plan)),
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
       "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
       "Behrens-Fisher distribution), and are of that pair alone: of 20 about one misses the truth. A method beats "
@@ -170,8 +176,7 @@ std::vector<std::string> reading_notes(const Report& report) {
                     "the other way round. A point of it is 0.01.",
                     metric_words(plan.metric)));
   }
-  if (std::any_of(plan.methods.begin(), plan.methods.end(),
-                  [](const MethodPlan& method) { return method.learning_rates.size() > 1; })) {
+  if (searched) {
     notes.push_back(
         "One seed chose the learning rates: another might have chosen others, which no interval here holds. A small "
         "lead is to be checked with another --seed.");
@@ -269,6 +274,7 @@ json setting_json(const Report& report) {
           {"begun", report.begun},
           {"machine", report.machine},
           {"command", report.command},
+          {"training_options", report.training_options},
           {"versions", report.versions},
           {"labels", report.labels},
           {"notes", report.notes}};
@@ -278,6 +284,7 @@ void take_setting(const json& setting, Report& report) {
   setting.at("begun").get_to(report.begun);
   setting.at("machine").get_to(report.machine);
   setting.at("command").get_to(report.command);
+  report.training_options = setting.value("training_options", "");  // earlier versions did not write them
   setting.at("versions").get_to(report.versions);
   setting.at("labels").get_to(report.labels);
   setting.at("notes").get_to(report.notes);

@@ -30,6 +30,8 @@ struct Report {
   std::string machine;
   /// The command that repeats it.
   std::string command;
+  /// What `dtrain train` is to be told besides method and rate, for the same training: each option with a space before.
+  std::string training_options;
   /// What a person should know about the data.
   std::vector<std::string> notes;
   /// Of the classes, in the model's order.

@@ -16,9 +16,13 @@ namespace dtrain::study {
 namespace {
 
 std::string percent(const SeedMean& mean) {
-  return std::isnan(mean.half_width) ? fmt::format("{:.1f}", 100 * mean.mean)
-                                     : fmt::format("{:.1f} ± {:.1f}", 100 * mean.mean, 100 * mean.half_width);
+  return std::isnan(mean.half_width) ? points(mean.mean)
+                                     : fmt::format("{} ± {}", points(mean.mean), points(mean.half_width));
 }
+
+// To three digits, without the sign of what they do not show.
+std::string thousandths(double value) { return fmt::format("{:.3f}", std::round(1000 * value) / 1000 + 0.0); }
+std::string signed_thousandths(double value) { return fmt::format("{:+.3f}", std::round(1000 * value) / 1000 + 0.0); }
 
 std::string if_known(double value, const char* format) {
   return std::isfinite(value) ? fmt::format(fmt::runtime(format), value) : "-";
@@ -187,8 +191,8 @@ Table forgetting_table(const Findings& findings) {
       const auto found = cell.forgetting.find(measure);
       row.push_back(found == cell.forgetting.end() ? "-"
                     : std::isnan(found->second.half_width)
-                        ? fmt::format("{:.3f}", found->second.mean)
-                        : fmt::format("{:.3f} ± {:.3f}", found->second.mean, found->second.half_width));
+                        ? thousandths(found->second.mean)
+                        : fmt::format("{} ± {:.3f}", thousandths(found->second.mean), found->second.half_width));
     }
     table.rows.push_back(std::move(row));
   }
@@ -201,14 +205,14 @@ Table forgetting_pair_table(const Findings& findings) {
     const SeedMean& difference = comparison.difference;
     std::vector<std::string> row = {forgetting_words(comparison.measure), count_text(comparison.samples),
                                     fmt::format("{} - {}", comparison.first, comparison.second),
-                                    fmt::format("{:+.3f}", difference.mean)};
+                                    signed_thousandths(difference.mean)};
     if (std::isnan(comparison.adjusted_p)) {
       row.insert(row.end(), {"one seed", "-", "-"});
     } else {
       row.push_back(std::isnan(difference.half_width)
                         ? "not known"
-                        : fmt::format("{:+.3f} to {:+.3f}", difference.mean - difference.half_width,
-                                      difference.mean + difference.half_width));
+                        : fmt::format("{} to {}", signed_thousandths(difference.mean - difference.half_width),
+                                      signed_thousandths(difference.mean + difference.half_width)));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
       row.push_back(shown_text(comparison.p, comparison.adjusted_p));
     }
@@ -244,7 +248,7 @@ Table pair_table(const StudyPlan& plan, const Findings& findings) {
     const PairedDifference difference = comparison.in_metric(plan.metric);
     std::vector<std::string> row = {comparison.set, count_text(comparison.samples),
                                     fmt::format("{} - {}", comparison.first, comparison.second),
-                                    fmt::format("{:+.1f}", 100 * difference.mean)};
+                                    signed_points(difference.mean)};
     if (std::isnan(comparison.adjusted_p)) {
       row.insert(row.end(), {"one seed", "-", "-", "-"});
     } else {

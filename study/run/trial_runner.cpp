@@ -67,7 +67,7 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group
     outcome = train_and_score(trial, context);
   } catch (const train::NotFiniteError& error) {
     // On all ranks alike: a result like another. Whatever else goes wrong is none, and ends the study.
-    outcome = failed(error.what());
+    outcome = failed(error.finding());
   } catch (const train::OutOfMemoryError& error) {
     outcome = failed(error.what());
   } catch (const std::exception& error) {
@@ -133,7 +133,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
           train_next_task(*material_.next_task, first, trial, plan_.subset_seed_of(trial.seed), context, features_));
     } catch (const train::NotFiniteError& error) {
       // The result itself is as good as without it.
-      context.log.warning(fmt::format("the next task: {}", error.what()));
+      context.log.warning(fmt::format("the next task: {}", error.finding()));
     }
   }
   return outcome;

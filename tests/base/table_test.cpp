@@ -32,6 +32,14 @@ TEST(TerminalTable, CountsCodePointsNotBytes) {
             "naïveté     1\n");
 }
 
+TEST(TerminalTable, AlignsWhatIsTwoColumnsWide) {
+  EXPECT_EQ(terminal_table({{"class", "rows"}, {{"動物", "12"}, {"plant", "3"}}}),
+            "class  rows\n"
+            "─────  ────\n"
+            "動物     12\n"
+            "plant     3\n");
+}
+
 TEST(TerminalTable, TakesRowsThatAreShorterThanTheHeader) {
   EXPECT_EQ(terminal_table({{"a", "b"}, {{"1"}}}), "a  b\n─  ─\n1\n");
 }

@@ -113,10 +113,8 @@ TEST(DifferenceEstimate, OfSeveralSeedsIsThatOfTheStudy) {
   EXPECT_NEAR(share_estimate(after).value, 12.0 / 18, 1e-12);
 }
 
-// A diagnosis of a BERT of three layers on a task that its first token decides.
-Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& methods = {"bitfit"},
-                          const std::map<std::string, double>& known_rates = {},
-                          std::optional<double> seconds = std::nullopt) {
+// On a task that the first token decides.
+DiagnosisMaterial small_material() {
   DiagnosisMaterial material;
   material.classifier = [](Pooling pooling, std::uint64_t seed) {
     return model::load_classifier({.directory = model::reference_directory() / "no_dropout",
@@ -129,6 +127,14 @@ Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& me
   material.dev = train::random_data(40, 2);
   material.test = train::random_data(60, 3);
   material.training = train::short_run("full", 6);
+  return material;
+}
+
+// A diagnosis of a BERT of three layers.
+Diagnosis small_diagnosis(std::int64_t seeds, const std::vector<std::string>& methods = {"bitfit"},
+                          const std::map<std::string, double>& known_rates = {},
+                          std::optional<double> seconds = std::nullopt) {
+  const DiagnosisMaterial material = small_material();
   DiagnosisPlan plan;
   for (const auto& method : methods) plan.methods.push_back({peft::parse_method_spec(method)});
   plan.seeds = seeds;
@@ -161,6 +167,27 @@ TEST(Diagnosis, CutsTheGapIntoWhatEachChoiceCosts) {
   EXPECT_NEAR(diagnosis.gap.value, diagnosis.row("full").accuracy.value - diagnosis.row("asked").accuracy.value, 1e-12);
   for (const auto& probe : diagnosis.probes)
     EXPECT_GE(probe.probe.dev_log_loss, diagnosis.best_probe().probe.dev_log_loss);
+}
+
+TEST(Diagnosis, HasNoProbeOfAPoolerThatTheCheckpointLacks) {
+  DiagnosisMaterial material = small_material();
+  material.classifier = [load = material.classifier](Pooling pooling, std::uint64_t seed) {
+    auto classifier = load(pooling, seed);
+    classifier->dense_is_head = true;
+    return classifier;
+  };
+  material.pooling = Pooling::pooler;
+  DiagnosisPlan plan;
+  plan.seeds = 1;
+  const auto communicator = dist::make_single_communicator();
+  const Diagnosis diagnosis = diagnose(plan, material, train::context_over(*communicator));
+  std::vector<std::string> kinds;
+  for (const auto& row : diagnosis.rows) kinds.push_back(row.kind);
+  EXPECT_THAT(kinds, ElementsAre("asked", "rate", "optimum", "best_probe", "head", "full"));
+  EXPECT_EQ(diagnosis.row("asked").pooling, Pooling::cls);
+  EXPECT_EQ(diagnosis.row("head").pooling, Pooling::pooler);
+  EXPECT_THAT(diagnosis_words(diagnosis), testing::Each(testing::Not(HasSubstr("the pooling ("))));
+  EXPECT_EQ(diagnosis.steps.size(), 4U);
 }
 
 TEST(Diagnosis, IsJsonAndWordsAndAFigure) {

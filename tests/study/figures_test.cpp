@@ -117,8 +117,16 @@ TEST(Markup, WritesCoordinatesShortly) {
 
 TEST(Markup, ShortensByCharactersNotBytes) {
   EXPECT_EQ(shortened("ééééé", 5), "ééééé");
-  EXPECT_EQ(shortened("éééééé", 5), "éééé…");
+  EXPECT_EQ(shortened("éééééé", 5), "ééé…é");
+  EXPECT_EQ(shortened("日本語クラス", 8), "日本…ス");
 }
+
+TEST(Markup, KeepsBothEndsOfALongName) {
+  EXPECT_EQ(shortened("lora:target_modules=all-linear:r=16", 24), "lora:target_modu…ar:r=16");
+  EXPECT_EQ(shortened("a class with a very long name (20)", 24), "a class with a v…me (20)");
+}
+
+TEST(Markup, GivesWideCharactersTheirRoom) { EXPECT_EQ(text_width("日本", 12), text_width("four", 12)); }
 
 TEST(Style, TellsSeriesApartWithoutColour) {
   std::set<std::pair<std::string, std::string>> looks;

@@ -133,6 +133,22 @@ TEST_F(Page, NamesTheMethodThatAnotherIsWorseThan) {
   EXPECT_THAT(table.rows.at(2).at(5), "no");
 }
 
+TEST_F(PageOfOneCount, SaysOfOneSeedThatItIsOne) {
+  plan_.result_seeds = {1};
+  EXPECT_THAT(text(), AllOf(HasSubstr("It does so with 1 seed, each with"),
+                            HasSubstr("Of one seed, which says nothing of others; 1,000 examples scored"),
+                            HasSubstr("results are of seed 1, each"), Not(HasSubstr("1 seeds"))));
+}
+
+TEST_F(PageOfOneCount, SaysWhatTrainIsToBeToldForTheSameTraining) {
+  Report report = make_report(plan_, finished_);
+  report.training_options = " --model 'my model'";
+  Report again = make_report(plan_, finished_);
+  take_setting(setting_json(report), again);
+  EXPECT_THAT(page::html_text({{&again, "study", {}}}),
+              HasSubstr("dtrain train --method lora --lr 0.003 --model &#39;my model&#39; --train FILE --output DIR"));
+}
+
 TEST_F(PageOfOneCount, NamesThoseThatTie) {
   finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
   EXPECT_THAT(text(), HasSubstr("the highest of 3 methods (which full reaches, too), and no cheaper method"));

@@ -48,6 +48,12 @@ class StudyOfThree : public testing::Test {
   FinishedTrials finished_;
 };
 
+// Each of two methods ahead by `points` with one seed, behind with another: seeds say nothing.
+void scatter(TrialOutcome& outcome, int right) {
+  outcome.metrics["test"]["accuracy"] = right / 1000.0;
+  outcome.scores["test"] = outcome_of(right, 0).scores["test"];
+}
+
 TEST_F(StudyOfThree, HasACellForEachMethod) {
   const Findings found = findings();
   ASSERT_THAT(found.cells, SizeIs(3));
@@ -99,6 +105,40 @@ TEST_F(StudyOfThree, AdvisesTheCheapestOfThoseAsGood) {
             HasSubstr("; no more than 1.0 with probability < 1 %) and takes 2.0 s instead of 20.0 s"),
             Not(HasSubstr("Undecided")), HasSubstr("Where inputs are like web, take head: 10.0 points")));
   EXPECT_THAT(said.warnings, IsEmpty());
+}
+
+TEST_F(StudyOfThree, HasNoSignOfWhatIsNotShown) {
+  // A third of a tenth of a point, the other way round.
+  finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
+  scatter(result(2, 1), 701);
+  const auto row = pair_table(findings()).rows.at(1);
+  EXPECT_EQ(row.at(2), "full - lora");
+  EXPECT_EQ(row.at(3), "0.0");
+}
+
+TEST_F(StudyOfThree, SaysWhatAConstantAnswerToSetsOfLabelsIs) {
+  plan_.problem_type = ProblemType::multi_label_classification;
+  plan_.metric = "samples_f1";
+  for (auto& [key, trial] : finished_) {
+    for (const char* set : {"test", "ood.web"}) trial.second.metrics[set]["samples_f1"] = 0.2;
+  }
+  EXPECT_THAT(verdict().findings[0], HasSubstr("no method has more than the 30.0 % of always giving the same answer."));
+}
+
+TEST_F(StudyOfThree, SaysWhetherRatesWereSearchedOrGiven) {
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_)), HasSubstr("Learning rates are chosen on dev (log_loss)"));
+  for (MethodPlan& method : plan_.methods) method.learning_rates = {0.003};
+  EXPECT_THAT(
+      markdown_text(make_report(plan_, finished_)),
+      AllOf(HasSubstr("Learning rates are as given, steps are chosen on dev (log_loss); results are means over"),
+            Not(HasSubstr("One seed chose the learning rates"))));
+}
+
+TEST_F(StudyOfThree, TakesNoMethodWhereAConstantAnswerIsBetter) {
+  plan_.sets[1].majority_share = 0.45;
+  EXPECT_THAT(verdict().findings[1],
+              HasSubstr("no method has more than the 45.0 % of always giving the most frequent"));
+  EXPECT_THAT(verdict().advice, Not(HasSubstr("Where inputs are like web")));
 }
 
 TEST_F(StudyOfThree, SaysWhereTheMetricsDisagreeOutOfDomain) {
@@ -166,12 +206,6 @@ TEST_F(StudyOfThree, BoundsIdenticalAnswersByTheNumberOfExamples) {
               AllOf(HasSubstr("(the same score on every example): no difference larger than 3.6 points"),
                     Not(HasSubstr("equal within"))));
   EXPECT_THAT(verdict().advised, IsEmpty()) << "a loss of 3.6 points is more than the margin";
-}
-
-// Each of two methods ahead by `points` with one seed, behind with another: seeds say nothing.
-void scatter(TrialOutcome& outcome, int right) {
-  outcome.metrics["test"]["accuracy"] = right / 1000.0;
-  outcome.scores["test"] = outcome_of(right, 0).scores["test"];
 }
 
 TEST_F(StudyOfThree, SaysWhoIsAheadOverTheSeedsThatBothHave) {
@@ -313,9 +347,24 @@ TEST_F(StudyOfThree, SaysWhereTheBestLearningRateIsAtAnEdge) {
     finish(finished_, trial, outcome_of(1, 1, 1 / trial.learning_rate));
   for (const Trial& trial : result_trials(plan_, plan_.methods[2], 1000, 0.01))
     finish(finished_, trial, outcome_of(699, 300));
-  EXPECT_THAT(verdict().warnings,
-              ElementsAre("lora: the best learning rate, 0.01, is the largest of its grid; a better one may lie beyond "
-                          "(--lrs)."));
+  EXPECT_THAT(
+      verdict().warnings,
+      ElementsAre("lora: the best learning rate, 0.01, is the largest that was tried; a better one may lie beyond "
+                  "(--lrs)."));
+}
+
+TEST(Edge, IsWhatWasTriedNotWhatIsInferredFromIt) {
+  Cell cell;
+  cell.search = {{0.003, 0.27, 0.5}, {0.01, 0.27, 0.4}};
+  cell.at_high_edge = true;
+  cell.learning_rate = 0.0052;
+  EXPECT_EQ(edge_text(cell), "0.0052, is inferred from the largest that was tried, 0.01");
+  cell.learning_rate = 0.01;
+  EXPECT_EQ(edge_text(cell), "0.01, is the largest that was tried");
+  cell.at_high_edge = false;
+  cell.at_low_edge = true;
+  cell.learning_rate = 0.003;
+  EXPECT_EQ(edge_text(cell), "0.003, is the smallest that was tried");
 }
 
 TEST_F(StudyOfThree, FlagsACollapsedSeedAndKeepsItInTheMean) {
@@ -378,7 +427,23 @@ TEST_F(StudyOfThree, KeepsAFailedSeedOutOfMeansAndPairsAndSaysSo) {
   EXPECT_NEAR(found.cell("full", 1000)->metrics.at("test").at("accuracy").mean, (0.7 + 0.702) / 2, 1e-12);
   EXPECT_EQ(found.compare("test", 1000, "full", "head")->difference.seeds, 2);
   EXPECT_EQ(found.compare("test", 1000, "lora", "head")->difference.seeds, 3);
-  EXPECT_THAT(verdict().warnings, ElementsAre(HasSubstr("full: 1 of 3 seeds failed")));
+  EXPECT_THAT(verdict().warnings,
+              ElementsAre("full: 1 of 3 seeds failed (seed 2) and is in no mean. Why seed 2 did: the "
+                          "loss of step 3 is nan."));
+}
+
+TEST_F(StudyOfThree, SaysWhichMethodsShareTooFewSeedsToBeCompared) {
+  // Two seeds each, one of which both have.
+  for (const std::size_t method : {0, 2}) {
+    result(method, method == 0 ? 1 : 2) = {};
+    result(method, method == 0 ? 1 : 2).failure = "out of memory";
+  }
+  const Verdict said = verdict();
+  EXPECT_THAT(
+      said.advice,
+      AllOf(HasSubstr("Fewer than two seeds ended of both full and lora: no difference of them is known (--seeds)."),
+            HasSubstr("is a guess by its mean alone ("), Not(HasSubstr("nan")),
+            Not(HasSubstr("Not even 50 more seeds"))));
 }
 
 TEST_F(StudyOfThree, SaysThatAMethodNeverTrained) {

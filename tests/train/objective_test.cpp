@@ -233,6 +233,13 @@ TEST(Objective, UntrainedAnswersWhatIsMostFrequent) {
   }
 }
 
+TEST(Objective, ExplainsAllOrNothingOfWhatIsConstant) {
+  // The mean of a hundred 3.3 is another number.
+  const auto truth = at::full({100, 1}, 3.3, at::kDouble);
+  EXPECT_EQ(objective_of(kRegression).metrics(at::ones_like(truth), truth).value("r2"), 0);
+  EXPECT_EQ(objective_of(kRegression).metrics(truth, truth).value("r2"), 1);
+}
+
 TEST(Objective, WritesAnswersAsPeopleReadThem) {
   const std::vector<std::string> labels = {"a", "b\tc"};
   const auto logits = at::tensor({2.0, -1.0, -1.0, 3.0, -3.0, -2.0}, at::kDouble).view({3, 2});

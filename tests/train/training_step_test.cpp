@@ -105,7 +105,8 @@ TEST_F(Step, RunsWhatIsFrozenOnceWhereItIsKept) {
 
 TEST_F(Step, WithALossThatIsNotFiniteStopsNamingStepAndExamples) {
   const auto classifier = classifier_with("new_gelu", "full");
-  classifier->classifier.bias.set_value(at::full({4}, std::numeric_limits<float>::quiet_NaN()));
+  // Of either sign.
+  classifier->classifier.bias.set_value(at::full({4}, -std::numeric_limits<float>::quiet_NaN()));
   const TrainOptions options = short_run("full", 1);
   FeatureStore features(0);
   FlatParameters parameters = flatten(*classifier);

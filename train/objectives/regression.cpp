@@ -18,6 +18,11 @@ double mean_of(const std::vector<double>& values) {
   return ratio(std::accumulate(values.begin(), values.end(), 0.0), static_cast<double>(values.size()));
 }
 
+// Around a mean that is rounded, what is constant has a spread, too.
+bool constant(const std::vector<double>& values) {
+  return std::all_of(values.begin(), values.end(), [&](double value) { return value == values[0]; });
+}
+
 // Pearson's correlation; NaN where one side is constant.
 double correlation(const std::vector<double>& left, const std::vector<double>& right) {
   const double left_mean = mean_of(left);
@@ -28,10 +33,6 @@ double correlation(const std::vector<double>& left, const std::vector<double>& r
     left_squares += (left[i] - left_mean) * (left[i] - left_mean);
     right_squares += (right[i] - right_mean) * (right[i] - right_mean);
   }
-  const auto constant = [](const std::vector<double>& values) {
-    return std::all_of(values.begin(), values.end(), [&](double value) { return value == values[0]; });
-  };
-  // Around a mean that is rounded, what is constant has a spread, too.
   if (constant(left) || constant(right)) return std::numeric_limits<double>::quiet_NaN();
   return std::clamp(products / std::sqrt(left_squares) / std::sqrt(right_squares), -1.0, 1.0);
 }
@@ -67,7 +68,8 @@ std::vector<double> explained(const std::vector<double>& predicted, const std::v
     squares.push_back((predicted[i] - truth[i]) * (predicted[i] - truth[i]));
     error += squares.back();
   }
-  for (double& square : squares) square = variance > 0 ? 1 - square / variance : (error == 0 ? 1 : 0);
+  const bool varies = variance > 0 && !constant(truth);
+  for (double& square : squares) square = varies ? 1 - square / variance : (error == 0 ? 1 : 0);
   return squares;
 }
 
