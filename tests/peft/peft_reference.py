@@ -9,6 +9,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "model"))
 
+import combination_reference
 import peft_cases
 import reference_models as reference
 import torch
