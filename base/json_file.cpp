@@ -82,6 +82,10 @@ json read_json_object(const std::filesystem::path& path) {
 
 json number_or_null(double value) { return std::isnan(value) ? json(nullptr) : json(value); }
 
+std::string json_text(const json& document, int indent) {
+  return document.dump(indent, ' ', false, json::error_handler_t::replace);
+}
+
 std::string shown_json(const json& value) {
   constexpr std::size_t kLongest = 200;
   std::string text = value.dump(-1, ' ', true, json::error_handler_t::replace);

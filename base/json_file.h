@@ -25,6 +25,10 @@ nlohmann::json read_json_object(const std::filesystem::path& path);
 /// A number as a file holds it: null where it is NaN, for which JSON has no number.
 nlohmann::json number_or_null(double value);
 
+/// A document as a file holds it, on one line or indented. Names of files may be no UTF-8, which JSON is: such bytes
+/// become U+FFFD.
+std::string json_text(const nlohmann::json& document, int indent = -1);
+
 /// A value as a message shows it: its first characters, in ASCII.
 std::string shown_json(const nlohmann::json& value);
 

@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/seconds.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
@@ -177,7 +178,7 @@ void run_compare(const Options& given, const Session& session) {
     }
     files.journal->append(costs);
     files.journal->append(facts_to_keep);
-    write_file_atomically(files.output / "plan.json", plan_file_json(plan).dump(2) + "\n");
+    write_file_atomically(files.output / "plan.json", json_text(plan_file_json(plan), 2) + "\n");
   });
   log.line(fmt::format(
       "{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,

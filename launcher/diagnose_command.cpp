@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "launcher/attach_context.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
@@ -73,10 +74,8 @@ Question question_of(const Options& options, const Session& session, const data:
     Question question{asked_samples(options), {}};
     if (adds_to_study(options)) question = question_of_study(options, session, task);
     if (question.samples == 0) question.samples = std::min<std::int64_t>(1000, task.train.size());
-    found =
-        nlohmann::json{
-            {"samples", question.samples}, {"rates", question.rates.by_method}, {"notes", question.rates.notes}}
-            .dump();
+    found = json_text(
+        {{"samples", question.samples}, {"rates", question.rates.by_method}, {"notes", question.rates.notes}});
   });
   const auto said = nlohmann::json::parse(gather_texts(session.control(), found).front());
   Question question{said.at("samples"), {said.at("rates"), said.at("notes")}};
@@ -129,7 +128,7 @@ study::DiagnosisPlan make_plan(const Options& options, const study::DiagnosisMat
 // At no moment is there a figure of another diagnosis beside the numbers.
 void write_files(const study::Diagnosis& diagnosis, const fs::path& output) {
   take_name_away(output / "diagnose.svg");
-  write_file_atomically(output / "diagnose.json", study::diagnosis_json(diagnosis).dump(2) + "\n");
+  write_file_atomically(output / "diagnose.json", json_text(study::diagnosis_json(diagnosis), 2) + "\n");
   write_file_atomically(output / "diagnose.svg", study::page::probe_svg(diagnosis));
 }
 

@@ -137,7 +137,7 @@ void run_evaluate(const Options& options, const Session& session) {
         {"metrics", {{"test", train::set_json(objective, evaluation, examples, scoring.trained.labels)}}}};
     if (!forgetting.empty()) json["forgetting"] = forgetting;
     const fs::path path = fs::path(options.output) / "results.json";
-    write_file_atomically(path, json.dump(2) + "\n");
+    write_file_atomically(path, json_text(json, 2) + "\n");
     session.log().line(fmt::format("written: {}", path.string()));
   });
 }

@@ -7,6 +7,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/table.h"
 #include "launcher/commands.h"
 #include "launcher/loading.h"
@@ -94,7 +95,7 @@ void run_extract(const Options& options, const Session& session) {
     for (const auto& [name, values] : metrics) {
       results["metrics"][name] = train::metrics_json(values);
     }
-    write_file_atomically(fs::path(options.output) / "results.json", results.dump(2) + "\n");
+    write_file_atomically(fs::path(options.output) / "results.json", json_text(results, 2) + "\n");
   });
 }
 

@@ -36,7 +36,7 @@ std::optional<study::Diagnosis> read_diagnosis(const fs::path& directory, const 
 }  // namespace
 
 void write_setting(const study::Report& report, const fs::path& directory) {
-  write_file_atomically(directory / kSetting, study::setting_json(report).dump(2) + "\n");
+  write_file_atomically(directory / kSetting, json_text(study::setting_json(report), 2) + "\n");
 }
 
 std::string begun_text(const fs::path& directory) {
@@ -86,7 +86,7 @@ std::string page_text(const std::vector<study::Report>& reports, const std::vect
 }
 
 void write_report(const study::Report& report, const fs::path& directory, const fs::path& output, const Log& log) {
-  write_file_atomically(output / "results.json", study::results_json(report).dump(2) + "\n");
+  write_file_atomically(output / "results.json", json_text(study::results_json(report), 2) + "\n");
   write_file_atomically(output / "trials.csv", study::trials_csv(report));
   write_file_atomically(output / "report.md", study::markdown_text(report));
   write_file_atomically(output / "report.html", page_text({report}, {directory}, log));

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/seconds.h"
 #include "launcher/attach_context.h"
 #include "launcher/forgetting_material.h"
@@ -80,7 +81,7 @@ std::int64_t whole_steps(const train::TrainOptions& training, std::int64_t sampl
 
 // Dealt to all ranks, the first rank's.
 study::StudyPlan plan_of_first(const study::StudyPlan& plan, dist::Communicator& control) {
-  const std::string mine = control.rank() == 0 ? study::plan_json(plan).dump() : "";
+  const std::string mine = control.rank() == 0 ? json_text(study::plan_json(plan)) : "";
   return study::plan_from_json(json::parse(gather_texts(control, mine).front()));
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/listing.h"
 #include "launcher/attach_context.h"
 #include "launcher/commands.h"
@@ -269,7 +270,7 @@ void run_train(const Options& options, const Session& session) {
       }
       auto json = train::run_json(result);
       json["data"] = digests;
-      write_file_atomically(output / "results.json", json.dump(2) + "\n");
+      write_file_atomically(output / "results.json", json_text(json, 2) + "\n");
       // Not asked for, and of no use any more.
       std::error_code ignored;
       if (training.save_steps == 0) fs::remove_all(output / "checkpoint", ignored);

@@ -68,7 +68,9 @@ std::string step_sentence(const Diagnosis& diagnosis) {
   for (const auto* step : shown)
     parts.push_back(fmt::format("{} {}", in_points(step->gain), choice_words(diagnosis, *step)));
   if (!parts.empty()) parts[0].insert(parts[0].find(')') + 1, " are");
-  std::string text = parts.empty() ? "No single choice is shown to cost anything" : "Of the gap, " + listed(parts);
+  // Choices may be shown to cost something where their sum, with gains among them, is not.
+  const std::string whole = diagnosis.gap.interval.low > 0 ? "Of the gap, " : "Of this, ";
+  std::string text = parts.empty() ? "No single choice is shown to cost anything" : whole + listed(parts);
   if (!hidden.empty()) text += fmt::format("; not told apart from nothing: {}", listed(hidden));
   if (!gained.empty()) text += fmt::format("; better as it was: {}", listed(gained));
   return text + ".";

@@ -97,6 +97,9 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
         "({}).",
         method.method, leads, margin, probability_text(probability), cost);
   }
+  if (count.is_alone(taken))
+    return fmt::format("Take {}: every other method collapsed, so that it is compared with none ({}).", method.method,
+                       cost);
   const Candidate& best = count.candidate(*decision.best);
   if (is_tie(method.mean, best.mean)) {
     return fmt::format("Take {}: {} is shown to lose no more than {} points to any other ({}).", method.method, leads,

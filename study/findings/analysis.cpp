@@ -298,6 +298,13 @@ std::vector<std::string> CountDecision::leaders_beside(std::size_t index) const 
   return names;
 }
 
+bool CountDecision::is_alone(std::size_t index) const {
+  for (std::size_t i = 0; i < contest.candidates().size(); ++i) {
+    if (i != index && !candidate(i).collapsed) return false;
+  }
+  return true;
+}
+
 const Cell* Findings::cell(const std::string& method, std::int64_t samples) const {
   const auto found = std::find_if(cells.begin(), cells.end(), [&](const Cell& candidate) {
     return candidate.method == method && candidate.samples == samples;

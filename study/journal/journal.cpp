@@ -109,7 +109,7 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
 }
 
 Journal Journal::begin(const std::filesystem::path& path, const StudyPlan& plan) {
-  write_file_atomically(path, json{{"schema", kSchema}, {"plan", plan_json(plan)}}.dump() + "\n");
+  write_file_atomically(path, json_text({{"schema", kSchema}, {"plan", plan_json(plan)}}) + "\n");
   return Journal(path);
 }
 
@@ -139,7 +139,7 @@ void Journal::append(const MethodCosts& costs) { append_line({{"costs", costs_js
 void Journal::append(const RunFacts& facts) { append_line({{"run", run_facts_json(facts)}}); }
 
 void Journal::append_line(const json& document) {
-  const std::string line = document.dump() + "\n";
+  const std::string line = json_text(document) + "\n";
   const int descriptor = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   const auto fail = [&] {
     const int error = errno;

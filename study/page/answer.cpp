@@ -70,6 +70,15 @@ Answer shown(const Report& report, const CountDecision& count) {
   const std::string& method = count.candidate(*decision.advised).method;
   const std::string margin = points(plan.margin);
   Answer answer{method, true, "", "", "", "", ""};
+  if (count.is_alone(*decision.advised)) {
+    answer.sentence = fmt::format("Take {} to {}: every other method collapsed, and it reaches {} on the test set.",
+                                  method, purpose(plan, count.samples), score_text(report, method, count.samples));
+    answer.certainty =
+        "How sure: the others did no better than always giving one answer, with any seed, so that it is compared with "
+        "none.";
+    answer.certainty_in_short = "the others collapsed";
+    return answer;
+  }
   const auto leaders = count.leaders_beside(*decision.advised);
   const std::string why =
       is_tie(count.candidate(*decision.advised).mean, count.candidate(*decision.best).mean)

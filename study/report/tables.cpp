@@ -31,7 +31,8 @@ std::string if_known(double value, const char* format) {
 std::string metric_text(const Cell& cell, const std::string& set, const std::string& metric) {
   const auto found = cell.metrics.find(set);
   if (found == cell.metrics.end() || found->second.count(metric) == 0) return "-";
-  return percent(found->second.at(metric));
+  const SeedMean& mean = found->second.at(metric);
+  return std::isnan(mean.mean) ? "-" : percent(mean);
 }
 
 // "test macro-F1 %"; what is no share is shown in hundredths, too.

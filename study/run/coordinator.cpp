@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json_file.h"
 #include "study/findings/analysis.h"
 #include "study/findings/words.h"
 #include "study/plan/budget.h"
@@ -34,7 +35,7 @@ constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stoppe
 std::string Letter::text() const {
   json letter = {{"kind", kKinds.at(static_cast<std::size_t>(kind))}};
   if (trial) letter["trial"] = trial_json(*trial, outcome.value_or(TrialOutcome()));
-  return letter.dump();
+  return json_text(letter);
 }
 
 Letter Letter::of(const std::string& text) {

@@ -78,6 +78,12 @@ TEST(JsonFile, ThatNestsDeeperThanAnyIsRefusedAtOnce) {
   EXPECT_LT((std::clock() - start) / CLOCKS_PER_SEC, 1) << "seconds of a core";
 }
 
+TEST(JsonFile, HoldsNamesThatAreNoUtf8) {
+  EXPECT_EQ(json_text({{"task", "caf\xe9"}}), "{\"task\":\"caf\uFFFD\"}");
+  EXPECT_EQ(json_text({{"a", 1}}, 2), "{\n  \"a\": 1\n}");
+  EXPECT_EQ(parse_json(json_text("\u00e9\n"), "x"), "\u00e9\n");
+}
+
 TEST(JsonFile, IsShownByItsFirstCharacters) {
   EXPECT_EQ(shown_json("\u00e9"), "\"\\u00e9\"");
   EXPECT_EQ(shown_json(std::string(300, 'x')), "\"" + std::string(199, 'x') + "...");

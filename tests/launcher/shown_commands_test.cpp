@@ -8,7 +8,7 @@
 namespace dtrain::launcher {
 namespace {
 
-std::string training_options(const std::vector<std::string>& arguments) {
+std::string text_for(const std::vector<std::string>& arguments) {
   std::vector<const char*> argv = {"dtrain", "compare"};
   for (const auto& argument : arguments) argv.push_back(argument.c_str());
   return training_options_of(parse_options(static_cast<int>(argv.size()), argv.data()));
@@ -23,10 +23,10 @@ TEST(ShellWord, IsReadBackAsItWas) {
 }
 
 TEST(TrainingOptions, AreThoseThatMakeAStudysTrainingAnother) {
-  EXPECT_EQ(training_options({"--samples", "100", "--seeds", "2", "--output", "out", "--metric", "macro_f1"}), "");
-  EXPECT_EQ(training_options({"--model", "my model", "--max-steps", "8", "--batch-size", "16", "--seed", "3"}),
+  EXPECT_EQ(text_for({"--samples", "100", "--seeds", "2", "--output", "out", "--metric", "macro_f1"}), "");
+  EXPECT_EQ(text_for({"--model", "my model", "--max-steps", "8", "--batch-size", "16", "--seed", "3"}),
             " --batch-size 16 --max-steps 8 --model 'my model'");
-  EXPECT_EQ(training_options({"--ignore-label", "-", "--ignore-label", "none", "--drop-unknown-labels"}),
+  EXPECT_EQ(text_for({"--ignore-label", "-", "--ignore-label", "none", "--drop-unknown-labels"}),
             " --drop-unknown-labels --ignore-label - --ignore-label none");
 }
 

@@ -228,6 +228,17 @@ TEST(Diagnosis, SaysWhatCostsWhat) {
   EXPECT_THAT(words[2], HasSubstr("lora 75 %"));
 }
 
+TEST(Diagnosis, SpeaksOfNoGapThatIsNotShown) {
+  Diagnosis diagnosis = known_diagnosis();
+  for (DiagnosisRow& row : diagnosis.rows) {
+    if (row.kind == "full") row.scores = right_on(200);
+  }
+  conclude(diagnosis);
+  const auto words = diagnosis_words(diagnosis);
+  EXPECT_THAT(words.at(0), HasSubstr("no gap is shown (0.0 points"));
+  EXPECT_THAT(words.at(1), testing::StartsWith("Of this, 25.0 points"));
+}
+
 TEST(Diagnosis, SaysWhereLearningRatesAreFrom) {
   const auto from = [](const Diagnosis& diagnosis) {
     std::vector<std::string> sources;

@@ -116,6 +116,14 @@ TEST_F(StudyOfThree, HasNoSignOfWhatIsNotShown) {
   EXPECT_EQ(row.at(3), "0.0");
 }
 
+TEST_F(StudyOfThree, ShowsNoNumberWhereThereIsNone) {
+  // As Pearson's correlation of what is constant.
+  for (auto& [key, trial] : finished_) trial.second.metrics["ood.web"]["balanced_accuracy"] = std::nan("");
+  const Table table = quality_table(plan_, findings());
+  ASSERT_EQ(table.header.back(), "ood.web balanced %");
+  EXPECT_EQ(table.rows.at(0).back(), "-");
+}
+
 TEST_F(StudyOfThree, SaysWhatAConstantAnswerToSetsOfLabelsIs) {
   plan_.problem_type = ProblemType::multi_label_classification;
   plan_.metric = "samples_f1";
@@ -322,6 +330,19 @@ TEST_F(StudyOfThree, NeverAdvisesAMethodThatCollapsed) {
   // stats.binomtest(3, 3).proportion_ci(.95, "exact")
   EXPECT_THAT(said.warnings,
               ElementsAre(AllOf(HasSubstr("head: 3 of 3 seeds collapsed"), HasSubstr("between 29 and 100 %"))));
+}
+
+TEST_F(StudyOfThree, CallsNothingShownWhereAllOthersCollapsed) {
+  for (const std::size_t method : {1, 2}) {
+    for (const std::uint64_t seed : {1, 2, 3}) result(method, seed) = outcome_of(300, 300);
+  }
+  EXPECT_EQ(verdict().advised, "full");
+  EXPECT_THAT(verdict().advice, AllOf(HasSubstr("Take full: every other method collapsed, so that it is compared with"),
+                                      Not(HasSubstr("is shown to lose"))));
+  const Report report = make_report(plan_, finished_);
+  EXPECT_THAT(page::html_text({{&report, "study", {}}}),
+              AllOf(HasSubstr("Take full to fine-tune tiny on toy with 1,000 labelled examples: every other method"),
+                    HasSubstr("so that it is compared with none."), Not(HasSubstr("this is shown, not guessed"))));
 }
 
 TEST_F(StudyOfThree, GivesNoAdviceWhereEverythingCollapsed) {
