@@ -94,8 +94,8 @@ def check_end(ended, phase, number, rank):
         assert f"rank {rank}" in ended.out + ended.err and "signal 9" in ended.out + ended.err, ended
     elif number == signal.SIGSTOP:
         assert ended.code == 5, ended
-        assert f"dtrain: error: rank {1 - rank}: " in ended.err and "did not end within" in ended.err, ended
-        assert f": rank {rank} did not come" in ended.err or f"rank {rank} started it and stands still" in ended.err, ended
+        said = re.search(rf"dtrain: error: rank {1 - rank}: (.* did not end within .*)", ended.err)
+        assert said and f"rank {rank} " in said[1], ended
     else:
         assert ended.code == (0 if phase.says is None else 75), ended
         assert phase.says is None or "dtrain: stopped by a signal" in ended.err and re.search(phase.says, ended.err), ended
