@@ -50,8 +50,7 @@ void inspect_directory(const fs::path& directory, const Log& log) {
     if (name == std::string("results.json") && document.contains("metrics")) {
       for (auto& [set, metrics] : document["metrics"].items()) {
         if (!metrics.is_object()) continue;
-        metrics.erase("classes");
-        metrics.erase("confusion");
+        for (const char* long_one : {"classes", "confusion", "confusion_pairs"}) metrics.erase(long_one);
       }
     }
     log.line(fmt::format("{}:\n{}\n", (directory / name).string(), document.dump(2)));

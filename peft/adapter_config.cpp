@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
 
@@ -17,6 +18,14 @@ std::vector<std::string> AdapterConfig::strings(const std::string& key) const {
   if (found == json_.end() || found->is_null()) return {};
   if (found->is_string()) return {found->get<std::string>()};
   return value(key, std::vector<std::string>{});
+}
+
+std::vector<std::string> AdapterConfig::names_in_order(const std::string& key) const {
+  // What json_ was read from, and is valid.
+  const auto document = nlohmann::ordered_json::parse(read_file(path_));
+  std::vector<std::string> names;
+  for (const auto& [name, value] : document.at(key).items()) names.push_back(name);
+  return names;
 }
 
 void AdapterConfig::refuse(const std::string& key, const std::string& reason) const {

@@ -33,6 +33,8 @@ class AdapterConfig {
   }
   /// A list of strings; a single string is a list of one. Empty where the key is missing or null.
   std::vector<std::string> strings(const std::string& key) const;
+  /// The names within the object that a key has, in the order of the file.
+  std::vector<std::string> names_in_order(const std::string& key) const;
   const nlohmann::json& json() const { return json_; }
   const std::filesystem::path& path() const { return path_; }
 

@@ -63,9 +63,11 @@ void read_peft_pattern(const AdapterConfig& config, const std::string& key, cons
   if (given.size() > kMostExpressions)
     config.refuse(key, fmt::format("expected at most {} expressions, found {}", kMostExpressions, given.size()));
   Pattern pattern;
-  for (const auto& [expression, value] : given.items()) {
+  // As in PEFT the first one that matches decides.
+  for (const std::string& expression : config.names_in_order(key)) {
+    const auto& value = given.at(expression);
     if (!value.is_number()) config.refuse(key, "expected numbers");
-    pattern.emplace_back(expression, value.template get<double>());
+    pattern.emplace_back(expression, value.get<double>());
   }
   std::string text;
   for (const std::string& path : paths) {

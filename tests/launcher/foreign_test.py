@@ -104,6 +104,19 @@ def test_a_resized_vocabulary_whose_embeddings_the_adapter_holds(dtrain, named_m
     assert found == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("pattern", [{"value": 40, "layer.0.attention.self.value": 2},
+                                     {"layer.0.attention.self.value": 2, "value": 40}], ids=["wide_first", "narrow_first"])
+def test_the_first_pattern_of_the_file_that_matches_decides(dtrain, named_model, data, tmp_path, pattern):
+    from peft import PeftModel
+
+    lora(classifier(named_model)).save_pretrained(tmp_path / "theirs")
+    path = tmp_path / "theirs" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"alpha_pattern": pattern}))
+    expected = predicted_by_transformers(PeftModel.from_pretrained(classifier(named_model), tmp_path / "theirs"),
+                                         named_model, data, 32)
+    assert predicted_by_dtrain(dtrain, "theirs", data, 32) == pytest.approx(expected, abs=2e-6)
+
+
 def test_a_token_that_the_model_has_no_embedding_of_is_said_with_its_text(dtrain, named_model, tmp_path):
     model = tmp_path / "more"
     shutil.copytree(named_model, model)

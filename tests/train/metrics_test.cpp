@@ -55,6 +55,21 @@ TEST(Metrics, OfClassesAreThoseOfScikitLearn) {
   EXPECT_EQ(cases, 9);
 }
 
+TEST(Metrics, OfManyClassesNameTheConfusionsThatOccurAlone) {
+  std::vector<std::string> names;
+  for (int c = 0; c < 501; ++c) names.push_back(std::to_string(c));
+  auto logits = at::zeros({4, 501});
+  for (const auto& [example, predicted] : {std::pair(0, 7), {1, 500}, {2, 7}, {3, 7}}) logits[example][predicted] = 1;
+  const auto labels = at::tensor({3, 500, 3, 7}, at::kLong);
+  const auto details = classes().details(logits, labels, names);
+  EXPECT_FALSE(details.contains("confusion"));
+  EXPECT_EQ(details.at("confusion_pairs").dump(), "[[3,7,2],[7,7,1],[500,500,1]]");
+  names.pop_back();
+  const auto fewer = classes().details(logits.slice(1, 0, 500), at::tensor({3, 499, 3, 7}, at::kLong), names);
+  EXPECT_EQ(fewer.at("confusion").size(), 500U);
+  EXPECT_FALSE(fewer.contains("confusion_pairs"));
+}
+
 TEST(Metrics, DoNotDependOnTheOrderOfTheExamples) {
   const model::SafetensorsFile file(reference_directory() / "train" / "metrics" / "forty_five_classes.safetensors");
   const auto logits = file.tensor("logits");

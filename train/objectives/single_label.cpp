@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "train/class_counts.h"
 
@@ -15,6 +17,8 @@ namespace {
 
 // confusion[true class][predicted class].
 using Confusion = std::vector<std::vector<std::int64_t>>;
+// Of ten thousand classes it would be a file of a gigabyte, nearly all of it zeros.
+constexpr std::size_t kMostClassesOfConfusion = 500;
 
 // Log-probabilities [n, classes] and the most likely class of each example, the first of those that are equal.
 struct ClassAnswers {
@@ -45,6 +49,17 @@ Confusion confusion_of(const ClassAnswers& answers, const std::vector<std::size_
   Confusion confusion(answers.classes, std::vector<std::int64_t>(answers.classes, 0));
   for (std::size_t i = 0; i < truth.size(); ++i) ++confusion[truth[i]][answers.predicted[i]];
   return confusion;
+}
+
+// [true class, predicted class, examples] of those that occur, in the order of the classes.
+std::vector<std::array<std::int64_t, 3>> confusion_pairs_of(const ClassAnswers& answers,
+                                                            const std::vector<std::size_t>& truth) {
+  std::map<std::pair<std::size_t, std::size_t>, std::int64_t> counts;
+  for (std::size_t i = 0; i < truth.size(); ++i) ++counts[{truth[i], answers.predicted[i]}];
+  std::vector<std::array<std::int64_t, 3>> pairs;
+  for (const auto& [classes, count] : counts)
+    pairs.push_back({static_cast<std::int64_t>(classes.first), static_cast<std::int64_t>(classes.second), count});
+  return pairs;
 }
 
 ClassCounts counts_of(const ClassAnswers& answers, const std::vector<std::size_t>& truth) {
@@ -147,7 +162,12 @@ class SingleLabel final : public Objective {
     const ClassCounts counts = counts_of(answers, truth);
     std::vector<LabelMetrics> classes;
     for (std::size_t c = 0; c < answers.classes; ++c) classes.push_back(counts.of_class(c));
-    return {{"classes", label_metrics_json(classes, labels)}, {"confusion", confusion_of(answers, truth)}};
+    nlohmann::json json = {{"classes", label_metrics_json(classes, labels)}};
+    if (answers.classes <= kMostClassesOfConfusion)
+      json["confusion"] = confusion_of(answers, truth);
+    else
+      json["confusion_pairs"] = confusion_pairs_of(answers, truth);
+    return json;
   }
 
   at::Tensor example_scores(const at::Tensor& logits, const at::Tensor& targets) const override {
