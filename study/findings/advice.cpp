@@ -252,6 +252,7 @@ std::string no_advice_text(const StudyPlan& plan, const Findings& findings, std:
 }
 
 std::string trend_text(const StudyPlan& plan, const Findings& findings) {
+  if (findings.cells.empty()) return "There is no result yet: what has ended are searches for learning rates.";
   // A count that was given up, but for what had begun, is missed by nobody.
   std::vector<const CountDecision*> taken;
   bool all_lead_to_advice = true;

@@ -291,9 +291,9 @@ void take_setting(const json& setting, Report& report) {
 }
 
 std::string terminal_text(const Report& report) {
-  std::string text = "\n" + terminal_table(quality_table(report.plan, report.findings)) + "\n" +
-                     terminal_table(cost_table(report.findings));
-  for (const Table& table : {decision_table(report.plan, report.findings), forgetting_table(report.findings)}) {
+  std::string text;
+  for (const Table& table : {quality_table(report.plan, report.findings), cost_table(report.findings),
+                             decision_table(report.plan, report.findings), forgetting_table(report.findings)}) {
     if (!table.rows.empty()) text += "\n" + terminal_table(table);
   }
   for (const Verdict& verdict : report.verdicts) {

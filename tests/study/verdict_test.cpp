@@ -610,6 +610,11 @@ TEST_F(StudyOfThree, IsReportedInMarkdown) {
                     HasSubstr("dtrain compare --config out/config.ini"), HasSubstr("- precision: fp32")));
 }
 
+TEST_F(StudyOfThree, HasNoEmptyTablesBeforeItsFirstResult) {
+  const std::string text = terminal_text(make_report(plan_, {}));
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("learning rate  ")), HasSubstr("There is no result yet")));
+}
+
 TEST_F(StudyOfThree, NotesThatOneSeedChoseTheLearningRates) {
   EXPECT_THAT(reading_notes(make_report(plan_, finished_)), Contains(HasSubstr("One seed chose the learning rates")));
   for (MethodPlan& method : plan_.methods) method.learning_rates = {0.003};
