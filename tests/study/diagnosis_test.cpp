@@ -192,14 +192,14 @@ TEST(Diagnosis, HasNoProbeOfAPoolerThatTheCheckpointLacks) {
 
 TEST(Diagnosis, IsJsonAndWordsAndAFigure) {
   const Diagnosis diagnosis = small_diagnosis(2);
-  const auto json = diagnosis_json(diagnosis);
-  EXPECT_EQ(json.at("schema"), 1);
-  EXPECT_EQ(json.at("seeds"), 2);
-  EXPECT_EQ(json.at("probes").size(), 12U);
-  EXPECT_EQ(json.at("rows").size(), diagnosis.rows.size());
-  EXPECT_EQ(json.at("rows")[2].at("method"), "probe");
-  EXPECT_TRUE(json.at("rows")[2].at("learning_rate").is_null());
-  EXPECT_EQ(nlohmann::json::parse(json.dump()), json);
+  const auto document = diagnosis_json(diagnosis);
+  EXPECT_EQ(document.at("schema"), 1);
+  EXPECT_EQ(document.at("seeds"), 2);
+  EXPECT_EQ(document.at("probes").size(), 12U);
+  EXPECT_EQ(document.at("rows").size(), diagnosis.rows.size());
+  EXPECT_EQ(document.at("rows")[2].at("method"), "probe");
+  EXPECT_TRUE(document.at("rows")[2].at("learning_rate").is_null());
+  EXPECT_EQ(nlohmann::json::parse(document.dump()), document);
   const auto words = diagnosis_words(diagnosis);
   EXPECT_GE(words.size(), 3U);
   EXPECT_LE(words.size(), 5U);

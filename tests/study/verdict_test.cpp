@@ -111,7 +111,7 @@ TEST_F(StudyOfThree, HasNoSignOfWhatIsNotShown) {
   // A third of a tenth of a point, the other way round.
   finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
   scatter(result(2, 1), 701);
-  const auto row = pair_table(findings()).rows.at(1);
+  const auto row = pair_table(plan_, findings()).rows.at(1);
   EXPECT_EQ(row.at(2), "full - lora");
   EXPECT_EQ(row.at(3), "0.0");
 }
