@@ -172,12 +172,21 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
   if (decision.decided()) return "";
   const auto open = names_of(count, decision.open);
   const std::string margin = points(plan.margin);
+  // Too far behind the best by the interval of that pair alone, which many pairs at once make too weak a sign.
+  std::vector<std::string> far;
+  for (const std::size_t other : decision.open) {
+    const auto& loss = count.contest.difference(*decision.best, other);
+    if (other != *decision.best && loss && loss->interval(0.95).low > plan.margin)
+      far.push_back(count.candidate(other).method);
+  }
+  const std::string unlikely =
+      far.empty() ? "" : fmt::format(" ({} only because many pairs are compared at once)", listed(far));
   const std::string what =
       decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
                                      count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
                        : fmt::format("which method is best within {} points: {} {} still possible", margin,
                                      listed(open), open.size() == 1 ? "is" : "are");
-  return fmt::format("Undecided: {}. {} ", what, count.remedy ? remedy_text(plan, count) : "");
+  return fmt::format("Undecided: {}{}. {} ", what, unlikely, count.remedy ? remedy_text(plan, count) : "");
 }
 
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
@@ -230,6 +239,22 @@ std::string advice_text(const StudyPlan& plan, const Findings& findings, const C
 bool knows_nothing(const StudyPlan& plan, const EvaluationSet& set, double mean) {
   return plan.metric == train::objective_of(plan.problem_type).score_metric() && set.majority_share > 0 &&
          (mean <= set.majority_share || is_tie(mean, set.majority_share));
+}
+
+std::string constant_answers_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples) {
+  std::vector<std::string> sets;
+  for (const EvaluationSet& set : plan.sets) {
+    std::vector<double> means;
+    for (const Cell& cell : findings.cells) {
+      if (cell.samples == samples) means.push_back(mean_or_nan(cell, set.name, plan.metric));
+    }
+    const bool nothing =
+        std::all_of(means.begin(), means.end(), [&](double mean) { return knows_nothing(plan, set, mean); });
+    if (!means.empty() && nothing) sets.push_back(set.name.substr(set.name.find('.') + 1));
+  }
+  return sets.empty()
+             ? ""
+             : fmt::format(" Beware: on {} no method does better than always giving the same answer.", listed(sets));
 }
 
 std::string edge_text(const Cell& cell) {

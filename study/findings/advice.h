@@ -20,6 +20,9 @@ std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, 
 /// Whether a mean of the plan's metric is no better than the best answer that is always the same, where that is known.
 bool knows_nothing(const StudyPlan& plan, const EvaluationSet& set, double mean);
 
+/// Which sets no method is of any use on, at a count: none does better there than one answer for all. Empty: none such.
+std::string constant_answers_text(const StudyPlan& plan, const Findings& findings, std::int64_t samples);
+
 /// Of a learning rate at an edge: "0.01, is the largest that was tried"; of one that a quick search inferred: "0.0063,
 /// is inferred from the largest that was tried, 0.01".
 std::string edge_text(const Cell& cell);

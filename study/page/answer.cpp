@@ -97,7 +97,7 @@ Answer shown(const Report& report, const CountDecision& count) {
       "truly worse than another by more than {} points.{}",
       margin, probability_sentence(plan, count, *decision.advised));
   if (!decision.open.empty()) answer.certainty += " " + undecided_text(plan, count);
-  answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do";
+  answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do as well";
   return answer;
 }
 
@@ -199,23 +199,28 @@ Table alternatives(const Report& report, std::int64_t samples) {
 }
 
 Table answers_by_count(const Report& report) {
-  Table table{{"labelled examples", "take", "how sure", metric_words(report.plan.metric) + " on test", "training"}, {}};
+  Table table{{"labelled examples", "take", "learning rate", "how sure", metric_words(report.plan.metric) + " on test",
+               "training"},
+              {}};
   for (const Verdict& verdict : report.verdicts) {
     const Answer answer = answer_at(report, verdict.samples);
     if (answer.take.empty()) {
-      table.rows.push_back({count_text(verdict.samples), "nothing yet", answer.certainty_in_short, "", ""});
+      table.rows.push_back({count_text(verdict.samples), "nothing yet", "", answer.certainty_in_short, "", ""});
       continue;
     }
-    table.rows.push_back({count_text(verdict.samples), answer.take, answer.certainty_in_short,
-                          mean_of(report, answer.take, verdict.samples),
-                          duration_text(report.findings.cell(answer.take, verdict.samples)->cost.train_seconds)});
+    const Cell& cell = *report.findings.cell(answer.take, verdict.samples);
+    table.rows.push_back({count_text(verdict.samples), answer.take, rate_text(*cell.learning_rate),
+                          answer.certainty_in_short, mean_of(report, answer.take, verdict.samples),
+                          duration_text(cell.cost.train_seconds)});
   }
   return table;
 }
 
 std::string elsewhere(const Report& report, std::int64_t samples) {
   const CountDecision* count = report.findings.decision(samples);
-  return count == nullptr || !count->decision.taken() ? "" : out_of_domain_text(report.plan, report.findings, *count);
+  if (count == nullptr || !count->decision.taken()) return "";
+  return constant_answers_text(report.plan, report.findings, samples) +
+         out_of_domain_text(report.plan, report.findings, *count);
 }
 
 std::string unfinished(const Report& report) {

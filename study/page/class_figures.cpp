@@ -76,7 +76,10 @@ std::string class_title(const Report& report, std::int32_t label, std::int64_t e
 }
 
 std::string f1_text(const SeedMean& f1) {
-  return points(f1.mean) + (std::isnan(f1.half_width) ? "" : " ± " + points(f1.half_width));
+  // Two seeds of a rare class may differ by so much that the interval says nothing.
+  return points(f1.mean) + (std::isnan(f1.half_width) ? ""
+                            : f1.half_width > 1       ? " ± over 100"
+                                                      : " ± " + points(f1.half_width));
 }
 
 }  // namespace

@@ -143,11 +143,16 @@ class Part {
                "each with "
                "training examples, a head and an order of its own, the same for every method, and is "
                "scored on {}.{}",
-               plan.model, plan.task, listed(counts),
-               chooses_rates(plan) ? "did best for it on dev, examples kept apart for such choices" : "was given",
-               seed_numbers_text(seeds), listed(sets),
+               plan.model, plan.task, listed(counts), rate_words(plan), seed_numbers_text(seeds), listed(sets),
                sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
            html_table(table);
+  }
+
+  static std::string rate_words(const StudyPlan& plan) {
+    if (!chooses_rates(plan)) return "was given";
+    const std::string apart = "on dev, examples kept apart for such choices";
+    if (plan.search == SearchDepth::quick) return "short trainings suggest " + apart;
+    return fmt::format("was chosen {} (the lowest of those within {:.0f} % of the best)", apart, 100 * plan.alike);
   }
 
   // What the columns of the quality table are.
