@@ -79,7 +79,7 @@ def test_tries_and_searches_what_there_is_time_for(dtrain, task):
     methods = [row["method"] for row in long["rows"] if row["kind"] in ("full", "method")]
     assert methods == ["full", "layers:k=1", "layers:k=2", "lora", "bitfit", "pfeiffer"] and long["left_out"] == []
     assert {row["rate_from"] for row in long["rows"] if row["kind"] in ("full", "method")} == {"search"}
-    assert "the search for learning rates included" in ended.out
+    assert "the search for the learning rates of bitfit, full, layers:k=1, layers:k=2, lora and pfeiffer included" in ended.out
 
 
 STUDY = ["--max-steps", "4", "--batch-size", "8"]
