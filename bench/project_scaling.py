@@ -81,6 +81,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="file for all that is printed")
     given = parser.parse_args()
+    for file in (given.scaling, given.links):
+        if not file.is_file():
+            parser.error(f"{file}: expected what `dtrain bench --json` writes, found no file")
     given.measured = json.loads(given.scaling.read_text())
     for field in FIELDS:
         if any(field not in point for point in given.measured["points"]):

@@ -7,10 +7,10 @@
 #include "base/atomic_file.h"
 #include "base/table.h"
 #include "launcher/bench/benches.h"
+#include "launcher/bench/inputs.h"
 #include "launcher/bench/timing.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "model/formats/classifier_files.h"
 #include "train/evaluation.h"
 #include "train/peak_memory.h"
 
@@ -19,15 +19,8 @@ namespace dtrain::launcher {
 void bench_forward(const Options& options, const Session& session) {
   const auto context = session.context();
   const data::Task task = load_task(options, session, start_of(options));
-  const auto counts = sample_counts(options);
-  const auto examples = training_examples(
-      task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);
-  auto classifier = model::load_classifier({.directory = model_directory(options),
-                                            .pooling = pooling_option(options),
-                                            .classes = task.labels.size(),
-                                            .head_seed = options.training.seed,
-                                            .problem_type = task.problem_type,
-                                            .device = context.device});
+  const auto examples = bench_examples(options, task);
+  const auto classifier = bench_classifier(options, task, context.device);
   const train::PeakMemory memory(*classifier, context.device);
   const Timing timing = time_of(session, options.bench_seconds, [&] { train::score(*classifier, examples, context); });
   const auto lengths = examples.lengths();

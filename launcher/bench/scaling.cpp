@@ -15,10 +15,10 @@
 #include "base/table.h"
 #include "launcher/attach_context.h"
 #include "launcher/bench/benches.h"
+#include "launcher/bench/inputs.h"
 #include "launcher/bench/timing.h"
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
-#include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "study/figures/chart.h"
 #include "study/page/html.h"
@@ -75,12 +75,7 @@ struct ScalingPoint {
 /// What a rank of a group does at one point; the same result on each of the group's ranks.
 ScalingPoint measure(const Options& options, const Session& session, const data::Task& task,
                      const train::Examples& examples, const train::RunContext& context, ScalingPoint point) {
-  auto classifier = model::load_classifier({.directory = model_directory(options),
-                                            .pooling = pooling_option(options),
-                                            .classes = task.labels.size(),
-                                            .head_seed = options.training.seed,
-                                            .problem_type = task.problem_type,
-                                            .device = context.device});
+  const auto classifier = bench_classifier(options, task, context.device);
   train::TrainOptions training = training_options(options, task);
   training.method = peft::parse_method_spec(point.method);
   training.batch_size = point.batch_size;

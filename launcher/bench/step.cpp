@@ -5,9 +5,9 @@
 #include "base/table.h"
 #include "launcher/attach_context.h"
 #include "launcher/bench/benches.h"
+#include "launcher/bench/inputs.h"
 #include "launcher/bench/timing.h"
 #include "launcher/loading.h"
-#include "model/formats/classifier_files.h"
 #include "peft/registry.h"
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
@@ -18,15 +18,8 @@ namespace dtrain::launcher {
 void bench_step(const Options& options, const Session& session) {
   const auto context = session.context();
   const data::Task task = load_task(options, session, start_of(options));
-  const auto counts = sample_counts(options);
-  const auto examples = training_examples(
-      task, counts.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : counts[0], options.subset_seed);
-  auto classifier = model::load_classifier({.directory = model_directory(options),
-                                            .pooling = pooling_option(options),
-                                            .classes = task.labels.size(),
-                                            .head_seed = options.training.seed,
-                                            .problem_type = task.problem_type,
-                                            .device = context.device});
+  const auto examples = bench_examples(options, task);
+  const auto classifier = bench_classifier(options, task, context.device);
   const train::TrainOptions training = training_options(options, task);
   peft::make_method(training.method)->attach(*classifier, attach_context(training.seed));
   auto parameters = train::flatten(*classifier);
