@@ -11,7 +11,6 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,6 +22,8 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+
+#include "tests/launcher/interposed_open.h"
 
 namespace {
 
@@ -135,31 +136,6 @@ ssize_t unknown(long result, const char* call, int descriptor) {
 
 extern "C" {
 
-#define OPEN_MODE(last)               \
-  mode_t mode = 0;                    \
-  if ((flags & O_CREAT) != 0) {       \
-    va_list arguments;                \
-    va_start(arguments, last);        \
-    mode = va_arg(arguments, mode_t); \
-    va_end(arguments);                \
-  }
-
-int open(const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(AT_FDCWD, name, flags, mode);
-}
-int open64(const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(AT_FDCWD, name, flags, mode);
-}
-int openat(int directory, const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(directory, name, flags, mode);
-}
-int openat64(int directory, const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(directory, name, flags, mode);
-}
 int creat(const char* name, mode_t mode) { return opened(AT_FDCWD, name, O_WRONLY | O_CREAT | O_TRUNC, mode); }
 int creat64(const char* name, mode_t mode) { return opened(AT_FDCWD, name, O_WRONLY | O_CREAT | O_TRUNC, mode); }
 FILE* fopen(const char* name, const char* mode) { return opened_stream("fopen", name, mode); }

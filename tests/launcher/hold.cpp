@@ -9,7 +9,6 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <mpi.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -20,6 +19,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string>
+
+#include "tests/launcher/interposed_open.h"
 
 namespace {
 
@@ -82,24 +83,6 @@ int opened(int directory, const char* name, int flags, mode_t mode) {
 }  // namespace
 
 extern "C" {
-
-#define OPEN_MODE(last)               \
-  mode_t mode = 0;                    \
-  if ((flags & O_CREAT) != 0) {       \
-    va_list arguments;                \
-    va_start(arguments, last);        \
-    mode = va_arg(arguments, mode_t); \
-    va_end(arguments);                \
-  }
-
-int open(const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(AT_FDCWD, name, flags, mode);
-}
-int open64(const char* name, int flags, ...) {
-  OPEN_MODE(flags)
-  return opened(AT_FDCWD, name, flags, mode);
-}
 
 ssize_t write(int descriptor, const void* bytes, size_t size) {
   come_to_descriptor("write", descriptor);
