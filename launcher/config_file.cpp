@@ -53,4 +53,15 @@ std::string config_line(const std::string& option, const std::string& value) {
   return fmt::format("{} = {}\n", option, value);
 }
 
+std::vector<std::pair<std::string, std::string>> config_entries(const std::string& ini) {
+  std::vector<std::pair<std::string, std::string>> entries;
+  std::istringstream stream(ini);
+  for (std::string line; std::getline(stream, line);) {
+    const std::size_t equals = line.find(" = ");
+    if (line.starts_with('#') || equals == std::string::npos) continue;
+    entries.emplace_back(line.substr(0, equals), line.substr(equals + 3));
+  }
+  return entries;
+}
+
 }  // namespace dtrain::launcher

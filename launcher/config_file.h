@@ -4,6 +4,8 @@
 #include <boost/program_options/parsers.hpp>
 #include <istream>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace dtrain::launcher {
 
@@ -15,5 +17,8 @@ boost::program_options::parsed_options read_config_file(std::istream& file,
 
 /// The line of such a file that gives the value back. Throws UsageError for a value that no line does.
 std::string config_line(const std::string& option, const std::string& value);
+
+/// Options and values of a file that was written so, in its order.
+std::vector<std::pair<std::string, std::string>> config_entries(const std::string& ini);
 
 }  // namespace dtrain::launcher

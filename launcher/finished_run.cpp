@@ -7,7 +7,6 @@
 #include <array>
 #include <cstdlib>
 #include <optional>
-#include <sstream>
 #include <system_error>
 
 #include "base/atomic_file.h"
@@ -16,6 +15,7 @@
 #include "base/json_file.h"
 #include "base/listing.h"
 #include "base/mapped_file.h"
+#include "launcher/config_file.h"
 #include "launcher/options.h"
 #include "peft/method.h"
 
@@ -36,15 +36,12 @@ bool is_one_of(const List& list, const std::string& key) {
   return std::find(list.begin(), list.end(), key) != list.end();
 }
 
-// The lines "KEY = VALUE" of an INI file; an option that is given more than once has its values in one text.
+// Of an option that is given more than once the values in one text.
 std::map<std::string, std::string> options_of(const std::string& ini) {
   std::map<std::string, std::string> options;
-  std::istringstream stream(ini);
-  for (std::string line; std::getline(stream, line);) {
-    const std::size_t equals = line.find(" = ");
-    if (line.starts_with('#') || equals == std::string::npos) continue;
-    std::string& value = options[line.substr(0, equals)];
-    value += (value.empty() ? "" : ", ") + line.substr(equals + 3);
+  for (const auto& [name, entry] : config_entries(ini)) {
+    std::string& value = options[name];
+    value += (value.empty() ? "" : ", ") + entry;
   }
   return options;
 }

@@ -7,12 +7,13 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <fstream>
-#include <string_view>
 
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/random.h"
 #include "launcher/class_weights.h"
+#include "launcher/config_file.h"
+#include "launcher/config_file.h"
 #include "launcher/node_memory.h"
 #include "launcher/node_share.h"
 #include "launcher/text_examples.h"
@@ -95,11 +96,11 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
 
 // The --max-length that a run trained with; 0 where there is no run, or it does not say.
 std::int64_t length_of_run(const std::filesystem::path& run) {
-  std::ifstream config(run / "config.ini");
-  constexpr std::string_view kKey = "max-length = ";
+  const auto config = run / "config.ini";
   std::int64_t length = 0;
-  for (std::string line; std::getline(config, line);) {
-    if (line.starts_with(kKey)) std::from_chars(line.data() + kKey.size(), line.data() + line.size(), length);
+  if (!std::filesystem::exists(config)) return length;
+  for (const auto& [name, value] : config_entries(read_file(config))) {
+    if (name == "max-length") std::from_chars(value.data(), value.data() + value.size(), length);
   }
   return length;
 }

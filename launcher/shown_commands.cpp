@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <set>
-#include <sstream>
 #include <string_view>
+
+#include "launcher/config_file.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -29,21 +30,12 @@ std::string shell_word(const std::string& text) {
 }
 
 std::string training_options_of(const Options& study) {
-  // The lines of config.ini.
-  const auto lines_of = [](const std::string& ini) {
-    std::vector<std::string> lines;
-    std::istringstream stream(ini);
-    for (std::string line; std::getline(stream, line);) lines.push_back(line);
-    return lines;
-  };
-  const auto usual = lines_of(default_options("train"));
+  const auto usual = config_entries(default_options("train"));
   std::string text;
-  for (const std::string& line : lines_of(study.resolved)) {
-    const std::size_t equals = line.find(" = ");
-    if (equals == std::string::npos || std::find(usual.begin(), usual.end(), line) != usual.end()) continue;
-    const std::string name = line.substr(0, equals);
-    const std::string value = line.substr(equals + 3);
-    if (kOfTraining.count(name) == 0 || value == "false") continue;
+  for (const auto& entry : config_entries(study.resolved)) {
+    const auto& [name, value] = entry;
+    const bool is_usual = std::find(usual.begin(), usual.end(), entry) != usual.end();
+    if (is_usual || kOfTraining.count(name) == 0 || value == "false") continue;
     text += " --" + name;
     if (value != "true") text += " " + shell_word(value);
   }

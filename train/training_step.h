@@ -77,7 +77,7 @@ class TrainingStep {
 
  private:
   std::vector<std::int64_t> share(const std::vector<std::int64_t>& batch, int shard) const;
-  /// " The first numbers that are not finite are those of layer 2 of 12.", of any rank's share of a step's examples:
+  /// "the first numbers that are not finite are those of layer 2 of 12", of any rank's share of a step's examples:
   /// what the weights make of them without dropout. Collective.
   std::string not_finite_text(std::int64_t step);
   /// Forward and backward of this rank's shards; returns their loss.

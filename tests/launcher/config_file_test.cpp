@@ -34,6 +34,12 @@ TEST(ConfigFile, TakesANumberSignForACommentWhereALineBeginsAndBehindWhiteSpace)
               ElementsAre(Pair("train", "c#.tsv"), Pair("lr", "1e-3")));
 }
 
+TEST(ConfigFile, HasItsEntriesInTheirOrder) {
+  EXPECT_THAT(config_entries("# dtrain train --config THIS-FILE\n" + config_line("ood", "a=x = y.tsv") +
+                             config_line("ood", "b=c#.tsv") + config_line("lr", "0.001")),
+              ElementsAre(Pair("ood", "a=x = y.tsv"), Pair("ood", "b=c#.tsv"), Pair("lr", "0.001")));
+}
+
 TEST(ConfigFile, GivesBackWhatItsLinesAreMadeOf) {
   for (const std::string value : {"c#.tsv", "a b#c#", "x=y", "\"#\"", "[1]"})
     EXPECT_THAT(options_in(config_line("train", value)), ElementsAre(Pair("train", value)));
