@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "model/kernels/attention_item.h"
 #include "model/kernels/loops.h"
 #include "model/kernels/matrix_loops.h"
 #include "model/kernels/random_loops.h"
@@ -32,28 +33,6 @@ namespace {
 }
 
 inline double exponential(double x) { return std::exp(x); }
-
-// One head of one sequence.
-struct Item {
-  std::int64_t head;
-  std::int64_t begin;   // its first token
-  std::int64_t length;  // in tokens
-  std::int64_t first_key;
-  std::int64_t keys;
-};
-
-template <typename Real, typename Stored>
-inline Item item_of(const Attention<Real, Stored>& a, std::int64_t index) {
-  const std::int64_t sequence = index / a.heads;
-  return {index % a.heads, a.offsets[sequence], a.offsets[sequence + 1] - a.offsets[sequence], a.key_offsets[sequence],
-          a.key_offsets[sequence + 1] - a.key_offsets[sequence]};
-}
-
-// The number of an item's first random element; the elements of its probabilities follow row by row.
-template <typename Real, typename Stored>
-inline std::uint64_t first_element(const Attention<Real, Stored>& a, const Item& item) {
-  return static_cast<std::uint64_t>((item.begin * a.heads + item.head * item.length) * keep_width(a.max_keys));
-}
 
 // The rows of one head, [length, size], in `scratch` side by side, each padded with zeros to `size_width`.
 template <typename Real, typename Stored>

@@ -3,10 +3,10 @@
 #include <cstdint>
 #include <vector>
 
-/// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp) and chosen at run time
-/// (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are row-major and
-/// contiguous unless a stride is named. `Real`, float or double, is what is computed in; `Stored` is the type of what
-/// comes from and goes to matmuls: Real, or BFloat16 with Real = float.
+/// The inner loops of the CPU kernels, compiled once for each instruction set (loops.cpp, amx_attention.cpp) and chosen
+/// at run time (dispatch.cpp). Plain pointers and sizes: nothing here knows tensors or threads. All matrices are
+/// row-major and contiguous unless a stride is named. `Real`, float or double, is what is computed in; `Stored` is the
+/// type of what comes from and goes to matmuls: Real, or BFloat16 with Real = float.
 namespace dtrain::model::kernels {
 
 /// A bfloat16 by its bits: the upper half of a float.
@@ -125,7 +125,8 @@ struct InstructionSet {
   const Loops<float, BFloat16>* bfloat16s;
 };
 
-/// Those that this machine can run ("baseline", "avx2", "avx512"), the plainest first.
+/// Those that this machine can run ("baseline", "avx2", "avx512", "amx"), the plainest first. "amx" has attention of
+/// bfloat16 by tiles, and is AVX-512 elsewhere.
 const std::vector<InstructionSet>& instruction_sets();
 
 /// The loops for the last of them.
