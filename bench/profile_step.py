@@ -31,7 +31,7 @@ OPERATIONS = {
     "packing for the matmuls": r"jit_\w*copy|reorder",
     "matmuls": r"gem[mv]|mkl_|dnnl|cpu::x64",
     "GELU": r"[Gg]elu|jit_uni_kernel",
-    "attention (fused)": r"_times_(panels|rows)|pack_panels|keep_factors",
+    "attention (fused)": r"_times_(panels|rows)|pack_panels|keep_factors|kernels::amx::",
     "dropout alone": r"[Pp]hilox|bernoulli",
     "AdamW": r"adamw_stretch",
     "embedding": r"embedding|index_add|index_select|gather",
@@ -53,7 +53,7 @@ OPERATIONS = {
 def operation_of(line: str) -> str:
     """The operation of a sampled line, or "other"."""
     for name, functions in KERNELS.items():
-        if re.search(rf"kernels::\w+::\(anonymous namespace\)::({'|'.join(functions)})\b", line):
+        if re.search(rf"kernels::\w+::(\(anonymous namespace\)::)?({'|'.join(functions)})\b", line):
             return name
     return next((name for name, pattern in OPERATIONS.items() if re.search(pattern, line)), "other")
 

@@ -2,6 +2,7 @@
 // gradients are rounded to bfloat16 for them, as autocast does.
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <numbers>
@@ -11,6 +12,10 @@
 #include "model/kernels/random_loops.h"
 #include "model/kernels/stored_loops.h"
 #include "model/kernels/tile_matmul.h"
+
+namespace dtrain::model::kernels::avx512 {
+extern const Loops<float, BFloat16> bfloat16_loops;
+}
 
 namespace dtrain::model::kernels::DTRAIN_ISA {
 
@@ -33,9 +38,9 @@ inline __m512 exponential2(__m512 x) {
   return _mm512_scalef_ps(y, whole);
 }
 
-// The lanes j + lane < keys.
-inline __mmask16 lanes_before(std::int64_t keys, std::int64_t j) {
-  return static_cast<__mmask16>(keys - j >= 16 ? 0xFFFF : keys <= j ? 0 : (1 << (keys - j)) - 1);
+// The lanes j + lane < count.
+inline __mmask16 lanes_before(std::int64_t count, std::int64_t j) {
+  return static_cast<__mmask16>(words_before(count, j));
 }
 
 inline __m512i as_bfloat16(__m512 lower, __m512 upper) { return (__m512i)_mm512_cvtne2ps_pbh(upper, lower); }
@@ -150,26 +155,22 @@ inline void narrow_times(const float* from, float factor, std::int64_t count, BF
   }
 }
 
-// The columns of `from` [size, width] times `factor`, rounded, as the rows of `to`, `count` rows of `size` that are
-// `stride` apart. Two `scratch` of width * size / 2 words.
-inline void narrow_columns(Matrix<const float> from, std::int64_t width, float factor, std::uint32_t* scratch,
-                           std::uint32_t* turned_scratch, std::int64_t padded_size, BFloat16* to, std::int64_t stride,
-                           std::int64_t count, std::int64_t size) {
-  const Matrix<std::uint32_t> pairs{scratch, width};
+// The columns of `from` [size, width] times `factor`, rounded, as the first `count` rows of `to`. `pairs` and `turned`
+// are scratch, [size / 2, width] and [width, size / 2].
+inline void narrow_columns(Matrix<const float> from, float factor, std::int64_t size, std::int64_t count,
+                           Matrix<std::uint32_t> pairs, Matrix<std::uint32_t> turned, Matrix<BFloat16> to) {
   const __m512 factors = _mm512_set1_ps(factor);
-  for (std::int64_t p = 0; p < padded_size / 2; ++p) {
-    for (std::int64_t j = 0; j < width; j += 16) {
+  for (std::int64_t p = 0; p < turned.stride; ++p) {
+    for (std::int64_t j = 0; j < pairs.stride; j += 16) {
       const __m512 lower = _mm512_mul_ps(_mm512_loadu_ps(from.row(2 * p) + j), factors);
       const __m512 upper = _mm512_mul_ps(_mm512_loadu_ps(from.row(2 * p + 1) + j), factors);
       _mm512_storeu_si512(pairs.row(p) + j, interleaved(as_bfloat16(lower, upper)));
     }
   }
-  const Matrix<std::uint32_t> turned{turned_scratch, padded_size / 2};
-  transpose_words(Matrix<const std::uint32_t>{scratch, width}, padded_size / 2, width, turned);
+  transpose_words(pairs.readable(), turned.stride, pairs.stride, turned);
   for (std::int64_t j = 0; j < count; ++j) {
     for (std::int64_t d = 0; d < size; d += kBlock) {
-      const auto there = size - d >= kBlock ? ~__mmask32{0} : (__mmask32{1} << (size - d)) - 1;
-      _mm512_mask_storeu_epi16(to + j * stride + d, there, _mm512_loadu_si512(turned.row(j) + d / 2));
+      _mm512_mask_storeu_epi16(to.row(j) + d, words_before(size, d), _mm512_loadu_si512(turned.row(j) + d / 2));
     }
   }
 }
@@ -182,200 +183,285 @@ inline float dot(const BFloat16* left, const BFloat16* right, std::int64_t count
   return sum;
 }
 
-// Gives out matrices of one kind of element, all aligned.
+// Matrices of one kind of element in one piece of scratch.
 template <typename Element>
 struct Matrices {
-  Scratch<Element> scratch;
+  explicit Matrices(std::int64_t count) : scratch(count) {}
   Matrix<Element> take(std::int64_t rows, std::int64_t columns) { return {scratch.take(rows * columns), columns}; }
+  Scratch<Element> scratch;
 };
 
+// The head of an item in `rows`, `stride` apart, from row `first` on.
 template <typename Element>
-Matrix<const Element> from(Matrix<Element> matrix, std::int64_t row) {
-  return {matrix.row(row), matrix.stride};
+inline Matrix<Element> head_of(Element* rows, std::int64_t stride, std::int64_t first, const Item& item,
+                               std::int64_t size) {
+  return {rows + first * stride + item.head * size, stride};
 }
 
 // Rows of the next item are asked for while this one is computed: they are too far apart for the hardware to foresee.
-template <int hint>
-inline void prefetch(const BFloat16* rows, std::int64_t stride, std::int64_t length, std::int64_t size) {
+template <bool written>
+inline void prefetch(Matrix<const BFloat16> rows, std::int64_t length, std::int64_t size) {
   for (std::int64_t i = 0; i < length; ++i) {
-    for (std::int64_t d = 0; d < size; d += 32) __builtin_prefetch(rows + i * stride + d, hint, 2);
+    for (std::int64_t d = 0; d < size; d += kBlock) __builtin_prefetch(rows.row(i) + d, written ? 1 : 0, 2);
+  }
+}
+
+// What forward and backward read of one item.
+struct Inputs {
+  Inputs(const Attention<float, BFloat16>& a, const Item& item)
+      : query(head_of(a.query, a.stride, item.begin, item, a.size)),
+        key(head_of(a.key, a.stride, item.first_key, item, a.size)),
+        value(head_of(a.value, a.stride, item.first_key, item, a.size)) {}
+
+  void ask(const Item& item, std::int64_t size) const {
+    prefetch<false>(query, item.length, size);
+    prefetch<false>(key, item.keys, size);
+    prefetch<false>(value, item.keys, size);
+  }
+
+  Matrix<const BFloat16> query, key, value;
+};
+
+// What backward reads and writes of one item besides.
+struct Gradients {
+  Gradients(const Attention<float, BFloat16>& a, const Item& item)
+      : output(head_of<const BFloat16>(a.output, a.heads * a.size, item.begin, item, a.size)),
+        upstream(head_of(a.output_gradient, a.heads * a.size, item.begin, item, a.size)),
+        query(head_of(a.query_gradient, a.gradient_stride, item.begin, item, a.size)),
+        key(head_of(a.key_gradient, a.gradient_stride, item.first_key, item, a.size)),
+        value(head_of(a.value_gradient, a.gradient_stride, item.first_key, item, a.size)) {}
+
+  void ask(const Item& item, std::int64_t size) const {
+    prefetch<false>(output, item.length, size);
+    prefetch<false>(upstream, item.length, size);
+    prefetch<true>(key.readable(), item.keys, size);
+    prefetch<true>(value.readable(), item.keys, size);
+  }
+
+  Matrix<const BFloat16> output, upstream;
+  Matrix<BFloat16> query, key, value;
+};
+
+// Whole blocks of what one call computes.
+struct Sizes {
+  explicit Sizes(const Attention<float, BFloat16>& a) : longest(in_blocks(a.max_keys)), size(in_blocks(a.size)) {}
+  std::int64_t longest;
+  std::int64_t size;
+};
+
+// The random bits of an item, and what is made of them.
+struct Dropping {
+  // No `next` of an item's stream asks for more than `most`; whole blocks are read.
+  Dropping(const Dropout& dropout, std::int64_t most)
+      : keep(dropout),
+        factor(static_cast<float>(keep.drops() ? keep_scale(dropout) : 1)),
+        scratch(KeepStream<std::uint16_t>::buffer_size(most + kBlock)),
+        bits(scratch.take(0)) {}
+  Keep keep;
+  float factor;
+  Scratch<std::uint16_t> scratch;
+  std::uint16_t* bits;
+};
+
+struct Forward {
+  explicit Forward(const Attention<float, BFloat16>& attention)
+      : a(attention), sizes(attention), dropping(attention.dropout, sizes.longest) {}
+
+  void run(const Item& item, const Inputs& inputs) {
+    const std::int64_t width = in_blocks(item.keys);
+    gather(inputs.query, item.length, a.size, queries);
+    gather(inputs.key, item.keys, a.size, keys);
+    gather(inputs.value, item.keys, a.size, values);
+    key_columns.stride = scores.stride = probabilities.stride = width;
+    pair_columns(keys.readable(), width, key_columns);
+    pair_rows(values.readable(), width, value_pairs);
+    KeepStream<std::uint16_t> stream(a.dropout, first_element(a, item), dropping.bits);
+    for (std::int64_t first = 0; first < item.length; first += kBlock) {
+      const std::int64_t rows = std::min(kBlock, item.length - first);
+      multiply<false>(queries.readable(first), rows, key_columns.readable(), width, sizes.size, scores);
+      float normalizers[kBlock];
+      for (std::int64_t r = 0; r < rows; ++r) {
+        const auto* bits = dropping.keep.drops() ? stream.next(item.keys) : dropping.bits;
+        const auto row = softmax(scores.row(r), item.keys, a.scale, dropping.keep, bits, probabilities.row(r));
+        normalizers[r] = dropping.factor / row.sum;
+        if (a.log_sum != nullptr) a.log_sum[(item.begin + first + r) * a.heads + item.head] = row.log_sum;
+      }
+      multiply<false>(probabilities.readable(), rows, value_pairs.readable(), sizes.size, width, outputs);
+      const auto to = head_of(a.output, a.heads * a.size, item.begin + first, item, a.size);
+      for (std::int64_t r = 0; r < rows; ++r) narrow_times(outputs.row(r), normalizers[r], a.size, to.row(r));
+    }
+  }
+
+  const Attention<float, BFloat16>& a;
+  TileUnit unit;
+  Sizes sizes;
+  Dropping dropping;
+  Matrices<BFloat16> brains{3 * sizes.longest * sizes.size + kBlock * sizes.longest};
+  Matrix<BFloat16> queries = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> keys = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> values = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> probabilities = brains.take(kBlock, sizes.longest);
+  Matrices<std::uint32_t> words{sizes.longest * sizes.size};
+  Matrix<std::uint32_t> key_columns = words.take(sizes.size / 2, sizes.longest);
+  Matrix<std::uint32_t> value_pairs = words.take(sizes.longest / 2, sizes.size);
+  Matrices<float> floats{kBlock * (sizes.longest + sizes.size)};
+  Matrix<float> scores = floats.take(kBlock, sizes.longest);
+  Matrix<float> outputs = floats.take(kBlock, sizes.size);
+};
+
+struct Backward {
+  explicit Backward(const Attention<float, BFloat16>& attention)
+      : a(attention), sizes(attention), dropping(attention.dropout, 2 * sizes.longest) {}
+
+  void run(const Item& item, const Inputs& inputs, const Gradients& outer) {
+    const std::int64_t width = in_blocks(item.keys);
+    prepare(item, inputs, outer, width);
+    KeepStream<std::uint16_t> stream(a.dropout, first_element(a, item), dropping.bits);
+    for (std::int64_t first = 0; first < item.length; first += kBlock) {
+      const std::int64_t rows = std::min(kBlock, item.length - first);
+      multiply<false>(queries.readable(first), rows, key_columns.readable(), width, sizes.size, scores);
+      multiply<false>(upstream.readable(first), rows, value_columns.readable(), width, sizes.size, gradients);
+      differentiate(item, outer, first, rows, width, stream);
+      multiply<false>(score_gradients.readable(), rows, key_pairs.readable(), sizes.size, width, query_gradients);
+      for (std::int64_t r = 0; r < rows; ++r) {
+        narrow_times(query_gradients.row(r), a.scale, a.size, outer.query.row(first + r));
+      }
+      const auto add = first == 0 ? multiply<false> : multiply<true>;
+      add({query_columns.first + first, query_columns.stride}, sizes.size, gradient_pairs.readable(), width, kBlock,
+          key_gradient_columns);
+      add({upstream_columns.first + first, upstream_columns.stride}, sizes.size, kept_pairs.readable(), width, kBlock,
+          value_gradient_columns);
+    }
+    // key_columns and row_pairs serve as scratch from here on.
+    const auto narrow = [&](Matrix<float> columns, float factor, Matrix<BFloat16> to) {
+      narrow_columns(columns.readable(), factor, a.size, item.keys, key_columns, row_pairs, to);
+    };
+    narrow(key_gradient_columns, a.scale, outer.key);
+    narrow(value_gradient_columns, dropping.factor, outer.value);
+  }
+
+  // The factors of all matmuls, as tiles read them.
+  void prepare(const Item& item, const Inputs& inputs, const Gradients& outer, std::int64_t width) {
+    const std::int64_t length = in_blocks(item.length);
+    gather(inputs.query, item.length, a.size, queries);
+    gather(inputs.key, item.keys, a.size, keys);
+    gather(inputs.value, item.keys, a.size, values);
+    gather(outer.upstream, item.length, a.size, upstream);
+    for (auto* matrix : {&scores, &gradients, &key_gradient_columns, &value_gradient_columns}) matrix->stride = width;
+    for (auto* matrix : {&key_columns, &value_columns, &kept_pairs, &gradient_pairs}) matrix->stride = width;
+    score_gradients.stride = width;
+    query_columns.stride = upstream_columns.stride = length;
+    pair_columns(keys.readable(), width, key_columns);
+    pair_columns(values.readable(), width, value_columns);
+    pair_rows(keys.readable(), width, key_pairs);
+    pair_rows(queries.readable(), length, row_pairs);
+    transpose_pairs(row_pairs.readable(), length, query_columns);
+    pair_rows(upstream.readable(), length, row_pairs);
+    transpose_pairs(row_pairs.readable(), length, upstream_columns);
+  }
+
+  // From scores and gradients of the probabilities: score_gradients, gradient_pairs and kept_pairs; rows that are not
+  // there are zero in the pairs.
+  void differentiate(const Item& item, const Gradients& outer, std::int64_t first, std::int64_t rows,
+                     std::int64_t width, KeepStream<std::uint16_t>& stream) {
+    const auto row_of = [&](std::int64_t r, const std::uint16_t* bits) {
+      const bool exists = r < rows;
+      // The row sum of probability times its gradient is output times output gradient (Dao et al., 2022, eq. 4), and
+      // stays so under dropout.
+      return BackwardRow{.scores = scores.row(r),
+                         .gradients = gradients.row(r),
+                         .bits = bits,
+                         .log_sum = exists ? a.log_sum[(item.begin + first + r) * a.heads + item.head] : 0,
+                         .delta = exists ? dot(outer.upstream.row(first + r), outer.output.row(first + r), a.size) : 0,
+                         .exists = exists,
+                         .score_gradients = score_gradients.row(r)};
+    };
+    std::int64_t r = 0;
+    for (; r < rows; r += 2) {
+      const bool both = r + 1 < rows;
+      const bool drops = dropping.keep.drops();
+      const auto* bits = drops ? stream.next(both ? 2 * item.keys : item.keys) : dropping.bits;
+      differentiate_pair(row_of(r, bits), row_of(r + 1, drops && both ? bits + item.keys : bits), item.keys, width,
+                         a.scale, dropping.keep, dropping.factor, kept_pairs.row(r / 2), gradient_pairs.row(r / 2));
+    }
+    for (; r < kBlock; r += 2) {
+      std::fill_n(kept_pairs.row(r / 2), width, 0U);
+      std::fill_n(gradient_pairs.row(r / 2), width, 0U);
+    }
+  }
+
+  const Attention<float, BFloat16>& a;
+  TileUnit unit;
+  Sizes sizes;
+  Dropping dropping;
+  Matrices<BFloat16> brains{6 * sizes.longest * sizes.size + kBlock * sizes.longest};
+  Matrix<BFloat16> queries = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> keys = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> values = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> upstream = brains.take(sizes.longest, sizes.size);
+  Matrix<BFloat16> query_columns = brains.take(sizes.size, sizes.longest);
+  Matrix<BFloat16> upstream_columns = brains.take(sizes.size, sizes.longest);
+  Matrix<BFloat16> score_gradients = brains.take(kBlock, sizes.longest);
+  Matrices<std::uint32_t> words{2 * sizes.longest * sizes.size + kBlock * sizes.longest};
+  Matrix<std::uint32_t> key_columns = words.take(sizes.size / 2, sizes.longest);
+  Matrix<std::uint32_t> value_columns = words.take(sizes.size / 2, sizes.longest);
+  Matrix<std::uint32_t> key_pairs = words.take(sizes.longest / 2, sizes.size);
+  Matrix<std::uint32_t> row_pairs = words.take(sizes.longest / 2, sizes.size);
+  Matrix<std::uint32_t> kept_pairs = words.take(kBlock / 2, sizes.longest);
+  Matrix<std::uint32_t> gradient_pairs = words.take(kBlock / 2, sizes.longest);
+  Matrices<float> floats{2 * kBlock * sizes.longest + kBlock * sizes.size + 2 * sizes.longest * sizes.size};
+  Matrix<float> scores = floats.take(kBlock, sizes.longest);
+  Matrix<float> gradients = floats.take(kBlock, sizes.longest);
+  Matrix<float> query_gradients = floats.take(kBlock, sizes.size);
+  Matrix<float> key_gradient_columns = floats.take(sizes.size, sizes.longest);
+  Matrix<float> value_gradient_columns = floats.take(sizes.size, sizes.longest);
+};
+
+// So few keys fill too little of a tile: AVX-512's loops are faster.
+constexpr std::int64_t kFewKeys = 8;
+
+// Calls few(first, last) for runs of items with few keys, and many(item, next) for each other one that has rows, and
+// the item after it.
+template <typename Few, typename Many>
+inline void for_items(const Attention<float, BFloat16>& a, std::int64_t first_item, std::int64_t last_item,
+                      const Few& few, const Many& many) {
+  for (std::int64_t index = first_item; index < last_item; ++index) {
+    const Item item = item_of(a, index);
+    if (item.keys <= kFewKeys) {
+      std::int64_t end = index + 1;
+      while (end < last_item && item_of(a, end).keys <= kFewKeys) ++end;
+      few(index, end);
+      index = end - 1;
+    } else if (item.length > 0) {
+      const Item next = item_of(a, std::min(index + 1, last_item - 1));
+      many(item, next);
+    }
   }
 }
 
 }  // namespace
 
 void attention_forward(const Attention<float, BFloat16>& a, std::int64_t first_item, std::int64_t last_item) {
-  const std::int64_t longest = in_blocks(a.max_keys);
-  const std::int64_t size = in_blocks(a.size);
-  Matrices<BFloat16> brains{Scratch<BFloat16>(3 * longest * size + kBlock * longest)};
-  const auto queries = brains.take(longest, size);
-  const auto keys = brains.take(longest, size);
-  const auto values = brains.take(longest, size);
-  auto probabilities = brains.take(kBlock, longest);
-  Matrices<std::uint32_t> words{Scratch<std::uint32_t>(longest * size)};
-  auto key_columns = words.take(size / 2, longest);
-  const auto value_pairs = words.take(longest / 2, size);
-  Matrices<float> floats{Scratch<float>(kBlock * (longest + size))};
-  auto scores = floats.take(kBlock, longest);
-  const auto outputs = floats.take(kBlock, size);
-  Scratch<std::uint16_t> bits(KeepStream<std::uint16_t>::buffer_size(longest + kBlock));
-  std::uint16_t* const keep_bits = bits.take(0);
-  const Keep keep(a.dropout);
-  const auto keep_factor = static_cast<float>(keep.drops() ? keep_scale(a.dropout) : 1);
-  const std::int64_t hidden = a.heads * a.size;
-  const MatrixUnit unit;
-  for (std::int64_t index = first_item; index < last_item; ++index) {
-    const Item item = item_of(a, index);
-    if (item.length == 0) continue;
-    const std::int64_t width = in_blocks(item.keys);
-    const std::int64_t key_corner = item.first_key * a.stride + item.head * a.size;
-    gather(a.query + item.begin * a.stride + item.head * a.size, a.stride, item.length, a.size, queries);
-    gather(a.key + key_corner, a.stride, item.keys, a.size, keys);
-    gather(a.value + key_corner, a.stride, item.keys, a.size, values);
-    if (index + 1 < last_item) {
-      const Item next = item_of(a, index + 1);
-      const std::int64_t next_corner = next.first_key * a.stride + next.head * a.size;
-      prefetch<0>(a.query + next.begin * a.stride + next.head * a.size, a.stride, next.length, a.size);
-      prefetch<0>(a.key + next_corner, a.stride, next.keys, a.size);
-      prefetch<0>(a.value + next_corner, a.stride, next.keys, a.size);
-    }
-    key_columns.stride = scores.stride = probabilities.stride = width;
-    pair_columns(from(keys, 0), width, key_columns);
-    pair_rows(from(values, 0), width, value_pairs);
-    KeepStream<std::uint16_t> stream(a.dropout, first_element(a, item), keep_bits);
-    for (std::int64_t first = 0; first < item.length; first += kBlock) {
-      const std::int64_t rows = std::min(kBlock, item.length - first);
-      multiply<false>(from(queries, first), rows, from(key_columns, 0), width, size, scores);
-      float normalizers[kBlock];
-      for (std::int64_t r = 0; r < rows; ++r) {
-        const auto* row_bits = keep.drops() ? stream.next(item.keys) : keep_bits;
-        const auto row = softmax(scores.row(r), item.keys, a.scale, keep, row_bits, probabilities.row(r));
-        normalizers[r] = keep_factor / row.sum;
-        if (a.log_sum != nullptr) a.log_sum[(item.begin + first + r) * a.heads + item.head] = row.log_sum;
-      }
-      multiply<false>(from(probabilities, 0), rows, from(value_pairs, 0), size, width, outputs);
-      for (std::int64_t r = 0; r < rows; ++r) {
-        narrow_times(outputs.row(r), normalizers[r], a.size,
-                     a.output + (item.begin + first + r) * hidden + item.head * a.size);
-      }
-    }
-  }
+  Forward forward(a);
+  const auto few = [&](std::int64_t first, std::int64_t last) {
+    avx512::bfloat16_loops.attention_forward(a, first, last);
+  };
+  for_items(a, first_item, last_item, few, [&](const Item& item, const Item& next) {
+    Inputs(a, next).ask(next, a.size);
+    forward.run(item, Inputs(a, item));
+  });
 }
 
 void attention_backward(const Attention<float, BFloat16>& a, std::int64_t first_item, std::int64_t last_item) {
-  const std::int64_t longest = in_blocks(a.max_keys);
-  const std::int64_t size = in_blocks(a.size);
-  Matrices<BFloat16> brains{Scratch<BFloat16>(6 * longest * size + kBlock * longest)};
-  const auto queries = brains.take(longest, size);
-  const auto keys = brains.take(longest, size);
-  const auto values = brains.take(longest, size);
-  const auto upstream = brains.take(longest, size);
-  auto query_columns = brains.take(size, longest);
-  auto upstream_columns = brains.take(size, longest);
-  auto score_gradients = brains.take(kBlock, longest);
-  Matrices<std::uint32_t> words{Scratch<std::uint32_t>(2 * longest * size + kBlock * longest)};
-  auto key_columns = words.take(size / 2, longest);
-  auto value_columns = words.take(size / 2, longest);
-  const auto key_pairs = words.take(longest / 2, size);
-  const auto row_pairs = words.take(longest / 2, size);
-  auto kept_pairs = words.take(kBlock / 2, longest);
-  auto gradient_pairs = words.take(kBlock / 2, longest);
-  Matrices<float> floats{Scratch<float>(2 * kBlock * longest + kBlock * size + 2 * longest * size)};
-  auto scores = floats.take(kBlock, longest);
-  auto gradients = floats.take(kBlock, longest);
-  const auto query_gradients = floats.take(kBlock, size);
-  auto key_gradient_columns = floats.take(size, longest);
-  auto value_gradient_columns = floats.take(size, longest);
-  Scratch<std::uint16_t> bits(KeepStream<std::uint16_t>::buffer_size(2 * longest + kBlock));
-  std::uint16_t* const keep_bits = bits.take(0);
-  const Keep keep(a.dropout);
-  const auto keep_factor = static_cast<float>(keep.drops() ? keep_scale(a.dropout) : 1);
-  const std::int64_t hidden = a.heads * a.size;
-  const MatrixUnit unit;
-  for (std::int64_t index = first_item; index < last_item; ++index) {
-    const Item item = item_of(a, index);
-    if (item.length == 0) continue;
-    const std::int64_t width = in_blocks(item.keys);
-    const std::int64_t length = in_blocks(item.length);
-    const std::int64_t key_corner = item.first_key * a.stride + item.head * a.size;
-    const std::int64_t plain_corner = item.begin * hidden + item.head * a.size;
-    const std::int64_t gradient_corner = item.begin * a.gradient_stride + item.head * a.size;
-    const std::int64_t key_gradient_corner = item.first_key * a.gradient_stride + item.head * a.size;
-    gather(a.query + item.begin * a.stride + item.head * a.size, a.stride, item.length, a.size, queries);
-    gather(a.key + key_corner, a.stride, item.keys, a.size, keys);
-    gather(a.value + key_corner, a.stride, item.keys, a.size, values);
-    gather(a.output_gradient + plain_corner, hidden, item.length, a.size, upstream);
-    if (index + 1 < last_item) {
-      const Item next = item_of(a, index + 1);
-      const std::int64_t next_corner = next.first_key * a.stride + next.head * a.size;
-      const std::int64_t next_plain = next.begin * hidden + next.head * a.size;
-      const std::int64_t next_gradient = next.first_key * a.gradient_stride + next.head * a.size;
-      prefetch<0>(a.query + next.begin * a.stride + next.head * a.size, a.stride, next.length, a.size);
-      prefetch<0>(a.key + next_corner, a.stride, next.keys, a.size);
-      prefetch<0>(a.value + next_corner, a.stride, next.keys, a.size);
-      prefetch<0>(a.output_gradient + next_plain, hidden, next.length, a.size);
-      prefetch<0>(a.output + next_plain, hidden, next.length, a.size);
-      prefetch<1>(a.key_gradient + next_gradient, a.gradient_stride, next.keys, a.size);
-      prefetch<1>(a.value_gradient + next_gradient, a.gradient_stride, next.keys, a.size);
-    }
-    for (auto* matrix : {&scores, &gradients, &key_gradient_columns, &value_gradient_columns}) matrix->stride = width;
-    for (auto* matrix : {&key_columns, &value_columns, &kept_pairs, &gradient_pairs}) matrix->stride = width;
-    score_gradients.stride = width;
-    query_columns.stride = upstream_columns.stride = length;
-    pair_columns(from(keys, 0), width, key_columns);
-    pair_columns(from(values, 0), width, value_columns);
-    pair_rows(from(keys, 0), width, key_pairs);
-    pair_rows(from(queries, 0), length, row_pairs);
-    transpose_pairs(from(row_pairs, 0), length, query_columns);
-    pair_rows(from(upstream, 0), length, row_pairs);
-    transpose_pairs(from(row_pairs, 0), length, upstream_columns);
-    KeepStream<std::uint16_t> stream(a.dropout, first_element(a, item), keep_bits);
-    for (std::int64_t first = 0; first < item.length; first += kBlock) {
-      const std::int64_t rows = std::min(kBlock, item.length - first);
-      multiply<false>(from(queries, first), rows, from(key_columns, 0), width, size, scores);
-      multiply<false>(from(upstream, first), rows, from(value_columns, 0), width, size, gradients);
-      const auto row_of = [&](std::int64_t r, const std::uint16_t* row_bits) {
-        const std::int64_t token = item.begin + first + r;
-        const bool exists = r < rows;
-        // The row sum of probability times its gradient is output times output gradient (Dao et al., 2022, eq. 4), and
-        // stays so under dropout.
-        return BackwardRow{
-            .scores = scores.row(r),
-            .gradients = gradients.row(r),
-            .bits = row_bits,
-            .log_sum = exists ? a.log_sum[token * a.heads + item.head] : 0,
-            .delta = exists ? dot(upstream.row(first + r), a.output + token * hidden + item.head * a.size, a.size) : 0,
-            .exists = exists,
-            .score_gradients = score_gradients.row(r)};
-      };
-      std::int64_t r = 0;
-      for (; r < rows; r += 2) {
-        const std::int64_t pair = std::min<std::int64_t>(2, rows - r);
-        const auto* pair_bits = keep.drops() ? stream.next(pair * item.keys) : keep_bits;
-        differentiate_pair(row_of(r, pair_bits), row_of(r + 1, pair_bits + (pair - 1) * (keep.drops() ? item.keys : 0)),
-                           item.keys, width, a.scale, keep, keep_factor, kept_pairs.row(r / 2),
-                           gradient_pairs.row(r / 2));
-      }
-      for (; r < kBlock; r += 2) {
-        std::fill_n(kept_pairs.row(r / 2), width, 0U);
-        std::fill_n(gradient_pairs.row(r / 2), width, 0U);
-      }
-      multiply<false>(from(score_gradients, 0), rows, from(key_pairs, 0), size, width, query_gradients);
-      for (r = 0; r < rows; ++r) {
-        narrow_times(query_gradients.row(r), a.scale, a.size,
-                     a.query_gradient + gradient_corner + (first + r) * a.gradient_stride);
-      }
-      const Matrix<const BFloat16> query_block{query_columns.first + first, query_columns.stride};
-      const Matrix<const BFloat16> upstream_block{upstream_columns.first + first, upstream_columns.stride};
-      const auto sum = first == 0 ? multiply<false> : multiply<true>;
-      sum(query_block, size, from(gradient_pairs, 0), width, kBlock, key_gradient_columns);
-      sum(upstream_block, size, from(kept_pairs, 0), width, kBlock, value_gradient_columns);
-    }
-    narrow_columns(from(key_gradient_columns, 0), width, a.scale, key_columns.first, value_columns.first, size,
-                   a.key_gradient + key_gradient_corner, a.gradient_stride, item.keys, a.size);
-    narrow_columns(from(value_gradient_columns, 0), width, keep_factor, key_columns.first, value_columns.first, size,
-                   a.value_gradient + key_gradient_corner, a.gradient_stride, item.keys, a.size);
-  }
+  Backward backward(a);
+  const auto few = [&](std::int64_t first, std::int64_t last) {
+    avx512::bfloat16_loops.attention_backward(a, first, last);
+  };
+  for_items(a, first_item, last_item, few, [&](const Item& item, const Item& next) {
+    Inputs(a, next).ask(next, a.size);
+    Gradients(a, next).ask(next, a.size);
+    backward.run(item, Inputs(a, item), Gradients(a, item));
+  });
 }
 
 }  // namespace dtrain::model::kernels::DTRAIN_ISA

@@ -25,12 +25,13 @@ struct Matrix {
   Element* first;
   std::int64_t stride;
   Element* row(std::int64_t index) const { return first + index * stride; }
+  Matrix<const Element> readable(std::int64_t from = 0) const { return {row(from), stride}; }
 };
 
 // While it lives, the thread's eight tiles are 16 rows of 64 bytes.
-class MatrixUnit {
+class TileUnit {
  public:
-  MatrixUnit() {
+  TileUnit() {
     struct alignas(64) Configuration {
       std::uint8_t palette = 1;
       std::uint8_t start_row = 0;
@@ -41,9 +42,9 @@ class MatrixUnit {
     static constexpr Configuration kConfiguration;
     _tile_loadconfig(&kConfiguration);
   }
-  ~MatrixUnit() { _tile_release(); }
-  MatrixUnit(const MatrixUnit&) = delete;
-  MatrixUnit& operator=(const MatrixUnit&) = delete;
+  ~TileUnit() { _tile_release(); }
+  TileUnit(const TileUnit&) = delete;
+  TileUnit& operator=(const TileUnit&) = delete;
 };
 
 // A block of 32 columns and 16 or 32 rows; the intrinsics take numbers of tiles that are literals.
@@ -99,17 +100,20 @@ inline void multiply(Matrix<const BFloat16> left, std::int64_t rows, Matrix<cons
   }
 }
 
-// `rows` [length, size], `stride` apart, in `out` [in_blocks(length), in_blocks(size)] with zeros beyond.
-inline void gather(const BFloat16* rows, std::int64_t stride, std::int64_t length, std::int64_t size,
-                   Matrix<BFloat16> out) {
+// The elements d + i < size, i < 32.
+inline __mmask32 words_before(std::int64_t size, std::int64_t d) {
+  return size - d >= kBlock ? ~__mmask32{0} : size <= d ? 0 : (__mmask32{1} << (size - d)) - 1;
+}
+
+// `rows` [length, size] in `out` [in_blocks(length), in_blocks(size)] with zeros beyond.
+inline void gather(Matrix<const BFloat16> rows, std::int64_t length, std::int64_t size, Matrix<BFloat16> out) {
   for (std::int64_t i = 0; i < length; ++i) {
     for (std::int64_t d = 0; d < out.stride; d += kBlock) {
-      const auto there = size - d >= kBlock ? ~__mmask32{0} : (__mmask32{1} << (size - d)) - 1;
-      _mm512_storeu_si512(out.row(i) + d, _mm512_maskz_loadu_epi16(there, rows + i * stride + d));
+      _mm512_storeu_si512(out.row(i) + d, _mm512_maskz_loadu_epi16(words_before(size, d), rows.row(i) + d));
     }
   }
-  std::memset(out.row(length), 0,
-              sizeof(BFloat16) * static_cast<std::size_t>((in_blocks(length) - length) * out.stride));
+  const std::int64_t rest = in_blocks(length) - length;
+  std::memset(out.row(length), 0, sizeof(BFloat16) * static_cast<std::size_t>(rest * out.stride));
 }
 
 // The lanes of `lower` in the lower halves of words, those of `upper` in their upper halves; 32 bfloat16 come as the 16

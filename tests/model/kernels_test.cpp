@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "model/kernels/loops.h"
@@ -172,6 +173,31 @@ TEST_P(Kernels, DropAttentionProbabilitiesAndKeepTheirScale) {
   // The same mask for every type and instruction set.
   EXPECT_LT(difference(run(*isa.floats, c, at::kFloat).output, dropped), 1e-6);
   EXPECT_LT(difference(run(*instruction_sets().front().doubles, c, at::kDouble).output, dropped), 1e-13);
+  EXPECT_LT(difference(run(*isa.bfloat16s, c, at::kBFloat16).output, dropped), 0.02);
+}
+
+TEST_P(Kernels, ComputeAttentionOfBFloat16UnderDropoutAsOfDoubles) {
+  at::manual_seed(9);
+  // Of one row of blocks of any kernel, of several, and of an odd number of rows.
+  for (const auto& [lengths, size, extra] :
+       std::vector<std::tuple<std::vector<std::int64_t>, std::int64_t, std::int64_t>>{
+           {{1, 2, 3, 8, 9, 15, 16, 17}, 32, 0},
+           {{31, 32, 33, 47}, 64, 0},
+           {{5, 64, 65, 100}, 20, 7},
+           {{200, 3}, 40, 0}}) {
+    SCOPED_TRACE(size);
+    auto c = random_case(lengths, 2, size, 0.1, extra);
+    c.packed = c.packed.to(at::kBFloat16).to(at::kDouble);
+    c.upstream = c.upstream.to(at::kBFloat16).to(at::kDouble);
+    const auto exact = run(*isa.doubles, c, at::kDouble);
+    const auto brain = run(*isa.bfloat16s, c, at::kBFloat16);
+    // A bfloat16 has 8 bits: one that is dropped instead of kept would differ by far more.
+    const auto is_near = [](const at::Tensor& found, const at::Tensor& expected) {
+      return difference(found, expected) < 0.012 * expected.abs().max().item<double>();
+    };
+    EXPECT_TRUE(is_near(brain.output, exact.output));
+    EXPECT_TRUE(is_near(brain.gradient, exact.gradient));
+  }
 }
 
 TEST_P(Kernels, DifferentiateAttentionUnderDropout) {

@@ -22,7 +22,7 @@ def symbols():
     """The functions of the kernels, without arguments, as perf names them."""
     listing = subprocess.run(["nm", "--demangle", "--defined-only", os.environ["DTRAIN_TEST_PROGRAM"]], check=True,
                              capture_output=True, text=True).stdout
-    found = re.findall(r"^[0-9a-f]+ [tT] .*?(dtrain::model::kernels::\w+::\(anonymous namespace\)::[\w:]+)", listing, re.M)
+    found = re.findall(r"^[0-9a-f]+ [tT] .*?(dtrain::model::kernels::\w+::(?:\(anonymous namespace\)::)?[\w:]+)", listing, re.M)
     assert found, "the program has no symbols"
     return set(found)
 
