@@ -3,7 +3,7 @@
 if(DTRAIN_PRECOMPILE)
   add_library(dtrain_precompiled OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled.cpp)
   target_link_libraries(dtrain_precompiled PRIVATE
-    LibTorch::cpu nlohmann_json::nlohmann_json fmt::fmt-header-only Threads::Threads)
+    LibTorch::cpu nlohmann_json::nlohmann_json fmt::fmt Threads::Threads)
   target_precompile_headers(dtrain_precompiled PRIVATE <ATen/ATen.h> <algorithm> <filesystem> <fmt/format.h>
     <fmt/ranges.h> <functional> <map> <memory> <nlohmann/json.hpp> <string> <vector>)
 endif()
