@@ -21,6 +21,7 @@ class MeanPooledBert(transformers.BertForSequenceClassification):
     """
 
     body_is_frozen = False
+    frozen_layers: int | None = None  # the lowest, with the embeddings below them
 
     @classmethod
     def load(cls, directory: Path, classes: int) -> MeanPooledBert:
@@ -36,6 +37,9 @@ class MeanPooledBert(transformers.BertForSequenceClassification):
         super().train(mode)
         if self.body_is_frozen:
             self.bert.eval()
+        elif self.frozen_layers is not None:
+            for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
+                part.eval()
         return self
 
     def forward(

@@ -34,6 +34,17 @@ def train_only(trains: Callable[[str], bool]) -> Reference:
     return Reference("transformers", attach)
 
 
+def top_layers(count: int) -> Reference:
+    """The last layers of however many the encoder has, and the head; what lies below runs in evaluation mode."""
+
+    def attach(model: nn.Module, steps: int) -> nn.Module:
+        model.frozen_layers = model.config.num_hidden_layers - count
+        trained = tuple(f"bert.encoder.layer.{i}." for i in range(model.frozen_layers, model.config.num_hidden_layers))
+        return train_only(lambda name: name.startswith(trained)).attach(model, steps)
+
+    return Reference("transformers", attach)
+
+
 def from_peft(config: str, **settings: object) -> Reference:
     """The adapter of peft's configuration class `config`."""
 
@@ -69,7 +80,7 @@ def from_adapters(config: str) -> Reference:
 REFERENCES = {
     "full": train_only(lambda name: True),
     "head": train_only(lambda name: False),
-    "layers:k=2": train_only(lambda name: ".layer.4." in name or ".layer.5." in name),
+    "layers:k=2": top_layers(2),
     "bitfit": train_only(lambda name: name.endswith(".bias")),
     "norm": from_peft("LNTuningConfig", target_modules=["LayerNorm"]),
     "lora": from_peft("LoraConfig"),
