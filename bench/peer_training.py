@@ -44,7 +44,10 @@ class Training:
         torch.manual_seed(run.seed * run.ranks + self.rank)  # dropout differs between ranks
         self.model.train()
         begin = time.perf_counter()
-        model = DistributedDataParallel(self.model, gradient_as_bucket_view=True) if run.ranks > 1 else self.model
+        model = self.model
+        if run.ranks > 1:
+            # Buffers are positions and fixed projections, the same on every rank from the start.
+            model = DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
         optimizer = make_optimizer(self.model, run.lr)
         steps = len(batches)
         schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(np.ceil(0.06 * steps)), steps)
