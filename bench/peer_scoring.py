@@ -25,7 +25,7 @@ def score(model: nn.Module, examples: Examples, batches: list[list[int]], run: R
 
 def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, float]:
     """Accuracy, macro-F1 over the classes that occur, and mean log-loss."""
-    batches = evaluation_batches([len(ids) for ids in examples.ids])
+    batches = evaluation_batches([len(ids) for ids in examples.ids], run.device)
     rows = score(model, examples, batches, run)
     logits = torch.empty(len(examples.ids), rows[0].shape[1])
     for batch, scores in zip(batches, rows, strict=True):
@@ -41,7 +41,7 @@ def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, floa
 
 def scoring_seconds(model: nn.Module, examples: Examples, run: Run, rank: int) -> list[float]:
     """Of passes over the examples, after one that is not timed; whole batches are dealt to the ranks, as by dtrain."""
-    batches = evaluation_batches([len(ids) for ids in examples.ids])[rank :: run.ranks]
+    batches = evaluation_batches([len(ids) for ids in examples.ids], run.device)[rank :: run.ranks]
     seconds = []
     for _ in range(1 + PASSES):
         begin = time.perf_counter()
