@@ -219,17 +219,21 @@ def curve(losses: list[list[float]], epochs: int) -> list[str]:
     ]
 
 
-def learning_curves(cells: list[dict]) -> str:
-    """Training loss by epoch on both sides, in Markdown; of the trainings on one rank, where all is logged."""
+def whole_trainings(cells: list[dict]) -> list[dict]:
+    """Those on one rank: of more, the peer's first logs its own share alone."""
+    return [cell for cell in cells if cell["ranks"] == 1 and cell["method"] != FORWARD]
+
+
+def learning_curves(trainings: list[dict]) -> str:
+    """Training loss by epoch on both sides, in Markdown."""
     rows = []
-    trainings = [cell for cell in cells if cell["ranks"] == 1 and cell["method"] != FORWARD]
     for cell in trainings:
         row = [cell["encoder"], f"{cell['length']:.0f}", cell["method"], cell["precision"]]
         row.append(f"{cell['runs'][0]['learning_rate']:g}")
         for side in ("dtrain", "peer"):
             row += curve([run[side]["losses"] for run in cell["runs"]], cell["epochs"])
         rows.append(row)
-    epochs = range(1, max((cell["epochs"] for cell in trainings), default=0) + 1)
+    epochs = range(1, max(cell["epochs"] for cell in trainings) + 1)
     header = ["encoder", "tokens", "method", "precision", "learning rate"]
     header += [f"{s}, epoch {e}" for s in ("dtrain", "peer") for e in epochs]
     return markdown_table(header, rows)
@@ -301,9 +305,9 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in machine().items()))
     print("matmuls: " + ", ".join(f"{rate:.0f} GFLOP/s {' '.join(key)}" for key, rate in rates.items()) + "\n")
     print(table(cells, rates))
-    if any(cell["method"] != FORWARD for cell in cells):
+    if trainings := whole_trainings(cells):
         print("\nTraining loss by epoch: mean of the seeds (least to greatest)\n")
-        print(learning_curves(cells))
+        print(learning_curves(trainings))
     below = [
         f"{c['encoder']} {c['length']:.0f} tokens {c['method']} {c['precision']} {c['ranks']} ranks"
         for c in cells

@@ -88,8 +88,9 @@ def test_the_tables_have_a_row_a_cell_and_a_curve_a_training(trained, scored):
     cells = [trained, scored]
     rows = comparison.table(cells, {("tiny", "fp32"): 100.0}).splitlines()[2:]
     assert [row.split(" | ")[2] for row in rows] == ["lora", "forward"]
-    curves = comparison.learning_curves(cells).splitlines()
+    curves = comparison.learning_curves(comparison.whole_trainings(cells)).splitlines()
     assert len(curves) == 3 and "peer, epoch 2" in curves[0] and "lora" in curves[2]
+    assert comparison.whole_trainings([scored, trained | {"ranks": 2}]) == []
 
 
 def test_long_texts_are_cut_to_their_length_and_of_one_class_each(setting):
