@@ -42,7 +42,7 @@ def ways(matmul: Matmul, dtype: torch.dtype) -> list[tuple[Callable[[], torch.Te
     found = [(lambda: left @ right, False), (lambda: right.t() @ left.t(), True)]
     try:
         by_onednn()
-    except RuntimeError:
+    except (AttributeError, RuntimeError):  # a LibTorch without oneDNN; a shape that it does not take
         return found
     return [*found, (by_onednn, False)]
 
@@ -65,8 +65,11 @@ class MachineRates:
         return self.flop_rates[matmul]
 
     def byte_rate(self, size: float) -> float:
-        """Bytes/s that are read and written copying half of so many to the other half."""
-        key = max(1 << 16, 1 << round(size).bit_length())
+        """Bytes/s that are read and written copying half of so many to the other half.
+
+        Measured at the power of two that is not above them: what is larger may fit a cache less well.
+        """
+        key = max(1 << 16, 1 << (round(size).bit_length() - 1))
         if key not in self.byte_rates:
             source = torch.zeros(key // 8)
             target = torch.zeros_like(source)
