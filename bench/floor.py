@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """How fast a training step could be on this machine, phase by phase, and how near dtrain comes.
 
-An operation takes at least max(FLOP / rate of matmuls of its shape, bytes / bandwidth): step_work.py says what a step
-computes and moves, machine_rates.py measures the rates in this run, beside the steps of each length: of matmuls the
-fastest way that LibTorch has (MKL, oneDNN, either transposed), of moving the copy of as many bytes as an operation
-touches. A phase is the sum of its operations, the floor the sum of the phases. The step is the median of
-`dtrain bench step` on the same texts; head's computes the frozen body anew in each step (--cache-memory 0).
+A linear layer's matmul takes what the fastest of its shape takes, moving included; another operation at least
+max(FLOP / rate of such matmuls, bytes / bandwidth). step_work.py says what a step computes and moves, machine_rates.py
+measures the rates in this run, beside the steps of each length: of matmuls the fastest way that LibTorch has (MKL,
+oneDNN, either transposed), of moving the copy of as many bytes as an operation touches. A phase is the sum of its
+operations, the floor the sum of the phases. The step is the median of `dtrain bench step` on the same texts; head's
+computes the frozen body anew in each step (--cache-memory 0).
 
 What step_work.py leaves out is what dtrain has on top, so that a ratio of one is not to be had. Where the time above
 the floor goes, bench/profile_step.py says.

@@ -57,10 +57,6 @@ class Matmul:
         """Two for each of its products."""
         return 2.0 * self.rows * self.inputs * self.outputs
 
-    def numbers(self) -> int:
-        """Of both factors and the result."""
-        return self.rows * self.inputs + self.rows * self.outputs + self.inputs * self.outputs
-
 
 @dataclass(frozen=True)
 class Work:
@@ -72,6 +68,11 @@ class Work:
     like: Matmul | None = None
     bytes: float = 0
     working_set: float = 0  # bytes that are touched in turn: what fits a cache moves at the cache's rate
+
+
+def work_of(phase: str, matmul: Matmul, times: int) -> Work:
+    """A linear layer's matmul as work; what it moves is in its rate."""
+    return Work(phase, times, matmul.flop(), matmul)
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,6 @@ class Step:
     def factor_bytes(self) -> int:
         """Of a number that a matmul takes or gives."""
         return 2 if self.precision == "bf16" else FLOAT
-
-    def matmul(self, phase: str, matmul: Matmul, times: int) -> Work:
-        """A linear layer's matmul as work."""
-        moved = self.factor_bytes() * matmul.numbers()
-        return Work(phase, times, matmul.flop(), matmul, moved, moved)
 
     def moving(self, phase: str, times: int, size: float, working_set: float | None = None) -> Work:
         """What only moves numbers."""
@@ -110,7 +106,7 @@ class Step:
             if self.method == "full":
                 kinds["weight gradient"] = ("weights' gradients", times)
             for kind, (phase, count) in kinds.items():
-                work.append(self.matmul(phase, Matmul(kind, self.tokens, inputs, outputs), count))
+                work.append(work_of(phase, Matmul(kind, self.tokens, inputs, outputs), count))
         return work
 
     def adapters(self) -> list[Work]:
@@ -127,7 +123,7 @@ class Step:
             ("weight gradient", up): adapted,
             ("weight gradient", down): adapted,
         }
-        return [self.matmul("adapters", Matmul(kind, self.tokens, *shape), n) for (kind, shape), n in counts.items()]
+        return [work_of("adapters", Matmul(kind, self.tokens, *shape), n) for (kind, shape), n in counts.items()]
 
     def attention(self) -> list[Work]:
         """Of every layer, at the rate of the linear layers: no shape is multiplied faster."""

@@ -69,6 +69,11 @@ def test_linear_layers_are_6_4_and_2_p_a_token():
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_what_a_linear_layer_moves_is_in_the_rate_of_its_matmul(method):
+    assert moved(step(method), *PHASES[:3], "adapters") == 0
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_what_is_computed_is_what_dtrain_counts(texts, tmp_path, method):
     command = [PROGRAM, "train", "--method", method, *given(texts), "--max-steps", "2", "--output", tmp_path / "run"]
     if method == "head":
