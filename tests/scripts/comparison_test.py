@@ -62,22 +62,6 @@ def test_a_cell_has_both_speeds_and_their_ratio(kind, passes, request):
     assert cell["dtrain_gflops"] == pytest.approx(passes * parameters * speeds[0] * LENGTH / 1e9)
 
 
-@pytest.mark.parametrize("layers", [2, 4])
-def test_the_peer_trains_the_top_layers_of_any_encoder_and_drops_nothing_below(layers):
-    import transformers
-    from peer_model import MeanPooledBert
-    from references import REFERENCES
-
-    config = transformers.BertConfig(vocab_size=99, hidden_size=32, num_hidden_layers=layers, num_attention_heads=2,
-                                     intermediate_size=64)
-    model = REFERENCES["layers:k=2"].attach(MeanPooledBert(config), 1).train()
-    trained = {name.split(".")[3] for name, value in model.bert.encoder.named_parameters(prefix="bert.encoder")
-               if value.requires_grad}
-    assert trained == {str(layers - 2), str(layers - 1)}
-    assert [layer.training for layer in model.bert.encoder.layer] == [False] * (layers - 2) + [True] * 2
-    assert not model.bert.embeddings.training and not model.bert.embeddings.word_embeddings.weight.requires_grad
-
-
 def test_the_peer_scores_the_rows_alone(setting):
     found = run_peer(BUILD, replace(setting, method="forward"))
     assert found["forward"] and found["tokens_per_sample"] == LENGTH and found["samples_per_second"] > 0
