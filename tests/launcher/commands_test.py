@@ -189,6 +189,17 @@ def test_bench_forward_says_what_it_scored(dtrain, task, tmp_path):
     assert document["peak_memory_bytes"] > 0
 
 
+def test_bench_step_has_the_mean_of_whole_epochs(dtrain, task):
+    given = [argument for option in ("--model", "--max-length", "--train", "--dev")
+             for argument in (option, task[task.index(option) + 1])]
+    ended = dtrain.succeeds("bench", "step", *given, "--method", "head", "--samples", "72", "--batch-size", "8",
+                            "--whole-epochs", "--seconds", "0.001")
+    assert re.search(r"^9 steps, 8\.0 samples a step, [\d.]+ tokens a sample", ended.out, re.M), ended
+    row = re.search(r"^seconds +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", ended.out, re.M)
+    least, median, most, mean = (float(number) for number in row.groups())
+    assert least <= median <= most and least <= mean <= most, ended
+
+
 @pytest.mark.parametrize("precision, ranks, size", [("fp32", 2, 4), ("bf16", 3, 2)])
 def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, precision, ranks, size):
     ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", "--reduce-precision", precision, *BRIEFLY,

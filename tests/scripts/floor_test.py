@@ -151,8 +151,8 @@ def test_the_least_of_the_repeats_counts():
 
 
 def test_the_step_is_read_from_what_dtrain_prints(texts):
-    ended = subprocess.run([PROGRAM, "bench", "step", "--method", "head", *given(texts), "--cache-memory", "0"], check=True,
-                           capture_output=True, text=True)
+    ended = subprocess.run([PROGRAM, "bench", "step", "--method", "head", *given(texts), "--cache-memory", "0",
+                            "--whole-epochs", "--seconds", "0.1"], check=True, capture_output=True, text=True)
     seconds, tokens = floor.read_step(ended.stdout)
     assert 0 < seconds < 10 and 40 < tokens < 60
     with pytest.raises(SystemExit, match="expected the table"):
