@@ -24,6 +24,7 @@ from sides import (
     beside,
     machine,
     markdown_table,
+    require_mpirun,
     require_programs,
     results_of,
     run_dtrain,
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     options = parser.parse_args()
     require_programs(options.build)
+    require_mpirun()
     cores = sorted(os.sched_getaffinity(0))[: options.ranks]
     if len(cores) < options.ranks:
         raise SystemExit(f"--ranks: expected at most the cores, {len(cores)}, found {options.ranks}")

@@ -111,6 +111,12 @@ def embedded_task(build: Path) -> Path:
     """The folder of the embedded task's files."""
     return share_directory(build) / "tasks" / "wordnet"
 
+def require_mpirun() -> None:
+    """Ends where there is nothing that starts several ranks."""
+    if not shutil.which("mpirun"):
+        raise SystemExit("mpirun is missing: scripts/setup.sh installs it")
+
+
 
 def model_directory(build: Path, model: Path | None) -> Path:
     """The encoder that both sides train."""

@@ -74,6 +74,14 @@ def test_a_ratio_below_the_floor_and_a_run_that_fails_are_said(bench):
     assert ended.returncode == 1 and "dtrain: error: no" in ended.stderr, ended
 
 
+@pytest.mark.parametrize("script", ["start_up.py", "rank_efficiency.py"])
+def test_without_mpirun_it_says_so(bench, tmp_path, script):
+    (tmp_path / "mpirun").unlink()
+    (tmp_path / "tools").mkdir()
+    ended, calls = bench(script, PATH=str(tmp_path / "tools"))
+    assert ended.returncode == 1 and "mpirun is missing" in ended.stderr and calls == [], ended
+
+
 def test_the_start_is_timed_up_to_the_first_step(bench):
     ended, calls = bench("start_up.py", "--pairs", "2", "--ranks", "4", SLEEPS="3")
     assert ended.returncode == 1 and "expected at most 1.3" in ended.stderr, ended
