@@ -15,11 +15,14 @@ from peer_texts import Examples, evaluation_batches
 PASSES = 5
 
 
-@torch.no_grad()
 def score(model: nn.Module, examples: Examples, batches: list[list[int]], run: Run) -> list[torch.Tensor]:
-    """The logits of each batch, on the host."""
+    """The logits of each batch, on the host.
+
+    In inference mode where nothing trains. What a pass leaves in a model that trains on, a cached mask or a projection,
+    could not be saved for backward had it been made there.
+    """
     model.eval()
-    with autocast(run):
+    with torch.inference_mode() if run.forward else torch.no_grad(), autocast(run):
         return [model(**examples.batch(batch, run.device)).logits.float().cpu() for batch in batches]
 
 
