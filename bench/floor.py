@@ -5,9 +5,9 @@ A linear layer's matmul takes what the fastest of its shape takes, moving includ
 max(FLOP / rate of such matmuls, bytes / bandwidth). step_work.py says what a step computes and moves, machine_rates.py
 measures the rates in this run, beside the steps of each length: of matmuls the fastest way that LibTorch has (MKL,
 oneDNN, either transposed), of moving the copy of as many bytes as an operation touches. A phase is the sum of its
-operations, the floor the sum of the phases. Both are of the mean batch: the floor of one with the mean number of tokens,
-without the rows that dtrain fills a batch up with; the step is the mean of `dtrain bench step` over whole epochs of the
-same texts. head's computes the frozen body anew in each step (--cache-memory 0).
+operations, the floor the sum of the phases. Both are of the mean batch: the floor of one with the mean number of
+tokens, without the rows that dtrain fills a batch up with; the step is the mean of `dtrain bench step` over whole
+epochs of the same texts. head's computes the frozen body anew in each step (--cache-memory 0).
 
 What step_work.py leaves out is what dtrain has on top, so that a ratio of one is not to be had. Where the time above
 the floor goes, bench/profile_step.py says.

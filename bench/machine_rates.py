@@ -91,4 +91,5 @@ class MachineRates:
         """What it takes at least: computing and moving may go on at once."""
         computing = work.flop / self.flop_rate(work.like) if work.like else 0.0
         moving = work.bytes / self.byte_rate(work.working_set) if work.bytes else 0.0
-        return work.times * max(computing, moving)
+        own = work.times * max(computing, moving)
+        return own if work.instead is None else min(own, self.seconds(work.instead))
