@@ -64,6 +64,11 @@ class MachineRates:
             self.flop_rates[matmul] = matmul.flop() / seconds
         return self.flop_rates[matmul]
 
+    def rate_of(self, works: list[Work]) -> float:
+        """FLOP/s of all of these matmuls, one after the other."""
+        flop = sum(work.times * work.flop for work in works)
+        return flop / sum(work.times * work.flop / self.flop_rate(work.like) for work in works if work.like)
+
     def byte_rate(self, size: float) -> float:
         """Bytes/s that are read and written copying half of so many to the other half.
 
@@ -88,7 +93,7 @@ class MachineRates:
         return {"flop_per_second": matmuls, "bytes_per_second": self.byte_rates}
 
     def seconds(self, work: Work) -> float:
-        """What it takes at least: computing and moving may go on at once."""
+        """What it takes at least, in the way that takes less: computing and moving may go on at once."""
         computing = work.flop / self.flop_rate(work.like) if work.like else 0.0
         moving = work.bytes / self.byte_rate(work.working_set) if work.bytes else 0.0
         own = work.times * max(computing, moving)

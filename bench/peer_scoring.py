@@ -42,9 +42,14 @@ def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, floa
     }
 
 
+def scoring_batches(examples: Examples, run: Run, rank: int) -> list[list[int]]:
+    """Of this rank: whole batches are dealt, as by dtrain."""
+    return evaluation_batches([len(ids) for ids in examples.ids], run.device)[rank :: run.ranks]
+
+
 def scoring_seconds(model: nn.Module, examples: Examples, run: Run, rank: int) -> list[float]:
-    """Of passes over the examples, after one that is not timed; whole batches are dealt to the ranks, as by dtrain."""
-    batches = evaluation_batches([len(ids) for ids in examples.ids], run.device)[rank :: run.ranks]
+    """Of passes over the examples, after one that is not timed."""
+    batches = scoring_batches(examples, run, rank)
     seconds = []
     for _ in range(1 + PASSES):
         begin = time.perf_counter()

@@ -40,6 +40,7 @@ class Setting:
     texts: Path | None = None  # where long_texts.py has put texts of that length
     batch_size: int = BATCH_SIZE  # of all ranks
     threads_each: int | None = None  # None: the machine's cores, shared out
+    compiled: bool = False  # the peer, by torch.compile
 
     def task(self, build: Path) -> Path:
         """The folder of the training and dev files."""
@@ -101,6 +102,12 @@ def require_programs(build: Path) -> None:
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
 
 
+def require_mpirun() -> None:
+    """Ends where there is nothing that starts several ranks."""
+    if not shutil.which("mpirun"):
+        raise SystemExit("mpirun is missing: scripts/setup.sh installs it")
+
+
 def share_directory(build: Path) -> Path:
     """Where the embedded model and task are: build trees of other presets have those of the first."""
     own = build / "share" / "dtrain"
@@ -110,12 +117,6 @@ def share_directory(build: Path) -> Path:
 def embedded_task(build: Path) -> Path:
     """The folder of the embedded task's files."""
     return share_directory(build) / "tasks" / "wordnet"
-
-def require_mpirun() -> None:
-    """Ends where there is nothing that starts several ranks."""
-    if not shutil.which("mpirun"):
-        raise SystemExit("mpirun is missing: scripts/setup.sh installs it")
-
 
 
 def model_directory(build: Path, model: Path | None) -> Path:
@@ -232,6 +233,7 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--output={output}",
         ]
         command += ["--evaluate"] if setting.evaluate else []
+        command += ["--compile"] if setting.compiled else []
         start(command + (["--forward"] if setting.method == FORWARD else []))
         return json.loads(output.read_text())
 

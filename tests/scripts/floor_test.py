@@ -102,6 +102,17 @@ def test_attention_backward_reads_the_probabilities_where_making_them_again_take
     assert of_full - of_lora == 2 * 100 * 1600 * 384
 
 
+def test_a_rate_of_several_matmuls_is_that_of_their_sum():
+    class TwoRates(Rates):
+        def flop_rate(self, matmul):
+            return 1.0 if matmul.inputs == 384 else 3.0
+
+    works = step("head").linear_layers()
+    of_slow = sum(work.times * work.flop for work in works if work.like.inputs == 384)
+    of_all = sum(work.times * work.flop for work in works)
+    assert TwoRates(1, 1).rate_of(works) == pytest.approx(of_all / (of_slow + (of_all - of_slow) / 3))
+
+
 def test_the_optimiser_passes_over_what_trains():
     assert moved(step("full"), "optimiser") == 28 * P + 8 * 31_036 * 384
     assert moved(step("full", precision="bf16"), "optimiser") == 30 * P + 8 * 31_036 * 384

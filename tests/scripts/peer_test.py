@@ -1,9 +1,11 @@
 """bench/peer.py's model is what it is said to be: set up as well as its users can, and no other for it."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 from references import REFERENCES  # noqa: E402
+from sides import Setting, run_peer  # noqa: E402
 
+BUILD = pathlib.Path(os.environ["DTRAIN_TEST_PROGRAM"]).parent
 ADAPTERS = ROOT / ".venv-adapters" / "bin" / "python"
 
 
@@ -56,3 +60,32 @@ def test_weights_stored_in_bf16_give_the_losses_of_autocast(stored, method):
     if method == "lora:use_dora=true":
         assert not any("base_layer" in name for name in found["names"])
         assert any("key.weight" in name for name in found["names"])
+
+
+@pytest.mark.parametrize("method", ["lora", "forward"])
+def test_all_compiling_is_before_the_clock(tmp_path, method):
+    import transformers
+    from sides import model_directory
+
+    transformers.AutoTokenizer.from_pretrained(model_directory(BUILD, None)).save_pretrained(tmp_path)
+    config = transformers.BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    setting = Setting(method, "bf16", 1, 96, 1e-3, epochs=2, model=tmp_path)
+    found = run_peer(BUILD, replace(setting, compiled=True))
+    assert found["compiled"] and found["graphs"] >= 1 and found["recompiles"] == 0
+    if method == "lora":
+        eager = run_peer(BUILD, setting)
+        assert "recompiles" not in eager and len(found["losses"]) == len(eager["losses"]) == 6
+        assert found["losses"][0] == pytest.approx(eager["losses"][0], rel=0.05)
+
+
+def test_what_torch_compile_says_of_a_model_is_kept():
+    import torch
+    from peer_compilation import compile_before
+
+    class Odd(torch.nn.Linear):
+        def forward(self, rows):
+            raise RuntimeError("one line\nand more")
+
+    model = Odd(2, 2)
+    assert compile_before(model, [lambda: model(torch.ones(1, 2))]) == "RuntimeError: one line"
