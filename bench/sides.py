@@ -20,6 +20,12 @@ FORWARD = "forward"  # no method: the model scores the samples, and nothing trai
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 BATCH_SIZE = 32
+# glibc's allocator keeps the peer's freed memory as launcher/main.cpp has it keep dtrain's.
+PEER_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(command: list[str]) -> str:
-    """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines."""
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+def start(command: list[str], variables: dict[str, str] | None = None) -> str:
+    """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines.
+
+    `variables` are added to the environment.
+    """
+    done = subprocess.run(command, env=environment() | (variables or {}), capture_output=True, text=True, check=False)
     require_success(command, done.returncode, done.stdout + done.stderr)
     return done.stdout
 
@@ -234,7 +243,7 @@ def run_peer(build: Path, setting: Setting) -> dict:
         ]
         command += ["--evaluate"] if setting.evaluate else []
         command += ["--compile"] if setting.compiled else []
-        start(command + (["--forward"] if setting.method == FORWARD else []))
+        start(command + (["--forward"] if setting.method == FORWARD else []), PEER_ALLOCATOR)
         return json.loads(output.read_text())
 
 

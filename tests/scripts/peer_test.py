@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,7 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 
 from references import REFERENCES  # noqa: E402
-from sides import Setting, run_peer  # noqa: E402
+from sides import PEER_ALLOCATOR, Setting, run_peer  # noqa: E402
 
 BUILD = pathlib.Path(os.environ["DTRAIN_TEST_PROGRAM"]).parent
 ADAPTERS = ROOT / ".venv-adapters" / "bin" / "python"
@@ -60,6 +61,23 @@ def test_weights_stored_in_bf16_give_the_losses_of_autocast(stored, method):
     if method == "lora:use_dora=true":
         assert not any("base_layer" in name for name in found["names"])
         assert any("key.weight" in name for name in found["names"])
+
+
+def test_the_peers_memory_is_kept_as_dtrains(monkeypatch):
+    text = (ROOT / "launcher" / "main.cpp").read_text()
+    ours = {f"MALLOC_{name}_": eval(value, {"INT_MAX": 2**31 - 1})  # noqa: S307
+            for name, value in re.findall(r"mallopt\(M_(\w+), ([\w <]+)\);", text)}
+    assert len(ours) == 3 and {name: int(value) for name, value in PEER_ALLOCATOR.items()} == ours
+    given = {}
+
+    def start(command, variables=None):
+        given.update(variables)
+        output = next(word.split("=")[1] for word in command if word.startswith("--output="))
+        pathlib.Path(output).write_text("{}")
+
+    monkeypatch.setattr("sides.start", start)
+    run_peer(BUILD, Setting("forward", "fp32", 1, 64, None))
+    assert given == PEER_ALLOCATOR
 
 
 @pytest.mark.parametrize("method", ["lora", "forward"])
