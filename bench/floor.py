@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """How fast a training step could be on this machine, phase by phase, and how near dtrain comes.
 
-An operation takes at least max(FLOP / rate of matmuls of its shape, bytes / bandwidth): step_work.py says what a step
-computes and moves, machine_rates.py measures the rates in this run, beside the steps of each length: of matmuls the
-fastest way that LibTorch has (MKL, oneDNN, either transposed), of moving the copy of as many bytes as an operation
-touches. A phase is the sum of its operations, the floor the sum of the phases. The step is the median of
-`dtrain bench step` on the same texts; head's computes the frozen body anew in each step (--cache-memory 0).
+A linear layer's matmul takes what the fastest of its shape takes, moving included; another operation at least
+max(FLOP / rate of such matmuls, bytes / bandwidth). step_work.py says what a step computes and moves, machine_rates.py
+measures the rates in this run, beside the steps of each length: of matmuls the fastest way that LibTorch has (MKL,
+oneDNN, either transposed), of moving the copy of as many bytes as an operation touches. A phase is the sum of its
+operations, the floor the sum of the phases. Both are of the mean batch: the floor of one with the mean number of
+tokens, without the rows that dtrain fills a batch up with; the step is the mean of `dtrain bench step` over whole
+epochs of the same texts. head's computes the frozen body anew in each step (--cache-memory 0).
 
 What step_work.py leaves out is what dtrain has on top, so that a ratio of one is not to be had. Where the time above
 the floor goes, bench/profile_step.py says.
@@ -35,22 +37,22 @@ from sides import (
 from step_work import METHODS, PHASES, Sizes, Step
 
 LENGTHS = (0, 64, 128, 256, 512)
-# Matmuls have no fewer rows than this: dtrain fills a batch up to it (docs/architecture.md).
-ROWS = 16
+# Steps of an epoch: as many as stand for the lengths of the embedded task's texts, and fewer of one length.
+BATCHES, BATCHES_OF_ONE_LENGTH = 24, 4
 
 
 def step_command(options: argparse.Namespace, model: Path, method: str) -> list[str]:
     """`dtrain bench step` on the embedded task's texts."""
     command = [str(options.build / "dtrain"), "bench", "step", f"--method={method}", f"--precision={options.precision}"]
     command += ["--device=cpu", f"--threads={options.threads}", f"--batch-size={options.batch_size}"]
-    command += [f"--model={model}", "--pooling=mean", "--token-cache=none"]
+    command += [f"--model={model}", "--pooling=mean", "--token-cache=none", "--whole-epochs"]
     return command + (["--cache-memory=0"] if method == "head" else [])
 
 
 def read_step(text: str) -> tuple[float, float]:
-    """Median seconds of a step, and the tokens of a text, of what `dtrain bench step` prints."""
-    seconds = re.search(r"^seconds +[\d.]+ +([\d.]+) +[\d.]+", text, re.M)
-    tokens = re.search(r"^([\d.]+) tokens a sample", text, re.M)
+    """Mean seconds of a step, and the tokens of a text, of what `dtrain bench step` prints."""
+    seconds = re.search(r"^seconds +[\d.]+ +[\d.]+ +[\d.]+ +([\d.]+)", text, re.M)
+    tokens = re.search(r"\b([\d.]+) tokens a sample", text)
     if seconds is None or tokens is None:
         raise SystemExit(f"expected the table of `dtrain bench step`, found:\n{text}")
     return float(seconds[1]), float(tokens[1])
@@ -70,14 +72,15 @@ def measure(options: argparse.Namespace, encoder: str, length: int, rates: Machi
     sizes = Sizes.of(json.loads((model / "config.json").read_text()))
     cells = []
     with tempfile.TemporaryDirectory() as name:
-        texts: list[str] = []
+        texts = [f"--samples={BATCHES * options.batch_size}"]
         if length:
-            write_long_texts(embedded_task(options.build) / "train.tsv", Path(name), length, 4 * options.batch_size)
+            rows = BATCHES_OF_ONE_LENGTH * options.batch_size
+            write_long_texts(embedded_task(options.build) / "train.tsv", Path(name), length, rows)
             texts = [f"--train={name}/train.tsv", f"--dev={name}/dev.tsv", f"--max-length={length}"]
         for method in options.methods:
             seconds, tokens_of_text = read_step(start(step_command(options, model, method) + texts))
-            rows = -(-round(tokens_of_text * options.batch_size) // ROWS) * ROWS
-            phases = phase_seconds(Step(sizes, method, options.precision, rows, tokens_of_text), rates)
+            tokens = round(tokens_of_text * options.batch_size)
+            phases = phase_seconds(Step(sizes, method, options.precision, tokens, tokens_of_text), rates)
             floor = sum(phases.values())
             cell = {"encoder": encoder, "tokens": tokens_of_text, "method": method, "precision": options.precision}
             cells.append(cell | {"phases": phases, "floor": floor, "step": seconds, "ratio": seconds / floor})

@@ -42,7 +42,7 @@ def ways(matmul: Matmul, dtype: torch.dtype) -> list[tuple[Callable[[], torch.Te
     found = [(lambda: left @ right, False), (lambda: right.t() @ left.t(), True)]
     try:
         by_onednn()
-    except RuntimeError:
+    except (AttributeError, RuntimeError):  # a LibTorch without oneDNN; a shape that it does not take
         return found
     return [*found, (by_onednn, False)]
 
@@ -64,9 +64,17 @@ class MachineRates:
             self.flop_rates[matmul] = matmul.flop() / seconds
         return self.flop_rates[matmul]
 
+    def rate_of(self, works: list[Work]) -> float:
+        """FLOP/s of all of these matmuls, one after the other."""
+        flop = sum(work.times * work.flop for work in works)
+        return flop / sum(work.times * work.flop / self.flop_rate(work.like) for work in works if work.like)
+
     def byte_rate(self, size: float) -> float:
-        """Bytes/s that are read and written copying half of so many to the other half."""
-        key = max(1 << 16, 1 << round(size).bit_length())
+        """Bytes/s that are read and written copying half of so many to the other half.
+
+        Measured at the power of two that is not above them: what is larger may fit a cache less well.
+        """
+        key = max(1 << 16, 1 << (round(size).bit_length() - 1))
         if key not in self.byte_rates:
             source = torch.zeros(key // 8)
             target = torch.zeros_like(source)
@@ -85,7 +93,8 @@ class MachineRates:
         return {"flop_per_second": matmuls, "bytes_per_second": self.byte_rates}
 
     def seconds(self, work: Work) -> float:
-        """What it takes at least: computing and moving may go on at once."""
+        """What it takes at least, in the way that takes less: computing and moving may go on at once."""
         computing = work.flop / self.flop_rate(work.like) if work.like else 0.0
         moving = work.bytes / self.byte_rate(work.working_set) if work.bytes else 0.0
-        return work.times * max(computing, moving)
+        own = work.times * max(computing, moving)
+        return own if work.instead is None else min(own, self.seconds(work.instead))

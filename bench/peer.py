@@ -3,7 +3,7 @@
 
 Length-grouped batches (dtrain's own, from dtrain_batch_order), padding to the longest of a batch, SDPA attention, fused
 AdamW, and no work in the loop that training does not need. Writes what a run cost and scored as JSON. With --forward
-the samples are scored and nothing is trained.
+the samples are scored and nothing is trained; with --compile the model is compiled first, outside the clock.
 """
 
 import importlib.metadata
@@ -12,6 +12,7 @@ import os
 import statistics
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -21,10 +22,11 @@ import torch.distributed
 import torch.multiprocessing
 import transformers
 
+from peer_compilation import compile_before, graphs
 from peer_memory import PeakMemory
 from peer_model import make_model
 from peer_run import Run, parse_run, read_order
-from peer_scoring import metrics_on, scoring_seconds
+from peer_scoring import metrics_on, score, scoring_batches, scoring_seconds
 from peer_texts import Examples, read_rows, tokenize
 from peer_training import Training
 from references import REFERENCES
@@ -66,16 +68,27 @@ def run_rank(rank: int, run: Run, order: dict, rendezvous: str) -> None:
     model = make_model(run, len(order["labels"]), len(order["batches"]))
     if run.ranks > 1:
         torch.distributed.barrier()
+    training = Training(run, rank, order, model, examples, load("dev") if run.evaluate else None)
+    if run.compiled:
+        scoring = [partial(score, model, examples, scoring_batches(examples, run, rank), run)]
+        if failure := compile_before(model, scoring if run.forward else training.passes()):
+            if rank == 0:
+                Path(run.output).write_text(json.dumps({"failure": failure}) + "\n")
+            if run.ranks > 1:
+                torch.distributed.destroy_process_group()
+            return
+    compiled = graphs() if run.compiled else 0
     memory = PeakMemory(model, run.device)
     if run.forward:
         seconds = statistics.median(scoring_seconds(model, examples, run, rank))
         measured = {"samples_per_second": len(order["rows"]) / seconds}
     else:
-        training = Training(run, rank, order, model, examples, load("dev") if run.evaluate else None)
         seconds = training.train()
         trained = sum(len(batch) for batch in order["batches"])
         measured = {"train_seconds": seconds, "samples_per_second": trained / seconds}
         measured["losses"] = [loss.item() for loss in training.losses]
+    if run.compiled:
+        measured |= {"graphs": compiled, "recompiles": graphs() - compiled}
     peak = memory.bytes()
     if run.ranks > 1:
         torch.distributed.destroy_process_group()

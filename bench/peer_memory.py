@@ -7,7 +7,7 @@ import torch
 
 
 def status_bytes(name: str) -> int:
-    """Of this process, proc(5): VmRSS now, VmHWM at its peak."""
+    """Of this process, proc(5): VmRSS now, of that pages of files RssFile, VmHWM at its peak."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
@@ -27,8 +27,11 @@ class PeakMemory:
             # 5 sets the high-water mark back to the present resident set.
             Path("/proc/self/clear_refs").write_text("5")
         self.before = torch.cuda.memory_allocated() if self.cuda else status_bytes("VmRSS")
+        self.files = 0 if self.cuda else status_bytes("RssFile")
 
     def bytes(self) -> int:
         """So far."""
-        peak = torch.cuda.max_memory_allocated() if self.cuda else status_bytes("VmHWM")
-        return self.weights + max(0, peak - self.before)
+        if self.cuda:
+            return self.weights + max(0, torch.cuda.max_memory_allocated() - self.before)
+        files = max(0, status_bytes("RssFile") - self.files)
+        return self.weights + max(0, status_bytes("VmHWM") - files - self.before)

@@ -21,6 +21,7 @@ class MeanPooledBert(transformers.BertForSequenceClassification):
     """
 
     body_is_frozen = False
+    frozen_layers: int | None = None  # the lowest, with the embeddings below them
 
     @classmethod
     def load(cls, directory: Path, classes: int) -> MeanPooledBert:
@@ -36,6 +37,9 @@ class MeanPooledBert(transformers.BertForSequenceClassification):
         super().train(mode)
         if self.body_is_frozen:
             self.bert.eval()
+        elif self.frozen_layers is not None:
+            for part in (self.bert.embeddings, *self.bert.encoder.layer[: self.frozen_layers]):
+                part.eval()
         return self
 
     def forward(
@@ -61,12 +65,32 @@ class MeanPooledBert(transformers.BertForSequenceClassification):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
+def store_frozen_in_bf16(model: nn.Module, but_adapted: bool) -> None:
+    """Casts the frozen weights and biases of linear layers once, as autocast would in each pass.
+
+    Autocast keeps the casts of what trains alone, for the length of a step. What the layers compute stays the same.
+    `but_adapted` leaves the layers below peft's adapters as they are.
+    """
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.Linear) or (but_adapted and name.endswith(".base_layer")):
+            continue
+        for parameter in module.parameters(recurse=False):
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.bfloat16)
+
+
 def make_model(run: Run, classes: int, steps: int) -> nn.Module:
-    """The classifier with the run's method attached, at the run's seed."""
+    """The classifier with the run's method attached, at the run's seed; where it only scores, nothing trains."""
     torch.manual_seed(run.seed)
     model = MeanPooledBert.load(Path(run.model), classes)
     model.body_is_frozen = run.method == "head"
-    return REFERENCES[run.method].attach(model, steps).to(run.device)
+    reference = REFERENCES[run.method]
+    model = reference.attach(model, steps).to(run.device)
+    if run.forward:
+        model.requires_grad_(False)
+    if run.precision == "bf16":
+        store_frozen_in_bf16(model, but_adapted=reference.reads_weights)
+    return model
 
 
 def autocast(run: Run) -> torch.autocast:

@@ -26,6 +26,7 @@ class Run:
     batch_size: int
     evaluate: bool
     forward: bool
+    compiled: bool
     device: str
     model: str
     task: str
@@ -73,6 +74,8 @@ def parse_run() -> Run:
     parser.add_argument("--batch-size", type=int, default=32, help="examples of a step, over all ranks")
     parser.add_argument("--evaluate", action="store_true", help="keep the best epoch on dev; score test and ood")
     parser.add_argument("--forward", action="store_true", help="train nothing: score the samples, and again")
+    compiles = "torch.compile for sizes that change; it compiles before the clock"
+    parser.add_argument("--compile", action="store_true", dest="compiled", help=compiles)
     share = build / "share" / "dtrain"
     parser.add_argument("--model", default=str(share / "models" / "minilm-l6-h384"), help="the encoder's directory")
     task = share / "tasks" / "wordnet"

@@ -15,17 +15,20 @@ from peer_texts import Examples, evaluation_batches
 PASSES = 5
 
 
-@torch.no_grad()
 def score(model: nn.Module, examples: Examples, batches: list[list[int]], run: Run) -> list[torch.Tensor]:
-    """The logits of each batch, on the host."""
+    """The logits of each batch, on the host.
+
+    In inference mode where nothing trains. What a pass leaves in a model that trains on, a cached mask or a projection,
+    could not be saved for backward had it been made there.
+    """
     model.eval()
-    with autocast(run):
+    with torch.inference_mode() if run.forward else torch.no_grad(), autocast(run):
         return [model(**examples.batch(batch, run.device)).logits.float().cpu() for batch in batches]
 
 
 def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, float]:
     """Accuracy, macro-F1 over the classes that occur, and mean log-loss."""
-    batches = evaluation_batches([len(ids) for ids in examples.ids])
+    batches = evaluation_batches([len(ids) for ids in examples.ids], run.device)
     rows = score(model, examples, batches, run)
     logits = torch.empty(len(examples.ids), rows[0].shape[1])
     for batch, scores in zip(batches, rows, strict=True):
@@ -39,9 +42,14 @@ def metrics_on(model: nn.Module, examples: Examples, run: Run) -> dict[str, floa
     }
 
 
+def scoring_batches(examples: Examples, run: Run, rank: int) -> list[list[int]]:
+    """Of this rank: whole batches are dealt, as by dtrain."""
+    return evaluation_batches([len(ids) for ids in examples.ids], run.device)[rank :: run.ranks]
+
+
 def scoring_seconds(model: nn.Module, examples: Examples, run: Run, rank: int) -> list[float]:
-    """Of passes over the examples, after one that is not timed; whole batches are dealt to the ranks, as by dtrain."""
-    batches = evaluation_batches([len(ids) for ids in examples.ids])[rank :: run.ranks]
+    """Of passes over the examples, after one that is not timed."""
+    batches = scoring_batches(examples, run, rank)
     seconds = []
     for _ in range(1 + PASSES):
         begin = time.perf_counter()

@@ -7,7 +7,7 @@ import torch
 import transformers
 from torch import nn
 
-EVALUATION_TOKENS = 2048
+EVALUATION_TOKENS = {"cpu": 2048, "cuda": 16384}  # as train/evaluation.h
 
 
 def on_device(host: torch.Tensor, device: str) -> torch.Tensor:
@@ -66,11 +66,11 @@ def share_of_batch(batch: list[int], rank: int, ranks: int) -> list[int]:
     return share
 
 
-def evaluation_batches(lengths: list[int]) -> list[list[int]]:
-    """Batches of similar length, at most EVALUATION_TOKENS each with their padding."""
+def evaluation_batches(lengths: list[int], device: str) -> list[list[int]]:
+    """Batches of similar length, at most the device's EVALUATION_TOKENS each with their padding."""
     batches: list[list[int]] = []
     for example in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > EVALUATION_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > EVALUATION_TOKENS[device]:
             batches.append([])
         batches[-1].append(example)
     return batches

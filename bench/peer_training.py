@@ -1,6 +1,7 @@
 """The peer's training loop: no work in it that training does not need."""
 
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -38,13 +39,33 @@ class Training:
         self.best_loss = float("inf")
         self.best: dict[str, torch.Tensor] = {}
 
+    def passes(self) -> Iterator[Callable[[], object]]:
+        """Forward and backward, once for each shape that this rank's share of a batch has in any epoch; no step."""
+        seen = set()
+        self.model.train()
+        for batch in self.order["batches"]:
+            share = share_of_batch(batch, self.rank, self.run.ranks)
+            shape = len(share), max(len(self.examples.ids[i]) for i in share)
+            if shape not in seen:
+                seen.add(shape)
+                yield lambda share=share: self.loss(self.model, share).backward()
+
+    def loss(self, model: nn.Module, share: list[int]) -> torch.Tensor:
+        """The mean loss of these examples."""
+        labels = on_device(self.examples.labels[share], self.run.device)
+        with autocast(self.run):
+            return model(**self.examples.batch(share, self.run.device), labels=labels).loss
+
     def train(self) -> float:
         """Trains and returns the seconds without evaluations; the model keeps the best weights on dev, or the last."""
         run, batches = self.run, self.order["batches"]
         torch.manual_seed(run.seed * run.ranks + self.rank)  # dropout differs between ranks
         self.model.train()
         begin = time.perf_counter()
-        model = DistributedDataParallel(self.model, gradient_as_bucket_view=True) if run.ranks > 1 else self.model
+        model = self.model
+        if run.ranks > 1:
+            # Buffers are positions and fixed projections, the same on every rank from the start.
+            model = DistributedDataParallel(model, gradient_as_bucket_view=True, broadcast_buffers=False)
         optimizer = make_optimizer(self.model, run.lr)
         steps = len(batches)
         schedule = transformers.get_linear_schedule_with_warmup(optimizer, int(np.ceil(0.06 * steps)), steps)
@@ -52,9 +73,7 @@ class Training:
         allocate = getattr(getattr(self.model, "base_model", None), "update_and_allocate", None)  # AdaLoRA's
         for step, batch in enumerate(batches):
             share = share_of_batch(batch, self.rank, run.ranks)
-            labels = on_device(self.examples.labels[share], run.device)
-            with autocast(run):
-                loss = model(**self.examples.batch(share, run.device), labels=labels).loss
+            loss = self.loss(model, share)
             # DDP divides by the ranks: the sum over all of them is the mean over the global batch.
             (loss * (len(share) * run.ranks / len(batch))).backward()
             self.losses.append(loss.detach())

@@ -84,12 +84,22 @@ def arguments() -> argparse.Namespace:
     for file in (given.scaling, given.links):
         if not file.is_file():
             parser.error(f"{file}: expected what `dtrain bench --json` writes, found no file")
-    given.measured = json.loads(given.scaling.read_text())
+    given.measured, given.collectives = (json.loads(file.read_text()) for file in (given.scaling, given.links))
     for field in FIELDS:
         if any(field not in point for point in given.measured["points"]):
             parser.error(
                 f"{given.scaling}: expected {field} in each point, found one without; "
                 "measure again with this dtrain's bench scaling"
+            )
+    if given.collectives["ranks"] < 2:
+        parser.error(f"{given.links}: expected collectives of two ranks or more, found one; measure with mpirun")
+    share = machine_of(given.measured).share
+    points = given.measured["points"]
+    for method in dict.fromkeys(point["method"] for point in points):
+        if all(share(point["ranks"]) > 1 for point in points if point["method"] == method):
+            parser.error(
+                f"{given.scaling}: expected steps of {method} on ranks that have a core for each thread, found none; "
+                "measure fewer ranks, too, or with fewer --threads"
             )
     return given
 
@@ -188,7 +198,7 @@ def main() -> int:
     """Prints the check and the projection."""
     given = arguments()
     machine = machine_of(given.measured)
-    link = measured_link(json.loads(given.links.read_text()))
+    link = measured_link(given.collectives)
     points = given.measured["points"]
     methods = dict.fromkeys(point["method"] for point in points)
     models = [model_of(name, [p for p in points if p["method"] == name], link, machine) for name in methods]

@@ -2,9 +2,9 @@
 """What ranks that train together reach of what they would reach apart.
 
 A pair is as many independent runs at once as there are ranks, each on a core of its own, and one job of that many ranks
-of one thread; the next pair has them in the other order. Its ratio is the job's samples/s over the sum of the
-independent runs'. A rank of the job has as large a batch as an independent run, and makes as many steps; with --strong
-the ranks share one such batch. Run it on a machine that does nothing else.
+of one thread on the same cores; the next pair has them in the other order. Its ratio is the job's samples/s over the
+sum of the independent runs'. A rank of the job has as large a batch as an independent run, and makes as many steps;
+with --strong the ranks share one such batch. Run it on a machine that does nothing else.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from sides import (
     beside,
     machine,
     markdown_table,
+    require_mpirun,
     require_programs,
     results_of,
     run_dtrain,
@@ -77,9 +78,13 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     options = parser.parse_args()
     require_programs(options.build)
+    require_mpirun()
     cores = sorted(os.sched_getaffinity(0))[: options.ranks]
     if len(cores) < options.ranks:
         raise SystemExit(f"--ranks: expected at most the cores, {len(cores)}, found {options.ranks}")
+    described = machine()
+    # The job, too: where there are more cores, its ranks would be spread over them.
+    os.sched_setaffinity(0, cores)
     rows, below = [], []
     for method in options.methods:
         alone = Setting(method, options.precision, 1, options.samples or SAMPLES[method], None, threads_each=1)
@@ -95,7 +100,7 @@ def main() -> None:
         rows.append([method, *rates, f"{middle:.3f} ({min(ratios):.3f} to {max(ratios):.3f})", f"{FLOORS[method]:.2f}"])
         if middle < FLOORS[method]:
             below.append(method)
-    print(", ".join(f"{key} {value}" for key, value in machine().items()))
+    print(", ".join(f"{key} {value}" for key, value in described.items()))
     kind = f"the ranks share a batch of {BATCH_SIZE}" if options.strong else f"a batch of {BATCH_SIZE} a rank"
     print(f"{options.ranks} ranks of one thread, {options.precision}, {kind}, {options.pairs} pairs\n")
     header = ["method", "samples/s apart, all", "together", "ratio median (min to max)", "floor"]

@@ -20,6 +20,7 @@ class Reference:
 
     package: str
     attach: Callable[[nn.Module, int], nn.Module]
+    reads_weights: bool = False  # of the layers it adapts, in another way than by multiplying with them under autocast
 
 
 def train_only(trains: Callable[[str], bool]) -> Reference:
@@ -34,7 +35,18 @@ def train_only(trains: Callable[[str], bool]) -> Reference:
     return Reference("transformers", attach)
 
 
-def from_peft(config: str, **settings: object) -> Reference:
+def top_layers(count: int) -> Reference:
+    """The last layers of however many the encoder has, and the head; what lies below runs in evaluation mode."""
+
+    def attach(model: nn.Module, steps: int) -> nn.Module:
+        model.frozen_layers = model.config.num_hidden_layers - count
+        trained = tuple(f"bert.encoder.layer.{i}." for i in range(model.frozen_layers, model.config.num_hidden_layers))
+        return train_only(lambda name: name.startswith(trained)).attach(model, steps)
+
+    return Reference("transformers", attach)
+
+
+def from_peft(config: str, reads_weights: bool = False, **settings: object) -> Reference:
     """The adapter of peft's configuration class `config`."""
 
     def attach(model: nn.Module, steps: int) -> nn.Module:
@@ -47,7 +59,7 @@ def from_peft(config: str, **settings: object) -> Reference:
         made = getattr(peft, config)(task_type=peft.TaskType.SEQ_CLS, **steps_setting, **settings)
         return peft.get_peft_model(model, made)
 
-    return Reference("peft", attach)
+    return Reference("peft", attach, reads_weights)
 
 
 def from_adapters(config: str) -> Reference:
@@ -69,11 +81,11 @@ def from_adapters(config: str) -> Reference:
 REFERENCES = {
     "full": train_only(lambda name: True),
     "head": train_only(lambda name: False),
-    "layers:k=2": train_only(lambda name: ".layer.4." in name or ".layer.5." in name),
+    "layers:k=2": top_layers(2),
     "bitfit": train_only(lambda name: name.endswith(".bias")),
     "norm": from_peft("LNTuningConfig", target_modules=["LayerNorm"]),
     "lora": from_peft("LoraConfig"),
-    "lora:use_dora=true": from_peft("LoraConfig", use_dora=True),
+    "lora:use_dora=true": from_peft("LoraConfig", reads_weights=True, use_dora=True),  # their norms
     "adalora": from_peft("AdaLoraConfig"),
     "vera": from_peft("VeraConfig"),
     "loha": from_peft("LoHaConfig", target_modules=["query", "value"]),

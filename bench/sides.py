@@ -20,6 +20,12 @@ FORWARD = "forward"  # no method: the model scores the samples, and nothing trai
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
 BATCH_SIZE = 32
+# glibc's allocator keeps the peer's freed memory as launcher/main.cpp has it keep dtrain's.
+PEER_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Setting:
     texts: Path | None = None  # where long_texts.py has put texts of that length
     batch_size: int = BATCH_SIZE  # of all ranks
     threads_each: int | None = None  # None: the machine's cores, shared out
+    compiled: bool = False  # the peer, by torch.compile
 
     def task(self, build: Path) -> Path:
         """The folder of the training and dev files."""
@@ -65,9 +72,12 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(command: list[str]) -> str:
-    """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines."""
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+def start(command: list[str], variables: dict[str, str] | None = None) -> str:
+    """Runs a program to its end and returns what it wrote; a failure ends the comparison with its last lines.
+
+    `variables` are added to the environment.
+    """
+    done = subprocess.run(command, env=environment() | (variables or {}), capture_output=True, text=True, check=False)
     require_success(command, done.returncode, done.stdout + done.stderr)
     return done.stdout
 
@@ -99,6 +109,12 @@ def require_programs(build: Path) -> None:
     for program in (build / "dtrain", build / "bench" / "dtrain_batch_order"):
         if not program.exists():
             raise SystemExit(f"{program} is missing: ninja -C {build} dtrain dtrain_batch_order")
+
+
+def require_mpirun() -> None:
+    """Ends where there is nothing that starts several ranks."""
+    if not shutil.which("mpirun"):
+        raise SystemExit("mpirun is missing: scripts/setup.sh installs it")
 
 
 def share_directory(build: Path) -> Path:
@@ -226,7 +242,8 @@ def run_peer(build: Path, setting: Setting) -> dict:
             f"--output={output}",
         ]
         command += ["--evaluate"] if setting.evaluate else []
-        start(command + (["--forward"] if setting.method == FORWARD else []))
+        command += ["--compile"] if setting.compiled else []
+        start(command + (["--forward"] if setting.method == FORWARD else []), PEER_ALLOCATOR)
         return json.loads(output.read_text())
 
 

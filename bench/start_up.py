@@ -20,6 +20,7 @@ from sides import (
     beside,
     machine,
     markdown_table,
+    require_mpirun,
     require_programs,
     training_command,
 )
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="build tree")
     options = parser.parse_args()
     require_programs(options.build)
+    require_mpirun()
     one = Setting(options.method, options.precision, 1, BATCH, None, epochs=1, batch_size=BATCH, threads_each=1)
     many = replace(one, ranks=options.ranks)
     first_step(options.build, one)  # so that texts are tokenized, and files read

@@ -5,8 +5,10 @@ Of a BERT encoder on the CPU, for texts of one length. Counted are
 - linear layers: 2 P a token forward, 2 P for the gradients of their inputs, 2 P for the weights' where they train (P:
   the encoder's matrix parameters). LoRA needs no gradient of what goes into the lowest queries, keys and values;
 - LoRA's own two matmuls a layer that has them, and four backward;
-- attention: two matmuls forward, five backward (the probabilities again, and four gradients); queries, keys, values and
-  what attention makes of them are read and written once, as are their gradients;
+- attention: two matmuls forward, four backward for the gradients, and there the probabilities: multiplied again or,
+  where that takes less, read as forward has left them (that forward then writes them is not counted). Queries, keys,
+  values and what attention makes of them are read and written once, as are their gradients. LoRA needs none of the
+  lowest keys;
 - between the matmuls, norms with their residuals and the activation: each reads what it takes once and writes what it
   gives once, in backward likewise, with what it kept;
 - the optimiser: values, gradients and two moments read, values and two moments written, in bf16 the copies for matmuls;
@@ -21,7 +23,6 @@ FLOAT = 4  # bytes; residuals, norms, gradients of weights and the optimiser's s
 METHODS = ("full", "lora", "head")
 PHASES = ("forward", "inputs' gradients", "weights' gradients", "adapters", "attention", "between", "optimiser")
 LORA_RANK = 8  # on queries and values: peft's defaults, which are dtrain's
-ATTENTION_BACKWARD_MATMULS = 5
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Sizes:
     layers: int
     hidden: int
     wide: int
+    heads: int
     embedding_rows: int
 
     @classmethod
     def of(cls, config: dict) -> "Sizes":
         """From a BERT's config.json."""
         rows = config["vocab_size"] + config["max_position_embeddings"] + config["type_vocab_size"]
-        return cls(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"], rows)
+        names = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads")
+        return cls(*(config[name] for name in names), rows)
 
     def matrix_parameters(self) -> int:
         """P, of the linear layers."""
@@ -57,10 +60,6 @@ class Matmul:
         """Two for each of its products."""
         return 2.0 * self.rows * self.inputs * self.outputs
 
-    def numbers(self) -> int:
-        """Of both factors and the result."""
-        return self.rows * self.inputs + self.rows * self.outputs + self.inputs * self.outputs
-
 
 @dataclass(frozen=True)
 class Work:
@@ -72,6 +71,12 @@ class Work:
     like: Matmul | None = None
     bytes: float = 0
     working_set: float = 0  # bytes that are touched in turn: what fits a cache moves at the cache's rate
+    instead: "Work | None" = None  # what gives the same, to be taken where it takes less
+
+
+def work_of(phase: str, matmul: Matmul, times: int) -> Work:
+    """A linear layer's matmul as work; what it moves is in its rate."""
+    return Work(phase, times, matmul.flop(), matmul)
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,6 @@ class Step:
     def factor_bytes(self) -> int:
         """Of a number that a matmul takes or gives."""
         return 2 if self.precision == "bf16" else FLOAT
-
-    def matmul(self, phase: str, matmul: Matmul, times: int) -> Work:
-        """A linear layer's matmul as work."""
-        moved = self.factor_bytes() * matmul.numbers()
-        return Work(phase, times, matmul.flop(), matmul, moved, moved)
 
     def moving(self, phase: str, times: int, size: float, working_set: float | None = None) -> Work:
         """What only moves numbers."""
@@ -110,7 +110,7 @@ class Step:
             if self.method == "full":
                 kinds["weight gradient"] = ("weights' gradients", times)
             for kind, (phase, count) in kinds.items():
-                work.append(self.matmul(phase, Matmul(kind, self.tokens, inputs, outputs), count))
+                work.append(work_of(phase, Matmul(kind, self.tokens, inputs, outputs), count))
         return work
 
     def adapters(self) -> list[Work]:
@@ -127,7 +127,7 @@ class Step:
             ("weight gradient", up): adapted,
             ("weight gradient", down): adapted,
         }
-        return [self.matmul("adapters", Matmul(kind, self.tokens, *shape), n) for (kind, shape), n in counts.items()]
+        return [work_of("adapters", Matmul(kind, self.tokens, *shape), n) for (kind, shape), n in counts.items()]
 
     def attention(self) -> list[Work]:
         """Of every layer, at the rate of the linear layers: no shape is multiplied faster."""
@@ -136,10 +136,19 @@ class Step:
         of_one = 2.0 * self.length * self.tokens * hidden
         row = self.factor_bytes() * self.tokens * hidden
         work = [Work("attention", self.sizes.layers, 2 * of_one, like, 4 * row, 4 * row)]
-        if self.method != "head":
-            # Queries, keys, values and the result's gradient; three gradients.
-            backward = ATTENTION_BACKWARD_MATMULS * of_one
-            work.append(Work("attention", self.sizes.layers, backward, like, 7 * row, self.kept_bytes()))
+        if self.method == "head":
+            return work
+        probabilities = self.factor_bytes() * self.length * self.tokens * self.sizes.heads
+
+        def backward(layers: int, gradients: int) -> Work:
+            # Of the probabilities one gradient; of queries, keys and values one each, which are written. Read are those
+            # three and the result's gradient.
+            flop, moved, kept = (1 + gradients) * of_one, (4 + gradients) * row, self.kept_bytes()
+            reading = Work("attention", layers, flop, like, moved + probabilities, kept)
+            return Work("attention", layers, flop + of_one, like, moved, kept, reading)
+
+        lowest = 1 if self.method == "lora" else 0
+        work += [backward(self.sizes.layers - lowest, 3)] + [backward(1, 2)] * lowest
         return work
 
     def kept_bytes(self) -> float:

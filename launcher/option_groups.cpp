@@ -318,6 +318,11 @@ constexpr Group kGroups[] = {
      [](Adder add, Options& o) {
        add("seconds", bound(o.bench_seconds), "about how long each thing is repeated, a few times at least");
      }},
+    {"epochs", "Measuring",
+     [](Adder add, Options& o) {
+       add("whole-epochs", po::bool_switch(&o.whole_epochs),
+           "repeat the step for whole epochs, however long they take: the mean is that of all batches");
+     }},
     {"output", "Output", add_output},
     {"resume", "Output", add_resume},
     {"json", "Output",
@@ -354,7 +359,7 @@ const std::map<std::string, std::string>& bench_groups() {
       {"gemm", "model,batch,machine,duration"},
       {"step",
        "data,columns,ignored,unknown,problem,tokens,model,pooling,method,batch,step,machine,reduction,exchange,"
-       "duration"},
+       "duration,epochs"},
       {"forward", "data,columns,ignored,unknown,problem,tokens,model,pooling,machine,duration,json"},
       {"allreduce", "machine,exchange,duration,json"},
       {"norm", "parameters,machine,duration,json"},

@@ -49,6 +49,7 @@ struct Options {
   std::string shard_optimizer = "auto";
   std::string scaling_ranks;
   double bench_seconds = 2;
+  bool whole_epochs = false;
   std::int64_t norm_parameters = 22'500'000;  // as the embedded model has
   std::string json_file;
   std::string svg_file;

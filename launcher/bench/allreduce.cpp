@@ -54,10 +54,12 @@ void bench_allreduce(const Options& options, const Session& session) {
   nlohmann::json all = nlohmann::json::array();
   for (const Collective& collective : collectives) {
     std::vector<double> sizes, medians;
-    for (std::int64_t bytes = 4 << 10; bytes <= 64 << 20; bytes *= 4) {
-      // Equal shares for any number of ranks.
+    for (std::int64_t about = 4 << 10; about <= 64 << 20; about *= 4) {
+      // Equal shares for any number of ranks, and of one element at least.
       const auto size = static_cast<std::int64_t>(c10::elementSize(type));
-      const std::int64_t elements = bytes / size / gradients.size() * gradients.size();
+      const std::int64_t share = (about / size + gradients.size() - 1) / gradients.size();
+      const std::int64_t elements = share * gradients.size();
+      const std::int64_t bytes = elements * size;
       const auto tensor = at::zeros({elements}, at::TensorOptions().device(session.context().device).dtype(type));
       const Timing timing = time_of(session, options.bench_seconds, [&] { collective.run(tensor); });
       const double rate = static_cast<double>(bytes) / timing.median / 1e9;

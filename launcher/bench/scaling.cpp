@@ -264,9 +264,7 @@ void bench_scaling(const Options& options, const Session& session) {
   for (const std::string& method : methods)
     peft::make_method(peft::parse_method_spec(method));  // refuses before it times
   const data::Task task = load_task(options, session, start_of(options));
-  const auto samples = sample_counts(options);
-  const auto examples = training_examples(
-      task, samples.empty() ? std::min<std::int64_t>(task.train.size(), 3200) : samples[0], options.subset_seed);
+  const auto examples = bench_examples(options, task);
   // Ranks of no part wait for those that are timed.
   const dist::TimeoutScope patience(world.control, std::chrono::hours(24));
   std::vector<ScalingPoint> points;

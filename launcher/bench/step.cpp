@@ -26,22 +26,31 @@ void bench_step(const Options& options, const Session& session) {
   train::FeatureStore features(cache_memory(options, session));
   train::TrainingStep step(*classifier, parameters, training, examples, context, features);
   train::AdamW optimizer(parameters, training, step.sharding(), &step.gather());
-  std::int64_t position = 0;
+  const std::int64_t epoch = step.steps_per_epoch();
+  // So that the first step that is timed is the first of an epoch.
+  const std::int64_t first = (kWarmUpRepeats + epoch - 1) / epoch * epoch;
+  std::int64_t position = first - kWarmUpRepeats;
   std::int64_t tokens = 0;
   std::int64_t samples = 0;
-  const Timing timing = time_of(session, options.bench_seconds, [&] {
-    const auto outcome = step.run(position++);
-    optimizer.step(1e-5);
-    tokens += outcome.tokens;
-    samples += outcome.examples;
-  });
-  const double per_step = static_cast<double>(samples) / static_cast<double>(position);
-  session.log().line(terminal_table({{"step of " + options.training.method.text(), "min", "median", "max"},
-                                     {{"seconds", fmt::format("{:.4f}", timing.least),
-                                       fmt::format("{:.4f}", timing.median), fmt::format("{:.4f}", timing.most)},
-                                      {"samples/s", rate_text(per_step / timing.most),
-                                       rate_text(per_step / timing.median), rate_text(per_step / timing.least)}}}));
-  session.log().line(fmt::format("{:.1f} tokens a sample, {} all-reduced a step",
+  const Timing timing = time_of(
+      session, options.bench_seconds,
+      [&] {
+        const auto outcome = step.run(position);
+        optimizer.step(1e-5);
+        if (position++ < first) return;
+        tokens += outcome.tokens;
+        samples += outcome.examples;
+      },
+      options.whole_epochs ? epoch : 1);
+  const double per_step = static_cast<double>(samples) / static_cast<double>(timing.repeats);
+  session.log().line(
+      terminal_table({{"step of " + options.training.method.text(), "min", "median", "max", "mean"},
+                      {{"seconds", fmt::format("{:.4f}", timing.least), fmt::format("{:.4f}", timing.median),
+                        fmt::format("{:.4f}", timing.most), fmt::format("{:.4f}", timing.mean)},
+                       {"samples/s", rate_text(per_step / timing.most), rate_text(per_step / timing.median),
+                        rate_text(per_step / timing.least), rate_text(per_step / timing.mean)}}}));
+  session.log().line(fmt::format("{} steps, {:.1f} samples a step, {:.1f} tokens a sample, {} all-reduced a step",
+                                 count_text(timing.repeats), per_step,
                                  static_cast<double>(tokens) / static_cast<double>(samples),
                                  bytes_text(static_cast<double>(step.allreduce_bytes()))));
 }

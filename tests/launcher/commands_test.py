@@ -189,19 +189,32 @@ def test_bench_forward_says_what_it_scored(dtrain, task, tmp_path):
     assert document["peak_memory_bytes"] > 0
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, precision):
+def test_bench_step_has_the_mean_of_whole_epochs(dtrain, task):
+    given = [argument for option in ("--model", "--max-length", "--train", "--dev")
+             for argument in (option, task[task.index(option) + 1])]
+    ended = dtrain.succeeds("bench", "step", *given, "--method", "head", "--samples", "72", "--batch-size", "8",
+                            "--whole-epochs", "--seconds", "0.001")
+    assert re.search(r"^9 steps, 8\.0 samples a step, [\d.]+ tokens a sample", ended.out, re.M), ended
+    row = re.search(r"^seconds +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)$", ended.out, re.M)
+    least, median, most, mean = (float(number) for number in row.groups())
+    assert least <= median <= most and least <= mean <= most, ended
+
+
+@pytest.mark.parametrize("precision, ranks, size", [("fp32", 2, 4), ("bf16", 3, 2)])
+def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, precision, ranks, size):
     ended = dtrain.succeeds("bench", "allreduce", "--json", "links.json", "--reduce-precision", precision, *BRIEFLY,
-                            ranks=2)
+                            ranks=ranks)
     assert re.search(r"64\.0 MiB +.*\d\.\d\d", ended.out), ended
-    assert f"{precision} over 2 ranks (mpi)" in ended.out, ended
+    assert f"{precision} over {ranks} ranks (mpi)" in ended.out, ended
     assert re.search(r"^all-reduce +[\d.]+ \w+ +[\d.]+ +[\d.]+$", ended.out, re.M), ended
     document = json.loads((tmp_path / "links.json").read_text())
     assert document["reduce_precision"] == precision
-    assert document["ranks"] == 2 and [each["collective"] for each in document["collectives"]] == [
+    assert document["ranks"] == ranks and [each["collective"] for each in document["collectives"]] == [
         "all-reduce", "reduce-scatter", "all-gather"]
     for each in document["collectives"]:
         assert len(each["bytes"]) == len(each["seconds"]) >= 8 and each["bytes_per_second"] > 0, each
+        # What is sent: an equal share of a rank each, of 4 KiB together and more.
+        assert all(count % (ranks * size) == 0 for count in each["bytes"]) and each["bytes"][0] >= 4096, each
 
 
 def test_bench_of_the_norm_says_how_far_it_is_from_the_sum_in_double(dtrain, tmp_path):

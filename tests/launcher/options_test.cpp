@@ -284,6 +284,8 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
   EXPECT_EQ(parsed({"bench", "step", "--seconds", "0.1"}).bench_seconds, 0.1);
   EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}),
             "--seconds: expected a number above 0, found 0");
+  EXPECT_TRUE(parsed({"bench", "step", "--whole-epochs"}).whole_epochs);
+  EXPECT_EQ(refusal({"bench", "forward", "--whole-epochs"}), "--whole-epochs: dtrain bench forward does not use it");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
   EXPECT_EQ(refusal({"bench", "forward", "--method", "lora"}), "--method: dtrain bench forward does not use it");

@@ -54,7 +54,7 @@ def test_training_starts_from_the_same_loss(trained):
 @pytest.mark.parametrize("kind, passes", [("trained", 4), ("scored", 2)])
 def test_a_cell_has_both_speeds_and_their_ratio(kind, passes, request):
     cell = request.getfixturevalue(kind)
-    assert cell["length"] == LENGTH
+    assert cell["length"] == pytest.approx(LENGTH)
     speeds = [cell[side]["median"] for side in ("dtrain", "peer")]
     assert min(speeds) > 0 and cell["ratio"]["median"] == pytest.approx(speeds[0] / speeds[1])
     assert min(cell["dtrain_peak_memory_bytes"], cell["peer_peak_memory_bytes"]) > 0
@@ -70,10 +70,59 @@ def test_the_peer_scores_the_rows_alone(setting):
 
 def test_the_tables_have_a_row_a_cell_and_a_curve_a_training(trained, scored):
     cells = [trained, scored]
-    rows = comparison.table(cells, {("tiny", "fp32"): 100.0}).splitlines()[2:]
-    assert [row.split(" | ")[2] for row in rows] == ["lora", "forward"]
-    curves = comparison.learning_curves(cells).splitlines()
+    rows = [row.split(" | ") for row in comparison.table(cells).splitlines()[2:]]
+    assert [row[2] for row in rows] == ["lora", "forward"] and [row[8] for row in rows] == ["eager fp32"] * 2
+    for row, cell in zip(rows, cells, strict=True):
+        assert row[11].endswith(f"({cell['dtrain_gflops'] / cell['dtrain_matmul_gflops']:.0%})")
+    curves = comparison.learning_curves(comparison.whole_trainings(cells)).splitlines()
     assert len(curves) == 3 and "peer, epoch 2" in curves[0] and "lora" in curves[2]
+    assert comparison.whole_trainings([scored, trained | {"ranks": 2}]) == []
+
+
+@pytest.fixture
+def stand_ins(monkeypatch):
+    """Both sides' runs, and the rates, without a run: the peer's samples/s, or what fails, by its way."""
+    rates = {}
+
+    def run_peer(build, setting):
+        found = rates[comparison.way_of(setting)]
+        peer = {"trainable_parameters": 1, "peak_memory_bytes": 1, "losses": [1.0, 1.0], "versions": {}}
+        return {"failure": found} if isinstance(found, str) else peer | {"samples_per_second": found.pop(0)}
+
+    dtrain = {"learning_rate": 0.1, "losses": [1.0, 1.0],
+              "cost": {"samples_per_second": 30.0, "tokens_per_second": 300.0, "trainable_parameters": 1,
+                       "peak_memory_bytes": 1}}
+    monkeypatch.setattr(comparison, "run_dtrain", lambda build, setting: dtrain)
+    monkeypatch.setattr(comparison, "run_peer", run_peer)
+    monkeypatch.setattr(comparison, "matmul_rate", lambda build, setting, length: {"fp32": 1.0, "bf16": 2.0}[setting.precision])
+    return rates
+
+
+def peers_of(setting):
+    return [replace(setting, precision=precision, compiled=compiled) for compiled in (False, True)
+            for precision in ("fp32", "bf16")]
+
+
+def test_the_ratio_is_against_the_peers_fastest_way(setting, stand_ins):
+    stand_ins.update({"eager fp32": [10, 10, 10], "eager bf16": [5, 5, 100], "compile fp32": "TypeError: no",
+                      "compile bf16": [20, 12, 14]})
+    cell = comparison.measure(BUILD, setting, 3, "tiny", peers_of(setting))
+    assert cell["peer_way"] == "compile bf16" and cell["peer_failures"] == {"compile fp32": "TypeError: no"}
+    assert [run["ratio"] for run in cell["runs"]] == [30 / 20, 30 / 12, 30 / 14]
+    assert cell["ratio"]["median"] == 30 / 14 and cell["length"] == 10
+    assert (cell["dtrain_matmul_gflops"], cell["peer_matmul_gflops"]) == (1.0, 2.0)
+    assert set(cell["runs"][2]["peers"]) == {"eager fp32", "eager bf16", "compile bf16"}
+    row = comparison.table([cell]).splitlines()[2].split(" | ")
+    assert row[4] == "fp32" and row[8] == "compile bf16" and row[9] == "2.14 (1.50 to 2.50)"
+
+
+def test_a_peer_that_fails_in_every_way_is_a_dash(setting, stand_ins):
+    stand_ins.update({"compile fp32": "TypeError: no"})
+    cell = comparison.measure(BUILD, setting, 2, "tiny", [replace(setting, compiled=True)])
+    assert cell["peer_way"] is None and cell["ratio"] is None and cell["dtrain"]["median"] == 30
+    row = comparison.table([cell]).splitlines()[2].strip("| ").split(" | ")
+    assert row[6:10] == ["30", "-", "-", "-"] and row[12] == "-" and row[13].endswith(", -")
+    assert comparison.whole_trainings([cell]) == []
 
 
 def test_long_texts_are_cut_to_their_length_and_of_one_class_each(setting):

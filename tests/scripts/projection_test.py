@@ -210,6 +210,15 @@ def test_a_file_that_does_not_tell_gathering_from_the_update_is_refused(tmp_path
     assert ended.returncode == 2 and "scaling.json: expected gather_seconds in each point" in ended.stderr, ended
 
 
+def test_collectives_of_one_rank_and_steps_without_cores_of_their_own_are_refused(tmp_path):
+    ended = run(tmp_path, points_of(ranks=(4,)), cores=2)
+    assert ended.returncode == 2 and "expected steps of full on ranks that have a core for each thread" in ended.stderr, ended
+    (tmp_path / "links.json").write_text(json.dumps(links() | {"ranks": 1}))
+    ended = subprocess.run([sys.executable, BENCH / "project_scaling.py", "scaling.json", "links.json"], cwd=tmp_path,
+                           capture_output=True, text=True, check=False)
+    assert ended.returncode == 2 and "links.json: expected collectives of two ranks or more" in ended.stderr, ended
+
+
 CHART = pathlib.Path(os.environ.get("DTRAIN_TEST_BUILD", "build")) / "bench" / "dtrain_chart"
 
 

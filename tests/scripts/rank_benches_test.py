@@ -57,7 +57,9 @@ def test_independent_runs_have_a_core_each_and_as_much_to_do_as_a_rank(bench):
         alone = [call for call in own if call.startswith("ranks none")]
         job = [call for call in own if call.startswith("ranks 2")]
         assert len(alone) == 6 and len(job) == 3, calls
-        assert len({call.split()[3] for call in alone}) == 2 and all(call.split()[3].isdigit() for call in alone), alone
+        cores = sorted({call.split()[3] for call in alone}, key=int)
+        assert len(cores) == 2, alone
+        assert {call.split()[3] for call in job} <= {",".join(cores), "-".join(cores)}, job
         assert all("--samples=64 " in call and "--batch-size=32 " in call and "--threads=1 " in call for call in alone)
         assert all("--samples=128 " in call and "--batch-size=64 " in call and "--threads=1 " in call for call in job)
     _, calls = bench("rank_efficiency.py", "--pairs", "1", "--samples", "64", "--strong")
@@ -70,6 +72,14 @@ def test_a_ratio_below_the_floor_and_a_run_that_fails_are_said(bench):
     assert ended.returncode == 1 and "below the floor: lora" in ended.stderr, ended
     ended, _ = bench("rank_efficiency.py", "--pairs", "1", FAILS="lora")
     assert ended.returncode == 1 and "dtrain: error: no" in ended.stderr, ended
+
+
+@pytest.mark.parametrize("script", ["start_up.py", "rank_efficiency.py"])
+def test_without_mpirun_it_says_so(bench, tmp_path, script):
+    (tmp_path / "mpirun").unlink()
+    (tmp_path / "tools").mkdir()
+    ended, calls = bench(script, PATH=str(tmp_path / "tools"))
+    assert ended.returncode == 1 and "mpirun is missing" in ended.stderr and calls == [], ended
 
 
 def test_the_start_is_timed_up_to_the_first_step(bench):

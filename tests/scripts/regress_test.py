@@ -67,8 +67,9 @@ def test_a_count_that_fell_is_told(guard, capsys):
     assert "| -3.1% | faster |" in capsys.readouterr().out
 
 
-def test_a_cell_that_nothing_is_expected_of_is_new(guard, capsys, tmp_path):
-    guard(500, lengths="128")
+def test_a_cell_that_nothing_is_expected_of_is_new_and_fails(guard, capsys, tmp_path):
+    with pytest.raises(SystemExit, match="instructions.json has no count of lora 128: --update writes it"):
+        guard(500, lengths="128")
     assert "| lora 128 | 500 |  |  | new |" in capsys.readouterr().out
     assert "lora 128" not in json.loads((tmp_path / "instructions.json").read_text())
 
