@@ -13,7 +13,6 @@
 #include "base/random.h"
 #include "launcher/class_weights.h"
 #include "launcher/config_file.h"
-#include "launcher/config_file.h"
 #include "launcher/node_memory.h"
 #include "launcher/node_share.h"
 #include "launcher/text_examples.h"
