@@ -14,6 +14,7 @@ TEST(TextColumns, AreThoseOfATerminal) {
   EXPECT_EQ(text_columns("ａｂ"), 4U);       // full-width letters
   EXPECT_EQ(text_columns("e\u0301te"), 3U);  // an accent of its own
   EXPECT_EQ(text_columns("😀 ok"), 5U);
+  EXPECT_EQ(text_columns("🚀🪐"), 4U);
   EXPECT_EQ(text_columns("Привет"), 6U);
 }
 
