@@ -69,7 +69,7 @@ void require_embeddings(const data::LabelledSet& set, const std::filesystem::pat
   }
 }
 
-// Likewise.
+// On one rank of a node.
 data::LabelledSet read_scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                                    bool labels_required) {
   const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
