@@ -3,11 +3,13 @@
 #include "train/out_of_memory.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/CPUAllocator.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -44,6 +46,24 @@ class HungrySource final : public ExampleSource {
  private:
   Examples examples_;
   std::function<void()> take_;
+};
+
+/// While it lives, a tensor of the host of more than `most` bytes is one too many.
+class SmallMemory final : public c10::Allocator {
+ public:
+  explicit SmallMemory(std::size_t most) : most_(most), usual_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this); }
+  ~SmallMemory() override { c10::SetCPUAllocator(usual_); }
+  SmallMemory(const SmallMemory&) = delete;
+  SmallMemory& operator=(const SmallMemory&) = delete;
+  c10::DataPtr allocate(std::size_t bytes) override {
+    if (bytes > most_) throw std::bad_alloc();
+    return usual_->allocate(bytes);
+  }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { usual_->copy_data(to, from, bytes); }
+
+ private:
+  std::size_t most_;
+  c10::Allocator* usual_;
 };
 
 class MemoryOfRanks : public OverRanks {
@@ -151,6 +171,28 @@ TEST_F(MemoryOfRanks, ThatRunsOutInAStepIsTheErrorOfEveryRankAndTheNextStepIsTak
     if (way.sharding == ShardOptimizer::off) {
       EXPECT_TRUE(alike(parameters.gradients));
     }
+  }
+}
+
+// The gradients of virtual ranks, and the copies that travel as bfloat16, of which one rank has none.
+TEST_F(MemoryOfRanks, ThatRunsOutWhereAStepIsMadeIsTheErrorOfEveryRankAndTheNextIsMadeTogether) {
+  for (const bool is_virtual : {true, false}) {
+    const auto classifier = classifier_with("no_dropout", "full");
+    TrainOptions options = short_run("full", 9);
+    if (is_virtual) options.virtual_ranks = 4;
+    if (!is_virtual) options.reduce_format = dist::WireFormat::bf16;
+    const RunContext context = context_over(*together);
+    FeatureStore features(options.cache_memory);
+    FlatParameters parameters = flatten(*classifier);
+    const std::string error = error_of([&] {
+      std::optional<SmallMemory> small;
+      if (rank() == ranks() - 1) small.emplace(4096);
+      const TrainingStep step(*classifier, parameters, options, examples, context, features);
+    });
+    EXPECT_EQ(error, is_virtual || ranks() > 1 ? expected_error() : "");
+    TrainingStep step(*classifier, parameters, options, examples, context, features);
+    EXPECT_GT(step.run(0).loss, 0);
+    EXPECT_TRUE(alike(parameters.gradients));
   }
 }
 
