@@ -375,4 +375,6 @@ std::string expected_value(const po::option_description& option) {
   return "";
 }
 
+bool is_switch(const po::option_description& option) { return option.semantic()->max_tokens() == 0; }
+
 }  // namespace dtrain::launcher
