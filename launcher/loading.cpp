@@ -43,30 +43,13 @@ data::Task read_task(const Options& options, const Session& session, const Start
   check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
   const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
   const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
-  if (tokenizer->vocabulary_size() > embeddings) {
-    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
-                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
-  }
   files.labels = start.labels;
   files.labels_have_names = start.labels_have_names;
   files.problem_type = start.problem_type ? start.problem_type : problem_type_option(options);
+  files.vocabulary = {.model = start.model, .tokenizer = start.tokenizer, .embeddings = embeddings};
   files.hold_out_dev = true;
   const CoresOfAll cores(session.cores());
   return data::load_task(files, *tokenizer, tokenize_options_alone(options, session), session.log());
-}
-
-// A tokenizer may have tokens beyond those of the model as long as no text has them.
-void require_embeddings(const data::LabelledSet& set, const std::filesystem::path& file,
-                        const peft::TrainedModel& trained) {
-  const std::int64_t embeddings = trained.classifier->config().vocabulary_size;
-  for (std::int64_t i = 0; i < set.examples.size(); ++i) {
-    const auto ids = set.examples.example(i).ids;
-    if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id < embeddings; })) continue;
-    throw InputError(
-        fmt::format("{}:{}: the tokenizer of {} makes token {} of this text, but the model {} has only {} embeddings",
-                    file.string(), set.texts.rows[static_cast<std::size_t>(i)].line, trained.tokenizer.string(),
-                    *std::max_element(ids.begin(), ids.end()), trained.base_model.string(), embeddings));
-  }
 }
 
 // On one rank of a node.
@@ -79,7 +62,11 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   const auto read = [&](const std::filesystem::path& path) {
     auto set = data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
                                 *tokenizer, tokenize_options_alone(options, session), session.log());
-    require_embeddings(set, path, trained);
+    data::require_embeddings(
+        set.examples, {trained.base_model, trained.tokenizer, trained.classifier->config().vocabulary_size},
+        [&](std::int64_t example) {
+          return fmt::format("{}:{}", path.string(), set.texts.rows[static_cast<std::size_t>(example)].line);
+        });
     return set;
   };
   if (!options.input.empty()) return read(options.input);
