@@ -156,7 +156,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   try {
     loss = run_shards(batch, step, divisor);
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error).value_or("");
+    lack = lack_of_memory(error, context_.memory_advice).value_or("");
     if (lack.empty()) throw;
     // The others sum the gradients of this step, and with them all come to where they hear of it.
     clear_unwritten();

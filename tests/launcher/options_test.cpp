@@ -34,6 +34,14 @@ std::string refusal(const std::vector<std::string>& arguments) {
   return "";
 }
 
+TEST(MemoryAdvice, NamesOptionsThatTheCommandHas) {
+  EXPECT_EQ(memory_advice(parsed({"train"})),
+            "a smaller --batch-size, --micro-batch-size or --cache-memory needs less");
+  EXPECT_EQ(memory_advice(parsed({"bench", "gemm"})), "a smaller --batch-size needs less");
+  for (const char* command : {"evaluate", "predict", "extract", "merge"})
+    EXPECT_EQ(memory_advice(parsed({command})), "") << command;
+}
+
 struct Case {
   std::vector<std::string> arguments;
   std::vector<std::string> says;
@@ -282,8 +290,7 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
   EXPECT_EQ(parsed({"bench", "norm", "--parameters", "8"}).norm_parameters, 8);
   EXPECT_EQ(refusal({"bench", "norm", "--parameters", "0"}), "--parameters: expected at least 1, found 0");
   EXPECT_EQ(parsed({"bench", "step", "--seconds", "0.1"}).bench_seconds, 0.1);
-  EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}),
-            "--seconds: expected a number above 0, found 0");
+  EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}), "--seconds: expected a number above 0, found 0");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");
   EXPECT_EQ(refusal({"bench", "step", "--method", "lora", "--train", "t"}), "");
   EXPECT_EQ(refusal({"bench", "forward", "--method", "lora"}), "--method: dtrain bench forward does not use it");

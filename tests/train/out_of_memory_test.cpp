@@ -95,7 +95,7 @@ class MemoryOfRanks : public OverRanks {
     return error;
   }
   std::string expected_error() const {
-    const std::string lack = lack_of_memory(std::bad_alloc()).value();
+    const std::string lack = lack_of_memory(std::bad_alloc(), "").value();
     return ranks() > 1 ? fmt::format("rank {}: {}", ranks() - 1, lack) : lack;
   }
 
@@ -111,22 +111,23 @@ TEST(LackOfMemory, IsFoundInWhatLibTorchThrows) {
   try {
     at::empty({std::int64_t{1} << 50});
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error);
+    lack = lack_of_memory(error, "less needs less");
   }
-  EXPECT_THAT(lack, Optional(testing::AllOf(testing::StartsWith("out of memory; a smaller --batch-size"),
+  EXPECT_THAT(lack, Optional(testing::AllOf(testing::StartsWith("out of memory; less needs less ("),
                                             testing::HasSubstr(" (can't allocate memory: you tried to allocate"))));
 }
 
 TEST(LackOfMemory, IsToldFromOtherErrors) {
-  EXPECT_THAT(lack_of_memory(std::bad_alloc()), Optional(testing::StartsWith("out of memory; a smaller --batch-size")));
+  EXPECT_EQ(lack_of_memory(std::bad_alloc(), "less needs less"), "out of memory; less needs less");
+  EXPECT_EQ(lack_of_memory(std::bad_alloc(), ""), "out of memory");
   std::optional<std::string> lack = "not thrown";
   try {
     at::ones({2}).add(at::ones({3}));
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error);
+    lack = lack_of_memory(error, "less needs less");
   }
   EXPECT_EQ(lack, std::nullopt);
-  EXPECT_EQ(lack_of_memory(std::runtime_error("out of ideas")), std::nullopt);
+  EXPECT_EQ(lack_of_memory(std::runtime_error("out of ideas"), ""), std::nullopt);
 }
 
 // In the forward and the backward pass of each way to exchange gradients, wherever a weight is read.
@@ -221,6 +222,35 @@ TEST_F(MemoryOfRanks, ThatRunsOutAnywhereInARunLeavesTheRanksTogether) {
       ++failures;
     }
     EXPECT_GT(failures, 0) << method;
+  }
+}
+
+TEST_F(MemoryOfRanks, ThatRunsOutInAGroupIsOfTheRankAsTheJobCountsIt) {
+  // All but the first are a group.
+  const auto group = together->split(rank() == 0 ? 0 : 1);
+  RunContext context = context_over(*group);
+  context.first_rank = rank() == 0 ? 0 : 1;
+  fail_at(1);
+  std::string error;
+  try {
+    compute_apart(context, [this] { take(); });
+  } catch (const OutOfMemoryError& thrown) {
+    error = thrown.what();
+  }
+  const bool is_lacking = ranks() == 1 || rank() > 0;
+  EXPECT_EQ(error, !is_lacking          ? ""
+                   : group->size() == 1 ? "out of memory"
+                                        : fmt::format("rank {}: out of memory", ranks() - 1));
+}
+
+TEST_F(MemoryOfRanks, IsSaidInWholeCharactersHoweverMuchThereIsToSay) {
+  if (ranks() == 1) return;  // says all of it
+  for (const std::size_t begin : {0, 1}) {
+    std::string lack(begin, 'x');
+    for (int i = 0; i < 400; ++i) lack += "ä";
+    EXPECT_THAT([&] { throw_out_of_memory(rank() == 0 ? lack : "", context_over(*together)); },
+                testing::ThrowsMessage<OutOfMemoryError>(
+                    testing::AllOf(testing::StartsWith("rank 0: "), testing::EndsWith("ää..."))));
   }
 }
 
