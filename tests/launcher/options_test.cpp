@@ -34,6 +34,13 @@ std::string refusal(const std::vector<std::string>& arguments) {
   return "";
 }
 
+TEST(Options, AreUtf8ButForNamesOfFiles) {
+  EXPECT_EQ(refusal({"train", "--method", "lora:r=\xff"}), "--method: expected UTF-8, found 'lora:r=\uFFFD'");
+  EXPECT_EQ(refusal({"train", "--train", "a.tsv", "--text-column", "caf\xe9"}),
+            "--text-column: expected UTF-8, found 'caf\uFFFD'");
+  EXPECT_EQ(refusal({"train", "--train", "caf\xe9.tsv", "--output", "caf\xe9", "--text-column", "caf\u00e9"}), "");
+}
+
 TEST(MemoryAdvice, NamesOptionsThatTheCommandHas) {
   EXPECT_EQ(memory_advice(parsed({"train"})),
             "a smaller --batch-size, --micro-batch-size or --cache-memory needs less");
