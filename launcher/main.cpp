@@ -64,7 +64,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};
   } catch (const std::exception& error) {
-    return {4, words_of(error, advice)};
+    return {TrainingError::kExitCode, words_of(error, advice)};
   }
 }
 

@@ -9,11 +9,10 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace dtrain::launcher {
 namespace {
-
-constexpr int kNotWhatItShouldBe = 3;
-constexpr int kNoMemory = 4;
 
 // All below is called by a signal handler: no memory is taken, and nothing is locked.
 
@@ -75,12 +74,12 @@ void end_process(int number, siginfo_t* info, void*) {
     say("dtrain: error: no room is left for what ranks of a node share: ");
     say(shown);
     say(". It needs more of the memory or the disk that holds it (of a container: --shm-size).\n");
-    _exit(kNoMemory);
+    _exit(TrainingError::kExitCode);
   }
   say("dtrain: error: somebody cut a file while it was read: ");
   say(shown);
   say(". Start again when it is whole; replace files by renaming new ones.\n");
-  _exit(kNotWhatItShouldBe);
+  _exit(InputError::kExitCode);
 }
 
 }  // namespace
