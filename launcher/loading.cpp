@@ -80,9 +80,15 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   }
 }
 
-// The --max-length that a run trained with; 0 where there is no run, or it does not say.
+// The --max-length that a run trained with; 0 where there is no run, or it does not say. `run` may be what it keeps in
+// its directory: OUT/model, OUT/adapter.
 std::int64_t length_of_run(const std::filesystem::path& run) {
-  const auto config = run / "config.ini";
+  if (run.empty()) return 0;
+  auto directory = std::filesystem::absolute(run).lexically_normal();
+  if (!directory.has_filename()) directory = directory.parent_path();
+  const bool is_part = directory.filename() == "model" || directory.filename() == "adapter";
+  if (is_part && !std::filesystem::exists(directory / "config.ini")) directory = directory.parent_path();
+  const auto config = directory / "config.ini";
   std::int64_t length = 0;
   if (!std::filesystem::exists(config)) return length;
   for (const auto& [name, value] : config_entries(read_file(config))) {
