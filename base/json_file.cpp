@@ -64,6 +64,13 @@ json parsed(std::string_view text, const PlaceOf& place_of, bool place_has_posit
   }
 }
 
+json parse_object(std::string_view text, const std::filesystem::path& path) {
+  json document = parse_json(text, path.string());
+  if (!document.is_object())
+    throw InputError(fmt::format("{}: expected a JSON object, found {}", path.string(), document.type_name()));
+  return document;
+}
+
 }  // namespace
 
 json parse_json(std::string_view text, const std::string& place) {
@@ -73,11 +80,12 @@ json parse_json(std::string_view text, const std::string& place) {
 
 json parse_json(std::string_view text, const PlaceOf& place_of) { return parsed(text, place_of, true); }
 
-json read_json_object(const std::filesystem::path& path) {
-  json document = parse_json(read_file(path), path.string());
-  if (!document.is_object())
-    throw InputError(fmt::format("{}: expected a JSON object, found {}", path.string(), document.type_name()));
-  return document;
+json read_json_object(const std::filesystem::path& path) { return parse_object(read_file(path), path); }
+
+nlohmann::ordered_json read_ordered_json_object(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  parse_object(text, path);  // refuses what the other way would take
+  return nlohmann::ordered_json::parse(text);
 }
 
 json number_or_null(double value) { return std::isnan(value) ? json(nullptr) : json(value); }

@@ -22,6 +22,9 @@ nlohmann::json parse_json(std::string_view text, const std::function<std::string
 /// The object that a JSON file holds. Throws InputError naming a file that cannot be read or holds something else.
 nlohmann::json read_json_object(const std::filesystem::path& path);
 
+/// Likewise with every object's keys in the order of the file.
+nlohmann::ordered_json read_ordered_json_object(const std::filesystem::path& path);
+
 /// A number as a file holds it: null where it is NaN, for which JSON has no number.
 nlohmann::json number_or_null(double value);
 

@@ -3,31 +3,27 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
+
+#include "base/wide_characters.h"
 
 namespace dtrain {
 namespace {
 
-struct Range {
-  std::uint32_t first;
-  std::uint32_t last;
-};
+constexpr std::array kNone = {CharacterRange{0x0300, 0x036F}, CharacterRange{0x1AB0, 0x1AFF},
+                              CharacterRange{0x1DC0, 0x1DFF}, CharacterRange{0x200B, 0x200D},
+                              CharacterRange{0x20D0, 0x20FF}, CharacterRange{0x3099, 0x309A},
+                              CharacterRange{0xFE00, 0xFE0F}, CharacterRange{0xFE20, 0xFE2F}};
 
-// By blocks: what few of them hold besides is as wide in most fonts.
-constexpr std::array kWide = {Range{0x1100, 0x115F},   Range{0x2E80, 0x303E},   Range{0x3041, 0xA4CF},
-                              Range{0xA960, 0xA97F},   Range{0xAC00, 0xD7A3},   Range{0xF900, 0xFAFF},
-                              Range{0xFE30, 0xFE6F},   Range{0xFF00, 0xFF60},   Range{0xFFE0, 0xFFE6},
-                              Range{0x1F300, 0x1F64F}, Range{0x1F900, 0x1F9FF}, Range{0x20000, 0x3FFFD}};
-constexpr std::array kNone = {Range{0x0300, 0x036F}, Range{0x1AB0, 0x1AFF}, Range{0x1DC0, 0x1DFF},
-                              Range{0x200B, 0x200D}, Range{0x20D0, 0x20FF}, Range{0xFE00, 0xFE0F},
-                              Range{0xFE20, 0xFE2F}};
-
-template <std::size_t Count>
-bool lies_in(const std::array<Range, Count>& ranges, std::uint32_t code) {
-  return std::any_of(ranges.begin(), ranges.end(),
-                     [&](const Range& range) { return code >= range.first && code <= range.last; });
+// Of ranges that ascend.
+bool lies_in(std::span<const CharacterRange> ranges, std::uint32_t code) {
+  const auto range =
+      std::lower_bound(ranges.begin(), ranges.end(), code,
+                       [](const CharacterRange& each, std::uint32_t value) { return each.last < value; });
+  return range != ranges.end() && range->first <= code;
 }
 
-std::size_t columns_of(std::uint32_t code) { return lies_in(kNone, code) ? 0 : lies_in(kWide, code) ? 2 : 1; }
+std::size_t columns_of(std::uint32_t code) { return lies_in(kNone, code) ? 0 : lies_in(kWideCharacters, code) ? 2 : 1; }
 
 bool continues(unsigned char byte) { return (byte & 0xC0U) == 0x80; }
 

@@ -215,6 +215,13 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   }
   auto targets = targets_of(train, task.problem_type, task.labels, files.train.string(), true);
   task.train = tokenize(train, std::move(targets), tokenizer, options, log);
+  const auto check_tokens = [&](const LabelledTexts& texts, const TokenDataset& examples, const fs::path& path) {
+    if (!files.vocabulary) return;
+    require_embeddings(examples, *files.vocabulary, [&](std::int64_t example) {
+      return fmt::format("{}:{}", path.string(), texts.rows[static_cast<std::size_t>(example)].line);
+    });
+  };
+  check_tokens(train, task.train, files.train);
   note(target_notes(task.train.targets(), task.labels, files.train.string()));
   if (task.train.truncated() > 0) {
     note({fmt::format("{}: {} cut to {} tokens (--max-length)", files.train.string(),
@@ -230,6 +237,7 @@ Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const Tokeniz
   const auto load = [&](const fs::path& path) {
     LabelledSet set = load_split(path, files.columns, task.problem_type, task.labels, files.drop_unknown_labels,
                                  tokenizer, options, log);
+    check_tokens(set.texts, set.examples, path);
     note(set.texts.notes);
     if (set.texts.has_pairs != has_pairs) {
       note({fmt::format("{}: {}, but the training file has {}", path.string(), has_pairs ? "single texts" : "pairs",

@@ -35,6 +35,8 @@ struct TaskFiles {
   bool labels_have_names = true;
   /// Unknown labels are dropped and counted instead of refused.
   bool drop_unknown_labels = false;
+  /// Of the model that is to train on it (require_embeddings); unset: any token is taken.
+  std::optional<ModelVocabulary> vocabulary = std::nullopt;
   /// Without `dev`: a tenth of the training file, at least 100 examples, at most half of it, becomes the dev set.
   bool hold_out_dev = false;
 };
@@ -62,7 +64,8 @@ struct Task {
 /// Reads and tokenizes every split of a task. The label map comes from the whole training file, or from `files`. Notes
 /// count duplicate rows of train, train texts that are also in dev (held out or not) or test, classes with a single
 /// row, truncated examples, dropped labels. Throws InputError for a file that cannot be read, fewer than two classes,
-/// an unknown label (file, line, label, nearest known), or one that is not of the problem type.
+/// an unknown label (file, line, label, nearest known), one that is not of the problem type, or a text of which the
+/// model does not know a token.
 Task load_task(const TaskFiles& files, const Tokenizer& tokenizer, const TokenizeOptions& options, const Log& log);
 
 /// What a person should know about the targets of a part of the training examples, which `name` names: how many classes

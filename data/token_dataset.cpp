@@ -254,6 +254,18 @@ TokenDataset TokenDataset::from(ImageReader& image) {
   return examples;
 }
 
+void require_embeddings(const TokenDataset& examples, const ModelVocabulary& vocabulary,
+                        const std::function<std::string(std::int64_t example)>& place_of) {
+  for (std::int64_t i = 0; i < examples.size(); ++i) {
+    const auto ids = examples.example(i).ids;
+    if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id < vocabulary.embeddings; })) continue;
+    throw InputError(
+        fmt::format("{}: the tokenizer of {} makes token {} of this text, but the model {} has only {} embeddings",
+                    place_of(i), vocabulary.tokenizer.string(), *std::max_element(ids.begin(), ids.end()),
+                    vocabulary.model.string(), vocabulary.embeddings));
+  }
+}
+
 TokenDataset tokenize(const LabelledTexts& rows, Targets targets, const Tokenizer& tokenizer,
                       const TokenizeOptions& options, const Log& log) {
   std::filesystem::path path;

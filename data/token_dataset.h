@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -53,6 +54,19 @@ class TokenDataset {
   std::shared_ptr<const Targets> targets_ = std::make_shared<const Targets>();
   std::shared_ptr<const std::vector<std::int64_t>> indices_;  // null: all of storage
 };
+
+/// The model that is to take the tokens.
+struct ModelVocabulary {
+  std::filesystem::path model;
+  std::filesystem::path tokenizer;
+  /// Of words, the ids from 0.
+  std::int64_t embeddings = 0;
+};
+
+/// Throws InputError for an example with a token that the model has no embedding of: a tokenizer may have such tokens
+/// as long as no text does. `place_of` begins the message: the file and the line of an example.
+void require_embeddings(const TokenDataset& examples, const ModelVocabulary& vocabulary,
+                        const std::function<std::string(std::int64_t example)>& place_of);
 
 /// How texts become examples.
 struct TokenizeOptions {

@@ -6,9 +6,11 @@
 #include <vector>
 
 #include "base/digest.h"
+#include "base/listing.h"
 #include "data/retained_text.h"
 #include "launcher/loading.h"
 #include "launcher/text_examples.h"
+#include "model/encoder_config.h"
 
 namespace dtrain::launcher {
 
@@ -38,14 +40,21 @@ study::ForgettingMaterial forgetting_material(const Options& options, const Sess
     for (const std::string& text : *part) digest.add(text);
   }
   const auto tokenizer = data::load_tokenizer(base, log);
-  const auto examples = [&](const std::vector<std::string>& of) {
-    return of.empty() ? train::Examples()
-                      : text_examples(data::tokenize_texts(of, *tokenizer, tokenize_options(options, session), log));
+  const std::int64_t embeddings = model::read_encoder_config(base).vocabulary_size;
+  const auto examples = [&](const std::vector<std::string>& of, const std::string& name) {
+    if (of.empty()) return train::Examples();
+    auto tokens = data::tokenize_texts(of, *tokenizer, tokenize_options(options, session), log);
+    data::require_embeddings(tokens, {base, base, embeddings}, [&](std::int64_t text) {
+      return fmt::format("{}: '{}'", name, shown_text(of[static_cast<std::size_t>(text)]));
+    });
+    return text_examples(std::move(tokens));
   };
-  return {.retain = examples(texts),
-          .mask_token = data::mask_token(*tokenizer),
-          .queries = examples(queries),
-          .answers = examples(answers),
+  auto mask = data::mask_token(*tokenizer);
+  if (mask && *mask >= embeddings) mask.reset();
+  return {.retain = examples(texts, path.string()),
+          .mask_token = mask,
+          .queries = examples(queries, "the embedded task"),
+          .answers = examples(answers, "the embedded task"),
           .base_directory = base,
           .digest = digest.text()};
 }

@@ -13,7 +13,6 @@
 #include "base/random.h"
 #include "launcher/class_weights.h"
 #include "launcher/config_file.h"
-#include "launcher/config_file.h"
 #include "launcher/node_memory.h"
 #include "launcher/node_share.h"
 #include "launcher/text_examples.h"
@@ -44,33 +43,16 @@ data::Task read_task(const Options& options, const Session& session, const Start
   check_length(options, config.max_tokens(), start.virtual_tokens, start.model);
   const auto tokenizer = data::load_tokenizer(start.tokenizer, session.log());
   const std::int64_t embeddings = start.vocabulary_size > 0 ? start.vocabulary_size : config.vocabulary_size;
-  if (tokenizer->vocabulary_size() > embeddings) {
-    throw InputError(fmt::format("{}: the tokenizer has {} tokens, the model only {} embeddings",
-                                 start.tokenizer.string(), tokenizer->vocabulary_size(), embeddings));
-  }
   files.labels = start.labels;
   files.labels_have_names = start.labels_have_names;
   files.problem_type = start.problem_type ? start.problem_type : problem_type_option(options);
+  files.vocabulary = {.model = start.model, .tokenizer = start.tokenizer, .embeddings = embeddings};
   files.hold_out_dev = true;
   const CoresOfAll cores(session.cores());
   return data::load_task(files, *tokenizer, tokenize_options_alone(options, session), session.log());
 }
 
-// A tokenizer may have tokens beyond those of the model as long as no text has them.
-void require_embeddings(const data::LabelledSet& set, const std::filesystem::path& file,
-                        const peft::TrainedModel& trained) {
-  const std::int64_t embeddings = trained.classifier->config().vocabulary_size;
-  for (std::int64_t i = 0; i < set.examples.size(); ++i) {
-    const auto ids = set.examples.example(i).ids;
-    if (std::all_of(ids.begin(), ids.end(), [&](std::int32_t id) { return id < embeddings; })) continue;
-    throw InputError(
-        fmt::format("{}:{}: the tokenizer of {} makes token {} of this text, but the model {} has only {} embeddings",
-                    file.string(), set.texts.rows[static_cast<std::size_t>(i)].line, trained.tokenizer.string(),
-                    *std::max_element(ids.begin(), ids.end()), trained.base_model.string(), embeddings));
-  }
-}
-
-// Likewise.
+// On one rank of a node.
 data::LabelledSet read_scoring_set(const Options& options, const Session& session, const peft::TrainedModel& trained,
                                    bool labels_required) {
   const auto tokenizer = data::load_tokenizer(trained.tokenizer, session.log());
@@ -80,7 +62,11 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   const auto read = [&](const std::filesystem::path& path) {
     auto set = data::load_split(path, columns, trained.classifier->problem_type, labels, options.drop_unknown_labels,
                                 *tokenizer, tokenize_options_alone(options, session), session.log());
-    require_embeddings(set, path, trained);
+    data::require_embeddings(
+        set.examples, {trained.base_model, trained.tokenizer, trained.classifier->config().vocabulary_size},
+        [&](std::int64_t example) {
+          return fmt::format("{}:{}", path.string(), set.texts.rows[static_cast<std::size_t>(example)].line);
+        });
     return set;
   };
   if (!options.input.empty()) return read(options.input);
@@ -94,9 +80,15 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   }
 }
 
-// The --max-length that a run trained with; 0 where there is no run, or it does not say.
+// The --max-length that a run trained with; 0 where there is no run, or it does not say. `run` may be what it keeps in
+// its directory: OUT/model, OUT/adapter.
 std::int64_t length_of_run(const std::filesystem::path& run) {
-  const auto config = run / "config.ini";
+  if (run.empty()) return 0;
+  auto directory = std::filesystem::absolute(run).lexically_normal();
+  if (!directory.has_filename()) directory = directory.parent_path();
+  const bool is_part = directory.filename() == "model" || directory.filename() == "adapter";
+  if (is_part && !std::filesystem::exists(directory / "config.ini")) directory = directory.parent_path();
+  const auto config = directory / "config.ini";
   std::int64_t length = 0;
   if (!std::filesystem::exists(config)) return length;
   for (const auto& [name, value] : config_entries(read_file(config))) {

@@ -39,8 +39,8 @@ struct Outcome {
 };
 
 // Of what is none of dtrain's own kinds.
-std::string words_of(const std::exception& error) {
-  if (const auto lack = train::lack_of_memory(error)) return *lack;
+std::string words_of(const std::exception& error, const std::string& memory_advice) {
+  if (const auto lack = train::lack_of_memory(error, memory_advice)) return *lack;
   if (const auto* torch = dynamic_cast<const c10::Error*>(&error))
     return fmt::format("LibTorch: {}", torch->what_without_backtrace());
   if (dynamic_cast<const std::logic_error*>(&error) != nullptr)
@@ -49,8 +49,10 @@ std::string words_of(const std::exception& error) {
 }
 
 Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) {
+  std::string advice;
   try {
     launcher::Options options = launcher::parse_options(argc, argv);
+    advice = launcher::memory_advice(options);
     launcher::go_on_after_restart(options, launcher::slurm_job(launcher::process_environment()));
     const launcher::Session session(environment, options);
     for (const auto& note : options.notes) session.log().warning(note);
@@ -62,7 +64,7 @@ Outcome run(int argc, char** argv, const launcher::MpiEnvironment& environment) 
   } catch (const Error& error) {
     return {error.exit_code(), error.what()};
   } catch (const std::exception& error) {
-    return {4, words_of(error)};
+    return {TrainingError::kExitCode, words_of(error, advice)};
   }
 }
 

@@ -118,6 +118,11 @@ void check_upper_bounds(const Options& o) {
 
 }  // namespace
 
+void check_is_text(const std::string& option, const std::string& value) {
+  require(utf8::is_valid(value.begin(), value.end()), option, "UTF-8",
+          fmt::format("'{}'", shown_text(utf8::replace_invalid(value))));
+}
+
 void check_options(Options& o) {
   auto& t = o.training;
   require(std::isfinite(o.epochs) && o.epochs > 0, "epochs", "a number above 0", fmt::format("{}", o.epochs));

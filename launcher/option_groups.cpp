@@ -380,4 +380,11 @@ std::string expected_value(const po::option_description& option) {
   return "";
 }
 
+bool names_files(const po::option_description& option) {
+  const std::string value = option.format_parameter();
+  return value.find("FILE") != std::string::npos || value.find("DIR") != std::string::npos;
+}
+
+bool is_switch(const po::option_description& option) { return option.semantic()->max_tokens() == 0; }
+
 }  // namespace dtrain::launcher

@@ -18,4 +18,10 @@ const std::map<std::string, std::string>& bench_groups();
 /// What a value of the option must be: "a number", "a whole number", "true or false"; "" for text.
 std::string expected_value(const boost::program_options::option_description& option);
 
+/// Whether its value is the name of a file or a folder, or may be one, which need not be UTF-8.
+bool names_files(const boost::program_options::option_description& option);
+
+/// Whether it is given by its name alone, and off where it is not.
+bool is_switch(const boost::program_options::option_description& option);
+
 }  // namespace dtrain::launcher

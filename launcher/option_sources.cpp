@@ -186,6 +186,13 @@ class Sources {
       if (option.string_key.empty() || option.value.empty()) continue;
       const auto* known = all_.find_nothrow(option.string_key, false);
       if (known == nullptr) continue;
+      if (!names_files(*known)) {
+        try {
+          for (const std::string& value : option.value) check_is_text(option.string_key, value);
+        } catch (const UsageError& error) {
+          fail(source, error.what());
+        }
+      }
       const std::string expected = expected_value(*known);
       if (expected.empty()) continue;
       po::options_description alone;

@@ -104,6 +104,24 @@ std::string default_options(const std::string& command) {
   return options.resolved;
 }
 
+std::string memory_advice(const Options& options) {
+  CommandInfo command = known_command(options.command);
+  if (command.name == "bench" && options.targets.size() == 1) {
+    if (const auto kind = bench_groups().find(options.targets[0]); kind != bench_groups().end())
+      command.groups = kind->second;
+  }
+  Options ignored;
+  const auto described = describe_options(command, ignored);
+  std::vector<std::string> names;
+  for (const std::string name : {"batch-size", "micro-batch-size", "cache-memory"}) {
+    if (described.find_nothrow(name, false) != nullptr) names.push_back("--" + name);
+  }
+  if (names.empty()) return "";
+  const std::string last = names.back();
+  names.pop_back();
+  return fmt::format("a smaller {}{}{} needs less", fmt::join(names, ", "), names.empty() ? "" : " or ", last);
+}
+
 std::string help_text(int argc, const char* const* argv) {
   const bool named = argc > 1 && argv[1][0] != '-';
   const CommandInfo* command = named ? find_command(argv[1]) : nullptr;

@@ -113,6 +113,9 @@ Options parse_options(int argc, const char* const* argv);
 /// The options of a command where nothing is given, as config.ini has them. Throws UsageError for an unknown command.
 std::string default_options(const std::string& command);
 
+/// What needs less memory, of the options that the command has: "a smaller --batch-size needs less". Empty: none does.
+std::string memory_advice(const Options& options);
+
 /// Whether the arguments ask for help or the version alone; the text then.
 std::string help_text(int argc, const char* const* argv);
 

@@ -4,13 +4,13 @@
 
 #include <stdexcept>
 
-#include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
 
 namespace dtrain::peft {
 
-AdapterConfig::AdapterConfig(const std::filesystem::path& path) : path_(path), json_(read_json_object(path)) {}
+AdapterConfig::AdapterConfig(const std::filesystem::path& path)
+    : path_(path), ordered_(read_ordered_json_object(path)), json_(ordered_) {}
 
 std::vector<std::string> AdapterConfig::strings(const std::string& key) const {
   read_.insert(key);
@@ -21,10 +21,8 @@ std::vector<std::string> AdapterConfig::strings(const std::string& key) const {
 }
 
 std::vector<std::string> AdapterConfig::names_in_order(const std::string& key) const {
-  // What json_ was read from, and is valid.
-  const auto document = nlohmann::ordered_json::parse(read_file(path_));
   std::vector<std::string> names;
-  for (const auto& [name, value] : document.at(key).items()) names.push_back(name);
+  for (const auto& [name, value] : ordered_.at(key).items()) names.push_back(name);
   return names;
 }
 

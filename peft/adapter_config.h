@@ -17,7 +17,8 @@ class AdapterConfig {
  public:
   explicit AdapterConfig(const std::filesystem::path& path);
   /// A part of that file.
-  AdapterConfig(std::filesystem::path path, nlohmann::json json) : path_(std::move(path)), json_(std::move(json)) {}
+  AdapterConfig(std::filesystem::path path, nlohmann::json json)
+      : path_(std::move(path)), ordered_(json), json_(std::move(json)) {}
 
   /// The value of a key, of the fallback's type; the fallback where the key is missing or null.
   template <typename Value>
@@ -52,7 +53,8 @@ class AdapterConfig {
   [[noreturn]] void refuse_type(const std::string& key) const;
 
   std::filesystem::path path_;
-  nlohmann::json json_;
+  nlohmann::ordered_json ordered_;
+  nlohmann::json json_;  // the same, its keys sorted
   mutable std::set<std::string> read_;
   mutable std::vector<std::string> notices_;
 };

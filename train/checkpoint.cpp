@@ -104,7 +104,7 @@ Checkpoint read_one(const fs::path& directory) {
     checkpoint.train_seconds = state.at("train_seconds").get<double>();
     checkpoint.flop = state.at("flop").get<double>();
     checkpoint.identity = state.at("identity").get<std::map<std::string, std::string>>();
-    checkpoint.identity.try_emplace("reduce precision", "fp32");  // of all runs before there was a choice
+    checkpoint.identity.try_emplace(kReducePrecision, "fp32");  // of all runs before there was a choice
   } catch (const nlohmann::json::exception& error) {
     throw InputError(fmt::format("{}: {}", (directory / "state.json").string(), error.what()));
   }
@@ -239,7 +239,7 @@ std::optional<Checkpoint> read_checkpoint(const fs::path& directory, const std::
     std::vector<std::string> differences;
     for (const auto& [name, value] : identity) {
       const auto found = checkpoint.identity.find(name);
-      const bool came_later = name == "dev data" || name == "configuration of the model";
+      const bool came_later = name == kDevData || name == kModelConfiguration;
       if (came_later && found == checkpoint.identity.end()) continue;
       const std::string before = found == checkpoint.identity.end() ? "" : found->second;
       if (before != value) differences.push_back(fmt::format("{} was '{}' and is now '{}'", name, before, value));

@@ -16,6 +16,11 @@
 
 namespace dtrain::train {
 
+/// Of Checkpoint::identity what earlier versions did not write.
+inline constexpr const char* kDevData = "dev data";
+inline constexpr const char* kModelConfiguration = "configuration of the model";
+inline constexpr const char* kReducePrecision = "reduce precision";
+
 /// All that a run needs to go on at the exact step: trainable weights, optimiser, position, best so far. Random numbers
 /// follow from the step.
 struct Checkpoint {

@@ -19,7 +19,7 @@ void compute_apart(const RunContext& context, const std::function<void()>& compu
   } catch (const Stopped&) {
     stopped = true;
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error).value_or("");
+    lack = lack_of_memory(error, context.memory_advice).value_or("");
     if (lack.empty()) throw;
   }
   const auto agreed = at::tensor({stopped ? 1 : 0, lack.empty() ? 0 : 1}, at::kInt);

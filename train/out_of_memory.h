@@ -16,9 +16,9 @@ class OutOfMemoryError : public TrainingError {
   explicit OutOfMemoryError(const std::string& message) : TrainingError(message) {}
 };
 
-/// What to tell a person of an exception that is about memory that ran out, the host's or a GPU's, and what needs less;
-/// nothing: it is about something else.
-std::optional<std::string> lack_of_memory(const std::exception& error);
+/// What to tell a person of an exception that is about memory that ran out, the host's or a GPU's, with
+/// RunContext::memory_advice; nothing: it is about something else.
+std::optional<std::string> lack_of_memory(const std::exception& error, const std::string& advice);
 
 /// Throws OutOfMemoryError on every rank where some have found that memory ran out: `mine`, as lack_of_memory says it;
 /// empty: not here. Collective.

@@ -77,9 +77,9 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"seed", std::to_string(options.seed)},
           {"virtual ranks", std::to_string(options.virtual_ranks)},
           {"training data", examples.digest()},
-          {"dev data", dev.size() > 0 ? dev.digest() : ""},
+          {kDevData, dev.size() > 0 ? dev.digest() : ""},
           {"trainable parameters", std::to_string(trainable_parameters(classifier))},
-          {"configuration of the model", digest_of_text(classifier.config().json.dump())},
+          {kModelConfiguration, digest_of_text(classifier.config().json.dump())},
           {"weights of the model at the start", digest_of_weights(classifier, context.control)},
           {"micro batch size", std::to_string(options.micro_batch_size)},
           {"weight decay", fmt::format("{}", options.weight_decay)},
@@ -89,7 +89,7 @@ std::map<std::string, std::string> run_identity(const TrainOptions& options, std
           {"gradient norm", fmt::format("{}", options.max_gradient_norm)},
           {"select metric", options.select_metric},
           {"patience", std::to_string(options.patience)},
-          {"reduce precision", dist::wire_format_name(options.reduce_format)},
+          {kReducePrecision, dist::wire_format_name(options.reduce_format)},
           {"precision", context.matmul_type == at::kBFloat16 ? "bf16" : "fp32"}};
 }
 

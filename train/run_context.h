@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <string>
 
 #include "base/log.h"
 #include "dist/communicator.h"
@@ -40,6 +41,11 @@ struct RunContext {
   /// Where this rank reads what its node takes (EnergyMeter); empty where another rank does, or where other runs go on
   /// beside this one.
   std::filesystem::path energy_counters = {};
+  /// Among all ranks of the job the number of the first of `control`, whom the others follow: messages call a rank by
+  /// its number there.
+  int first_rank = 0;
+  /// What a person can do where memory runs out: "a smaller --batch-size needs less"; empty: nothing that is known.
+  std::string memory_advice = {};
 };
 
 /// "stopped by a signal" or "stopped by the time limit".

@@ -157,7 +157,8 @@ class TrainingRun {
     context_.log.warning(
         fmt::format("rank {} on {} computes {:.1f} times as long as the others, {} a step instead of {}, and all wait "
                     "for it: is its node throttled, or at work on something else?",
-                    rank, name, slow.seconds / slow.others, duration_text(slow.seconds), duration_text(slow.others)));
+                    context_.first_rank + rank, name, slow.seconds / slow.others, duration_text(slow.seconds),
+                    duration_text(slow.others)));
   }
 
   void enter_next_phase() {

@@ -18,6 +18,7 @@
 #include "dist/row_reduction.h"
 #include "dist/tree_reduction.h"
 #include "model/stage_observer.h"
+#include "train/compute_apart.h"
 #include "train/evaluation.h"
 #include "train/not_finite.h"
 #include "train/out_of_memory.h"
@@ -85,6 +86,18 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
   cache_ = features.cache_for(classifier, examples, mine, context);
   if (cache_ != nullptr && features.made() == made) spared_seconds_ = cache_->seconds();
 
+  // Before the hooks below: of a constructor that throws none is left behind.
+  compute_apart(context, [&] {
+    if (options.virtual_ranks > 0) {
+      // Every shard begins at a multiple of 64 bytes: a matmul's last bits depend on where its result lies.
+      const std::int64_t padded = (parameters.size() + 15) / 16 * 16;
+      shard_gradients_ = at::zeros({shards_of_rank_, padded}, parameters.values.options());
+    } else {
+      reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
+                                                         sharding_.layout(), sharding_.reduced_to(), options.overlap,
+                                                         options.reduce_format);
+    }
+  });
   if (sharding_.on()) {
     for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
       parameters.parameters[i]->before_read = [this, i] {
@@ -96,16 +109,10 @@ TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parame
       };
     }
   }
-  if (options.virtual_ranks > 0) {
-    // Every shard begins at a multiple of 64 bytes: a matmul's last bits depend on where its result lies.
-    const std::int64_t padded = (parameters.size() + 15) / 16 * 16;
-    shard_gradients_ = at::zeros({shards_of_rank_, padded}, parameters.values.options());
+  if (!reducer_) {
     parameters.gradients = shard_gradients_[0].slice(0, 0, parameters.size());
     return;
   }
-  reducer_ = std::make_unique<dist::GradientReducer>(context.gradients, parameters.gradients, parameters.offsets,
-                                                     sharding_.layout(), sharding_.reduced_to(), options.overlap,
-                                                     options.reduce_format);
   for (std::size_t i = 0; i < parameters.parameters.size(); ++i) {
     parameters.parameters[i]->on_gradient_ready = [this, i] {
       if (last_backward_) reducer_->ready(i);
@@ -149,7 +156,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   try {
     loss = run_shards(batch, step, divisor);
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error).value_or("");
+    lack = lack_of_memory(error, context_.memory_advice).value_or("");
     if (lack.empty()) throw;
     // The others sum the gradients of this step, and with them all come to where they hear of it.
     clear_unwritten();

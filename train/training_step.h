@@ -46,7 +46,7 @@ struct StepOutcome {
 /// exchange, and no sum on the way is larger than its terms are together, whatever the options' format there.
 class TrainingStep {
  public:
-  /// `hooks` may be null.
+  /// `hooks` may be null. Collective, and throws OutOfMemoryError as `run` does.
   TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
                const Examples& examples, const RunContext& context, FeatureStore& features,
                peft::TrainingHooks* hooks = nullptr);

@@ -107,8 +107,9 @@ struct WideRows {
 // one, what is read may be another column's.
 void refuse_moved_fields(const WideRows& wide, std::int64_t rows, const ColumnChoice& choice, const std::string& name) {
   const std::size_t last = choice.width - 1;
+  const bool ends_with_text = last == choice.text || last == choice.pair;
   const bool in_all = rows > 1 && wide.with_text == rows;
-  if (wide.with_text == 0 || (!in_all && last == choice.pair.value_or(choice.text))) return;
+  if (wide.with_text == 0 || (!in_all && ends_with_text)) return;
   throw InputError(fmt::format(
       "{}:{}: more fields than the {} columns ({} such row{} of {}), so that nobody can tell which is which; "
       "expected a field that holds the separator to be in quotes, and a name over every column (R's "

@@ -9,10 +9,10 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace dtrain::launcher {
 namespace {
-
-constexpr int kNotWhatItShouldBe = 3;
 
 // All below is called by a signal handler: no memory is taken, and nothing is locked.
 
@@ -35,10 +35,11 @@ bool holds(const char* line, std::uintptr_t address) {
   return range[0] <= address && address < range[1];
 }
 
-// The name of the file that is mapped there, or nothing.
-void say_file_at(std::uintptr_t address) {
+using Line = std::array<char, 5000>;
+
+// That of /proc/self/maps which tells what is mapped there; empty: none.
+void read_line_of(std::uintptr_t address, Line& line) {
   const int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-  std::array<char, 5000> line{};
   std::size_t size = 0;
   char next = 0;
   while (maps >= 0 && read(maps, &next, 1) == 1) {
@@ -48,22 +49,37 @@ void say_file_at(std::uintptr_t address) {
     }
     line[size] = '\0';
     size = 0;
-    if (!holds(line.data(), address)) continue;
-    const char* name = std::strchr(line.data(), '/');
-    if (name != nullptr) say(name);
-    return;
+    if (holds(line.data(), address)) return;
   }
+  line[0] = '\0';
+}
+
+// "BEGIN-END rw-s ...": what dtrain reads is mapped for reading alone, what ranks share (MPI, NCCL) is not.
+bool is_written(const char* line) {
+  const char* rights = std::strchr(line, ' ');
+  return rights != nullptr && std::strncmp(rights, " rw-s", 5) == 0;
 }
 
 void end_process(int number, siginfo_t* info, void*) {
-  if (info->si_code != BUS_ADRERR) {  // the memory itself has failed
+  if (info->si_code != BUS_ADRERR) {  // the memory itself has failed, or somebody sent the signal
     std::signal(number, SIG_DFL);
+    std::raise(number);
     return;
   }
+  Line line{};
+  read_line_of(reinterpret_cast<std::uintptr_t>(info->si_addr), line);
+  const char* name = std::strchr(line.data(), '/');
+  const std::string_view shown = name != nullptr ? name : "";
+  if (is_written(line.data())) {
+    say("dtrain: error: no room is left for what ranks of a node share: ");
+    say(shown);
+    say(". It needs more of the memory or the disk that holds it (of a container: --shm-size).\n");
+    _exit(TrainingError::kExitCode);
+  }
   say("dtrain: error: somebody cut a file while it was read: ");
-  say_file_at(reinterpret_cast<std::uintptr_t>(info->si_addr));
+  say(shown);
   say(". Start again when it is whole; replace files by renaming new ones.\n");
-  _exit(kNotWhatItShouldBe);
+  _exit(InputError::kExitCode);
 }
 
 }  // namespace

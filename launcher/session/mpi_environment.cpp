@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <thread>
 
+#include "base/error.h"
 #include "dist/mpi/mpi_work.h"
 #include "launcher/session/cut_files.h"
 #include "launcher/session/launch_variables.h"
@@ -19,8 +20,6 @@
 namespace dtrain::launcher {
 namespace {
 
-constexpr int kCommunicationFailed = 5;
-constexpr int kStopped = 75;
 // What ranks may be apart that have agreed on the end, and where one has failed.
 constexpr std::chrono::seconds kToFinalize(60);
 constexpr std::chrono::seconds kForTheOthers(3);
@@ -60,14 +59,15 @@ MpiEnvironment::~MpiEnvironment() {
   MPI_Ibarrier(MPI_COMM_WORLD, &request);
   if (!ends_in(kToFinalize, request)) {
     print_error(fmt::format("rank {}: not every rank came to the end within {} s", rank_, kToFinalize.count()));
-    MPI_Abort(MPI_COMM_WORLD, kCommunicationFailed);
+    MPI_Abort(MPI_COMM_WORLD, CommunicationError::kExitCode);
   }
   MPI_Finalize();
 }
 
 int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) const {
   // The lowest rank that failed, and the lowest with a failed collective.
-  const std::array<int, 2> mine = {exit_code == 0 ? size_ : rank_, exit_code == kCommunicationFailed ? rank_ : size_};
+  const std::array<int, 2> mine = {exit_code == 0 ? size_ : rank_,
+                                   exit_code == CommunicationError::kExitCode ? rank_ : size_};
   std::array<int, 2> lowest = {size_, size_};
   MPI_Request request = MPI_REQUEST_NULL;
   MPI_Iallreduce(mine.data(), lowest.data(), 2, MPI_INT, MPI_MIN, MPI_COMM_WORLD, &request);
@@ -75,15 +75,15 @@ int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) cons
   const int first_failed = lowest[0];
   const std::string who = size_ > 1 && (!all_came || first_failed != 0) ? fmt::format("rank {}: ", rank_) : "";
   if (exit_code != 0 && (!all_came || first_failed == rank_)) {
-    if (exit_code == kStopped) print_notice(message);
-    if (exit_code != kStopped) print_error(who + message);
+    if (exit_code == Stopped::kExitCode) print_notice(message);
+    if (exit_code != Stopped::kExitCode) print_error(who + message);
   }
   // Some ranks still wait for this one in a collective.
   if (!all_came) MPI_Abort(MPI_COMM_WORLD, exit_code);
   if (first_failed < size_) {
     int agreed = exit_code;
     MPI_Ibcast(&agreed, 1, MPI_INT, first_failed, MPI_COMM_WORLD, &request);
-    if (!ends_in(kToFinalize, request)) MPI_Abort(MPI_COMM_WORLD, kCommunicationFailed);
+    if (!ends_in(kToFinalize, request)) MPI_Abort(MPI_COMM_WORLD, CommunicationError::kExitCode);
     exit_code = agreed;
   }
   // A collective that never ended is still under way, and MPI_Finalize might wait for it for ever.

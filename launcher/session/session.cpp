@@ -48,7 +48,8 @@ std::string counted(int count, const char* noun) { return fmt::format("{} {}{}",
 
 }  // namespace
 
-Session::Session(const MpiEnvironment& environment, const Options& options) : log_(terminal_log(environment.rank())) {
+Session::Session(const MpiEnvironment& environment, const Options& options)
+    : log_(terminal_log(environment.rank())), memory_advice_(memory_advice(options)) {
   // These end at a step with a checkpoint; the other commands have nothing to save and end at once.
   const bool can_stop = options.command == "train" || options.command == "compare";
   if (can_stop) note_stop_signals();
@@ -97,7 +98,8 @@ train::RunContext Session::context() const {
                 if (stop_was_asked()) throw Stopped("stopped by a signal outside of a training step");
               },
           // A GPU takes its energy elsewhere.
-          .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : ""};
+          .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : "",
+          .memory_advice = memory_advice_};
 }
 
 void Session::have_loaded() const {

@@ -61,6 +61,7 @@ class Session {
 
   using Clock = std::chrono::steady_clock;
   Log log_;
+  std::string memory_advice_;
   Node node_;
   std::string stop_plan_;
   Clock::time_point stop_at_ = Clock::time_point::max();

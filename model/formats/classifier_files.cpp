@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/random.h"
 #include "model/formats/model_weights.h"
 #include "model/formats/safetensors.h"
@@ -115,7 +116,7 @@ void save_classifier(Classifier& classifier, const std::vector<std::string>& lab
   for (const Parameter* parameter : classifier.stored_parameters())
     tensors.emplace_back(parameter->name(), parameter->value());
   write_safetensors(directory / "model.safetensors", tensors, {{"format", "pt"}});
-  write_file_atomically(directory / "config.json", config.dump(2) + "\n");
+  write_file_atomically(directory / "config.json", json_text(config, 2) + "\n");
 }
 
 }  // namespace dtrain::model

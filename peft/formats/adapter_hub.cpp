@@ -145,9 +145,9 @@ void write_adapter_hub(const TrainedAdapter& adapter, const fs::path& directory)
   json head_config = adapter_hub_model(classifier, adapter.base_model);
   head_config.update({{"config", nullptr}, {"name", nullptr}, {"num_labels", adapter.labels.size()}});
   for (std::size_t id = 0; id < adapter.labels.size(); ++id) head_config["label2id"][adapter.labels[id]] = id;
-  write_file_atomically(directory / kHeadConfig, head_config.dump(2) + "\n");
+  write_file_atomically(directory / kHeadConfig, json_text(head_config, 2) + "\n");
   const json config = adapter.method.adapter_config(classifier, adapter.base_model);
-  write_file_atomically(directory / kConfig, config.dump(2) + "\n");
+  write_file_atomically(directory / kConfig, json_text(config, 2) + "\n");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/atomic_file.h"
+#include "base/json_file.h"
 #include "model/formats/safetensors.h"
 #include "peft/adapter_config.h"
 #include "peft/formats/peft_names.h"
@@ -76,7 +77,7 @@ void write_peft(const TrainedAdapter& adapter, const fs::path& directory) {
   add_word_embeddings(adapter.classifier, tensors);
   model::write_safetensors(directory / kTensors.safetensors, tensors, {{"format", "pt"}});
   const nlohmann::json config = adapter.method.adapter_config(adapter.classifier, adapter.base_model);
-  write_file_atomically(directory / kConfig, config.dump(2) + "\n");
+  write_file_atomically(directory / kConfig, json_text(config, 2) + "\n");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "base/tokenizer_file_names.h"
 #include "model/formats/classifier_files.h"
 #include "model/registry.h"
@@ -69,7 +70,7 @@ void write_trained(model::Classifier& classifier, const MethodSpec& spec, const 
                             {"pooling", model::pooling_name(classifier.pooling())},
                             {"labels", labels},
                             {"problem_type", problem_type_name(classifier.problem_type)}};
-  write_file_atomically(directory / kDescriptionFile, description.dump(2) + "\n");
+  write_file_atomically(directory / kDescriptionFile, json_text(description, 2) + "\n");
 }
 
 // A base model of the same shapes takes an adapter that was trained for another, and what they score means nothing. The

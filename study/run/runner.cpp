@@ -71,7 +71,7 @@ class Member {
       } catch (const Stopped&) {
         stop_ = true;
       } catch (const std::exception& error) {
-        if (const auto lack = train::lack_of_memory(error)) report_loss(*order.trial, *lack);
+        if (const auto lack = train::lack_of_memory(error, context.memory_advice)) report_loss(*order.trial, *lack);
         throw;
       }
     }

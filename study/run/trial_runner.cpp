@@ -71,7 +71,7 @@ TrialOutcome TrialRunner::run(const Trial& trial, const train::RunContext& group
   } catch (const train::OutOfMemoryError& error) {
     outcome = failed(error.what());
   } catch (const std::exception& error) {
-    const auto lack = train::lack_of_memory(error);
+    const auto lack = train::lack_of_memory(error, context.memory_advice);
     if (!lack || context.control.size() > 1) throw;
     outcome = failed(*lack);
   }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 namespace dtrain {
 namespace {
 
@@ -24,12 +26,14 @@ void expect_thrown_by_its_exit_code() {
   }
 }
 
+template <typename... Kinds>
+void expect_each_thrown(ErrorList<Kinds...>) {
+  EXPECT_EQ(std::set<int>({Kinds::kExitCode...}).size(), sizeof...(Kinds));
+  (expect_thrown_by_its_exit_code<Kinds>(), ...);
+}
+
 TEST(Error, IsThrownByItsExitCodeAsItsKind) {
-  expect_thrown_by_its_exit_code<UsageError>();
-  expect_thrown_by_its_exit_code<InputError>();
-  expect_thrown_by_its_exit_code<TrainingError>();
-  expect_thrown_by_its_exit_code<CommunicationError>();
-  expect_thrown_by_its_exit_code<Stopped>();
+  expect_each_thrown(ErrorKinds());
   EXPECT_THROW(throw_error_of(9, ""), Error);
 }
 

@@ -33,6 +33,17 @@ TEST(JsonFile, IsReadWhereItHoldsAnObject) {
   EXPECT_EQ(read_json_object(folder.path() / "a.json")["a"][1]["b"], "[[{{\"[[");
 }
 
+TEST(JsonFile, IsReadInItsOrder) {
+  const TemporaryDirectory folder;
+  EXPECT_EQ(read_ordered_json_object(folder.file("a.json", R"({"b": {"d": 1, "c": 2}, "a": 3})")).dump(),
+            R"({"b":{"d":1,"c":2},"a":3})");
+  const auto refusal = [&](const char* text) {
+    return failure_of<InputError>([&] { read_ordered_json_object(folder.file("b.json", text)); });
+  };
+  EXPECT_THAT(refusal("[1]"), HasSubstr("expected a JSON object, found array"));
+  EXPECT_THAT(refusal("{"), HasSubstr("not valid JSON"));
+}
+
 TEST(JsonFile, HoldsNullForWhatIsNoNumber) {
   EXPECT_EQ(number_or_null(std::nan("")), nlohmann::json(nullptr));
   EXPECT_EQ(number_or_null(0.1), nlohmann::json(0.1));

@@ -227,6 +227,8 @@ TEST_F(DataFile, WhoseSurplusFieldsMayHaveMovedALabelIsRefused) {
   EXPECT_EQ(failure("b.tsv", "title\ttext\tlabel\nx\tone\ty\tz\nx\ttwo\ty\n"),
             "b.tsv:2: more fields than the 3 columns (1 such row of 2)" + rest);
   EXPECT_THAT(rows_of(read("c.csv", "text,label\none,x,\ntwo,y,, \n")), ElementsAre("x|one|", "y|two|"));
+  EXPECT_THAT(rows_of(read("d.csv", "label,hypothesis,premise\nx,one,two\ny,three,four, five\n")),
+              ElementsAre("x|two|one", "y|four|three"));
 }
 
 TEST_F(DataFile, WithAColumnWithoutANameInEveryRowIsRefused) {

@@ -45,6 +45,28 @@ TEST_F(TaskOfFiles, HasOneLabelMapFromTheWholeTrainingFile) {
   EXPECT_EQ(task.dev.size(), 0);
 }
 
+TEST_F(TaskOfFiles, MayHaveATokenizerOfMoreTokensThanItsModelUnlessATextHasOne) {
+  // Without the continuations, from 31 on.
+  const ModelVocabulary letters{.model = "small", .tokenizer = "letters", .embeddings = 31};
+  const auto load_file = [&](const std::string& split, const std::string& text) {
+    TaskFiles files{.name = "small",
+                    .train = directory.file("train.tsv", "a\tx\nb\ty\n"),
+                    .dev = {},
+                    .test = {},
+                    .ood = {},
+                    .columns = {},
+                    .vocabulary = letters};
+    (split == "train" ? files.train : split == "dev" ? files.dev : files.test) = directory.file(split + ".tsv", text);
+    return load_task(files, *tokenizer, {.max_length = 16, .threads = 1, .cache_directory = {}}, {});
+  };
+  for (const std::string split : {"train", "dev", "test"}) {
+    EXPECT_GT(load_file(split, "a\tx\nb\ty z\n").train.size(), 0);
+    EXPECT_THAT(failure_of<InputError>([&] { load_file(split, "a\tx\nb\ty yz\n"); }),
+                AllOf(HasSubstr(split + ".tsv:2: the tokenizer of letters makes token 56 of this text"),
+                      HasSubstr("the model small has only 31 embeddings")));
+  }
+}
+
 TEST_F(TaskOfFiles, WithoutAnythingOddHasNoNotes) {
   EXPECT_THAT(load("a\tone\na\ttwo\nb\tthree\nb\tfour\n", "a\tfive\n").notes, IsEmpty());
 }

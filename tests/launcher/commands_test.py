@@ -38,8 +38,9 @@ def test_evaluate_gives_the_metrics_of_the_run_for_the_same_file(dtrain, run, da
 def test_a_length_that_cuts_texts_elsewhere_than_the_run_did_is_said(dtrain, run, data, tmp_path):
     write_tsv(tmp_path / "inputs.tsv", [("plant", "an oak"), ("tool", "a saw " * 20), ("tool", "a drill")])
     for length in (16, 48):
-        ended = dtrain.succeeds("evaluate", "--run", run, "--input", "inputs.tsv", "--max-length", length)
-        assert f"trained with --max-length 32, and is used with {length}: 1 text is cut elsewhere" in ended.err, ended
+        for trained in (run, *(run / name for name in ("adapter", "model") if (run / name).exists())):
+            ended = dtrain.succeeds("evaluate", "--run", trained, "--input", "inputs.tsv", "--max-length", length)
+            assert f"trained with --max-length 32, and is used with {length}: 1 text is cut elsewhere" in ended.err, ended
     ended = dtrain.succeeds("evaluate", "--run", run, "--input", data / "test.tsv", "--max-length", "31")
     assert "cut elsewhere" not in ended.err, ended
 

@@ -166,12 +166,13 @@ def test_a_signal_after_training_leaves_what_was_trained_and_resume_scores_it(dt
     assert not (tmp_path / "out" / "checkpoint").exists(), "nothing goes on from there"
 
 
-def test_a_signal_while_nothing_can_be_saved_ends_at_once(dtrain):
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGBUS])
+def test_a_signal_while_nothing_can_be_saved_ends_at_once(dtrain, sent):
     process = dtrain.start("bench", "gemm")
     assert "1 rank" in process.stdout.readline()
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(sent)
     ended = dtrain.end(process, timeout=5)
-    assert ended.code == -signal.SIGTERM, ended
+    assert ended.code == -sent, ended
 
 
 def test_a_signal_to_a_run_without_output_says_that_nothing_is_kept(dtrain, task):

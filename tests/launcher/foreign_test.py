@@ -130,6 +130,12 @@ def test_a_token_that_the_model_has_no_embedding_of_is_said_with_its_text(dtrain
     (tmp_path / "usual.jsonl").write_text('{"text": "a cat"}\n')
     dtrain.succeeds(*predict, "usual.jsonl")
 
+    (tmp_path / "train.jsonl").write_text('{"text": "a cat", "label": "a"}\n{"text": "a dog", "label": "b"}\n')
+    (tmp_path / "dev.jsonl").write_text('{"text": "a dog", "label": "b"}\n{"text": "a zyzzyva", "label": "a"}\n')
+    train = ["train", "--model", "more", "--method", "head", "--max-steps", "1", "--max-length", "32", "--train", "train.jsonl"]
+    dtrain.refuses(*train, "--dev", "dev.jsonl", code=3, says="dev.jsonl:2: the tokenizer of more makes token 30522")
+    dtrain.succeeds(*train, "--dev", "train.jsonl")
+
 
 def test_an_adapter_without_a_task_keeps_the_head_of_its_base_model(dtrain, named_model, data, tmp_path):
     from peft import PeftModel

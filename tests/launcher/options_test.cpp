@@ -34,6 +34,21 @@ std::string refusal(const std::vector<std::string>& arguments) {
   return "";
 }
 
+TEST(Options, AreUtf8ButForNamesOfFiles) {
+  EXPECT_EQ(refusal({"train", "--method", "lora:r=\xff"}), "--method: expected UTF-8, found 'lora:r=\uFFFD'");
+  EXPECT_EQ(refusal({"train", "--train", "a.tsv", "--text-column", "caf\xe9"}),
+            "--text-column: expected UTF-8, found 'caf\uFFFD'");
+  EXPECT_EQ(refusal({"train", "--train", "caf\xe9.tsv", "--output", "caf\xe9", "--text-column", "caf\u00e9"}), "");
+}
+
+TEST(MemoryAdvice, NamesOptionsThatTheCommandHas) {
+  EXPECT_EQ(memory_advice(parsed({"train"})),
+            "a smaller --batch-size, --micro-batch-size or --cache-memory needs less");
+  EXPECT_EQ(memory_advice(parsed({"bench", "gemm"})), "a smaller --batch-size needs less");
+  for (const char* command : {"evaluate", "predict", "extract", "merge"})
+    EXPECT_EQ(memory_advice(parsed({command})), "") << command;
+}
+
 struct Case {
   std::vector<std::string> arguments;
   std::vector<std::string> says;
@@ -282,8 +297,7 @@ TEST(Options, WithoutAnEffectAreNotTaken) {
   EXPECT_EQ(parsed({"bench", "norm", "--parameters", "8"}).norm_parameters, 8);
   EXPECT_EQ(refusal({"bench", "norm", "--parameters", "0"}), "--parameters: expected at least 1, found 0");
   EXPECT_EQ(parsed({"bench", "step", "--seconds", "0.1"}).bench_seconds, 0.1);
-  EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}),
-            "--seconds: expected a number above 0, found 0");
+  EXPECT_EQ(refusal({"bench", "norm", "--seconds", "0"}), "--seconds: expected a number above 0, found 0");
   EXPECT_TRUE(parsed({"bench", "step", "--whole-epochs"}).whole_epochs);
   EXPECT_EQ(refusal({"bench", "forward", "--whole-epochs"}), "--whole-epochs: dtrain bench forward does not use it");
   EXPECT_EQ(refusal({"bench", "gemm", "--batch-size", "8", "--threads", "1"}), "");

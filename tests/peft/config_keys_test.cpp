@@ -17,6 +17,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "model/formats/classifier_files.h"
+#include "peft/adapter_config.h"
 #include "peft/formats/peft_files.h"
 #include "peft/formats/trained_model.h"
 #include "peft/parts/adapter_hub_config.h"
@@ -28,6 +29,13 @@
 
 namespace dtrain::peft {
 namespace {
+
+TEST(AdapterConfig, HasTheNamesWithinAnObjectInTheOrderOfTheFileThatWasRead) {
+  const TemporaryDirectory directory;
+  const AdapterConfig config(directory.file("adapter_config.json", R"({"rank_pattern": {"b": 1, "c": 3, "a": 2}})"));
+  directory.file("adapter_config.json", "{}");
+  EXPECT_THAT(config.names_in_order("rank_pattern"), testing::ElementsAre("b", "c", "a"));
+}
 
 using testing::HasSubstr;
 

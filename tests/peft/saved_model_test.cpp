@@ -15,6 +15,7 @@
 
 #include "base/atomic_file.h"
 #include "base/error.h"
+#include "base/json_file.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
@@ -229,6 +230,27 @@ TEST_P(SavedModel, HoldsTheTensorsOfTheMethodAndNoMore) {
   }
   EXPECT_GT(stored_bytes(saved), trained);
   EXPECT_LT(stored_bytes(saved), trained + 20'000);
+}
+
+TEST(SavedAdapter, IsWrittenAndReadWhereThePathOfItsBaseModelIsNoUtf8) {
+  const TemporaryDirectory temporary;
+  const fs::path base = temporary.path() / "caf\xe9";
+  fs::copy(directory_of("odd_relu"), base);
+  // In PEFT's format, adapter-hub's, and dtrain's own.
+  for (const std::string& method : {small_spec("lora"), small_spec("pfeiffer"), std::string("layers:k=1")}) {
+    SCOPED_TRACE(method);
+    const MethodSpec spec = parse_method_spec(method);
+    const auto classifier = model::load_classifier({.directory = base,
+                                                    .pooling = Pooling::mean,
+                                                    .classes = static_cast<std::int64_t>(kLabels.size()),
+                                                    .head_seed = 7});
+    make_method(spec)->attach(*classifier, {.seed = 7});
+    const fs::path output = temporary.path() / alphanumeric(method);
+    const fs::path saved = save_trained(*classifier, spec, kLabels, base, output);
+    EXPECT_EQ(read_json_object(saved / "dtrain.json").at("base_model"), (temporary.path() / "caf\uFFFD").string());
+    const auto read = load_trained(output, base, {}, at::kCPU, Log());
+    EXPECT_TRUE(at::equal(read.classifier->classifier.weight.value(), classifier->classifier.weight.value()));
+  }
 }
 
 TEST(Registry, HasTheseMethodsThatCannotBeMerged) {

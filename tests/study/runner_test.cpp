@@ -50,6 +50,7 @@ class StudyOfOne : public testing::Test {
     Journal journal = Journal::begin(directory_ / "journal.jsonl", plan_);
     train::RunContext context = train::context_over(*communicator_);
     context.log = log;
+    context.memory_advice = "less needs less";
     context.stop_requested = context.time_is_up = [this] { return journaled() >= trials_in_time_; };
     const Groups groups(context, 1);
     Post post{dist::make_single_mailbox(), dist::make_single_mailbox()};
@@ -96,7 +97,7 @@ TEST_F(StudyOfOne, RecordsATrialThatNeedsMoreMemoryThanThereIsAndGoesOn) {
   std::vector<std::string> failures;
   for (const auto& [key, trial] : finished) failures.push_back(trial.second.failure);
   EXPECT_THAT(failures, testing::UnorderedElementsAre(testing::IsEmpty(), testing::HasSubstr("(can't allocate memory"),
-                                                      testing::EndsWith("--cache-memory needs less")));
+                                                      testing::Eq("out of memory; less needs less")));
   EXPECT_EQ(journaled(), 3U);
 }
 

@@ -3,11 +3,13 @@
 #include "train/out_of_memory.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/CPUAllocator.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -46,6 +48,24 @@ class HungrySource final : public ExampleSource {
   std::function<void()> take_;
 };
 
+/// While it lives, a tensor of the host of more than `most` bytes is one too many.
+class SmallMemory final : public c10::Allocator {
+ public:
+  explicit SmallMemory(std::size_t most) : most_(most), usual_(c10::GetCPUAllocator()) { c10::SetCPUAllocator(this); }
+  ~SmallMemory() override { c10::SetCPUAllocator(usual_); }
+  SmallMemory(const SmallMemory&) = delete;
+  SmallMemory& operator=(const SmallMemory&) = delete;
+  c10::DataPtr allocate(std::size_t bytes) override {
+    if (bytes > most_) throw std::bad_alloc();
+    return usual_->allocate(bytes);
+  }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override { usual_->copy_data(to, from, bytes); }
+
+ private:
+  std::size_t most_;
+  c10::Allocator* usual_;
+};
+
 class MemoryOfRanks : public OverRanks {
  protected:
   Examples hungry(const Examples& given) {
@@ -75,7 +95,7 @@ class MemoryOfRanks : public OverRanks {
     return error;
   }
   std::string expected_error() const {
-    const std::string lack = lack_of_memory(std::bad_alloc()).value();
+    const std::string lack = lack_of_memory(std::bad_alloc(), "").value();
     return ranks() > 1 ? fmt::format("rank {}: {}", ranks() - 1, lack) : lack;
   }
 
@@ -91,22 +111,23 @@ TEST(LackOfMemory, IsFoundInWhatLibTorchThrows) {
   try {
     at::empty({std::int64_t{1} << 50});
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error);
+    lack = lack_of_memory(error, "less needs less");
   }
-  EXPECT_THAT(lack, Optional(testing::AllOf(testing::StartsWith("out of memory; a smaller --batch-size"),
+  EXPECT_THAT(lack, Optional(testing::AllOf(testing::StartsWith("out of memory; less needs less ("),
                                             testing::HasSubstr(" (can't allocate memory: you tried to allocate"))));
 }
 
 TEST(LackOfMemory, IsToldFromOtherErrors) {
-  EXPECT_THAT(lack_of_memory(std::bad_alloc()), Optional(testing::StartsWith("out of memory; a smaller --batch-size")));
+  EXPECT_EQ(lack_of_memory(std::bad_alloc(), "less needs less"), "out of memory; less needs less");
+  EXPECT_EQ(lack_of_memory(std::bad_alloc(), ""), "out of memory");
   std::optional<std::string> lack = "not thrown";
   try {
     at::ones({2}).add(at::ones({3}));
   } catch (const std::exception& error) {
-    lack = lack_of_memory(error);
+    lack = lack_of_memory(error, "less needs less");
   }
   EXPECT_EQ(lack, std::nullopt);
-  EXPECT_EQ(lack_of_memory(std::runtime_error("out of ideas")), std::nullopt);
+  EXPECT_EQ(lack_of_memory(std::runtime_error("out of ideas"), ""), std::nullopt);
 }
 
 // In the forward and the backward pass of each way to exchange gradients, wherever a weight is read.
@@ -154,6 +175,28 @@ TEST_F(MemoryOfRanks, ThatRunsOutInAStepIsTheErrorOfEveryRankAndTheNextStepIsTak
   }
 }
 
+// The gradients of virtual ranks, and the copies that travel as bfloat16, of which one rank has none.
+TEST_F(MemoryOfRanks, ThatRunsOutWhereAStepIsMadeIsTheErrorOfEveryRankAndTheNextIsMadeTogether) {
+  for (const bool is_virtual : {true, false}) {
+    const auto classifier = classifier_with("no_dropout", "full");
+    TrainOptions options = short_run("full", 9);
+    if (is_virtual) options.virtual_ranks = 4;
+    if (!is_virtual) options.reduce_format = dist::WireFormat::bf16;
+    const RunContext context = context_over(*together);
+    FeatureStore features(options.cache_memory);
+    FlatParameters parameters = flatten(*classifier);
+    const std::string error = error_of([&] {
+      std::optional<SmallMemory> small;
+      if (rank() == ranks() - 1) small.emplace(4096);
+      const TrainingStep step(*classifier, parameters, options, examples, context, features);
+    });
+    EXPECT_EQ(error, is_virtual || ranks() > 1 ? expected_error() : "");
+    TrainingStep step(*classifier, parameters, options, examples, context, features);
+    EXPECT_GT(step.run(0).loss, 0);
+    EXPECT_TRUE(alike(parameters.gradients));
+  }
+}
+
 TEST_F(MemoryOfRanks, ThatRunsOutWhileDevIsScoredIsTheErrorOfEveryRank) {
   const auto classifier = classifier_with("no_dropout", "full");
   const Examples scored = hungry(dev);
@@ -179,6 +222,35 @@ TEST_F(MemoryOfRanks, ThatRunsOutAnywhereInARunLeavesTheRanksTogether) {
       ++failures;
     }
     EXPECT_GT(failures, 0) << method;
+  }
+}
+
+TEST_F(MemoryOfRanks, ThatRunsOutInAGroupIsOfTheRankAsTheJobCountsIt) {
+  // All but the first are a group.
+  const auto group = together->split(rank() == 0 ? 0 : 1);
+  RunContext context = context_over(*group);
+  context.first_rank = rank() == 0 ? 0 : 1;
+  fail_at(1);
+  std::string error;
+  try {
+    compute_apart(context, [this] { take(); });
+  } catch (const OutOfMemoryError& thrown) {
+    error = thrown.what();
+  }
+  const bool is_lacking = ranks() == 1 || rank() > 0;
+  EXPECT_EQ(error, !is_lacking          ? ""
+                   : group->size() == 1 ? "out of memory"
+                                        : fmt::format("rank {}: out of memory", ranks() - 1));
+}
+
+TEST_F(MemoryOfRanks, IsSaidInWholeCharactersHoweverMuchThereIsToSay) {
+  if (ranks() == 1) return;  // says all of it
+  for (const std::size_t begin : {0, 1}) {
+    std::string lack(begin, 'x');
+    for (int i = 0; i < 400; ++i) lack += "ä";
+    EXPECT_THAT([&] { throw_out_of_memory(rank() == 0 ? lack : "", context_over(*together)); },
+                testing::ThrowsMessage<OutOfMemoryError>(
+                    testing::AllOf(testing::StartsWith("rank 0: "), testing::EndsWith("ää..."))));
   }
 }
 
