@@ -139,9 +139,7 @@ class Part {
     }
     return paragraph(fmt::format(
                "Each method trains {} on {} with {} labelled examples, at the learning rate that {}. It does so with "
-               "{}, "
-               "each with "
-               "training examples, a head and an order of its own, the same for every method, and is "
+               "{}, each with training examples, a head and an order of its own, the same for every method, and is "
                "scored on {}.{}",
                plan.model, plan.task, listed(counts), rate_words(plan), seed_numbers_text(seeds), listed(sets),
                sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
@@ -313,19 +311,26 @@ std::string question(const StudyPlan& plan) {
 
 // The answers of several studies, one under the other.
 Table overview(const std::vector<Study>& studies) {
-  Table table{{"study", "model", "task", "labelled examples", "take", "how sure", "on test", "training", "ran on"}, {}};
+  Table table{{"study", "model", "task", "labelled examples", "take", "learning rate", "how sure", "on test",
+               "training", "ran on"},
+              {}};
   for (const Study& study : studies) {
     const Report& report = *study.report;
-    const Table counts = answers_by_count(report);
     const std::string partial = unfinished(report);
     const std::string name = partial.empty() ? study.name : fmt::format("{} (partial: {})", study.name, partial);
-    if (counts.rows.empty())
-      table.rows.push_back(
-          {name, report.plan.model, report.plan.task, "", "nothing yet", "no answer", "", "", report.machine});
-    for (const auto& row : counts.rows)
-      table.rows.push_back({name, report.plan.model, report.plan.task, row[0], row[1], row[2],
-                            row[3].empty() ? "" : fmt::format("{} {}", row[3], metric_words(report.plan.metric)),
-                            row[4], report.machine});
+    const auto add = [&](const std::vector<std::string>& answer) {
+      auto& row = table.rows.emplace_back(std::vector<std::string>{name, report.plan.model, report.plan.task});
+      row.insert(row.end(), answer.begin(), answer.end());
+      row.push_back(report.machine);
+    };
+    const Table counts = answers_by_count(report);
+    if (counts.rows.empty()) add({"", "nothing yet", "", "no answer", "", ""});
+    for (auto answer : counts.rows) {
+      // The last but one is by the study's own metric, which the header of several cannot name.
+      std::string& on_test = *(answer.end() - 2);
+      if (!on_test.empty()) on_test += " " + metric_words(report.plan.metric);
+      add(answer);
+    }
   }
   return table;
 }
