@@ -246,7 +246,8 @@ std::string constant_answers_text(const StudyPlan& plan, const Findings& finding
   for (const EvaluationSet& set : plan.sets) {
     std::vector<double> means;
     for (const Cell& cell : findings.cells) {
-      if (cell.samples == samples) means.push_back(mean_or_nan(cell, set.name, plan.metric));
+      const double mean = mean_or_nan(cell, set.name, plan.metric);
+      if (cell.samples == samples && std::isfinite(mean)) means.push_back(mean);
     }
     const bool nothing =
         std::all_of(means.begin(), means.end(), [&](double mean) { return knows_nothing(plan, set, mean); });

@@ -149,6 +149,19 @@ TEST_F(StudyOfThree, TakesNoMethodWhereAConstantAnswerIsBetter) {
   EXPECT_THAT(verdict().advice, Not(HasSubstr("Where inputs are like web")));
 }
 
+TEST_F(StudyOfThree, WarnsOfASetOnWhichNoMethodBeatsAConstantAnswer) {
+  const auto warning = [&] { return constant_answers_text(plan_, findings(), 1000); };
+  EXPECT_THAT(warning(), IsEmpty());
+  plan_.sets[1].majority_share = 0.45;
+  const char* expected = " Beware: on web no method does better than always giving the same answer.";
+  EXPECT_EQ(warning(), expected);
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    result(0, seed) = {};
+    result(0, seed).failure = "the loss of step 3 is nan";
+  }
+  EXPECT_EQ(warning(), expected) << "a method without a result does not beat it either";
+}
+
 TEST_F(StudyOfThree, SaysWhereTheMetricsDisagreeOutOfDomain) {
   for (auto& [key, trial] : finished_) {
     if (trial.first.method == "head") trial.second.metrics["ood.web"]["balanced_accuracy"] = 0.25;
