@@ -67,7 +67,7 @@ struct Comparison {
   std::string second;
   /// What the first is better by: first minus second, or where less of the metric is better second minus first.
   PairedDifference difference;
-  /// Adjusted by Holm over all pairs and sample counts of the set.
+  /// Adjusted by Holm over all pairs of the set at the sample count.
   double adjusted_p = 0;
 
   /// Whether the difference is shown, at 5 % for the whole family.
@@ -90,7 +90,7 @@ struct ForgettingComparison {
   std::string second;
   SeedMean difference;
   double p = 0;
-  /// Adjusted by Holm over all pairs and sample counts of the measure.
+  /// Adjusted by Holm over all pairs of the measure at the sample count.
   double adjusted_p = 0;
 
   bool shown() const { return adjusted_p < 0.05; }
@@ -138,8 +138,10 @@ struct Findings {
   /// What the first is better by, whichever way round it is kept; nothing where it is not there.
   std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
                                     const std::string& second) const;
-  /// How many pairs of a set the p-values are adjusted over.
-  std::size_t pairs(const std::string& set) const;
+  /// Of a sample count, in the plan's order.
+  std::vector<const Cell*> cells_at(std::int64_t samples) const;
+  /// How many pairs of a set the p-values are adjusted over at a sample count.
+  std::size_t pairs(const std::string& set, std::int64_t samples) const;
 };
 
 /// The result of a cell with that seed; null where there is none.

@@ -62,7 +62,7 @@ class Part {
                                 "the method instead loses no more than {} points. Interval and chance are of this pair "
                                 "alone, over the seeds that both methods ran (their difference need not be that of the "
                                 "means).{}",
-                                count_text(samples), points(report_.plan.margin), all_pairs()),
+                                count_text(samples), points(report_.plan.margin), by_chance({samples})),
                     "small");
     const Table counts = answers_by_count(report_);
     if (counts.rows.size() > 1)
@@ -178,17 +178,17 @@ class Part {
     return fmt::format(
         "As good: shown to lose no more than {} points to any other. Worse: not that, and another is shown to be "
         "better. Undecided: neither. Interval and chance are of this pair alone, with the {} mean.{}",
-        points(report_.plan.margin), best_word(report_.plan.metric), all_pairs());
+        points(report_.plan.margin), best_word(report_.plan.metric), by_chance(report_.plan.samples));
   }
 
   // Why an interval that leaves out zero may be none that is shown.
-  std::string all_pairs() const {
-    const std::size_t pairs = report_.findings.pairs("test");
-    if (pairs < 2) return "";
+  std::string by_chance(const std::vector<std::int64_t>& counts) const {
+    const std::string pairs = all_pairs(report_.findings, "test", counts);
+    if (pairs.empty()) return "";
     return fmt::format(
-        " Of {} pairs some look different by chance. Shown over all pairs: that is allowed for (Holm's adjustment), as "
-        "it is in what is called undecided or still possible. This pair alone: its interval leaves out zero, but the "
-        "difference is not shown over all pairs.",
+        " Of {} of a sample count some look different by chance. Shown over all pairs: that is allowed for (Holm's "
+        "adjustment), as it is in what is called undecided or still possible. This pair alone: its interval leaves out "
+        "zero, but the difference is not shown over all pairs.",
         pairs);
   }
 

@@ -230,17 +230,19 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
                                             train::larger_is_better(plan.metric) ? "more" : "less", reference),
                                 means, std::move(ends), {});
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
-  const std::size_t pairs = report.findings.pairs(set.name);
+  std::vector<std::int64_t> at;
+  for (const double samples : counts) at.push_back(std::llround(samples));
+  const std::string pairs = all_pairs(report.findings, set.name, at);
   const std::string caption = fmt::format(
       "Zero is {}. Bars are 95 % intervals from seeds and examples, of each pair alone; a method whose bar stays above "
       "the lower edge of the grey range loses no more than {} points to {}. {} A bar that ends at the frame goes on "
       "beyond it. Differences are over the seeds that both methods ran.",
       reference, points(plan.margin), reference,
-      pairs < 2 ? "A hollow point is a difference that is not shown."
-                : fmt::format("A hollow point is a difference that is not shown over all {} pairs of the set, of which "
-                              "some look different by chance, even where its own bar leaves out zero.",
-                              pairs));
-  const std::string hollow = pairs < 2 ? "not shown" : fmt::format("not shown over all {} pairs", pairs);
+      pairs.empty() ? "A hollow point is a difference that is not shown."
+                    : fmt::format("A hollow point is a difference that is not shown over {} of its sample count, of "
+                                  "which some look different by chance, even where its own bar leaves out zero.",
+                                  pairs));
+  const std::string hollow = pairs.empty() ? "not shown" : "not shown over " + pairs;
   const figures::Zone zone{-100 * plan.margin, 100 * plan.margin, margin_name(plan)};
   if (counts.size() > 1) {
     Chart chart;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "study/findings/words.h"
 #include "train/objective.h"
@@ -22,6 +23,15 @@ std::string reference_method(const StudyPlan& plan) {
     if (method.method.text() == "full") return "full";
   }
   return plan.methods.at(0).method.text();
+}
+
+std::string all_pairs(const Findings& findings, const std::string& set, const std::vector<std::int64_t>& counts) {
+  std::set<std::size_t> numbers;
+  for (const std::int64_t samples : counts) {
+    if (const std::size_t pairs = findings.pairs(set, samples); pairs > 0) numbers.insert(pairs);
+  }
+  if (numbers.empty() || *numbers.rbegin() < 2) return "";
+  return numbers.size() == 1 ? fmt::format("all {} pairs", *numbers.begin()) : "all pairs";
 }
 
 std::size_t style_of(const StudyPlan& plan, const std::string& method) {

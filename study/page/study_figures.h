@@ -47,6 +47,9 @@ Table class_table(const Report& report, std::int64_t samples);
 /// Which group of ranks ran what when.
 std::vector<Figure> timeline_figures(const Report& report);
 
+/// Over what differences are shown: "all 3 pairs", of the set at each of the sample counts; "all pairs" where their
+/// numbers differ. Empty where no count has two.
+std::string all_pairs(const Findings& findings, const std::string& set, const std::vector<std::int64_t>& counts);
 /// The place of a method in the plan.
 std::size_t style_of(const StudyPlan& plan, const std::string& method);
 /// "accuracy, %", "R² x 100": the metric as axes name it.

@@ -157,7 +157,7 @@ std::vector<std::string> reading_notes(const Report& report) {
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
       "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
       "Behrens-Fisher distribution), and are of that pair alone: of 20 about one misses the truth. A method beats "
-      "another where Holm's p over all pairs and sample counts of a set is below 0.05; \"this pair alone\" and \"each "
+      "another where Holm's p over all pairs of a set at a sample count is below 0.05; \"this pair alone\" and \"each "
       "pair by itself\" say that it is not, though the interval leaves out zero. Not told apart: the interval holds "
       "zero. Methods are equal within its far end (two one-sided tests at 2.5 %).",
       fmt::format(

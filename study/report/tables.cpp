@@ -73,7 +73,7 @@ std::string loss_text(const CountDecision& count, std::size_t method, const std:
   return others.empty() ? best + " mean" : fmt::format("{} mean, as {}", best, listed(others));
 }
 
-// Of its loss to the best mean, over all pairs.
+// Of its loss to the best mean, over all pairs of the count.
 double pair_p(const Findings& findings, const CountDecision& count, std::size_t method) {
   const auto comparison = findings.compare("test", count.samples, count.candidate(*count.decision.best).method,
                                            count.candidate(method).method);

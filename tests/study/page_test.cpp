@@ -77,8 +77,8 @@ TEST_F(PageOfOneCount, ShowsEachSeedUnderTheMean) {
 
 TEST_F(Page, OutlinesDifferencesThatAreNotShownOverAllPairs) {
   // Of lora on both sets at both counts.
-  EXPECT_EQ(count_of(text(), " [not shown over all 6 pairs]"), 4U);
-  EXPECT_EQ(count_of(text(), ">not shown over all 6 pairs</text>"), 2U) << "in the legends";
+  EXPECT_EQ(count_of(text(), " [not shown over all 3 pairs]"), 4U);
+  EXPECT_EQ(count_of(text(), ">not shown over all 3 pairs</text>"), 2U) << "in the legends";
 }
 
 TEST_F(PageOfOneCount, OutlinesDifferencesThatAreNotShownOverAllPairsToo) {
