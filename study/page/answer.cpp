@@ -92,9 +92,8 @@ Answer shown(const Report& report, const CountDecision& count) {
                 best_word(plan.metric), mean_of(report, count.candidate(*decision.best).method, count.samples));
   answer.sentence = fmt::format("Take {} to {}: {}.", method, purpose(plan, count.samples), why);
   answer.certainty = fmt::format(
-      "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name a method "
-      "that is "
-      "truly worse than another by more than {} points.{}",
+      "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name, for a "
+      "number of examples, a method that is truly worse than another by more than {} points.{}",
       margin, probability_sentence(plan, count, *decision.advised));
   if (!decision.open.empty()) answer.certainty += " " + undecided_text(plan, count);
   answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do as well";

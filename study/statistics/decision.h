@@ -19,9 +19,9 @@ struct Candidate {
   bool collapsed = false;
 };
 
-/// What a method is shown to be as good at, over the methods: so that at most 5 of 100 studies advise one that is truly
-/// too bad. A decision is looked at again after each seed that it is given because it hangs on it, and errs as rarely
-/// with a stricter level from the first of them on (docs/statistics.md).
+/// What a method is shown to be as good at, over the methods: so that at a sample count at most 5 of 100 studies advise
+/// one that is truly too bad. A decision is looked at again after each seed that it is given because it hangs on it,
+/// and errs as rarely with a stricter level from the first of them on (docs/statistics.md).
 constexpr double kLevel = 0.05;
 constexpr double kLevelWithAddedSeeds = 0.005;
 
@@ -85,7 +85,8 @@ struct Decision {
   /// The highest mean of those that have not collapsed, the cheaper one of equals.
   std::optional<std::size_t> best;
   /// The cheapest of those as good; of those that cost the same within 5 %, the one with the highest mean. Names a
-  /// method that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md).
+  /// method that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md), at
+  /// this count: a study of several counts names such a method at one of them more often.
   std::optional<std::size_t> advised;
   /// Contenders whose standing could still change the advice: those that are undecided and cheaper than the advised
   /// one; all that are undecided where none is advised.
