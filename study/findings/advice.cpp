@@ -179,8 +179,9 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
     if (other != *decision.best && loss && loss->interval(0.95).low > plan.margin)
       far.push_back(count.candidate(other).method);
   }
-  const std::string unlikely =
-      far.empty() ? "" : fmt::format(" ({} only because many pairs are compared at once)", listed(far));
+  const char* const why =
+      count.contest.level() < kLevel ? "each added seed is one more look" : "many pairs are compared at once";
+  const std::string unlikely = far.empty() ? "" : fmt::format(" ({} only because {})", listed(far), why);
   const std::string what =
       decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
                                      count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)

@@ -155,6 +155,11 @@ std::optional<PairedDifference> difference(const SeedValues& first, const SeedVa
   return difference_in_values(seeds);
 }
 
+// At which all is shown at a count.
+double level_at(const StudyPlan& plan, std::int64_t samples) {
+  return plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
+}
+
 void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const EvaluationSet& set,
                    std::int64_t samples, Findings& findings) {
   const auto cells = findings.cells_at(samples);
@@ -166,7 +171,7 @@ void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const 
     for (std::size_t j = i + 1; j < cells.size(); ++j) {
       const auto paired = difference(values[i], values[j]);
       if (!paired) continue;
-      family.push_back({set.name, samples, cells[i]->method, cells[j]->method, *paired, 0});
+      family.push_back({set.name, samples, cells[i]->method, cells[j]->method, *paired, 0, level_at(plan, samples)});
       p_values.push_back(paired->p_value());
     }
   }
@@ -210,7 +215,8 @@ void compare_forgetting(const StudyPlan& plan, const FinishedTrials& finished, c
       // Seeds that are all the same do not bound what others would give before the sign test shows something.
       if (mean.half_width < std::abs(mean.mean) && p_values.back() >= 0.05)
         mean.half_width = std::numeric_limits<double>::quiet_NaN();
-      family.push_back({measure, samples, first.method, second.method, mean, p_values.back(), 0});
+      family.push_back(
+          {measure, samples, first.method, second.method, mean, p_values.back(), 0, level_at(plan, samples)});
     }
   }
   const auto adjusted = holm(p_values);
@@ -231,8 +237,8 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
     candidates.push_back({cell.method, train::merit(plan.metric, mean), cell.cost.train_seconds, cell.all_collapsed()});
   }
   if (candidates.size() < 2) return std::nullopt;
-  const double level = plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
-  CountDecision result{samples, Contest(candidates, plan.margin, findings.pairs("test", samples), level), {}, {}};
+  const Contest contest(candidates, plan.margin, findings.pairs("test", samples), level_at(plan, samples));
+  CountDecision result{samples, contest, {}, {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     for (std::size_t j = i + 1; j < candidates.size(); ++j) {
       const auto comparison = findings.compare("test", samples, candidates[i].method, candidates[j].method);

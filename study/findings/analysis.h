@@ -69,9 +69,11 @@ struct Comparison {
   PairedDifference difference;
   /// Adjusted by Holm over all pairs of the set at the sample count.
   double adjusted_p = 0;
+  /// kLevel, or kLevelWithAddedSeeds where the count has such seeds.
+  double level = kLevel;
 
-  /// Whether the difference is shown, at 5 % for the whole family.
-  bool shown() const { return adjusted_p < 0.05; }
+  /// Whether the difference is shown, at the level for the whole family.
+  bool shown() const { return adjusted_p < level; }
   /// Whether its 95 % interval, which is of this pair alone, leaves out zero. Always where it is shown.
   bool shown_alone() const { return difference.p_value() < 0.05; }
   /// The other way round.
@@ -92,8 +94,10 @@ struct ForgettingComparison {
   double p = 0;
   /// Adjusted by Holm over all pairs of the measure at the sample count.
   double adjusted_p = 0;
+  /// As of a Comparison.
+  double level = kLevel;
 
-  bool shown() const { return adjusted_p < 0.05; }
+  bool shown() const { return adjusted_p < level; }
 };
 
 /// The decision on test at a sample count, over the methods of which at least two seeds ended.

@@ -41,9 +41,9 @@ std::string mean_text(const std::string& metric, const SeedMean& mean) {
 
 std::string best_word(const std::string& metric) { return train::larger_is_better(metric) ? "highest" : "lowest"; }
 
-std::string shown_text(double p, double adjusted_p) {
-  if (std::isnan(adjusted_p)) return "-";
-  return adjusted_p < 0.05 ? "over all pairs" : p < 0.05 ? "this pair alone" : "no";
+std::string shown_text(double p, bool shown) {
+  if (std::isnan(p)) return "-";
+  return shown ? "over all pairs" : p < 0.05 ? "this pair alone" : "no";
 }
 
 std::string listed(const std::vector<std::string>& names) {

@@ -185,10 +185,9 @@ Table alternatives(const Report& report, std::int64_t samples) {
     if (i == taken || !loss || !pair) {
       row.insert(row.end(), {"", "", "", ""});
     } else {
-      row.insert(
-          row.end(),
-          {points(loss->mean), interval_points(*loss, plan.metric), shown_text(loss->p_value(), pair->adjusted_p),
-           candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
+      row.insert(row.end(),
+                 {points(loss->mean), interval_points(*loss, plan.metric), shown_text(loss->p_value(), pair->shown()),
+                  candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
     }
     row.insert(row.end(), {training, cell.search_seconds > 0 ? duration_text(cell.search_seconds) : "not searched",
                            bytes_text(static_cast<double>(cell.cost.stored_bytes))});

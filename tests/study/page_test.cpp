@@ -173,10 +173,10 @@ TEST_F(PageOfOneCount, NamesThoseThatTie) {
 }
 
 TEST(Shown, SaysOverWhat) {
-  EXPECT_EQ(shown_text(0.001, 0.04), "over all pairs");
-  EXPECT_EQ(shown_text(0.001, 0.05), "this pair alone");
-  EXPECT_EQ(shown_text(0.05, 1), "no");
-  EXPECT_EQ(shown_text(NAN, NAN), "-");
+  EXPECT_EQ(shown_text(0.001, true), "over all pairs");
+  EXPECT_EQ(shown_text(0.001, false), "this pair alone");
+  EXPECT_EQ(shown_text(0.05, false), "no");
+  EXPECT_EQ(shown_text(NAN, false), "-");
 }
 
 }  // namespace

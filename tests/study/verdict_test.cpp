@@ -260,6 +260,7 @@ TEST_F(StudyOfThree, CountsTheSeedsThatWereAdded) {
   }
   const Findings found = findings();
   EXPECT_EQ(found.decisions.at(0).contest.level(), kLevelWithAddedSeeds);
+  for (const Comparison& comparison : found.comparisons) EXPECT_EQ(comparison.level, kLevelWithAddedSeeds);
   const auto more = found.decisions.at(0).remedy->more_seeds;
   ASSERT_TRUE(more);
   EXPECT_THAT(verdict().advice, HasSubstr(fmt::format("(--seeds {})", *more + 5)));
