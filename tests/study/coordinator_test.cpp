@@ -212,6 +212,33 @@ TEST_F(CoordinatorTest, GivesUpAfterAKillWhatItGaveUpBefore) {
   EXPECT_TRUE(coordinator_->schedule().is_done());
 }
 
+TEST(RunFacts, AreOfAllRunsOfAStudy) {
+  StudyPlan plan = small_plan({"full", "lora"}, {100}, 3);
+  FinishedTrials finished;
+  EXPECT_EQ(idle_share(finished, 2), 0) << "nobody waited";
+  const auto add = [&](std::size_t method, std::size_t seed, double started, double seconds, double spent) {
+    TrialOutcome outcome = outcome_of(500, 500);
+    outcome.ranks = 1;
+    outcome.started = started;
+    outcome.seconds = seconds;
+    outcome.spent = spent;
+    finish(finished, result_trials(plan, plan.methods[method], 100, 0.003).at(seed), outcome);
+  };
+  // Two ranks, after a forecast of 10 s; a kill at 45 s takes a trial of 5 s, and the forecast after it 20 s.
+  add(0, 0, 10, 30, 40);
+  add(1, 0, 10, 28, 38);
+  EXPECT_NEAR(*idle_share(finished, 2), 1 - 58.0 / 60, 1e-12);
+  add(0, 1, 60, 30, 70);
+  add(1, 1, 60, 15, 55);
+  EXPECT_NEAR(*idle_share(finished, 2), 1 - 103.0 / 120, 1e-12);
+  EXPECT_EQ(planned_seconds(plan, finished, 90), 90);
+  plan.more_seeds[100]["full"] = {4};
+  add(0, 3, 91, 20, 90);
+  EXPECT_EQ(planned_seconds(plan, finished, 111), 90);
+  for (auto& [key, trial] : finished) trial.second.spent = 0;
+  EXPECT_EQ(idle_share(finished, 2), std::nullopt) << "earlier versions did not write it down";
+}
+
 TEST_F(CoordinatorTest, LosesNothingOfItsPlanToAKillAndTheForecastAfterIt) {
   begin(1000, false);
   for (int i = 0; i < 3; ++i) {
