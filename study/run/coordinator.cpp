@@ -170,7 +170,8 @@ void Coordinator::take_result(int index, const Letter& letter) {
   outcome.started = group.trial_began;
   outcome.spent = spent() - under_way(index) / static_cast<double>(groups_.size());
   setting_.journal.append(trial, outcome);
-  times_.took(trial, outcome.seconds);
+  // One that failed says nothing of how long those take that end.
+  if (!outcome.failed()) times_.took(trial, outcome.seconds);
   group.trial.reset();
   for (const std::string& warning : outcome.warnings) {
     if (said_.insert(warning).second) setting_.log.warning(fmt::format("{}: {}", trial.method, warning));

@@ -239,6 +239,17 @@ TEST(RunFacts, AreOfAllRunsOfAStudy) {
   EXPECT_EQ(idle_share(finished, 2), std::nullopt) << "earlier versions did not write it down";
 }
 
+TEST_F(CoordinatorTest, LearnsNothingOfTimeFromTrialsThatFailed) {
+  begin(1e6, false);
+  const Letter order = ask();
+  TrialOutcome lost;
+  lost.failure = "the loss of step 1 is nan";
+  lost.seconds = 1e6;
+  answer(*order.trial, lost);
+  coordinator_->serve();
+  EXPECT_THAT(coordinator_->plan().changes, IsEmpty()) << "the rest still fits";
+}
+
 TEST_F(CoordinatorTest, LosesNothingOfItsPlanToAKillAndTheForecastAfterIt) {
   begin(1000, false);
   for (int i = 0; i < 3; ++i) {
