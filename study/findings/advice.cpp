@@ -98,7 +98,7 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
         method.method, leads, margin, probability_text(probability), cost);
   }
   if (count.is_alone(taken))
-    return fmt::format("Take {}: every other method collapsed, so that it is compared with none ({}).", method.method,
+    return fmt::format("Take {}: {}, so that it is compared with none ({}).", method.method, no_rival_text(plan, count),
                        cost);
   const Candidate& best = count.candidate(*decision.best);
   if (is_tie(method.mean, best.mean)) {
@@ -188,6 +188,11 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
                        : fmt::format("which method is best within {} points: {} {} still possible", margin,
                                      listed(open), open.size() == 1 ? "is" : "are");
   return fmt::format("Undecided: {}{}. {} ", what, unlikely, count.remedy ? remedy_text(plan, count) : "");
+}
+
+std::string no_rival_text(const StudyPlan& plan, const CountDecision& count) {
+  return count.contest.candidates().size() < plan.methods.size() ? "every other method collapsed or has too few results"
+                                                                 : "every other method collapsed";
 }
 
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {

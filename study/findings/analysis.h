@@ -111,7 +111,8 @@ struct CountDecision {
   const Candidate& candidate(std::size_t index) const { return contest.candidates()[index]; }
   /// The methods, but for this one, whose mean is the best, that of `decision.best`; of those that tie all.
   std::vector<std::string> leaders_beside(std::size_t index) const;
-  /// Whether every other method collapsed: it is taken for want of a rival, not for a comparison.
+  /// Whether every other method that it holds collapsed: it is taken for want of a rival, not for a comparison. Methods
+  /// of which fewer than two seeds ended are not in the decision (no_rival_text).
   bool is_alone(std::size_t index) const;
 };
 

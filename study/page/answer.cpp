@@ -71,12 +71,13 @@ Answer shown(const Report& report, const CountDecision& count) {
   const std::string margin = points(plan.margin);
   Answer answer{method, true, "", "", "", "", ""};
   if (count.is_alone(*decision.advised)) {
-    answer.sentence = fmt::format("Take {} to {}: every other method collapsed, and it reaches {} on the test set.",
-                                  method, purpose(plan, count.samples), score_text(report, method, count.samples));
+    answer.sentence =
+        fmt::format("Take {} to {}: {}, and it reaches {} on the test set.", method, purpose(plan, count.samples),
+                    no_rival_text(plan, count), score_text(report, method, count.samples));
     answer.certainty =
-        "How sure: the others did no better than always giving one answer, with any seed, so that it is compared with "
-        "none.";
-    answer.certainty_in_short = "the others collapsed";
+        "How sure: it is compared with none. A method that collapsed did no better than always giving one answer, with "
+        "any seed; one with fewer than two results cannot be compared.";
+    answer.certainty_in_short = "no rival";
     return answer;
   }
   const auto leaders = count.leaders_beside(*decision.advised);

@@ -356,7 +356,12 @@ TEST_F(StudyOfThree, CallsNothingShownWhereAllOthersCollapsed) {
   const Report report = make_report(plan_, finished_);
   EXPECT_THAT(page::html_text({{&report, "study", {}}}),
               AllOf(HasSubstr("Take full to fine-tune tiny on toy with 1,000 labelled examples: every other method"),
-                    HasSubstr("so that it is compared with none."), Not(HasSubstr("this is shown, not guessed"))));
+                    HasSubstr("How sure: it is compared with none."), Not(HasSubstr("this is shown, not guessed"))));
+  for (const std::uint64_t seed : {1, 2}) {
+    result(2, seed) = {};
+    result(2, seed).failure = "the loss of step 3 is nan";
+  }
+  EXPECT_THAT(verdict().advice, HasSubstr("Take full: every other method collapsed or has too few results, so that"));
 }
 
 TEST_F(StudyOfThree, GivesNoAdviceWhereEverythingCollapsed) {
