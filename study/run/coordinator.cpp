@@ -272,8 +272,9 @@ bool Coordinator::add_seeds() {
   if (spent() + needed > *setting_.budget_seconds) return false;
   for (const std::string& name : names) plan_.more_seeds[hangs->samples][name].push_back(seed);
   setting_.journal.append(plan_);
-  setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get seed {}", count_text(hangs->samples),
-                                listed(names), seed));
+  last_look_ahead_ = {};
+  setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get{} seed {}", count_text(hangs->samples),
+                                listed(names), names.size() == 1 ? "s" : "", seed));
   return true;
 }
 
@@ -366,8 +367,13 @@ void Coordinator::show_progress() {
     expected_end_ = seconds() + seconds_left();
   }
   setting_.log.progress(fmt::format("{} of {} trials, {} left{}{}; {}", schedule_.ended(), schedule_.expected(),
-                                    duration_text(std::max(0.0, expected_end_ - seconds())),
-                                    best_so_far_.empty() ? "" : ", ", best_so_far_, fmt::join(running, ", ")));
+                                    time_left(), best_so_far_.empty() ? "" : ", ", best_so_far_,
+                                    fmt::join(running, ", ")));
+}
+
+std::string Coordinator::time_left() const {
+  const double left = expected_end_ - seconds();
+  return left < 1 ? "under 1 s" : duration_text(left);
 }
 
 RunFacts Coordinator::facts() const {

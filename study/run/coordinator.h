@@ -116,6 +116,7 @@ class Coordinator {
   double seconds_left() const;
   void show_results();
   void show_progress();
+  std::string time_left() const;
 
   Setting setting_;
   StudyPlan plan_;

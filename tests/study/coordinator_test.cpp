@@ -23,10 +23,12 @@ namespace dtrain::study {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::Contains;
 using testing::Each;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 // One group, which answers what the coordinator orders by made-up outcomes.
@@ -337,6 +339,39 @@ TEST_F(CoordinatorTest, CountsWhatWaitsForATrialUnderWayAsLeft) {
   // 8 trials of search and 12 results of 150 steps each; at 100 samples a step has 25 examples instead of 32.
   ASSERT_FALSE(progress.empty());
   EXPECT_THAT(progress.back(), HasSubstr("0 of 20 trials, 43 min"));
+}
+
+TEST_F(CoordinatorTest, CountsASeedThatWasAddedAsLeft) {
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1;
+  std::vector<std::string> progress;
+  log_.progress = [&](std::string_view text) { progress.emplace_back(text); };
+  const auto look = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    coordinator_->serve();
+  };
+  begin(1e6, true);
+  Letter order = ask();
+  look();
+  while (order.trial->seed < 4) {
+    answer(*order.trial, answered(*order.trial, order.trial->samples == 100 ? 200 : 6));
+    order = ask();
+  }
+  look();
+  // Two of about 13 s, as the others took; the look before it was of all that was planned.
+  ASSERT_FALSE(progress.empty());
+  EXPECT_THAT(progress.back(), AllOf(HasSubstr("12 of 14 trials, "), HasSubstr(" s left"), Not(HasSubstr(" min "))));
+}
+
+TEST_F(CoordinatorTest, SaysOfLessThanASecondThatItIs) {
+  std::vector<std::string> progress;
+  log_.progress = [&](std::string_view text) { progress.emplace_back(text); };
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1e-6;
+  begin({}, false);
+  ask();
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  coordinator_->serve();
+  ASSERT_FALSE(progress.empty());
+  EXPECT_THAT(progress.back(), HasSubstr("0 of 12 trials, under 1 s left"));
 }
 
 TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {
