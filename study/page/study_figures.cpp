@@ -41,8 +41,10 @@ std::size_t style_of(const StudyPlan& plan, const std::string& method) {
 }
 
 std::string metric_axis(const std::string& metric) {
-  return train::metric_kind(metric).is_share ? metric_words(metric) + ", %" : metric_words(metric) + " x 100";
+  return train::metric_kind(metric).is_share ? metric_words(metric) + ", %" : metric_words(metric);
 }
+
+double metric_scale(const std::string& metric) { return train::metric_kind(metric).is_share ? 100 : 1; }
 
 std::string where(const std::string& set) {
   return set == "test" ? "on test" : fmt::format("on {} (out of domain)", set.substr(set.find('.') + 1));

@@ -170,10 +170,13 @@ std::vector<std::string> reading_notes(const Report& report) {
                   points(plan.margin), metric_words(plan.metric)),
       "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them "
       "their share of what the machine's matmuls do in that time, measured at the beginning."};
+  if (!train::metric_kind(plan.metric).is_share)
+    notes.push_back(
+        fmt::format("Means of {} are as it is; differences of it are in points of 0.01.", metric_words(plan.metric)));
   if (!train::larger_is_better(plan.metric)) {
     notes.push_back(
         fmt::format("Of {} less is better: what a method beats another by, or loses to it, is a difference "
-                    "the other way round. A point of it is 0.01.",
+                    "the other way round.",
                     metric_words(plan.metric)));
   }
   if (searched) {

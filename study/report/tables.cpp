@@ -15,11 +15,6 @@
 namespace dtrain::study {
 namespace {
 
-std::string percent(const SeedMean& mean) {
-  return std::isnan(mean.half_width) ? points(mean.mean)
-                                     : fmt::format("{} ± {}", points(mean.mean), points(mean.half_width));
-}
-
 // To three digits, without the sign of what they do not show.
 std::string thousandths(double value) { return fmt::format("{:.3f}", std::round(1000 * value) / 1000 + 0.0); }
 std::string signed_thousandths(double value) { return fmt::format("{:+.3f}", std::round(1000 * value) / 1000 + 0.0); }
@@ -32,13 +27,15 @@ std::string metric_text(const Cell& cell, const std::string& set, const std::str
   const auto found = cell.metrics.find(set);
   if (found == cell.metrics.end() || found->second.count(metric) == 0) return "-";
   const SeedMean& mean = found->second.at(metric);
-  return std::isnan(mean.mean) ? "-" : percent(mean);
+  if (std::isnan(mean.mean)) return "-";
+  const std::string value = value_text(metric, mean.mean);
+  return std::isnan(mean.half_width) ? value : fmt::format("{} ± {}", value, value_text(metric, mean.half_width));
 }
 
-// "test macro-F1 %"; what is no share is shown in hundredths, too.
+// "test macro-F1 %", "test log-loss".
 std::string column_title(const std::string& set, const std::string& metric) {
   const auto& kind = train::metric_kind(metric);
-  return fmt::format("{} {} {}", set, kind.title, kind.is_share ? "%" : "x 100");
+  return fmt::format("{} {}{}", set, kind.title, kind.is_share ? " %" : "");
 }
 
 std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
