@@ -111,6 +111,8 @@ void run_compare(const Options& given, const Session& session) {
   study::FinishedTrials finished;
   std::optional<study::StudyPlan> before;
   study::MethodCosts earlier_costs;
+  study::RunFacts earlier_facts;
+  study::StudyPlan earlier_plan;
   const auto nothing_left = at::zeros({1}, at::kInt);
   on_first_rank(session, [&] {
     request.plan.identity =
@@ -126,6 +128,8 @@ void run_compare(const Options& given, const Session& session) {
     // A plan that was fitted to the time is gone on with, unless there is more time now.
     const auto content = study::read_journal(journal, {});
     earlier_costs = content.costs;
+    earlier_facts = content.run;
+    earlier_plan = content.plan;
     request.earlier_ranks_per_trial = content.run.ranks_per_trial;
     // What chose the rates of its results goes on choosing them.
     request.plan.alike = content.plan.alike;
@@ -164,8 +168,8 @@ void run_compare(const Options& given, const Session& session) {
   facts.budget_seconds = request.budget_seconds;
   facts.forecast_seconds = seconds_since(began) + setup.simulation.seconds;
   // What is left of a study that is resumed says nothing on how long all of it takes.
-  study::RunFacts facts_to_keep = facts;
-  if (!finished.empty()) facts_to_keep.forecast_seconds = 0;
+  const study::RunFacts facts_to_keep =
+      finished.empty() ? facts : facts_of_all_runs(facts, plan, earlier_facts, earlier_plan);
   on_first_rank(session, [&] {
     study::Report beginning;
     describe_study(beginning, task, session, options);
@@ -198,6 +202,7 @@ void run_compare(const Options& given, const Session& session) {
                               sizes, *setup.groups, post, limits, world);
   on_first_rank(session, [&] {
     run.facts.forecast_seconds = facts_to_keep.forecast_seconds;
+    if (!facts_to_keep.idle_share) run.facts.idle_share.reset();
     files.journal->append(run.facts);
     study::Report report = study::make_report(run.plan, std::move(run.finished), costs);
     report.run = run.facts;

@@ -25,6 +25,7 @@
 #include "train/evaluation.h"
 #include "train/feature_cache.h"
 #include "train/not_finite.h"
+#include "train/out_of_memory.h"
 #include "train/run_length.h"
 #include "train/trainer.h"
 
@@ -225,6 +226,11 @@ class Diagnoser {
                             : method.name == "full" ? "full fine-tuning"
                                                     : method.text(),
                             pooling_name(pooling), rate_text(rate.value));
+    const auto fail = [&](const std::string& why) {
+      row.failure = why;
+      row.scores.clear();
+      row.dev_log_loss = 0;
+    };
     try {
       for (std::int64_t seed = 1; seed <= plan_.seeds; ++seed) {
         const std::uint64_t drawn = material_.training.seed + static_cast<std::uint64_t>(seed);
@@ -236,9 +242,10 @@ class Diagnoser {
       }
     } catch (const train::NotFiniteError& error) {
       if (kind != "method") throw;
-      row.failure = error.finding();
-      row.scores.clear();
-      row.dev_log_loss = 0;
+      fail(error.finding());
+    } catch (const train::OutOfMemoryError& error) {
+      if (kind != "method") throw;
+      fail(error.what());
     }
     result_.rows.push_back(std::move(row));
   }
@@ -286,6 +293,8 @@ class Diagnoser {
           outcome.metrics["dev"][plan.select_metric] = run(asked, material_.pooling, features).dev_log_loss;
         } catch (const train::NotFiniteError& error) {
           outcome.failure = error.finding();
+        } catch (const train::OutOfMemoryError& error) {
+          outcome.failure = error.what();
         }
         finished.insert_or_assign(asked.key(), std::pair(asked, outcome));
       }
@@ -339,6 +348,8 @@ class Diagnoser {
             run(trial_of(Trial::Phase::search, method, rate, material_.training.seed), pooling, features);
         if (trained.dev_log_loss < best.second) best = {rate, trained.dev_log_loss};
       } catch (const train::NotFiniteError&) {
+        continue;
+      } catch (const train::OutOfMemoryError&) {
         continue;
       }
     }

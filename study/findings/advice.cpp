@@ -98,7 +98,7 @@ std::string taken_text(const StudyPlan& plan, const Findings& findings, const Co
         method.method, leads, margin, probability_text(probability), cost);
   }
   if (count.is_alone(taken))
-    return fmt::format("Take {}: every other method collapsed, so that it is compared with none ({}).", method.method,
+    return fmt::format("Take {}: {}, so that it is compared with none ({}).", method.method, no_rival_text(plan, count),
                        cost);
   const Candidate& best = count.candidate(*decision.best);
   if (is_tie(method.mean, best.mean)) {
@@ -179,14 +179,20 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& count) {
     if (other != *decision.best && loss && loss->interval(0.95).low > plan.margin)
       far.push_back(count.candidate(other).method);
   }
-  const std::string unlikely =
-      far.empty() ? "" : fmt::format(" ({} only because many pairs are compared at once)", listed(far));
+  const char* const why =
+      count.contest.level() < kLevel ? "each added seed is one more look" : "many pairs are compared at once";
+  const std::string unlikely = far.empty() ? "" : fmt::format(" ({} only because {})", listed(far), why);
   const std::string what =
       decision.advised ? fmt::format("whether {}, cheaper than {}, lose{} less than {} points", listed(open),
                                      count.candidate(*decision.advised).method, open.size() == 1 ? "s" : "", margin)
                        : fmt::format("which method is best within {} points: {} {} still possible", margin,
                                      listed(open), open.size() == 1 ? "is" : "are");
   return fmt::format("Undecided: {}{}. {} ", what, unlikely, count.remedy ? remedy_text(plan, count) : "");
+}
+
+std::string no_rival_text(const StudyPlan& plan, const CountDecision& count) {
+  return count.contest.candidates().size() < plan.methods.size() ? "every other method collapsed or has too few results"
+                                                                 : "every other method collapsed";
 }
 
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& count) {
@@ -246,7 +252,8 @@ std::string constant_answers_text(const StudyPlan& plan, const Findings& finding
   for (const EvaluationSet& set : plan.sets) {
     std::vector<double> means;
     for (const Cell& cell : findings.cells) {
-      if (cell.samples == samples) means.push_back(mean_or_nan(cell, set.name, plan.metric));
+      const double mean = mean_or_nan(cell, set.name, plan.metric);
+      if (cell.samples == samples && std::isfinite(mean)) means.push_back(mean);
     }
     const bool nothing =
         std::all_of(means.begin(), means.end(), [&](double mean) { return knows_nothing(plan, set, mean); });

@@ -17,6 +17,10 @@ std::string undecided_text(const StudyPlan& plan, const CountDecision& decision)
 /// Of that: which methods are shown to be better than what is taken on sets unlike the training data; empty for none.
 std::string out_of_domain_text(const StudyPlan& plan, const Findings& findings, const CountDecision& decision);
 
+/// Why a method that is_alone has no rival: "every other method collapsed", or, where a method of the plan is not in
+/// the decision, "every other method collapsed or has too few results".
+std::string no_rival_text(const StudyPlan& plan, const CountDecision& decision);
+
 /// Whether a mean of the plan's metric is no better than the best answer that is always the same, where that is known.
 bool knows_nothing(const StudyPlan& plan, const EvaluationSet& set, double mean);
 

@@ -155,20 +155,23 @@ std::optional<PairedDifference> difference(const SeedValues& first, const SeedVa
   return difference_in_values(seeds);
 }
 
+// At which all is shown at a count.
+double level_at(const StudyPlan& plan, std::int64_t samples) {
+  return plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
+}
+
 void compare_pairs(const StudyPlan& plan, const FinishedTrials& finished, const EvaluationSet& set,
-                   Findings& findings) {
+                   std::int64_t samples, Findings& findings) {
+  const auto cells = findings.cells_at(samples);
   std::vector<Comparison> family;
   std::vector<double> p_values;
   std::vector<SeedValues> values;
-  for (const Cell& cell : findings.cells) values.push_back(values_of(plan, finished, cell, set));
-  for (std::size_t i = 0; i < findings.cells.size(); ++i) {
-    for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
-      const Cell& first = findings.cells[i];
-      const Cell& second = findings.cells[j];
-      if (first.samples != second.samples) continue;
+  for (const Cell* cell : cells) values.push_back(values_of(plan, finished, *cell, set));
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    for (std::size_t j = i + 1; j < cells.size(); ++j) {
       const auto paired = difference(values[i], values[j]);
       if (!paired) continue;
-      family.push_back({set.name, first.samples, first.method, second.method, *paired, 0});
+      family.push_back({set.name, samples, cells[i]->method, cells[j]->method, *paired, 0, level_at(plan, samples)});
       p_values.push_back(paired->p_value());
     }
   }
@@ -196,16 +199,15 @@ std::vector<double> forgetting_differences(const StudyPlan& plan, const Finished
 }
 
 void compare_forgetting(const StudyPlan& plan, const FinishedTrials& finished, const std::string& measure,
-                        Findings& findings) {
+                        std::int64_t samples, Findings& findings) {
+  const auto cells = findings.cells_at(samples);
   std::vector<ForgettingComparison> family;
   std::vector<double> p_values;
-  for (std::size_t i = 0; i < findings.cells.size(); ++i) {
-    for (std::size_t j = i + 1; j < findings.cells.size(); ++j) {
-      const Cell& first = findings.cells[i];
-      const Cell& second = findings.cells[j];
-      if (first.samples != second.samples || first.forgetting.count(measure) == 0 ||
-          second.forgetting.count(measure) == 0)
-        continue;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    for (std::size_t j = i + 1; j < cells.size(); ++j) {
+      const Cell& first = *cells[i];
+      const Cell& second = *cells[j];
+      if (first.forgetting.count(measure) == 0 || second.forgetting.count(measure) == 0) continue;
       const auto differences = forgetting_differences(plan, finished, first, second, measure);
       if (differences.empty()) continue;
       SeedMean mean = mean_over_seeds(differences);
@@ -213,7 +215,8 @@ void compare_forgetting(const StudyPlan& plan, const FinishedTrials& finished, c
       // Seeds that are all the same do not bound what others would give before the sign test shows something.
       if (mean.half_width < std::abs(mean.mean) && p_values.back() >= 0.05)
         mean.half_width = std::numeric_limits<double>::quiet_NaN();
-      family.push_back({measure, first.samples, first.method, second.method, mean, p_values.back(), 0});
+      family.push_back(
+          {measure, samples, first.method, second.method, mean, p_values.back(), 0, level_at(plan, samples)});
     }
   }
   const auto adjusted = holm(p_values);
@@ -234,11 +237,8 @@ std::optional<CountDecision> decision_at(const StudyPlan& plan, const Findings& 
     candidates.push_back({cell.method, train::merit(plan.metric, mean), cell.cost.train_seconds, cell.all_collapsed()});
   }
   if (candidates.size() < 2) return std::nullopt;
-  const auto family =
-      static_cast<std::size_t>(std::count_if(findings.comparisons.begin(), findings.comparisons.end(),
-                                             [](const Comparison& comparison) { return comparison.set == "test"; }));
-  const double level = plan.more_seeds.count(samples) > 0 ? kLevelWithAddedSeeds : kLevel;
-  CountDecision result{samples, Contest(candidates, plan.margin, family, level), {}, {}};
+  const Contest contest(candidates, plan.margin, findings.pairs("test", samples), level_at(plan, samples));
+  CountDecision result{samples, contest, {}, {}};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     for (std::size_t j = i + 1; j < candidates.size(); ++j) {
       const auto comparison = findings.compare("test", samples, candidates[i].method, candidates[j].method);
@@ -328,10 +328,19 @@ std::optional<Comparison> Findings::compare(const std::string& set, std::int64_t
   return std::nullopt;
 }
 
-std::size_t Findings::pairs(const std::string& set) const {
-  return static_cast<std::size_t>(std::count_if(
-      comparisons.begin(), comparisons.end(),
-      [&](const Comparison& comparison) { return comparison.set == set && !std::isnan(comparison.adjusted_p); }));
+std::vector<const Cell*> Findings::cells_at(std::int64_t samples) const {
+  std::vector<const Cell*> found;
+  for (const Cell& cell : cells) {
+    if (cell.samples == samples) found.push_back(&cell);
+  }
+  return found;
+}
+
+std::size_t Findings::pairs(const std::string& set, std::int64_t samples) const {
+  return static_cast<std::size_t>(
+      std::count_if(comparisons.begin(), comparisons.end(), [&](const Comparison& comparison) {
+        return comparison.set == set && comparison.samples == samples && !std::isnan(comparison.adjusted_p);
+      }));
 }
 
 const TrialOutcome* result_of(const FinishedTrials& finished, const Cell& cell, std::uint64_t seed) {
@@ -348,14 +357,18 @@ Findings analyse(const StudyPlan& plan, const FinishedTrials& finished, const Me
       if (auto cell = make_cell(plan, method, samples, finished, costs)) findings.cells.push_back(std::move(*cell));
     }
   }
-  for (const EvaluationSet& set : plan.sets) compare_pairs(plan, finished, set, findings);
+  for (const EvaluationSet& set : plan.sets) {
+    for (const std::int64_t samples : plan.samples) compare_pairs(plan, finished, set, samples, findings);
+  }
   std::set<std::string> measures;
   for (const Cell& cell : findings.cells) {
     for (const auto& [measure, mean] : cell.forgetting) {
       if (!is_before(measure)) measures.insert(measure);
     }
   }
-  for (const std::string& measure : measures) compare_forgetting(plan, finished, measure, findings);
+  for (const std::string& measure : measures) {
+    for (const std::int64_t samples : plan.samples) compare_forgetting(plan, finished, measure, samples, findings);
+  }
   for (const std::int64_t samples : plan.samples) {
     if (auto decision = decision_at(plan, findings, samples)) findings.decisions.push_back(std::move(*decision));
   }

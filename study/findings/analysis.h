@@ -67,11 +67,13 @@ struct Comparison {
   std::string second;
   /// What the first is better by: first minus second, or where less of the metric is better second minus first.
   PairedDifference difference;
-  /// Adjusted by Holm over all pairs and sample counts of the set.
+  /// Adjusted by Holm over all pairs of the set at the sample count.
   double adjusted_p = 0;
+  /// kLevel, or kLevelWithAddedSeeds where the count has such seeds.
+  double level = kLevel;
 
-  /// Whether the difference is shown, at 5 % for the whole family.
-  bool shown() const { return adjusted_p < 0.05; }
+  /// Whether the difference is shown, at the level for the whole family.
+  bool shown() const { return adjusted_p < level; }
   /// Whether its 95 % interval, which is of this pair alone, leaves out zero. Always where it is shown.
   bool shown_alone() const { return difference.p_value() < 0.05; }
   /// The other way round.
@@ -90,10 +92,12 @@ struct ForgettingComparison {
   std::string second;
   SeedMean difference;
   double p = 0;
-  /// Adjusted by Holm over all pairs and sample counts of the measure.
+  /// Adjusted by Holm over all pairs of the measure at the sample count.
   double adjusted_p = 0;
+  /// As of a Comparison.
+  double level = kLevel;
 
-  bool shown() const { return adjusted_p < 0.05; }
+  bool shown() const { return adjusted_p < level; }
 };
 
 /// The decision on test at a sample count, over the methods of which at least two seeds ended.
@@ -107,7 +111,8 @@ struct CountDecision {
   const Candidate& candidate(std::size_t index) const { return contest.candidates()[index]; }
   /// The methods, but for this one, whose mean is the best, that of `decision.best`; of those that tie all.
   std::vector<std::string> leaders_beside(std::size_t index) const;
-  /// Whether every other method collapsed: it is taken for want of a rival, not for a comparison.
+  /// Whether every other method that it holds collapsed: it is taken for want of a rival, not for a comparison. Methods
+  /// of which fewer than two seeds ended are not in the decision (no_rival_text).
   bool is_alone(std::size_t index) const;
 };
 
@@ -138,8 +143,10 @@ struct Findings {
   /// What the first is better by, whichever way round it is kept; nothing where it is not there.
   std::optional<Comparison> compare(const std::string& set, std::int64_t samples, const std::string& first,
                                     const std::string& second) const;
-  /// How many pairs of a set the p-values are adjusted over.
-  std::size_t pairs(const std::string& set) const;
+  /// Of a sample count, in the plan's order.
+  std::vector<const Cell*> cells_at(std::int64_t samples) const;
+  /// How many pairs of a set the p-values are adjusted over at a sample count.
+  std::size_t pairs(const std::string& set, std::int64_t samples) const;
 };
 
 /// The result of a cell with that seed; null where there is none.

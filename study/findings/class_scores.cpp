@@ -1,7 +1,7 @@
 #include "study/findings/class_scores.h"
 
-#include <cstddef>
 #include <map>
+#include <set>
 
 #include "train/metrics.h"
 
@@ -45,8 +45,9 @@ std::vector<CountsByClass> counts_of_seeds(const StudyPlan& plan, const Finished
 
 std::vector<ClassScore> class_scores(const StudyPlan& plan, const FinishedTrials& finished, const Cell& cell,
                                      const EvaluationSet& set) {
-  const auto seeds = counts_of_seeds(plan, finished, cell, set);
   std::vector<ClassScore> scores;
+  if (std::set<std::int32_t>(set.labels.begin(), set.labels.end()).size() > kMostClassesOfScores) return scores;
+  const auto seeds = counts_of_seeds(plan, finished, cell, set);
   if (seeds.empty()) return scores;
   for (const auto& [label, of_first] : seeds[0]) {
     if (of_first.truth == 0) continue;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -20,8 +21,12 @@ struct ClassScore {
   SeedMean f1;
 };
 
+/// A table of more is for nobody to read, and makes most of a report's bytes.
+constexpr std::size_t kMostClassesOfScores = 500;
+
 /// Of each class that occurs in the set, in the order of the outputs, over the seeds of a cell that ended. Empty where
-/// the answers are no classes, or no result kept them (a journal of an earlier version).
+/// the answers are no classes, where more than kMostClassesOfScores of them occur, or where no result kept them (a
+/// journal of an earlier version).
 std::vector<ClassScore> class_scores(const StudyPlan& plan, const FinishedTrials& finished, const Cell& cell,
                                      const EvaluationSet& set);
 

@@ -146,8 +146,9 @@ std::string finding(const StudyPlan& plan, const Findings& findings, const Evalu
   const std::string subject = leaders(cells, set.name, plan.metric) == top.method + " has" ? "It" : top.method;
   if (!beaten.empty()) text += fmt::format(" {} beats {}.", subject, listed(beaten));
   if (!alone.empty())
-    text += fmt::format(" {} is ahead of {}, each pair by itself; over all {} pairs of the set that is not shown.",
-                        subject, listed(alone), findings.pairs(set.name));
+    text += fmt::format(
+        " {} is ahead of {}, each pair by itself; over all {} pairs of the set at this count that is not shown.",
+        subject, listed(alone), findings.pairs(set.name, samples));
   if (!ahead_of_it.empty()) text += fmt::format(" Over the seeds that both have it is behind {}.", listed(ahead_of_it));
   if (!indistinguishable.empty())
     text += fmt::format(" {} is not told apart from {}.", subject, fmt::join(indistinguishable, "; nor from "));

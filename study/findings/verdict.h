@@ -27,7 +27,7 @@ struct Verdict {
 };
 
 /// The answer to "should I fine-tune the whole model, freeze it, or use a parameter-efficient method". A difference is
-/// claimed only where it is shown at 5 % over the whole family of pairs; else what the intervals rule out is said.
+/// claimed only where it is shown over all pairs of the set at the count; else what the intervals rule out is said.
 std::vector<Verdict> verdicts(const StudyPlan& plan, const Findings& findings);
 
 /// `verdict` of results.json: the words, and the decisions behind them.

@@ -41,9 +41,9 @@ std::string mean_text(const std::string& metric, const SeedMean& mean) {
 
 std::string best_word(const std::string& metric) { return train::larger_is_better(metric) ? "highest" : "lowest"; }
 
-std::string shown_text(double p, double adjusted_p) {
-  if (std::isnan(adjusted_p)) return "-";
-  return adjusted_p < 0.05 ? "over all pairs" : p < 0.05 ? "this pair alone" : "no";
+std::string shown_text(double p, bool shown) {
+  if (std::isnan(p)) return "-";
+  return shown ? "over all pairs" : p < 0.05 ? "this pair alone" : "no";
 }
 
 std::string listed(const std::vector<std::string>& names) {
@@ -169,8 +169,8 @@ std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double i
           ? fmt::format("on {} rank{} at once", facts.ranks_per_trial, facts.ranks_per_trial == 1 ? "" : "s")
           : fmt::format("by {} groups of {} rank{}", facts.groups, facts.ranks_per_trial,
                         facts.ranks_per_trial == 1 ? "" : "s");
-  std::string text = fmt::format("forecast: {} {}, {} search", duration_text(facts.forecast_seconds), groups,
-                                 search_depth_name(plan.search));
+  std::string text = fmt::format("forecast: {} {}, {} search", duration_text(facts.forecast_seconds.value_or(0)),
+                                 groups, search_depth_name(plan.search));
   if (facts.groups > 1) text += fmt::format(", {:.0f} % of their time idle at the end", 100 * idle_share);
   if (facts.budget_seconds) {
     text += fmt::format("; budget {}{}", duration_text(*facts.budget_seconds),
@@ -180,19 +180,20 @@ std::string forecast_text(const StudyPlan& plan, const RunFacts& facts, double i
 }
 
 std::string forecast_error_text(const RunFacts& facts) {
-  if (facts.forecast_seconds <= 0 || facts.planned_seconds <= 0) return "";
+  const double forecast = facts.forecast_seconds.value_or(0);
+  if (forecast <= 0 || facts.planned_seconds <= 0) return "";
   const bool added = facts.planned_seconds < facts.seconds;
   return fmt::format("{}forecast {}, {:+.0f} %{}",
                      added ? fmt::format("of which the plan {}; ", duration_text(facts.planned_seconds)) : "",
-                     duration_text(facts.forecast_seconds),
-                     std::round(100 * (facts.planned_seconds / facts.forecast_seconds - 1)) + 0.0,
+                     duration_text(forecast), std::round(100 * (facts.planned_seconds / forecast - 1)) + 0.0,
                      added ? "; then added seeds" : "");
 }
 
 std::string run_text(const RunFacts& facts) {
   std::string text = fmt::format("took {}", duration_text(facts.seconds));
   if (const std::string error = forecast_error_text(facts); !error.empty()) text += fmt::format(" ({})", error);
-  if (facts.groups > 1) text += fmt::format(", {:.0f} % of the groups' time idle", 100 * facts.idle_share);
+  if (facts.groups > 1 && facts.idle_share)
+    text += fmt::format(", {:.0f} % of the groups' time idle", 100 * *facts.idle_share);
   return text;
 }
 

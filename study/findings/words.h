@@ -28,9 +28,9 @@ std::string mean_text(const std::string& metric, const SeedMean& mean);
 /// What the best has: the "highest" mean, of log-loss the "lowest".
 std::string best_word(const std::string& metric);
 
-/// How a difference is shown, from its p-value alone and adjusted: "over all pairs"; "this pair alone", where only its
-/// 95 % interval leaves out zero; "no"; "-" of one seed.
-std::string shown_text(double p, double adjusted_p);
+/// How a difference is shown: "over all pairs", where `shown`; "this pair alone", where only its 95 % interval leaves
+/// out zero, by its p-value `p`; "no"; "-" of one seed.
+std::string shown_text(double p, bool shown);
 
 /// "a", "a and b", "a, b and c".
 std::string listed(const std::vector<std::string>& names);

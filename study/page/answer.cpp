@@ -71,12 +71,13 @@ Answer shown(const Report& report, const CountDecision& count) {
   const std::string margin = points(plan.margin);
   Answer answer{method, true, "", "", "", "", ""};
   if (count.is_alone(*decision.advised)) {
-    answer.sentence = fmt::format("Take {} to {}: every other method collapsed, and it reaches {} on the test set.",
-                                  method, purpose(plan, count.samples), score_text(report, method, count.samples));
+    answer.sentence =
+        fmt::format("Take {} to {}: {}, and it reaches {} on the test set.", method, purpose(plan, count.samples),
+                    no_rival_text(plan, count), score_text(report, method, count.samples));
     answer.certainty =
-        "How sure: the others did no better than always giving one answer, with any seed, so that it is compared with "
-        "none.";
-    answer.certainty_in_short = "the others collapsed";
+        "How sure: it is compared with none. A method that collapsed did no better than always giving one answer, with "
+        "any seed; one with fewer than two results cannot be compared.";
+    answer.certainty_in_short = "no rival";
     return answer;
   }
   const auto leaders = count.leaders_beside(*decision.advised);
@@ -92,9 +93,8 @@ Answer shown(const Report& report, const CountDecision& count) {
                 best_word(plan.metric), mean_of(report, count.candidate(*decision.best).method, count.samples));
   answer.sentence = fmt::format("Take {} to {}: {}.", method, purpose(plan, count.samples), why);
   answer.certainty = fmt::format(
-      "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name a method "
-      "that is "
-      "truly worse than another by more than {} points.{}",
+      "How sure: this is shown, not guessed. By the rule that is used here, at most 5 of 100 studies name, for a "
+      "number of examples, a method that is truly worse than another by more than {} points.{}",
       margin, probability_sentence(plan, count, *decision.advised));
   if (!decision.open.empty()) answer.certainty += " " + undecided_text(plan, count);
   answer.certainty_in_short = decision.open.empty() ? "shown" : "shown; a cheaper one may do as well";
@@ -186,10 +186,9 @@ Table alternatives(const Report& report, std::int64_t samples) {
     if (i == taken || !loss || !pair) {
       row.insert(row.end(), {"", "", "", ""});
     } else {
-      row.insert(
-          row.end(),
-          {points(loss->mean), interval_points(*loss, plan.metric), shown_text(loss->p_value(), pair->adjusted_p),
-           candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
+      row.insert(row.end(),
+                 {points(loss->mean), interval_points(*loss, plan.metric), shown_text(loss->p_value(), pair->shown()),
+                  candidate.collapsed ? "collapsed" : probability_text(loss->probability_below(plan.margin))});
     }
     row.insert(row.end(), {training, cell.search_seconds > 0 ? duration_text(cell.search_seconds) : "not searched",
                            bytes_text(static_cast<double>(cell.cost.stored_bytes))});

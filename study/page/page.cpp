@@ -62,7 +62,7 @@ class Part {
                                 "the method instead loses no more than {} points. Interval and chance are of this pair "
                                 "alone, over the seeds that both methods ran (their difference need not be that of the "
                                 "means).{}",
-                                count_text(samples), points(report_.plan.margin), all_pairs()),
+                                count_text(samples), points(report_.plan.margin), by_chance({samples})),
                     "small");
     const Table counts = answers_by_count(report_);
     if (counts.rows.size() > 1)
@@ -139,9 +139,7 @@ class Part {
     }
     return paragraph(fmt::format(
                "Each method trains {} on {} with {} labelled examples, at the learning rate that {}. It does so with "
-               "{}, "
-               "each with "
-               "training examples, a head and an order of its own, the same for every method, and is "
+               "{}, each with training examples, a head and an order of its own, the same for every method, and is "
                "scored on {}.{}",
                plan.model, plan.task, listed(counts), rate_words(plan), seed_numbers_text(seeds), listed(sets),
                sets.size() > 1 ? " Out of domain (ood) are texts from elsewhere than the training data." : "")) +
@@ -180,17 +178,17 @@ class Part {
     return fmt::format(
         "As good: shown to lose no more than {} points to any other. Worse: not that, and another is shown to be "
         "better. Undecided: neither. Interval and chance are of this pair alone, with the {} mean.{}",
-        points(report_.plan.margin), best_word(report_.plan.metric), all_pairs());
+        points(report_.plan.margin), best_word(report_.plan.metric), by_chance(report_.plan.samples));
   }
 
   // Why an interval that leaves out zero may be none that is shown.
-  std::string all_pairs() const {
-    const std::size_t pairs = report_.findings.pairs("test");
-    if (pairs < 2) return "";
+  std::string by_chance(const std::vector<std::int64_t>& counts) const {
+    const std::string pairs = all_pairs(report_.findings, "test", counts);
+    if (pairs.empty()) return "";
     return fmt::format(
-        " Of {} pairs some look different by chance. Shown over all pairs: that is allowed for (Holm's adjustment), as "
-        "it is in what is called undecided or still possible. This pair alone: its interval leaves out zero, but the "
-        "difference is not shown over all pairs.",
+        " Of {} of a sample count some look different by chance. Shown over all pairs: that is allowed for (Holm's "
+        "adjustment), as it is in what is called undecided or still possible. This pair alone: its interval leaves out "
+        "zero, but the difference is not shown over all pairs.",
         pairs);
   }
 
@@ -313,19 +311,26 @@ std::string question(const StudyPlan& plan) {
 
 // The answers of several studies, one under the other.
 Table overview(const std::vector<Study>& studies) {
-  Table table{{"study", "model", "task", "labelled examples", "take", "how sure", "on test", "training", "ran on"}, {}};
+  Table table{{"study", "model", "task", "labelled examples", "take", "learning rate", "how sure", "on test",
+               "training", "ran on"},
+              {}};
   for (const Study& study : studies) {
     const Report& report = *study.report;
-    const Table counts = answers_by_count(report);
     const std::string partial = unfinished(report);
     const std::string name = partial.empty() ? study.name : fmt::format("{} (partial: {})", study.name, partial);
-    if (counts.rows.empty())
-      table.rows.push_back(
-          {name, report.plan.model, report.plan.task, "", "nothing yet", "no answer", "", "", report.machine});
-    for (const auto& row : counts.rows)
-      table.rows.push_back({name, report.plan.model, report.plan.task, row[0], row[1], row[2],
-                            row[3].empty() ? "" : fmt::format("{} {}", row[3], metric_words(report.plan.metric)),
-                            row[4], report.machine});
+    const auto add = [&](const std::vector<std::string>& answer) {
+      auto& row = table.rows.emplace_back(std::vector<std::string>{name, report.plan.model, report.plan.task});
+      row.insert(row.end(), answer.begin(), answer.end());
+      row.push_back(report.machine);
+    };
+    const Table counts = answers_by_count(report);
+    if (counts.rows.empty()) add({"", "nothing yet", "", "no answer", "", ""});
+    for (auto answer : counts.rows) {
+      // The last but one is by the study's own metric, which the header of several cannot name.
+      std::string& on_test = *(answer.end() - 2);
+      if (!on_test.empty()) on_test += " " + metric_words(report.plan.metric);
+      add(answer);
+    }
   }
   return table;
 }

@@ -40,7 +40,7 @@ std::vector<double> counts_of(const Report& report, const std::string& set) {
   return counts;
 }
 
-// The seeds behind a mean, in percent.
+// The seeds behind a mean, as axes show them.
 std::vector<figures::Dot> seeds_of(const Report& report, const Cell& cell, const std::string& set) {
   std::vector<figures::Dot> dots;
   for (const std::uint64_t seed : report.plan.seeds_of(cell.samples, cell.method)) {
@@ -48,7 +48,8 @@ std::vector<figures::Dot> seeds_of(const Report& report, const Cell& cell, const
     if (outcome == nullptr) continue;
     const double value = outcome->metric(set, report.plan.metric);
     const bool collapsed = std::count(cell.collapsed.begin(), cell.collapsed.end(), seed) > 0;
-    if (std::isfinite(value)) dots.push_back({100 * value, collapsed, fmt::format("seed {}", seed)});
+    if (std::isfinite(value))
+      dots.push_back({metric_scale(report.plan.metric) * value, collapsed, fmt::format("seed {}", seed)});
   }
   return dots;
 }
@@ -64,13 +65,13 @@ constexpr const char* kSeedsInCaption =
     "Small dots are the seeds, one training each; a cross is a seed that collapsed, which did no better than always "
     "giving one answer.";
 
-// An axis of points around means, with all of the `shown` values. Of intervals only so much that the means stay apart:
-// two seeds can have intervals of half the scale.
+// An axis around means, with all of the `shown` values. Of intervals only so much that the means stay apart: two seeds
+// can have intervals of half the scale. `point`: what a point is on it.
 figures::Axis axis_around(std::string title, const std::vector<double>& means, std::vector<double> ends,
-                          figures::Limits limits, const std::vector<double>& shown = {}) {
+                          figures::Limits limits, double point, const std::vector<double>& shown = {}) {
   if (means.empty()) return figures::linear_axis(std::move(title), ends, limits);
   const auto [low, high] = std::minmax_element(means.begin(), means.end());
-  const double most = std::max(1.5 * (*high - *low), 4.0);
+  const double most = std::max(1.5 * (*high - *low), 4 * point);
   for (double& end : ends) end = std::clamp(end, *low - most, *high + most);
   ends.insert(ends.end(), means.begin(), means.end());
   ends.insert(ends.end(), shown.begin(), shown.end());
@@ -81,9 +82,11 @@ figures::Limits limits_of(const std::string& metric) {
   return train::metric_kind(metric).is_share ? figures::Limits{0, 100} : figures::Limits{};
 }
 
-// In percent.
-Point point_of(double x, const SeedMean& mean) {
-  return {x, 100 * mean.mean, 100 * (mean.mean - mean.half_width), 100 * (mean.mean + mean.half_width)};
+double point_on_axis(const std::string& metric) { return metric_scale(metric) / 100; }
+
+Point point_of(double x, const std::string& metric, const SeedMean& mean) {
+  const double scale = metric_scale(metric);
+  return {x, scale * mean.mean, scale * (mean.mean - mean.half_width), scale * (mean.mean + mean.half_width)};
 }
 
 void collect(const Point& point, std::vector<double>& means, std::vector<double>& ends) {
@@ -134,7 +137,7 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
       const SeedMean* mean = cell == nullptr ? nullptr : mean_of(*cell, set.name, plan.metric);
       if (mean == nullptr) continue;
       seed_numbers.insert(static_cast<std::size_t>(mean->seeds));
-      series.points.push_back(point_of(samples, *mean));
+      series.points.push_back(point_of(samples, plan.metric, *mean));
       series.points.back().dots = seeds_of(report, *cell, set.name);
       collect(series.points.back(), means, ends);
       collect(series.points.back().dots, seeds);
@@ -144,7 +147,8 @@ Figure quality_over_counts(const Report& report, const EvaluationSet& set, const
   chart.levels = untrained(plan, set);
   chart.marks = seed_marks();
   chart.x = figures::log_axis_at("training examples (logarithmic)", counts, whole_count);
-  chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
+  chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric),
+                        point_on_axis(plan.metric), seeds);
   return {fmt::format("More data: {} {}", metric_words(plan.metric), where(set.name)),
           fmt::format("{} is better. {}; {} examples scored. {}{}",
                       train::larger_is_better(plan.metric) ? "Higher" : "Lower", means_words(seed_numbers),
@@ -165,17 +169,18 @@ Figure quality_by_method(const Report& report, const EvaluationSet& set, std::in
     const SeedMean* mean = mean_of(cell, set.name, plan.metric);
     if (mean == nullptr || cell.samples != samples) continue;
     seed_numbers.insert(static_cast<std::size_t>(mean->seeds));
-    const Point point = point_of(0, *mean);
+    const Point point = point_of(0, plan.metric, *mean);
     chart.rows.push_back({cell.method, style_of(plan, cell.method), point.y, point.low, point.high,
-                          std::isfinite(mean->half_width)
-                              ? fmt::format("{:.1f} ± {:.1f}", point.y, 100 * mean->half_width)
-                              : fmt::format("{:.1f}", point.y)});
+                          std::isfinite(mean->half_width) ? fmt::format("{} ± {}", value_text(plan.metric, mean->mean),
+                                                                        value_text(plan.metric, mean->half_width))
+                                                          : value_text(plan.metric, mean->mean)});
     chart.rows.back().dots = seeds_of(report, cell, set.name);
     collect(point, means, ends);
     collect(chart.rows.back().dots, seeds);
   }
   chart.marks = seed_marks();
-  chart.x = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), seeds);
+  chart.x = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric),
+                        point_on_axis(plan.metric), seeds);
   for (const auto& level : untrained(plan, set)) chart.levels.push_back(level);
   return {
       fmt::format("{} {} with {} training examples", metric_words(plan.metric), where(set.name), count_text(samples)),
@@ -228,19 +233,21 @@ Figure difference_figure(const Report& report, const EvaluationSet& set, const s
   add_margin(plan, ends);
   const auto axis = axis_around(fmt::format("points of {} {} than {}", metric_words(plan.metric),
                                             train::larger_is_better(plan.metric) ? "more" : "less", reference),
-                                means, std::move(ends), {});
+                                means, std::move(ends), {}, 1);
   const std::string title = fmt::format("Difference to {} {}", reference, where(set.name));
-  const std::size_t pairs = report.findings.pairs(set.name);
+  std::vector<std::int64_t> at;
+  for (const double samples : counts) at.push_back(std::llround(samples));
+  const std::string pairs = all_pairs(report.findings, set.name, at);
   const std::string caption = fmt::format(
       "Zero is {}. Bars are 95 % intervals from seeds and examples, of each pair alone; a method whose bar stays above "
       "the lower edge of the grey range loses no more than {} points to {}. {} A bar that ends at the frame goes on "
       "beyond it. Differences are over the seeds that both methods ran.",
       reference, points(plan.margin), reference,
-      pairs < 2 ? "A hollow point is a difference that is not shown."
-                : fmt::format("A hollow point is a difference that is not shown over all {} pairs of the set, of which "
-                              "some look different by chance, even where its own bar leaves out zero.",
-                              pairs));
-  const std::string hollow = pairs < 2 ? "not shown" : fmt::format("not shown over all {} pairs", pairs);
+      pairs.empty() ? "A hollow point is a difference that is not shown."
+                    : fmt::format("A hollow point is a difference that is not shown over {} of its sample count, of "
+                                  "which some look different by chance, even where its own bar leaves out zero.",
+                                  pairs));
+  const std::string hollow = pairs.empty() ? "not shown" : "not shown over " + pairs;
   const figures::Zone zone{-100 * plan.margin, 100 * plan.margin, margin_name(plan)};
   if (counts.size() > 1) {
     Chart chart;
@@ -312,7 +319,7 @@ std::vector<Figure> cost_figures(const Report& report) {
     series.name = cell.method;
     series.style = style_of(plan, cell.method);
     series.line = false;
-    series.points = {point_of(cell.cost.train_seconds, *mean)};
+    series.points = {point_of(cell.cost.train_seconds, plan.metric, *mean)};
     collect(series.points[0], means, ends);
     seconds.push_back(cell.cost.train_seconds);
     points.push_back(series.points[0]);
@@ -335,7 +342,8 @@ std::vector<Figure> cost_figures(const Report& report) {
   chart.description = fmt::format("With {} training examples, a point for each method.", count_text(samples));
   chart.x = figures::log_axis("seconds of training (logarithmic)", seconds,
                               [](double value) { return fmt::format("{:g}", value); });
-  chart.y = axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric));
+  chart.y =
+      axis_around(metric_axis(plan.metric), means, std::move(ends), limits_of(plan.metric), point_on_axis(plan.metric));
   return {
       {fmt::format("What training costs, and what it gives, with {} examples", count_text(samples)),
        fmt::format("{} and to the left is better. ", up ? "Up" : "Down") +

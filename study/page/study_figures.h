@@ -47,10 +47,14 @@ Table class_table(const Report& report, std::int64_t samples);
 /// Which group of ranks ran what when.
 std::vector<Figure> timeline_figures(const Report& report);
 
+/// Over what differences are shown: "all 3 pairs", of the set at each of the sample counts; "all pairs" where their
+/// numbers differ. Empty where no count has two.
+std::string all_pairs(const Findings& findings, const std::string& set, const std::vector<std::int64_t>& counts);
 /// The place of a method in the plan.
 std::size_t style_of(const StudyPlan& plan, const std::string& method);
-/// "accuracy, %", "R² x 100": the metric as axes name it.
+/// "accuracy, %", "log-loss": the metric as axes name it, and how many of its units they show a value of 1 as.
 std::string metric_axis(const std::string& metric);
+double metric_scale(const std::string& metric);
 /// "on test", "on web (out of domain)".
 std::string where(const std::string& set);
 

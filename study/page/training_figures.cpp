@@ -130,8 +130,8 @@ std::optional<Figure> forgetting_figure(const Report& report, const std::string&
     series.style = style_of(report.plan, cell.method);
     series.line = false;
     const SeedMean& kept_mean = mean->second;
-    series.points = {{100 * of_test->second.at(metric).mean, kept_mean.mean, kept_mean.mean - kept_mean.half_width,
-                      kept_mean.mean + kept_mean.half_width}};
+    series.points = {{metric_scale(metric) * of_test->second.at(metric).mean, kept_mean.mean,
+                      kept_mean.mean - kept_mean.half_width, kept_mean.mean + kept_mean.half_width}};
     gains.push_back(series.points[0].x);
     for (const double value : {kept_mean.mean, series.points[0].low, series.points[0].high}) kept.push_back(value);
     chart.series.push_back(std::move(series));

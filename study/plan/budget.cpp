@@ -35,14 +35,17 @@ class Fitting {
       }
     }
     if (!fitted_.fits) return std::move(fitted_);
-    if (freedom_.samples) add_counts();
+    const bool all_counts = !freedom_.samples || add_counts();
+    bool all_seeds = true;
     if (freedom_.seeds) {
       for (auto seeds = static_cast<std::int64_t>(fitted_.plan.result_seeds.size()) + 1; seeds <= kMostSeeds; ++seeds) {
         StudyPlan more = fitted_.plan;
         set_seeds(more, seeds);
-        if (!take(more)) break;
+        all_seeds = take(more);
+        if (!all_seeds) break;
       }
     }
+    if (!all_counts && all_seeds) add_counts_between();
     if (freedom_.search) {
       for (const SearchDepth depth : {SearchDepth::halving, SearchDepth::fine}) {
         StudyPlan deeper = fitted_.plan;
@@ -54,23 +57,39 @@ class Fitting {
   }
 
  private:
-  void add_counts() {
+  // Tenfold steps; whether all of them fit.
+  bool add_counts() {
     const std::int64_t first = fitted_.plan.samples.front();
     if (first > 100) try_count(100);
     std::int64_t last = first;
     // The last tenfold step goes to all there is; two counts close together say little more than one.
     while (last * 2 <= freedom_.available) {
       const std::int64_t next = last * 20 > freedom_.available ? freedom_.available : last * 10;
-      if (!try_count(next)) break;
+      if (!try_count(next)) return false;
       last = next;
     }
+    return true;
+  }
+
+  // Half decades: that beyond the largest count, then those between the others, the largest first.
+  void add_counts_between() {
+    const std::vector<std::int64_t> counts = fitted_.plan.samples;
+    for (std::size_t i = counts.size(); i > 0; --i) {
+      const std::int64_t between = 3 * counts[i - 1];
+      if (between <= (i < counts.size() ? counts[i] / 2 : freedom_.available)) take(with_count(between));
+    }
+  }
+
+  StudyPlan with_count(std::int64_t count) const {
+    StudyPlan more = fitted_.plan;
+    more.samples.push_back(count);
+    std::sort(more.samples.begin(), more.samples.end());
+    return more;
   }
 
   // With a seed less where that lets it fit: a further count says more than a third seed.
   bool try_count(std::int64_t count) {
-    StudyPlan more = fitted_.plan;
-    more.samples.push_back(count);
-    std::sort(more.samples.begin(), more.samples.end());
+    StudyPlan more = with_count(count);
     if (take(more)) return true;
     if (!freedom_.seeds || more.samples.size() > 2 || more.result_seeds.size() < 3) return false;
     set_seeds(more, 2);

@@ -155,25 +155,28 @@ std::vector<std::string> reading_notes(const Report& report) {
           rates, plan.result_seeds.size() == 1 ? "of seed" : "means over the seeds", fmt::join(plan.result_seeds, ", "),
           added_seeds_text(plan)),
       "± is Student's 95 % t interval over those seeds, on the same test examples.",
-      "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
-      "Behrens-Fisher distribution), and are of that pair alone: of 20 about one misses the truth. A method beats "
-      "another where Holm's p over all pairs and sample counts of a set is below 0.05; \"this pair alone\" and \"each "
-      "pair by itself\" say that it is not, though the interval leaves out zero. Not told apart: the interval holds "
-      "zero. Methods are equal within its far end (two one-sided tests at 2.5 %).",
       fmt::format(
-          "As good: shown to lose no more than {} points ({}; --margin) to any other method, at {:g} % over the "
-          "methods{}. The cheapest of those is advised (docs/statistics.md).",
-          points(plan.margin), metric_words(plan.metric), 100 * kLevel,
+          "Intervals of differences hold seeds and test examples (variance components of the paired answers, "
+          "Behrens-Fisher distribution), and are of that pair alone: of 20 about one misses the truth. A method beats "
+          "another where Holm's p over all pairs of a set at a sample count is below {:g}{}; \"this pair alone\" and "
+          "\"each pair by itself\" say that it is not, though the interval leaves out zero. Not told apart: the "
+          "interval holds zero. Methods are equal within its far end (two one-sided tests at 2.5 %).",
+          kLevel,
           plan.more_seeds.empty() ? ""
-                                  : fmt::format(", at {:g} % where seeds were added because the answer hung on them",
-                                                100 * kLevelWithAddedSeeds)),
+                                  : fmt::format(", below {:g} where seeds were added because the answer hung on them",
+                                                kLevelWithAddedSeeds)),
+      fmt::format("As good: shown to lose no more than {} points ({}; --margin) to any other method, at the same level "
+                  "over the methods. The cheapest of those is advised (docs/statistics.md).",
+                  points(plan.margin), metric_words(plan.metric)),
       "Matmuls: the floating-point operations of a training's matmuls, forward and backward, counted; beside them "
-      "their "
-      "share of what the machine's matmuls do in that time, measured at the beginning."};
+      "their share of what the machine's matmuls do in that time, measured at the beginning."};
+  if (!train::metric_kind(plan.metric).is_share)
+    notes.push_back(
+        fmt::format("Means of {} are as it is; differences of it are in points of 0.01.", metric_words(plan.metric)));
   if (!train::larger_is_better(plan.metric)) {
     notes.push_back(
         fmt::format("Of {} less is better: what a method beats another by, or loses to it, is a difference "
-                    "the other way round. A point of it is 0.01.",
+                    "the other way round.",
                     metric_words(plan.metric)));
   }
   if (searched) {

@@ -15,11 +15,6 @@
 namespace dtrain::study {
 namespace {
 
-std::string percent(const SeedMean& mean) {
-  return std::isnan(mean.half_width) ? points(mean.mean)
-                                     : fmt::format("{} ± {}", points(mean.mean), points(mean.half_width));
-}
-
 // To three digits, without the sign of what they do not show.
 std::string thousandths(double value) { return fmt::format("{:.3f}", std::round(1000 * value) / 1000 + 0.0); }
 std::string signed_thousandths(double value) { return fmt::format("{:+.3f}", std::round(1000 * value) / 1000 + 0.0); }
@@ -32,13 +27,15 @@ std::string metric_text(const Cell& cell, const std::string& set, const std::str
   const auto found = cell.metrics.find(set);
   if (found == cell.metrics.end() || found->second.count(metric) == 0) return "-";
   const SeedMean& mean = found->second.at(metric);
-  return std::isnan(mean.mean) ? "-" : percent(mean);
+  if (std::isnan(mean.mean)) return "-";
+  const std::string value = value_text(metric, mean.mean);
+  return std::isnan(mean.half_width) ? value : fmt::format("{} ± {}", value, value_text(metric, mean.half_width));
 }
 
-// "test macro-F1 %"; what is no share is shown in hundredths, too.
+// "test macro-F1 %", "test log-loss".
 std::string column_title(const std::string& set, const std::string& metric) {
   const auto& kind = train::metric_kind(metric);
-  return fmt::format("{} {} {}", set, kind.title, kind.is_share ? "%" : "x 100");
+  return fmt::format("{} {}{}", set, kind.title, kind.is_share ? " %" : "");
 }
 
 std::string second_metric(const StudyPlan& plan, const EvaluationSet& set) {
@@ -73,11 +70,9 @@ std::string loss_text(const CountDecision& count, std::size_t method, const std:
   return others.empty() ? best + " mean" : fmt::format("{} mean, as {}", best, listed(others));
 }
 
-// Of its loss to the best mean, over all pairs.
-double pair_p(const Findings& findings, const CountDecision& count, std::size_t method) {
-  const auto comparison = findings.compare("test", count.samples, count.candidate(*count.decision.best).method,
-                                           count.candidate(method).method);
-  return comparison ? comparison->adjusted_p : std::nan("");
+// Whether its loss to the best mean is shown over all pairs of the count.
+bool is_loss_shown(const CountDecision& count, std::size_t method) {
+  return count.contest.is_better(*count.decision.best, method) || count.contest.is_better(method, *count.decision.best);
 }
 
 }  // namespace
@@ -215,7 +210,7 @@ Table forgetting_pair_table(const Findings& findings) {
                         : fmt::format("{} to {}", signed_thousandths(difference.mean - difference.half_width),
                                       signed_thousandths(difference.mean + difference.half_width)));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
-      row.push_back(shown_text(comparison.p, comparison.adjusted_p));
+      row.push_back(shown_text(comparison.p, comparison.shown()));
     }
     table.rows.push_back(std::move(row));
   }
@@ -234,7 +229,7 @@ Table decision_table(const StudyPlan& plan, const Findings& findings) {
       if (count.decision.advised == i) standing += ", advised";
       table.rows.push_back({count.candidate(i).method, count_text(count.samples), standing, loss_text(count, i, best),
                             judgement.loss ? interval_points(*judgement.loss, plan.metric) : "",
-                            judgement.loss ? shown_text(judgement.loss->p_value(), pair_p(findings, count, i)) : "",
+                            judgement.loss ? shown_text(judgement.loss->p_value(), is_loss_shown(count, i)) : "",
                             std::isnan(judgement.within_margin) ? "-" : probability_text(judgement.within_margin),
                             duration_text(count.candidate(i).train_seconds)});
     }
@@ -255,7 +250,7 @@ Table pair_table(const StudyPlan& plan, const Findings& findings) {
     } else {
       row.push_back(interval_points(difference, plan.metric));
       row.push_back(comparison.adjusted_p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", comparison.adjusted_p));
-      row.push_back(shown_text(difference.p_value(), comparison.adjusted_p));
+      row.push_back(shown_text(difference.p_value(), comparison.shown()));
       row.push_back(comparison.shown_alone() ? "-" : fmt::format("{:.1f}", 100 * difference.equivalence_bound()));
     }
     table.rows.push_back(std::move(row));

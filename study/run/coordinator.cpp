@@ -32,6 +32,37 @@ constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stoppe
 
 }  // namespace
 
+std::optional<double> idle_share(const FinishedTrials& finished, int ranks) {
+  if (finished.empty()) return 0;
+  double began = finished.begin()->second.second.started;
+  double spent = 0;
+  double busy = 0;
+  for (const auto& [key, trial] : finished) {
+    const TrialOutcome& outcome = trial.second;
+    began = std::min(began, outcome.started);
+    spent = std::max(spent, outcome.spent);
+    busy += outcome.seconds * outcome.ranks;
+  }
+  if (spent <= began) return std::nullopt;
+  return std::max(0.0, 1 - busy / ((spent - began) * ranks));
+}
+
+double planned_seconds(const StudyPlan& plan, const FinishedTrials& finished, double seconds) {
+  if (plan.more_seeds.empty()) return seconds;
+  const auto is_added = [&](const Trial& trial) {
+    const auto at_count = plan.more_seeds.find(trial.samples);
+    if (trial.phase != Trial::Phase::result || at_count == plan.more_seeds.end()) return false;
+    const auto of_method = at_count->second.find(trial.method);
+    return of_method != at_count->second.end() &&
+           std::find(of_method->second.begin(), of_method->second.end(), trial.seed) != of_method->second.end();
+  };
+  double last = 0;
+  for (const auto& [key, trial] : finished) {
+    if (!is_added(trial.first)) last = std::max(last, trial.second.started + trial.second.seconds);
+  }
+  return last;
+}
+
 std::string Letter::text() const {
   json letter = {{"kind", kKinds.at(static_cast<std::size_t>(kind))}};
   if (trial) letter["trial"] = trial_json(*trial, outcome.value_or(TrialOutcome()));
@@ -59,11 +90,10 @@ Coordinator::Coordinator(const Setting& setting, FinishedTrials finished, TimeLe
       schedule_(plan_, std::move(finished)),
       times_(std::move(times)),
       groups_(static_cast<std::size_t>(setting.groups.count())) {
-  trials_began_ = seconds();
   if (schedule_.finished().empty()) return;
   double spent = 0;
   for (const auto& [key, trial] : schedule_.finished()) spent = std::max(spent, trial.second.spent);
-  unspent_ = trials_began_ - spent;
+  unspent_ = seconds() - spent;
 }
 
 double Coordinator::seconds() const {
@@ -140,8 +170,8 @@ void Coordinator::take_result(int index, const Letter& letter) {
   outcome.started = group.trial_began;
   outcome.spent = spent() - under_way(index) / static_cast<double>(groups_.size());
   setting_.journal.append(trial, outcome);
-  times_.took(trial, outcome.seconds);
-  group.busy_seconds += seconds() - group.trial_began;
+  // One that failed says nothing of how long those take that end.
+  if (!outcome.failed()) times_.took(trial, outcome.seconds);
   group.trial.reset();
   for (const std::string& warning : outcome.warnings) {
     if (said_.insert(warning).second) setting_.log.warning(fmt::format("{}: {}", trial.method, warning));
@@ -197,7 +227,7 @@ void Coordinator::hand_out() {
     auto trial = schedule_.next(seconds_of, group.last_method);
     if (!trial && schedule_.is_done() && add_seeds()) trial = schedule_.next(seconds_of, group.last_method);
     if (trial) {
-      group = {State::working, trial, trial->method, seconds(), Clock::now(), group.busy_seconds};
+      group = {State::working, trial, trial->method, seconds(), Clock::now()};
       send(static_cast<int>(i), {Letter::Kind::run, trial, TrialOutcome()});
     } else if (schedule_.is_done()) {
       group.state = State::gone;
@@ -240,11 +270,11 @@ bool Coordinator::add_seeds() {
   }
   const double needed = std::max(longest, all / static_cast<double>(groups_.size()));
   if (spent() + needed > *setting_.budget_seconds) return false;
-  if (!plan_done_) plan_done_ = seconds();
   for (const std::string& name : names) plan_.more_seeds[hangs->samples][name].push_back(seed);
   setting_.journal.append(plan_);
-  setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get seed {}", count_text(hangs->samples),
-                                listed(names), seed));
+  last_look_ahead_ = {};
+  setting_.log.line(fmt::format("{} samples: the answer hangs on {}, which get{} seed {}", count_text(hangs->samples),
+                                listed(names), names.size() == 1 ? "s" : "", seed));
   return true;
 }
 
@@ -337,8 +367,13 @@ void Coordinator::show_progress() {
     expected_end_ = seconds() + seconds_left();
   }
   setting_.log.progress(fmt::format("{} of {} trials, {} left{}{}; {}", schedule_.ended(), schedule_.expected(),
-                                    duration_text(std::max(0.0, expected_end_ - seconds())),
-                                    best_so_far_.empty() ? "" : ", ", best_so_far_, fmt::join(running, ", ")));
+                                    time_left(), best_so_far_.empty() ? "" : ", ", best_so_far_,
+                                    fmt::join(running, ", ")));
+}
+
+std::string Coordinator::time_left() const {
+  const double left = expected_end_ - seconds();
+  return left < 1 ? "under 1 s" : duration_text(left);
 }
 
 RunFacts Coordinator::facts() const {
@@ -348,12 +383,8 @@ RunFacts Coordinator::facts() const {
   facts.ranks_per_trial = setting_.groups.ranks_per_trial();
   facts.budget_seconds = setting_.budget_seconds;
   facts.seconds = seconds();
-  facts.planned_seconds = plan_done_.value_or(facts.seconds);
-  double busy = 0;
-  for (const Group& group : groups_) busy += group.busy_seconds;
-  const double here = facts.seconds - trials_began_;
-  // Where all was there already nobody waited.
-  facts.idle_share = busy > 0 && here > 0 ? std::max(0.0, 1 - busy / (here * static_cast<double>(groups_.size()))) : 0;
+  facts.planned_seconds = planned_seconds(plan_, schedule_.finished(), facts.seconds);
+  facts.idle_share = idle_share(schedule_.finished(), facts.groups * facts.ranks_per_trial);
   return facts;
 }
 

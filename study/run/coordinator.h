@@ -39,6 +39,15 @@ struct Letter {
   static Letter of(const std::string& text);
 };
 
+/// The share of the time of `ranks` ranks in which they had no trial, from the first trial's beginning to the last
+/// one's end, whatever number of times the study was gone on with: what a kill took, and the forecast after it, is not
+/// counted (TrialOutcome::spent). Nothing where that is not known, as of a journal of an earlier version.
+std::optional<double> idle_share(const FinishedTrials& finished, int ranks);
+
+/// Seconds until what the study was planned to be was done: the end of the last trial whose seed was not added to it;
+/// all of its `seconds` where none was.
+double planned_seconds(const StudyPlan& plan, const FinishedTrials& finished, double seconds);
+
 /// Hands the trials of a study to the groups and takes their outcomes, on the first rank, beside the trials that this
 /// rank trains itself: it works only while `serve` is called, at each step and between batches.
 class Coordinator {
@@ -90,7 +99,6 @@ class Coordinator {
     std::string last_method;
     double trial_began = 0;
     Clock::time_point heard = Clock::now();
-    double busy_seconds = 0;
   };
 
   void read(int group, const Letter& letter);
@@ -108,6 +116,7 @@ class Coordinator {
   double seconds_left() const;
   void show_results();
   void show_progress();
+  std::string time_left() const;
 
   Setting setting_;
   StudyPlan plan_;
@@ -115,9 +124,7 @@ class Coordinator {
   TimeLeft times_;
   std::vector<Group> groups_;
   bool stopping_ = false;
-  double trials_began_ = 0;
-  std::optional<double> plan_done_;  // when seeds were first added to it
-  double unspent_ = 0;               // seconds that a kill and the forecasts after it took
+  double unspent_ = 0;  // seconds that a kill and the forecasts after it took
   Clock::time_point last_sign_ = Clock::now();
   Clock::time_point last_table_ = Clock::now();
   Clock::time_point last_look_ahead_;

@@ -256,8 +256,7 @@ StudyRun run_study(const StudyPlan& plan, const Material& material, const Finish
   if (world.time_is_up() && coordinator->schedule().finished().size() == finished.size()) {
     throw TrainingError(
         "the time limit came before a single trial had ended, and what is under way runs again from its beginning: "
-        "give "
-        "the study more time, more ranks a trial (--ranks-per-trial) or fewer samples");
+        "give the study more time, more ranks a trial (--ranks-per-trial) or fewer samples");
   }
   throw Stopped(
       fmt::format("{}; {} of {} trials are in the journal, what was under way runs again: go on with --resume",

@@ -8,8 +8,6 @@
 namespace dtrain::study {
 namespace {
 
-// That a method is worse than another, over the family.
-constexpr double kError = 0.05;
 // Training times that differ by less are taken as equal: they would not come in the same order again.
 constexpr double kSameCost = 1.05;
 constexpr std::int64_t kMostSeedsAsked = 50;
@@ -46,7 +44,7 @@ const std::optional<PairedDifference>& Contest::difference(std::size_t first, st
 
 bool Contest::is_better(std::size_t first, std::size_t second) const {
   const Pair& found = pair(first, second);
-  return found.difference && found.difference->mean > 0 && found.adjusted_p < kError;
+  return found.difference && found.difference->mean > 0 && found.adjusted_p < level_;
 }
 
 Contest Contest::projected(std::int64_t more_seeds, double more_examples) const {

@@ -19,9 +19,10 @@ struct Candidate {
   bool collapsed = false;
 };
 
-/// What a method is shown to be as good at, over the methods: so that at most 5 of 100 studies advise one that is truly
-/// too bad. A decision is looked at again after each seed that it is given because it hangs on it, and errs as rarely
-/// with a stricter level from the first of them on (docs/statistics.md).
+/// What is shown at a sample count is shown at this level, over the methods (as good) or over the pairs (better,
+/// worse): so that there at most 5 of 100 studies advise a method that is truly too bad, or call one worse that is not.
+/// A decision is looked at again after each seed that it is given because it hangs on it, and errs as rarely with a
+/// stricter level from the first of them on (docs/statistics.md).
 constexpr double kLevel = 0.05;
 constexpr double kLevelWithAddedSeeds = 0.005;
 
@@ -43,7 +44,7 @@ class Contest {
   double level() const { return level_; }
   /// First minus second; nothing where it was not set, or too few seeds ended in both.
   const std::optional<PairedDifference>& difference(std::size_t first, std::size_t second) const;
-  /// Whether first is shown to be better than second, at 5 % for the whole family.
+  /// Whether first is shown to be better than second, at the level for the whole family.
   bool is_better(std::size_t first, std::size_t second) const;
   /// What is to be expected with more seeds and `more_examples` times as many examples.
   Contest projected(std::int64_t more_seeds, double more_examples) const;
@@ -85,7 +86,8 @@ struct Decision {
   /// The highest mean of those that have not collapsed, the cheaper one of equals.
   std::optional<std::size_t> best;
   /// The cheapest of those as good; of those that cost the same within 5 %, the one with the highest mean. Names a
-  /// method that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md).
+  /// method that is truly worse than another by more than the margin in at most 5 % of studies (docs/statistics.md), at
+  /// this count: a study of several counts names such a method at one of them more often.
   std::optional<std::size_t> advised;
   /// Contenders whose standing could still change the advice: those that are undecided and cheaper than the advised
   /// one; all that are undecided where none is advised.

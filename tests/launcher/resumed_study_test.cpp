@@ -33,5 +33,36 @@ TEST(PlanToGoOnWith, KeepsWhatWasGivenUpUnlessItIsFittedAnew) {
   EXPECT_TRUE(anew.changes.empty());
 }
 
+TEST(FactsOfAllRuns, HoldTheFirstForecastAsLongAsThePlanIsTheOneItWasOf) {
+  study::StudyPlan plan;
+  plan.samples = {100, 1000};
+  plan.result_seeds = {1, 2, 3};
+  study::RunFacts earlier;
+  earlier.groups = 4;
+  earlier.forecast_seconds = 500;
+  study::RunFacts now = earlier;
+  now.forecast_seconds = 200;
+  study::StudyPlan shortened = plan;
+  shortened.drop_seed(1000, 3);
+  shortened.more_seeds[100]["full"] = {4};
+  shortened.metric = "macro_f1";
+  EXPECT_EQ(facts_of_all_runs(now, plan, earlier, shortened).forecast_seconds, 500);
+  EXPECT_EQ(facts_of_all_runs(now, plan, earlier, plan).idle_share, 0);
+  plan.result_seeds.push_back(4);
+  EXPECT_EQ(facts_of_all_runs(now, plan, earlier, shortened).forecast_seconds, std::nullopt);
+}
+
+TEST(FactsOfAllRuns, KnowNoIdleTimeOfDifferentNumbersOfRanks) {
+  study::RunFacts earlier;
+  earlier.groups = 4;
+  study::RunFacts now = earlier;
+  now.groups = 2;
+  EXPECT_EQ(facts_of_all_runs(now, {}, earlier, {}).idle_share, std::nullopt);
+  now.ranks_per_trial = 2;
+  EXPECT_EQ(facts_of_all_runs(now, {}, earlier, {}).idle_share, 0);
+  earlier.idle_share.reset();
+  EXPECT_EQ(facts_of_all_runs(now, {}, earlier, {}).idle_share, std::nullopt) << "nor when it goes on a second time";
+}
+
 }  // namespace
 }  // namespace dtrain::launcher

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -101,6 +102,16 @@ TEST_F(ClassScores, StandInATableOfThePage) {
   EXPECT_THAT(table.rows[2], ElementsAre("food (1)", HasSubstr("50.0 ± "), HasSubstr("50.0 ± ")));
   EXPECT_THAT(page::html_text({{&made, "study", {}}}),
               AllOf(HasSubstr("F1 of each class on test"), HasSubstr("body (2)")));
+}
+
+TEST_F(ClassScores, AreNoneOfMoreClassesThanATableIsReadOf) {
+  for (const std::size_t classes : {kMostClassesOfScores, kMostClassesOfScores + 1}) {
+    auto& labels = plan_.sets[0].labels;
+    labels.resize(classes);
+    std::iota(labels.begin(), labels.end(), 0);
+    for (const std::uint64_t seed : {1, 2}) answers(0, seed) = labels;
+    EXPECT_EQ(scores().size(), classes == kMostClassesOfScores ? classes : 0);
+  }
 }
 
 TEST_F(ClassScores, AreNoneOfResultsThatKeptNoAnswers) {

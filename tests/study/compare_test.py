@@ -769,7 +769,7 @@ def test_a_next_task_says_what_it_makes_each_method_forget(material, tmp_path):
         assert comparison["p"] == pytest.approx(test.pvalue, abs=1e-9)
         interval = test.confidence_interval(0.95)
         assert comparison["interval"] == pytest.approx([interval.low, interval.high], abs=1e-9)
-        family = [other for other in comparisons if other["measure"] == comparison["measure"]]
+        family = [other for other in comparisons if all(other[key] == comparison[key] for key in ("measure", "samples"))]
         assert comparison["holm_p"] == pytest.approx(holm([other["p"] for other in family])[family.index(comparison)])
         assert comparison["shown"] == (comparison["holm_p"] < 0.05)
     for cell in document["cells"]:

@@ -23,10 +23,12 @@ namespace dtrain::study {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::Contains;
 using testing::Each;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 
 // One group, which answers what the coordinator orders by made-up outcomes.
@@ -212,6 +214,44 @@ TEST_F(CoordinatorTest, GivesUpAfterAKillWhatItGaveUpBefore) {
   EXPECT_TRUE(coordinator_->schedule().is_done());
 }
 
+TEST(RunFacts, AreOfAllRunsOfAStudy) {
+  StudyPlan plan = small_plan({"full", "lora"}, {100}, 3);
+  FinishedTrials finished;
+  EXPECT_EQ(idle_share(finished, 2), 0) << "nobody waited";
+  const auto add = [&](std::size_t method, std::size_t seed, double started, double seconds, double spent) {
+    TrialOutcome outcome = outcome_of(500, 500);
+    outcome.ranks = 1;
+    outcome.started = started;
+    outcome.seconds = seconds;
+    outcome.spent = spent;
+    finish(finished, result_trials(plan, plan.methods[method], 100, 0.003).at(seed), outcome);
+  };
+  // Two ranks, after a forecast of 10 s; a kill at 45 s takes a trial of 5 s, and the forecast after it 20 s.
+  add(0, 0, 10, 30, 40);
+  add(1, 0, 10, 28, 38);
+  EXPECT_NEAR(*idle_share(finished, 2), 1 - 58.0 / 60, 1e-12);
+  add(0, 1, 60, 30, 70);
+  add(1, 1, 60, 15, 55);
+  EXPECT_NEAR(*idle_share(finished, 2), 1 - 103.0 / 120, 1e-12);
+  EXPECT_EQ(planned_seconds(plan, finished, 90), 90);
+  plan.more_seeds[100]["full"] = {4};
+  add(0, 3, 91, 20, 90);
+  EXPECT_EQ(planned_seconds(plan, finished, 111), 90);
+  for (auto& [key, trial] : finished) trial.second.spent = 0;
+  EXPECT_EQ(idle_share(finished, 2), std::nullopt) << "earlier versions did not write it down";
+}
+
+TEST_F(CoordinatorTest, LearnsNothingOfTimeFromTrialsThatFailed) {
+  begin(1e6, false);
+  const Letter order = ask();
+  TrialOutcome lost;
+  lost.failure = "the loss of step 1 is nan";
+  lost.seconds = 1e6;
+  answer(*order.trial, lost);
+  coordinator_->serve();
+  EXPECT_THAT(coordinator_->plan().changes, IsEmpty()) << "the rest still fits";
+}
+
 TEST_F(CoordinatorTest, LosesNothingOfItsPlanToAKillAndTheForecastAfterIt) {
   begin(1000, false);
   for (int i = 0; i < 3; ++i) {
@@ -299,6 +339,39 @@ TEST_F(CoordinatorTest, CountsWhatWaitsForATrialUnderWayAsLeft) {
   // 8 trials of search and 12 results of 150 steps each; at 100 samples a step has 25 examples instead of 32.
   ASSERT_FALSE(progress.empty());
   EXPECT_THAT(progress.back(), HasSubstr("0 of 20 trials, 43 min"));
+}
+
+TEST_F(CoordinatorTest, CountsASeedThatWasAddedAsLeft) {
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1;
+  std::vector<std::string> progress;
+  log_.progress = [&](std::string_view text) { progress.emplace_back(text); };
+  const auto look = [&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+    coordinator_->serve();
+  };
+  begin(1e6, true);
+  Letter order = ask();
+  look();
+  while (order.trial->seed < 4) {
+    answer(*order.trial, answered(*order.trial, order.trial->samples == 100 ? 200 : 6));
+    order = ask();
+  }
+  look();
+  // Two of about 13 s, as the others took; the look before it was of all that was planned.
+  ASSERT_FALSE(progress.empty());
+  EXPECT_THAT(progress.back(), AllOf(HasSubstr("12 of 14 trials, "), HasSubstr(" s left"), Not(HasSubstr(" min "))));
+}
+
+TEST_F(CoordinatorTest, SaysOfLessThanASecondThatItIs) {
+  std::vector<std::string> progress;
+  log_.progress = [&](std::string_view text) { progress.emplace_back(text); };
+  for (MethodForecast& forecast : forecasts_) forecast.beside.step_seconds = 1e-6;
+  begin({}, false);
+  ask();
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  coordinator_->serve();
+  ASSERT_FALSE(progress.empty());
+  EXPECT_THAT(progress.back(), HasSubstr("0 of 12 trials, under 1 s left"));
 }
 
 TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {

@@ -61,7 +61,7 @@ TEST(DiagnosisChoice, SearchesTheQuickestFirst) {
               ElementsAre("layers:k=1", "layers:k=2"));
 }
 
-TEST(DiagnosisChoice, TakesMoreWithMoreTime) {
+TEST(DiagnosisChoice, SearchesNoLessWithMoreTimeAndStaysWithinIt) {
   std::size_t tried = 0;
   std::size_t searched = 0;
   for (double seconds = 100; seconds < 3000; seconds += 10) {

@@ -136,6 +136,8 @@ TEST_F(JournalTest, KeepsTheLastOfPlansCostsAndFacts) {
   facts.budget_seconds = 600;
   facts.seconds = 500;
   facts.planned_seconds = 450;
+  facts.forecast_seconds = 400;
+  facts.idle_share.reset();
   journal.append(facts);
   journal.append(trials_[1], outcome_of(610, 300));
   const JournalContent content = read_journal(path(), log_);
@@ -163,8 +165,11 @@ TEST_F(JournalTest, TakesWhatAPlanGaveUpFromTheFactsOfAnEarlierVersion) {
   write(0);
   auto run = run_facts_json({});
   run["changes"] = {"100 samples without seed 3"};
+  run["forecast_seconds"] = 0;
   write_file_atomically(path(), read_file(path()) + nlohmann::json{{"run", run}}.dump() + "\n");
-  EXPECT_THAT(read_journal(path(), log_).plan.changes, ElementsAre("100 samples without seed 3"));
+  const JournalContent content = read_journal(path(), log_);
+  EXPECT_THAT(content.plan.changes, ElementsAre("100 samples without seed 3"));
+  EXPECT_EQ(content.run.forecast_seconds, std::nullopt) << "0 was: not known";
 }
 
 TEST_F(JournalTest, IsGoneOnWithByOtherTrialsOfTheSameIdentity) {

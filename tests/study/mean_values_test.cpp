@@ -164,6 +164,9 @@ TEST_F(StudyByLogLoss, TakesTheMethodWithTheLowest) {
                                          HasSubstr("lora by 10.0 points (9."), Not(HasSubstr("%"))));
   EXPECT_THAT(verdict.advice, HasSubstr("it has the lowest mean, and is shown to lose no more than 1.0 points"));
   EXPECT_THAT(best_so_far(plan_, found), HasSubstr("best so far head 0.500"));
+  const Table quality = quality_table(plan_, found);
+  EXPECT_EQ(quality.header.at(4), "test log-loss");
+  EXPECT_EQ(quality.rows.at(1).at(4), "0.500 ± 0.002") << "as in the sentences";
   const Table decisions = decision_table(plan_, found);
   EXPECT_THAT(decisions.header, Contains("loss to the lowest mean"));
   EXPECT_EQ(decisions.rows.at(0).at(2), "worse than head");
@@ -207,7 +210,9 @@ TEST_F(StudyByLogLoss, SaysWhichWayIsBetterInFiguresAndNotes) {
                           HasSubstr("points of log-loss less than full"), HasSubstr("full minus each method"),
                           HasSubstr("the lowest of 3 methods"), HasSubstr("Log-loss is the mean of minus")));
   EXPECT_THAT(page, AllOf(Not(HasSubstr("highest mean")), Not(HasSubstr("Up and to the left"))));
+  EXPECT_THAT(page, AllOf(HasSubstr(">log-loss</text>"), HasSubstr(">0.500 ± 0.002</text>"), Not(HasSubstr("x 100"))));
   EXPECT_THAT(reading_notes(report), Contains(HasSubstr("Of log-loss less is better")));
+  EXPECT_THAT(reading_notes(report), Contains(HasSubstr("differences of it are in points of 0.01")));
   EXPECT_THAT(reading_notes(report), Not(Contains(HasSubstr("resolve differences"))));
   plan_.metric = "accuracy";
   EXPECT_THAT(reading_notes(make_report(plan_, finished_)), Not(Contains(HasSubstr("less is better"))));

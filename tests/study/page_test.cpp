@@ -77,8 +77,8 @@ TEST_F(PageOfOneCount, ShowsEachSeedUnderTheMean) {
 
 TEST_F(Page, OutlinesDifferencesThatAreNotShownOverAllPairs) {
   // Of lora on both sets at both counts.
-  EXPECT_EQ(count_of(text(), " [not shown over all 6 pairs]"), 4U);
-  EXPECT_EQ(count_of(text(), ">not shown over all 6 pairs</text>"), 2U) << "in the legends";
+  EXPECT_EQ(count_of(text(), " [not shown over all 3 pairs]"), 4U);
+  EXPECT_EQ(count_of(text(), ">not shown over all 3 pairs</text>"), 2U) << "in the legends";
 }
 
 TEST_F(PageOfOneCount, OutlinesDifferencesThatAreNotShownOverAllPairsToo) {
@@ -149,6 +149,22 @@ TEST_F(PageOfOneCount, SaysWhatTrainIsToBeToldForTheSameTraining) {
               HasSubstr("dtrain train --method lora --lr 0.003 --model &#39;my model&#39; --train FILE --output DIR"));
 }
 
+TEST_F(PageOfOneCount, ListsTheAnswersOfSeveralStudiesEachUnderItsTitle) {
+  const Report report = make_report(plan_, finished_);
+  std::string page = page::html_text({{&report, "here", {}}, {&report, "there", {}}});
+  const std::string number = " class=\"number\"";
+  for (std::size_t at = page.find(number); at != std::string::npos; at = page.find(number))
+    page.erase(at, number.size());
+  EXPECT_THAT(page, HasSubstr("<th>labelled examples</th><th>take</th><th>learning rate</th><th>how sure</th>"
+                              "<th>on test</th><th>training</th><th>ran on</th>"));
+  for (const char* study : {"here", "there"}) {
+    EXPECT_THAT(page, HasSubstr(std::string("<tr><td>") + study +
+                                "</td><td>tiny</td><td>toy</td><td>1,000</td><td>lora</td><td>0.003</td><td>shown</td>"
+                                "<td>70.0\u00a0±\u00a00.2\u00a0% accuracy</td><td>20.0 s</td>"));
+  }
+  EXPECT_THAT(page, HasSubstr("With 1,000 labelled examples the studies agree on lora."));
+}
+
 TEST_F(PageOfOneCount, NamesThoseThatTie) {
   finish_method(finished_, plan_, 2, 1000, 700, 300, 20);
   EXPECT_THAT(text(), HasSubstr("the highest of 3 methods (which full reaches, too), and no cheaper method"));
@@ -157,10 +173,10 @@ TEST_F(PageOfOneCount, NamesThoseThatTie) {
 }
 
 TEST(Shown, SaysOverWhat) {
-  EXPECT_EQ(shown_text(0.001, 0.04), "over all pairs");
-  EXPECT_EQ(shown_text(0.001, 0.05), "this pair alone");
-  EXPECT_EQ(shown_text(0.05, 1), "no");
-  EXPECT_EQ(shown_text(NAN, NAN), "-");
+  EXPECT_EQ(shown_text(0.001, true), "over all pairs");
+  EXPECT_EQ(shown_text(0.001, false), "this pair alone");
+  EXPECT_EQ(shown_text(0.05, false), "no");
+  EXPECT_EQ(shown_text(NAN, false), "-");
 }
 
 }  // namespace

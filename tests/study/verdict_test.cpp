@@ -149,6 +149,19 @@ TEST_F(StudyOfThree, TakesNoMethodWhereAConstantAnswerIsBetter) {
   EXPECT_THAT(verdict().advice, Not(HasSubstr("Where inputs are like web")));
 }
 
+TEST_F(StudyOfThree, WarnsOfASetOnWhichNoMethodBeatsAConstantAnswer) {
+  const auto warning = [&] { return constant_answers_text(plan_, findings(), 1000); };
+  EXPECT_THAT(warning(), IsEmpty());
+  plan_.sets[1].majority_share = 0.45;
+  const char* expected = " Beware: on web no method does better than always giving the same answer.";
+  EXPECT_EQ(warning(), expected);
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    result(0, seed) = {};
+    result(0, seed).failure = "the loss of step 3 is nan";
+  }
+  EXPECT_EQ(warning(), expected) << "a method without a result does not beat it either";
+}
+
 TEST_F(StudyOfThree, SaysWhereTheMetricsDisagreeOutOfDomain) {
   for (auto& [key, trial] : finished_) {
     if (trial.first.method == "head") trial.second.metrics["ood.web"]["balanced_accuracy"] = 0.25;
@@ -247,6 +260,7 @@ TEST_F(StudyOfThree, CountsTheSeedsThatWereAdded) {
   }
   const Findings found = findings();
   EXPECT_EQ(found.decisions.at(0).contest.level(), kLevelWithAddedSeeds);
+  for (const Comparison& comparison : found.comparisons) EXPECT_EQ(comparison.level, kLevelWithAddedSeeds);
   const auto more = found.decisions.at(0).remedy->more_seeds;
   ASSERT_TRUE(more);
   EXPECT_THAT(verdict().advice, HasSubstr(fmt::format("(--seeds {})", *more + 5)));
@@ -277,10 +291,10 @@ TEST(Finding, SaysOfAnIntervalWithoutZeroThatItIsOfThatPairAlone) {
   EXPECT_GT(comparison.difference.interval(0.95).low, 0);
   EXPECT_FALSE(comparison.shown());
   EXPECT_TRUE(comparison.shown_alone());
-  EXPECT_EQ(found.pairs("test"), 10U);
+  EXPECT_EQ(found.pairs("test", 1000), 10U);
   EXPECT_THAT(verdicts(plan, found).at(0).findings[0],
               AllOf(HasSubstr("It is ahead of head by 2.9 points ("), HasSubstr("and ia3 by 2.9 points ("),
-                    HasSubstr("), each pair by itself; over all 10 pairs of the set that is not shown."),
+                    HasSubstr("), each pair by itself; over all 10 pairs of the set at this count that is not shown."),
                     Not(HasSubstr("not told apart")), Not(HasSubstr("wins")), Not(HasSubstr("beats"))));
 }
 
@@ -342,7 +356,12 @@ TEST_F(StudyOfThree, CallsNothingShownWhereAllOthersCollapsed) {
   const Report report = make_report(plan_, finished_);
   EXPECT_THAT(page::html_text({{&report, "study", {}}}),
               AllOf(HasSubstr("Take full to fine-tune tiny on toy with 1,000 labelled examples: every other method"),
-                    HasSubstr("so that it is compared with none."), Not(HasSubstr("this is shown, not guessed"))));
+                    HasSubstr("How sure: it is compared with none."), Not(HasSubstr("this is shown, not guessed"))));
+  for (const std::uint64_t seed : {1, 2}) {
+    result(2, seed) = {};
+    result(2, seed).failure = "the loss of step 3 is nan";
+  }
+  EXPECT_THAT(verdict().advice, HasSubstr("Take full: every other method collapsed or has too few results, so that"));
 }
 
 TEST_F(StudyOfThree, GivesNoAdviceWhereEverythingCollapsed) {
@@ -528,16 +547,42 @@ TEST(Trend, FitsWhereTheAnswerChanges) {
   EXPECT_THAT(trend_of({700, 500, 690, 400}), HasSubstr("does not show where"));
 }
 
-TEST(Findings, AdjustOverAllSampleCountsOfASet) {
-  const StudyPlan plan = small_plan({"full", "head"}, {100, 1000});
+TEST(Findings, AreAdjustedOverThePairsOfOneSampleCount) {
+  const StudyPlan plan = small_plan({"full", "head", "lora"}, {100, 1000});
   FinishedTrials finished;
   finish_method(finished, plan, 0, 100, 700, 300, 3);
   finish_method(finished, plan, 1, 100, 690, 300, 1);
-  finish_method(finished, plan, 0, 1000, 800, 300, 3);
-  finish_method(finished, plan, 1, 1000, 790, 300, 1);
-  const auto comparison = analyse(plan, finished).compare("test", 100, "full", "head");
-  ASSERT_TRUE(comparison);
-  EXPECT_NEAR(comparison->adjusted_p, 2 * comparison->difference.p_value(), 1e-9);
+  finish_method(finished, plan, 2, 100, 670, 300, 2);
+  for (auto& [key, trial] : finished) {
+    if (trial.first.phase == Trial::Phase::result)
+      trial.second.forgetting = {{"mrr", (trial.first.method == "head" ? 0.1 : 0.2) * trial.first.seed}};
+  }
+  const Findings before = analyse(plan, finished);
+  ASSERT_THAT(before.comparisons, SizeIs(6));
+  std::vector<double> p_values;
+  for (const Comparison& comparison : before.comparisons) {
+    if (comparison.set == "test") p_values.push_back(comparison.difference.p_value());
+  }
+  EXPECT_EQ(before.pairs("test", 100), 3U);
+  EXPECT_EQ(before.comparisons[0].adjusted_p, holm(p_values)[0]);
+  // What is found at another count changes nothing.
+  for (const std::size_t method : {0, 1, 2}) finish_method(finished, plan, method, 1000, 800, 300, 3);
+  for (auto& [key, trial] : finished) {
+    if (trial.first.phase == Trial::Phase::result && trial.first.samples == 1000)
+      trial.second.forgetting = {{"mrr", 0.2 * trial.first.seed}};
+  }
+  const Findings after = analyse(plan, finished);
+  EXPECT_EQ(after.pairs("test", 100), 3U);
+  EXPECT_EQ(after.pairs("test", 1000), 3U);
+  const auto document = [&](const Findings& found) { return verdict_json(plan, found, verdicts(plan, found)); };
+  EXPECT_EQ(document(before).at("counts")[0], document(after).at("counts")[0]);
+  ASSERT_THAT(after.forgetting, SizeIs(6));
+  for (const ForgettingComparison& comparison : before.forgetting) {
+    const auto same = std::find_if(after.forgetting.begin(), after.forgetting.end(), [&](const auto& other) {
+      return other.samples == 100 && other.first == comparison.first && other.second == comparison.second;
+    });
+    EXPECT_EQ(same->adjusted_p, comparison.adjusted_p) << comparison.first << ", " << comparison.second;
+  }
 }
 
 TEST(Findings, LeaveOutWhatIsNotFinished) {
