@@ -83,7 +83,7 @@ LEARNT = [Case(kind, "bert", method) for kind in ("multi", "regression") for met
 CASES = [*LEARNT, Case("multi", "roberta", "prompt"), Case("regression", "roberta", "lp-ft"),
          Case("multi", "distilbert", "lp-ft"), Case("regression", "distilbert", "houlsby")]
 METHODS = {"full": ["full", "--lr", "1e-3", "--max-steps", "240"],
-           "lora": ["lora:target_modules=all-linear", "--lr", "1e-2", "--max-steps", "240"],
+           "lora": ["lora:target_modules=all-linear", "--lr", "5e-3", "--max-steps", "600"],
            "prompt": ["prompt:num_virtual_tokens=4", "--lr", "3e-2", "--max-steps", "60"],
            "houlsby": ["houlsby", "--lr", "1e-2", "--max-steps", "60"],
            "lp-ft": ["lp-ft", "--lr", "1e-3", "--max-steps", "60"]}
