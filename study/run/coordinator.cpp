@@ -28,7 +28,7 @@ constexpr std::chrono::minutes kBetweenTables(3);
 // How often the time left is forecast anew, at most.
 constexpr std::chrono::seconds kBetweenLooksAhead(10);
 
-constexpr std::array<const char*, 7> kKinds = {"ask", "result", "alive", "stopped", "run", "stop", "end"};
+constexpr std::array<const char*, 8> kKinds = {"ask", "result", "alive", "stopped", "run", "stop", "leave", "end"};
 
 }  // namespace
 
@@ -221,7 +221,7 @@ void Coordinator::hand_out() {
     if (group.state != State::waiting) continue;
     if (stopping_) {
       group.state = State::gone;
-      send(static_cast<int>(i), {Letter::Kind::stop, {}, {}});
+      send(static_cast<int>(i), {Letter::Kind::leave, {}, {}});
       continue;
     }
     auto trial = schedule_.next(seconds_of, group.last_method);

@@ -27,7 +27,8 @@ struct Letter {
     alive,    ///< a group, or the coordinator, is still there
     stopped,  ///< a group was asked to stop by a signal, and has nothing under way
     run,      ///< begin this trial
-    stop,     ///< end at the next step: the study stops
+    stop,     ///< end at the next step, and say so: the study stops
+    leave,    ///< the last that a group is told of a study that stops, also where a trial was on its way to it
     end       ///< nothing is left
   };
   Kind kind = Kind::alive;

@@ -57,7 +57,7 @@ class Member {
       // Whoever waits has said so, also where it was told to stop as its trial ended: only then is it counted as gone.
       write({stop_ ? Letter::Kind::stopped : Letter::Kind::ask, {}, {}});
       const Letter order = next_order();
-      if (order.kind == Letter::Kind::stop) return true;
+      if (order.kind == Letter::Kind::leave) return true;
       if (order.kind == Letter::Kind::end) return false;
       train::RunContext context = groups_.context();
       context.tick = [&] { look_around(); };
@@ -68,7 +68,9 @@ class Member {
       try {
         const TrialOutcome outcome = runner_.run(*order.trial, context);
         write({Letter::Kind::result, order.trial, outcome});
+        if (may_leave_) return true;
       } catch (const Stopped&) {
+        if (may_leave_) return true;
         stop_ = true;
       } catch (const std::exception& error) {
         if (const auto lack = train::lack_of_memory(error, context.memory_advice)) report_loss(*order.trial, *lack);
@@ -95,7 +97,10 @@ class Member {
   void look_around() {
     if (coordinator_ != nullptr) coordinator_->serve();
     while (const auto letter = post_.orders->take()) {
-      if (Letter::of(letter->text).kind == Letter::Kind::stop) stop_ = true;
+      const auto kind = Letter::of(letter->text).kind;
+      // Where this group said that it had nothing under way while this trial was on its way to it, nothing else comes.
+      if (kind == Letter::Kind::leave) may_leave_ = true;
+      if (kind == Letter::Kind::leave || kind == Letter::Kind::stop) stop_ = true;
     }
     if (Clock::now() - last_sign_ < std::chrono::seconds(1)) return;
     last_sign_ = Clock::now();
@@ -109,7 +114,11 @@ class Member {
       while (const auto letter = post_.orders->take()) {
         heard = Clock::now();
         Letter order = Letter::of(letter->text);
-        if (order.kind != Letter::Kind::alive) return order;
+        if (order.kind == Letter::Kind::stop) {
+          stop_ = true;  // what was written meanwhile is answered
+        } else if (order.kind != Letter::Kind::alive) {
+          return order;
+        }
       }
       if (!stop_ && world_.stop_requested()) {
         stop_ = true;
@@ -132,6 +141,7 @@ class Member {
   std::chrono::milliseconds timeout_;
   Clock::time_point last_sign_ = Clock::now();
   bool stop_ = false;
+  bool may_leave_ = false;
 };
 
 train::Estimate measure(const StudyPlan& plan, const MethodPlan& method, const Material& material, std::int64_t samples,

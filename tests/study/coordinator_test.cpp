@@ -378,7 +378,7 @@ TEST_F(CoordinatorTest, StopsEveryGroupAndForgetsWhatWasUnderWay) {
   begin({}, true);
   const Letter order = ask();
   ASSERT_EQ(order.kind, Letter::Kind::run);
-  EXPECT_EQ(ask(Letter::Kind::stopped).kind, Letter::Kind::stop);
+  EXPECT_EQ(ask(Letter::Kind::stopped).kind, Letter::Kind::leave);
   EXPECT_TRUE(coordinator_->is_over());
   EXPECT_TRUE(coordinator_->is_stopped());
   EXPECT_EQ(coordinator_->schedule().ended(), 0U);
