@@ -97,6 +97,8 @@ class Cluster:
             process.kill()
             out, _ = process.communicate()
             raise AssertionError(f"no end within {timeout} s\n{self.logs()}\n--- the command\n{out}") from None
+        # pytest shows all of it where a test fails; of an assertion's values it cuts the middle.
+        print(f"{process.args[7:]}\n{out}")
         return Ended(process.returncode, out)
 
     def __call__(self, *command, timeout=60, **settings):
