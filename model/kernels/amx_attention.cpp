@@ -333,8 +333,9 @@ struct Backward {
           value_gradient_columns);
     }
     // key_columns and row_pairs serve as scratch from here on.
+    const Matrix<std::uint32_t> turned{row_pairs.first, sizes.size / 2};
     const auto narrow = [&](Matrix<float> columns, float factor, Matrix<BFloat16> to) {
-      narrow_columns(columns.readable(), factor, a.size, item.keys, key_columns, row_pairs, to);
+      narrow_columns(columns.readable(), factor, a.size, item.keys, key_columns, turned, to);
     };
     narrow(key_gradient_columns, a.scale, outer.key);
     narrow(value_gradient_columns, dropping.factor, outer.value);
