@@ -6,10 +6,8 @@
 
 namespace dtrain::launcher {
 
-peft::TextTokens tokenize_text(const std::string& text, const std::filesystem::path& directory) {
-  const auto tokenizer = data::load_tokenizer(directory);
-  return {tokenizer->tokenize(text, nullptr, std::numeric_limits<std::int32_t>::max()).ids,
-          tokenizer->vocabulary_size()};
+std::vector<std::int32_t> tokenize_text(const std::string& text, const std::filesystem::path& directory) {
+  return data::load_tokenizer(directory)->tokenize(text, nullptr, std::numeric_limits<std::int32_t>::max()).ids;
 }
 
 peft::AttachContext attach_context(std::uint64_t seed) { return {.seed = seed, .tokenize = tokenize_text}; }

@@ -8,16 +8,10 @@
 
 namespace dtrain::peft {
 
-/// A text as a tokenizer gives it.
-struct TextTokens {
-  /// Of all its tokens, special ones included.
-  std::vector<std::int32_t> ids;
-  /// How many tokens the tokenizer knows.
-  std::int64_t vocabulary_size = 0;
-};
-
-/// A text in the tokens of the tokenizer in a directory. Throws InputError where it holds none.
-using TokenizeText = std::function<TextTokens(const std::string& text, const std::filesystem::path& tokenizer)>;
+/// The ids of all tokens of a text, special ones included, by the tokenizer in a directory. Throws InputError where it
+/// holds none.
+using TokenizeText =
+    std::function<std::vector<std::int32_t>(const std::string& text, const std::filesystem::path& tokenizer)>;
 
 /// What a method is given when it is attached to a model.
 struct AttachContext {

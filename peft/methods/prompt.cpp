@@ -2,6 +2,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -42,10 +43,13 @@ at::Tensor text_tokens(const PromptConfig& config, const AttachContext& context,
   if (!context.tokenize) {
     throw UsageError("method 'prompt': prompt_tuning_init=TEXT needs a tokenizer, and there is none here");
   }
-  const auto [ids, known] = context.tokenize(config.prompt_tuning_init_text, config.tokenizer_name_or_path);
-  if (known > vocabulary_size) {
-    throw UsageError(fmt::format("method 'prompt': the tokenizer in {} has {} tokens, but the model only {}",
-                                 config.tokenizer_name_or_path, known, vocabulary_size));
+  const auto ids = context.tokenize(config.prompt_tuning_init_text, config.tokenizer_name_or_path);
+  const std::int32_t last = *std::max_element(ids.begin(), ids.end());  // a tokenizer adds special tokens to any text
+  if (last >= vocabulary_size) {
+    throw UsageError(
+        fmt::format("method 'prompt': the tokenizer in {} makes token {} of prompt_tuning_init_text, but the model has "
+                    "only {} of them",
+                    config.tokenizer_name_or_path, last, vocabulary_size));
   }
   const auto places = at::arange(config.num_virtual_tokens, at::kLong).remainder(static_cast<std::int64_t>(ids.size()));
   return at::tensor(ids, at::kLong).index_select(0, places);

@@ -59,12 +59,12 @@ TEST(PromptTuning, CanStartFromWords) {
   EXPECT_GT(same.any(0).sum().item<std::int64_t>(), 5) << "not the same word again and again";
 }
 
-// A tokenizer of that many tokens, which gives every text the same ids.
-AttachContext with_tokenizer(const std::vector<std::int32_t>& ids, std::int64_t vocabulary_size) {
+// A tokenizer that gives every text the same ids.
+AttachContext with_tokenizer(const std::vector<std::int32_t>& ids) {
   return {.seed = 3, .tokenize = [=](const std::string& text, const std::filesystem::path& directory) {
             EXPECT_EQ(text, "Which kind of word");
             EXPECT_EQ(directory, "folder");
-            return TextTokens{ids, vocabulary_size};
+            return ids;
           }};
 }
 
@@ -80,7 +80,7 @@ TEST(PromptTuning, StartsFromATextThatIsRepeatedOrCut) {
   for (const auto& [count, ids] : {std::pair<int, std::vector<std::int64_t>>(9, {2, 5, 6, 7, 8, 3, 2, 5, 6}),
                                    std::pair<int, std::vector<std::int64_t>>(4, {2, 5, 6, 7})}) {
     const auto classifier = load_without_method("odd_relu");
-    make_method(from_text(count))->attach(*classifier, with_tokenizer({2, 5, 6, 7, 8, 3}, 9));
+    make_method(from_text(count))->attach(*classifier, with_tokenizer({2, 5, 6, 7, 8, 3}));
     const auto words = classifier->encoder().embedding_parameters().front()->value();
     EXPECT_TRUE(at::equal(classifier->encoder().embedding_slot->parameters().front()->value(),
                           words.index_select(0, at::tensor(ids, at::kLong))));
@@ -95,8 +95,11 @@ TEST(PromptTuning, NeedsTextAndTokenizerForATextAndForNothingElse) {
         << spec;
   }
   const auto classifier = load_without_method("odd_relu");
-  EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, with_tokenizer({2}, 1005)); },
-              testing::ThrowsMessage<UsageError>(testing::HasSubstr("has 1005 tokens, but the model only")));
+  EXPECT_THAT(
+      [&] {
+        make_method(from_text(4))->attach(*classifier, with_tokenizer({2, 1005, 3}));
+      },
+      testing::ThrowsMessage<UsageError>(testing::HasSubstr("token 1005 of prompt_tuning_init_text")));
   EXPECT_THAT([&] { make_method(from_text(4))->attach(*classifier, {}); },
               testing::ThrowsMessage<UsageError>(testing::HasSubstr("needs a tokenizer")));
 }
