@@ -50,7 +50,7 @@ Scoring load(const Options& options, const Session& session, bool labels_require
 fs::path base_of(const Options& options, const peft::TrainedModel& trained) {
   if (!peft::make_method(trained.method)->changes_whole_model()) return trained.base_model;
   if (!options.model.empty()) return options.model;
-  const fs::path results = fs::path(options.run) / "results.json";
+  const fs::path results = run_directory(options.run) / "results.json";
   if (fs::exists(results)) {
     const auto json = read_json_object(results);
     if (json.contains("model") && json["model"].is_string()) {

@@ -80,15 +80,10 @@ data::LabelledSet read_scoring_set(const Options& options, const Session& sessio
   }
 }
 
-// The --max-length that a run trained with; 0 where there is no run, or it does not say. `run` may be what it keeps in
-// its directory: OUT/model, OUT/adapter.
+// The --max-length that a run trained with; 0 where there is no run, or it does not say.
 std::int64_t length_of_run(const std::filesystem::path& run) {
   if (run.empty()) return 0;
-  auto directory = std::filesystem::absolute(run).lexically_normal();
-  if (!directory.has_filename()) directory = directory.parent_path();
-  const bool is_part = directory.filename() == "model" || directory.filename() == "adapter";
-  if (is_part && !std::filesystem::exists(directory / "config.ini")) directory = directory.parent_path();
-  const auto config = directory / "config.ini";
+  const auto config = run_directory(run) / "config.ini";
   std::int64_t length = 0;
   if (!std::filesystem::exists(config)) return length;
   for (const auto& [name, value] : config_entries(read_file(config))) {
@@ -109,6 +104,13 @@ void note_other_length(const Options& options, const data::TokenDataset& example
 }
 
 }  // namespace
+
+std::filesystem::path run_directory(const std::filesystem::path& run) {
+  auto directory = std::filesystem::absolute(run).lexically_normal();
+  if (!directory.has_filename()) directory = directory.parent_path();
+  const bool is_part = directory.filename() == "model" || directory.filename() == "adapter";
+  return is_part && !std::filesystem::exists(directory / "config.ini") ? directory.parent_path() : directory;
+}
 
 std::optional<model::Pooling> pooling_option(const Options& options) {
   if (options.pooling == "auto") return std::nullopt;

@@ -79,6 +79,9 @@ train::Examples training_examples(const data::Task& task, std::int64_t samples, 
 /// for every seed: how many examples of a class are drawn follows from the sizes of the classes alone.
 void note_classes(data::Task& task, std::int64_t samples, const Log& log);
 
+/// The output of the run that --run names: itself, or the directory that keeps it as its model or adapter.
+std::filesystem::path run_directory(const std::filesystem::path& run);
+
 /// Says where --reduce-precision has no effect: one rank has nothing to exchange.
 void note_reduce_precision(const Options& options, int ranks, const Log& log);
 

@@ -1,5 +1,7 @@
 """dtrain evaluate --retain: what training forgot."""
 
+import shutil
+
 import pytest
 
 from conftest import results
@@ -79,7 +81,19 @@ def test_refuses_what_it_cannot_measure(dtrain, task, data, tmp_path):
     dtrain.refuses(*arguments, "one.txt", code=3, says="expected two texts at least, found 1")
     dtrain.refuses(*arguments, "none.txt", code=3, says="none.txt")
     (tmp_path / "two.txt").write_text("one line\nanother\n")
-    dtrain.refuses("evaluate", "--run", "run/model", *arguments[3:], "two.txt", code=2, says="name it with --model")
+    shutil.copytree(tmp_path / "run" / "model", tmp_path / "elsewhere")
+    dtrain.refuses("evaluate", "--run", "elsewhere", *arguments[3:], "two.txt", code=2, says="name it with --model")
+    shutil.copytree(tmp_path / "run" / "model", tmp_path / "run" / "other")
+    dtrain.refuses("evaluate", "--run", "run/other", *arguments[3:], "two.txt", code=2, says="name it with --model")
+
+
+@pytest.mark.parametrize("part", ["", "/", "/model", "/model/"])
+def test_a_run_says_what_its_model_came_from(dtrain, task, data, tmp_path, part):
+    dtrain.succeeds("train", *task, *SHORT, "--method", "full", "--output", "run")
+    (tmp_path / "two.txt").write_text("one line\nanother\n")
+    dtrain.succeeds("evaluate", "--run", f"run{part}", "--input", data / "test.tsv", *LENGTH, "--retain", "two.txt",
+                    "--output", "out")
+    assert "cka_last" in forgotten(tmp_path / "out")
 
 
 def test_has_text_of_its_own(dtrain, task, data):
