@@ -23,7 +23,7 @@ struct Collective {
   double bus_share;
 };
 
-/// seconds = latency + bytes / bandwidth, Hockney's model (1994), with the least relative errors.
+/// seconds = latency + bytes / bandwidth, Hockney's model (1994), with the least relative errors, neither negative.
 struct Fit {
   double latency = 0;
   double bandwidth = 0;
@@ -33,7 +33,11 @@ Fit fitted(const std::vector<double>& bytes, const std::vector<double>& seconds)
   const auto time = at::tensor(seconds, at::kDouble);
   const auto terms = at::stack({time.reciprocal(), at::tensor(bytes, at::kDouble) / time}, 1);
   const auto solution = std::get<0>(at::linalg_lstsq(terms, at::ones_like(time).unsqueeze(1)));
-  return {solution[0].item<double>(), 1 / solution[1].item<double>()};
+  const auto latency = solution[0].item<double>();
+  const auto seconds_per_byte = solution[1].item<double>();
+  if (latency >= 0 && seconds_per_byte > 0) return {latency, 1 / seconds_per_byte};
+  const auto rates = terms.select(1, 1);
+  return {0, (rates.square().sum() / rates.sum()).item<double>()};
 }
 
 }  // namespace

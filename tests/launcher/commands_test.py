@@ -214,6 +214,7 @@ def test_bench_of_collectives_fits_latency_and_bandwidth(dtrain, tmp_path, preci
         "all-reduce", "reduce-scatter", "all-gather"]
     for each in document["collectives"]:
         assert len(each["bytes"]) == len(each["seconds"]) >= 8 and each["bytes_per_second"] > 0, each
+        assert each["latency_seconds"] >= 0, each
         # What is sent: an equal share of a rank each, of 4 KiB together and more.
         assert all(count % (ranks * size) == 0 for count in each["bytes"]) and each["bytes"][0] >= 4096, each
 
