@@ -50,23 +50,6 @@ char* address(const at::Tensor& tensor, std::int64_t element = 0) {
   return static_cast<char*>(tensor.data_ptr()) + element * tensor.element_size();
 }
 
-// OpenMPI's default for MPI_Iallreduce takes twice the time of MPI_Allreduce; Rabenseifner's algorithm takes the same
-// (90 MB over 2 ranks of one node: 124, 51 and 50 ms). Left alone where the user chose one, or MPI has no such setting.
-void choose_all_reduce_algorithm() {
-  constexpr int kRabenseifner = 3;
-  int provided = 0, index = 0, count = 0, value = 0;
-  if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS) return;
-  MPI_T_cvar_handle setting;
-  if (MPI_T_cvar_get_index("coll_libnbc_iallreduce_algorithm", &index) == MPI_SUCCESS &&
-      MPI_T_cvar_handle_alloc(index, nullptr, &setting, &count) == MPI_SUCCESS) {
-    if (count == 1 && MPI_T_cvar_read(setting, &value) == MPI_SUCCESS && value == 0) {
-      MPI_T_cvar_write(setting, &kRabenseifner);
-    }
-    MPI_T_cvar_handle_free(&setting);
-  }
-  MPI_T_finalize();
-}
-
 class MpiCommunicator final : public Communicator {
  public:
   // Takes `communicator`, whose ranks are known to have come.
@@ -296,7 +279,6 @@ std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm parent, std::chrono
                                                     std::int64_t piece_elements) {
   // MPI reports the errors of non-blocking collectives to the handler of MPI_COMM_WORLD, which would end the process.
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
-  choose_all_reduce_algorithm();
   int size = 0;
   MPI_Comm_size(parent, &size);
   const MPI_Comm copy = duplicate(parent, fmt::format("making a communicator of {} ranks", size), timeout);

@@ -60,7 +60,9 @@ def environment_of(pid):
 class Cluster:
     def __init__(self, folder, environment, shared):
         self.folder = folder
-        self.environment = environment | {"SLURM_CONF": str(folder / "slurm.conf")}
+        # A rank that crashes leaves its stack in a file of its own: others' lines would cut it.
+        self.environment = environment | {"SLURM_CONF": str(folder / "slurm.conf"),
+                                          "OMPI_MCA_opal_stacktrace_output": f"file:{folder}/stack"}
         with open(folder / "cluster.out", "w", encoding="utf-8") as out:
             self.tree = subprocess.Popen(
                 ["unshare", *NAMESPACES, "--fork", "--kill-child", "--mount-proc", HERE / "two_hosts.sh", folder, *shared],
@@ -98,7 +100,8 @@ class Cluster:
             out, _ = process.communicate()
             raise AssertionError(f"no end within {timeout} s\n{self.logs()}\n--- the command\n{out}") from None
         # pytest shows all of it where a test fails; of an assertion's values it cuts the middle.
-        print(f"{process.args[7:]}\n{out}")
+        stacks = [f"--- {path.name}\n{path.read_text(errors='replace')}" for path in sorted(self.folder.glob("stack*"))]
+        print(f"{process.args[7:]}\n{out}", *stacks, sep="\n")
         return Ended(process.returncode, out)
 
     def __call__(self, *command, timeout=60, **settings):
