@@ -86,6 +86,8 @@ inline void multiply_block(Matrix<const BFloat16> left, Matrix<const std::uint32
 template <bool adds>
 inline void multiply(Matrix<const BFloat16> left, std::int64_t rows, Matrix<const std::uint32_t> right,
                      std::int64_t columns, std::int64_t inner, Matrix<float> out) {
+  // GCC 12 does not know that loading a tile reads memory.
+  __asm__ volatile("" ::: "memory");
   for (std::int64_t r = 0; r < rows; r += kBlock) {
     for (std::int64_t c = 0; c < columns; c += kBlock) {
       const Matrix<const BFloat16> upper{left.row(r), left.stride};

@@ -122,8 +122,18 @@ TEST_P(Kernels, ComputeAttentionAndItsGradients) {
   std::vector<std::int64_t> lengths;
   for (std::int64_t length = 1; length <= 40; ++length) lengths.push_back(length);
   for (const auto length : {63, 64, 65, 127, 128, 129, 130}) lengths.push_back(length);
-  for (const auto& [size, extra] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-           {16, 0}, {20, 0}, {32, 0}, {64, 0}, {1, 0}, {32, 5}, {20, 30}}) {
+  for (const auto& [size, extra] : std::vector<std::pair<std::int64_t, std::int64_t>>{{16, 0},
+                                                                                      {20, 0},
+                                                                                      {32, 0},
+                                                                                      {64, 0},
+                                                                                      {1, 0},
+                                                                                      {32, 5},
+                                                                                      {20, 30},
+                                                                                      {17, 0},
+                                                                                      {33, 5},
+                                                                                      {80, 0},
+                                                                                      {128, 3},
+                                                                                      {256, 0}}) {
     SCOPED_TRACE(size);
     const auto c = random_case(lengths, 2, size, 0, extra);
     const auto expected = reference(c);
