@@ -96,10 +96,10 @@ void run_compare(const Options& given, const Session& session) {
 
   data::Task task = load_task(options, session, start_of(options));
   if (task.test.size() == 0) throw UsageError("compare: no test examples; name a file of them with --test");
-  task.test = capped(task.test, options.test_samples, 0);
-  for (auto& [name, set] : task.ood) set = capped(set, options.ood_samples, 0);
+  const data::Task with_many = scored_task(task, options, true);
+  task = scored_task(std::move(task), options, false);
   options.training = training_options(options, task);
-  StudyRequest request = study_request(options, task);
+  StudyRequest request = study_request(options, task, with_many);
   request.began = began;
   const auto weights = base_weights(options, session, task);
   study::Material material = study_material(options, session, task, weights);
@@ -120,13 +120,19 @@ void run_compare(const Options& given, const Session& session) {
                               {material.model_directory, options.pooling, session.precision(),
                                world.device.is_cuda() ? "cuda" : "cpu", material.forgetting_digest});
     request.plan.identity.insert(next.identity.begin(), next.identity.end());
+    request.freedom.many_identity = request.plan.identity;
+    study::identify_scored_data(request.freedom.many_identity, identity_of(with_many));
     if (!options.resume || !fs::exists(journal)) return;
+    const auto content = study::read_journal(journal, {});
+    // What its trials were scored on stays.
+    if (content.plan.scores_many) study::score_many(request.plan, request.freedom);
+    request.plan.scores_many = content.plan.scores_many;
+    request.freedom.many_sets.clear();
     files.journal = study::Journal::go_on(journal, request.plan, log);
     finished = files.journal->finished();
     log.line(fmt::format("{} trials are finished already", finished.size()));
     check_values(request.plan, study::trials_of(request.plan, finished), journal);
     // A plan that was fitted to the time is gone on with, unless there is more time now.
-    const auto content = study::read_journal(journal, {});
     earlier_costs = content.costs;
     earlier_facts = content.run;
     earlier_plan = content.plan;
@@ -148,10 +154,14 @@ void run_compare(const Options& given, const Session& session) {
   if (nothing_left.item<int>() == 1) return;
   // It trains a step or two of each method: what cannot be trained must not leave a study that has begun, and a study
   // that is resumed with other options must not lose its config.ini.
-  const auto sizes = study::trial_sizes(request.plan, material, task.dev.size());
-  const StudySetup setup =
-      set_up_study(options, session, request, material, sizes, finished, before, files.output / "stored.part", world);
+  const StudySetup setup = set_up_study(options, session, request, material, task.dev.size(), finished, before,
+                                        files.output / "stored.part", world);
   const study::StudyPlan& plan = setup.plan;
+  if (plan.scores_many) {
+    task = with_many;
+    material.sets = scored_sets(task);
+  }
+  const auto sizes = study::trial_sizes(plan, material, task.dev.size());
   for (const std::int64_t samples : plan.samples) note_classes(task, samples, log);
   note_reduce_precision(options, setup.groups->ranks_per_trial(), log);
   prepare_output(options, session);
@@ -184,12 +194,14 @@ void run_compare(const Options& given, const Session& session) {
     files.journal->append(facts_to_keep);
     write_file_atomically(files.output / "plan.json", json_text(plan_file_json(plan), 2) + "\n");
   });
-  log.line(fmt::format(
-      "{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
-      plan.problem_type == ProblemType::single_label_classification ? "classes" : "outputs",
-      count_text(study::dev_examples(plan.samples.back(), task.dev.size())), count_text(task.test.size()),
-      plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(sizes.scored - task.test.size())) : "",
-      files.output.string()));
+  std::int64_t out_of_domain = 0;
+  for (const auto& [name, set] : task.ood) out_of_domain += set.size();
+  log.line(fmt::format("{} on {}: {} {}, {} dev, {} test{} examples; in {}\n", plan.model, plan.task, plan.classes,
+                       plan.problem_type == ProblemType::single_label_classification ? "classes" : "outputs",
+                       count_text(study::dev_examples(plan.samples.back(), task.dev.size())),
+                       count_text(task.test.size()),
+                       plan.sets.size() > 1 ? fmt::format(" and {} out-of-domain", count_text(out_of_domain)) : "",
+                       files.output.string()));
   log.line(terminal_table(study::plan_table(plan, setup.forecasts, sizes)));
   log.line(study::forecast_text(plan, facts, setup.simulation.idle_share, setup.fits));
   if (plan.problem_type == ProblemType::single_label_classification && train::metric_kind(plan.metric).is_share) {

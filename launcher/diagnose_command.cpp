@@ -16,6 +16,7 @@
 #include "launcher/loading.h"
 #include "launcher/output_directory.h"
 #include "launcher/session/agreement.h"
+#include "launcher/study_request.h"
 #include "launcher/text_examples.h"
 #include "model/formats/classifier_files.h"
 #include "peft/registry.h"
@@ -38,6 +39,8 @@ constexpr double kDiagnosisBudget = 300;
 struct Question {
   std::int64_t samples = 0;
   study::StudyRates rates;
+  /// It scores as many examples as the study does.
+  bool scores_many = false;
 };
 
 // --samples; 0: not given.
@@ -47,11 +50,13 @@ std::int64_t asked_samples(const Options& options) {
   return counts.empty() ? 0 : counts[0];
 }
 
-// Of the study in --output, on the first rank.
-Question question_of_study(const Options& options, const Session& session, const data::Task& task) {
+// Of the study in --output, on the first rank. `task` and `with_many` are the scored_tasks of one task.
+Question question_of_study(const Options& options, const Session& session, const data::Task& task,
+                           const data::Task& with_many) {
   const fs::path output = options.output;
   const auto content = study::read_journal(output / "journal.jsonl", session.log());
-  const auto identity = study::study_identity({}, options.training, identity_of(task),
+  const bool scores_many = content.plan.scores_many;
+  const auto identity = study::study_identity({}, options.training, identity_of(scores_many ? with_many : task),
                                               {model_directory(options), options.pooling, session.precision(),
                                                session.context().device.is_cuda() ? "cuda" : "cpu"});
   const auto different = study::other_question(content.plan, identity);
@@ -61,24 +66,27 @@ Question question_of_study(const Options& options, const Session& session, const
                     "that are in its config.ini, or choose another --output.",
                     options.output, fmt::join(different, "; ")));
   }
-  Question question{asked_samples(options), {}};
+  Question question{asked_samples(options), {}, scores_many};
   if (question.samples == 0) question.samples = study::diagnosed_samples(content.plan);
   question.rates = study::rates_of_study(content.plan, content.finished, identity, question.samples);
   return question;
 }
 
 // The same on every rank, of which the first alone may see the study.
-Question question_of(const Options& options, const Session& session, const data::Task& task) {
+Question question_of(const Options& options, const Session& session, const data::Task& task,
+                     const data::Task& with_many) {
   std::string found;
   on_first_rank(session, [&] {
     Question question{asked_samples(options), {}};
-    if (adds_to_study(options)) question = question_of_study(options, session, task);
+    if (adds_to_study(options)) question = question_of_study(options, session, task, with_many);
     if (question.samples == 0) question.samples = std::min<std::int64_t>(1000, task.train.size());
-    found = json_text(
-        {{"samples", question.samples}, {"rates", question.rates.by_method}, {"notes", question.rates.notes}});
+    found = json_text({{"samples", question.samples},
+                       {"rates", question.rates.by_method},
+                       {"notes", question.rates.notes},
+                       {"scores_many", question.scores_many}});
   });
   const auto said = nlohmann::json::parse(gather_texts(session.control(), found).front());
-  Question question{said.at("samples"), {said.at("rates"), said.at("notes")}};
+  Question question{said.at("samples"), {said.at("rates"), said.at("notes")}, said.at("scores_many")};
   study::checked_samples({question.samples}, task.train.size(), session.control().size());
   return question;
 }
@@ -161,9 +169,11 @@ void run_diagnose(const Options& given, const Session& session) {
                                  problem_type_name(task.problem_type)));
   }
   if (task.test.size() == 0) throw UsageError("diagnose: no test examples; name a file of them with --test");
-  task.test = capped(task.test, options.test_samples, 0);
+  const data::Task with_many = scored_task(task, options, true);
+  task = scored_task(std::move(task), options, false);
   options.training = training_options(options, task);
-  const Question question = question_of(options, session, task);
+  const Question question = question_of(options, session, task, with_many);
+  if (question.scores_many) task = with_many;
   const std::int64_t samples = question.samples;
   note_classes(task, samples, log);
   for (const auto& note : question.rates.notes) log.warning(note);

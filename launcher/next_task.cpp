@@ -79,7 +79,7 @@ LoadedNextTask load_next_task(const Options& options, const Session& session,
   fs::path folder = fs::absolute(options.then).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();
   loaded->name = folder.filename().string();
-  loaded->test = capped(loaded->test, options.test_samples, 0);
+  loaded->test = capped(loaded->test, test_samples(options).value_or(kFewTestSamples), 0);
   const std::shared_ptr<const data::Task> task = std::move(loaded);
   auto next = std::make_shared<study::NextTask>();
   next->training = training_options(own, *task);

@@ -102,8 +102,8 @@ void check_upper_bounds(const Options& o) {
   at_most("log-steps", t.log_steps, kMostSteps);
   at_most("batch-size", t.batch_size, kMostExamples);
   at_most("micro-batch-size", t.micro_batch_size, kMostExamples);
-  at_most("test-samples", o.test_samples, kMostExamples);
-  at_most("ood-samples", o.ood_samples, kMostExamples);
+  at_most("test-samples", test_samples(o).value_or(0), kMostExamples);
+  at_most("ood-samples", ood_samples(o).value_or(0), kMostExamples);
   at_most("virtual-ranks", t.virtual_ranks, 65'536);
   at_most("bucket-bytes", t.bucket_bytes, std::int64_t{1} << 40);
   at_most("max-length", o.max_length, 1 << 20);
@@ -145,8 +145,6 @@ void check_options(Options& o) {
   require(std::isfinite(o.bench_seconds) && o.bench_seconds > 0, "seconds", "a number above 0",
           fmt::format("{}", o.bench_seconds));
   require(o.max_length >= 3, "max-length", "at least 3", std::to_string(o.max_length));
-  require(o.test_samples >= 0, "test-samples", "0 or more", std::to_string(o.test_samples));
-  require(o.ood_samples >= 0, "ood-samples", "0 or more", std::to_string(o.ood_samples));
   require(o.seeds >= 0, "seeds", "0 or more", std::to_string(o.seeds));
   budget_seconds(o);
   max_seconds(o);
@@ -247,12 +245,13 @@ std::optional<double> seconds_of(const std::string& text, const std::string& opt
       fmt::format("--{}: expected a time above 0 such as 90s, 10m, 6h or 2d, none or auto, found '{}'", option, text));
 }
 
-std::optional<int> count_or_auto(const std::string& text, const std::string& option) {
+template <typename Count>
+std::optional<Count> count_or_auto(const std::string& text, const std::string& option, Count least) {
   if (text == "auto") return std::nullopt;
-  int count = 0;
+  Count count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
-  if (error != std::errc() || end != text.data() + text.size() || count < 1)
-    throw UsageError(fmt::format("--{}: expected auto or a whole number from 1, found '{}'", option, text));
+  if (error != std::errc() || end != text.data() + text.size() || count < least)
+    throw UsageError(fmt::format("--{}: expected auto or a whole number from {}, found '{}'", option, least, text));
   return count;
 }
 
@@ -263,11 +262,19 @@ std::optional<double> budget_seconds(const Options& options) { return seconds_of
 std::optional<double> max_seconds(const Options& options) { return seconds_of(options.max_time, "max-time"); }
 
 std::optional<int> ranks_per_trial(const Options& options) {
-  return count_or_auto(options.ranks_per_trial, "ranks-per-trial");
+  return count_or_auto(options.ranks_per_trial, "ranks-per-trial", 1);
 }
 
 std::optional<int> trials_per_gpu(const Options& options) {
-  return count_or_auto(options.trials_per_gpu, "trials-per-gpu");
+  return count_or_auto(options.trials_per_gpu, "trials-per-gpu", 1);
+}
+
+std::optional<std::int64_t> test_samples(const Options& options) {
+  return count_or_auto(options.test_samples, "test-samples", std::int64_t{0});
+}
+
+std::optional<std::int64_t> ood_samples(const Options& options) {
+  return count_or_auto(options.ood_samples, "ood-samples", std::int64_t{0});
 }
 
 std::pair<std::string, std::filesystem::path> named_file(const std::string& text) {

@@ -39,12 +39,18 @@ void add_data(Adder add, Options& o) {
 
 void add_test(Adder add, Options& o) {
   add("test", open(o.test_file, "FILE"), "test file");
-  add("test-samples", bound(o.test_samples), "test examples to use; 0: all");
+  add("test-samples", bound(o.test_samples, "N"),
+      o.command == "train" ? "test examples to score; 0: all"
+      : o.command == "compare"
+          ? "test examples to score; 0: all; auto: up to 20,000 where the time allows, else 2,000"
+          : "test examples to score; 0: all; auto: 2,000, or as many as the study in --output scored");
 }
 
 void add_ood(Adder add, Options& o) {
   add("ood", po::value(&o.ood)->value_name("NAME=FILE"), "out-of-domain test set (repeatable)");
-  add("ood-samples", bound(o.ood_samples), "examples of each out-of-domain set to use; 0: all");
+  add("ood-samples", bound(o.ood_samples, "N"),
+      o.command == "compare" ? "the same of each out-of-domain set; auto: up to 20,000 or 1,000"
+                             : "examples of each out-of-domain set to score; 0: all");
 }
 
 void add_columns(Adder add, Options& o) {
@@ -243,8 +249,7 @@ void add_resume(Adder add, Options& o) {
   add("resume", po::bool_switch(&o.resume), "go on with what --output holds");
   add("max-time", bound(o.max_time, "TIME"),
       "stop before 10m, 6h, 2d are over as on a signal: with what --resume goes on from, and exit code 75; auto: "
-      "before "
-      "the SLURM job ends; none: on a signal alone");
+      "before the SLURM job ends; none: on a signal alone");
 }
 
 void add_merge(Adder add, Options& o) {
@@ -273,8 +278,7 @@ constexpr Group kGroups[] = {
      [](Adder add, Options& o) {
        add("retain", open(o.retain, "FILE"),
            "measure what training forgot: on this text of no task (.txt with a text a line, or a data file), or "
-           "embedded "
-           "for Debian's fortunes");
+           "embedded for Debian's fortunes");
      }},
     {"then", "Forgetting",
      [](Adder add, Options& o) {

@@ -21,11 +21,11 @@ Options defaults_of(const std::string& command) {
   Options options;
   options.command = command;
   if (command == "compare") {
-    options.test_samples = 2000;
-    options.ood_samples = 1000;
+    options.test_samples = "auto";
+    options.ood_samples = "auto";
   }
   if (command == "diagnose") {
-    options.test_samples = 2000;
+    options.test_samples = "auto";
     options.methods = "auto";
     options.seeds = 1;
     options.lr = "5e-5";

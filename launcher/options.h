@@ -30,8 +30,8 @@ struct Options {
   std::int64_t max_length = 128;
   std::string samples;
   std::uint64_t subset_seed = 0;
-  std::int64_t test_samples = 0;
-  std::int64_t ood_samples = 0;
+  std::string test_samples = "0";
+  std::string ood_samples = "0";
   std::string token_cache;
 
   // Model and method
@@ -136,6 +136,13 @@ std::optional<double> max_seconds(const Options& options);
 /// --ranks-per-trial and --trials-per-gpu; nothing for "auto".
 std::optional<int> ranks_per_trial(const Options& options);
 std::optional<int> trials_per_gpu(const Options& options);
+/// --test-samples and --ood-samples: how many examples of a set are scored; 0: all; nothing for "auto".
+std::optional<std::int64_t> test_samples(const Options& options);
+std::optional<std::int64_t> ood_samples(const Options& options);
+/// What "auto" begins with, and what it comes to where time allows: more would narrow no interval that seeds do not.
+constexpr std::int64_t kFewTestSamples = 2000;
+constexpr std::int64_t kFewOodSamples = 1000;
+constexpr std::int64_t kManySamples = 20'000;
 /// --lrs as numbers; empty: each method's own.
 std::vector<double> learning_rates(const Options& options);
 /// --weights as numbers; where not given, equal ones that add up to 1.

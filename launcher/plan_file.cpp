@@ -31,7 +31,8 @@ json plan_file_json(const study::StudyPlan& plan) {
           {"seed", plan.search_seed},
           {"subset_seed", plan.subset_seed},
           {"result_seeds", plan.result_seeds},
-          {"search", study::search_depth_name(plan.search)}};
+          {"search", study::search_depth_name(plan.search)},
+          {"scores_many", plan.scores_many}};
 }
 
 void take_plan_file(study::StudyPlan& plan, const std::filesystem::path& path) {
@@ -52,6 +53,7 @@ void take_plan_file(study::StudyPlan& plan, const std::filesystem::path& path) {
     document.at("subset_seed").get_to(plan.subset_seed);
     document.at("result_seeds").get_to(plan.result_seeds);
     plan.search = study::search_depth(document.at("search"), "'search'");
+    plan.scores_many = document.value("scores_many", false);  // of no plan before there was a choice
     if (plan.methods.empty() || plan.samples.empty() || plan.result_seeds.empty())
       throw UsageError("expected at least one method, sample count and result seed");
   } catch (const std::exception& error) {

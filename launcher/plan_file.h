@@ -7,7 +7,8 @@
 
 namespace dtrain::launcher {
 
-/// The content of plan.json, which --plan takes: methods, learning rates, sample counts, seeds, search.
+/// The content of plan.json, which --plan takes: methods, learning rates, sample counts, seeds, search,
+/// and whether many examples are scored.
 nlohmann::json plan_file_json(const study::StudyPlan& plan);
 
 /// Takes all of that from a file into `plan`. Throws InputError for one that is none.

@@ -49,6 +49,16 @@ std::vector<std::int32_t> classes_of(const data::Targets& targets) {
   return classes;
 }
 
+std::vector<study::EvaluationSet> evaluation_sets(const data::Task& task) {
+  std::vector<study::EvaluationSet> sets;
+  const auto add = [&](const std::string& name, const data::TokenDataset& set) {
+    sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
+  };
+  add("test", task.test);
+  for (const auto& [name, set] : task.ood) add("ood." + name, set);
+  return sets;
+}
+
 // --metric, or the objective's own.
 std::string comparison_metric(const Options& options, ProblemType type) {
   if (options.metric == "auto") return train::objective_of(type).score_metric();
@@ -98,7 +108,21 @@ std::vector<study::MethodForecast> scaled(std::vector<study::MethodForecast> for
 
 }  // namespace
 
-StudyRequest study_request(const Options& options, const data::Task& task) {
+data::Task scored_task(data::Task task, const Options& options, bool many) {
+  task.test = capped(task.test, test_samples(options).value_or(many ? kManySamples : kFewTestSamples), 0);
+  const std::int64_t of_ood = ood_samples(options).value_or(many ? kManySamples : kFewOodSamples);
+  for (auto& [name, set] : task.ood) set = capped(set, of_ood, 0);
+  return task;
+}
+
+std::vector<std::pair<std::string, train::Examples>> scored_sets(const data::Task& task) {
+  std::vector<std::pair<std::string, train::Examples>> sets;
+  sets.emplace_back("test", text_examples(task.test));
+  for (const auto& [name, set] : task.ood) sets.emplace_back("ood." + name, text_examples(set));
+  return sets;
+}
+
+StudyRequest study_request(const Options& options, const data::Task& task, const data::Task& with_many) {
   StudyRequest request;
   study::StudyPlan& plan = request.plan;
   plan.methods = study::method_plans(split_list(options.methods), learning_rates(options));
@@ -137,11 +161,9 @@ StudyRequest study_request(const Options& options, const data::Task& task) {
   plan.task = task.name;
   plan.classes = task.labels.size();
   plan.dev_majority_share = untrained_score(task.dev);
-  const auto add = [&](const std::string& name, const data::TokenDataset& set) {
-    plan.sets.push_back({name, set.size(), untrained_score(set), classes_of(set.targets())});
-  };
-  add("test", task.test);
-  for (const auto& [name, set] : task.ood) add("ood." + name, set);
+  plan.sets = evaluation_sets(task);
+  if (auto many = evaluation_sets(with_many); study::examples_of(many) > study::examples_of(plan.sets))
+    request.freedom.many_sets = std::move(many);
   return request;
 }
 
@@ -164,8 +186,7 @@ study::Material study_material(const Options& options, const Session& session, c
   material.dev = [&task](std::int64_t samples) {
     return text_examples(capped(task.dev, study::dev_examples(samples, task.dev.size()), 0));
   };
-  material.sets.emplace_back("test", text_examples(task.test));
-  for (const auto& [name, set] : task.ood) material.sets.emplace_back("ood." + name, text_examples(set));
+  material.sets = scored_sets(task);
   if (!options.retain.empty()) take_forgetting(options, session, material, weights);
   // The first rank chooses the directory, and every group's writes there.
   if (options.tensorboard)
@@ -178,7 +199,7 @@ study::Material study_material(const Options& options, const Session& session, c
 }
 
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
-                        const study::Material& material, const study::TrialSizes& sizes,
+                        const study::Material& material, std::int64_t dev_available,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
                         const fs::path& scratch, const train::RunContext& world) {
   const int ranks = world.control.size();
@@ -198,7 +219,11 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   };
   const auto fit = [&] {
     setup.plan = plan_to_go_on_with(request.plan, before);
-    if (!before && request.budget_seconds) {
+    if (!request.budget_seconds) {
+      const bool is_planned_with_few = !options.plan_file.empty() && !request.plan.scores_many;
+      if (!is_planned_with_few) study::score_many(setup.plan, request.freedom);
+    } else if (!before) {
+      const auto sizes = study::trial_sizes(request.plan, material, dev_available);
       auto fitted = study::fit_plan(request.plan, request.freedom, setup.forecasts, sizes, setup.groups->count(),
                                     *request.budget_seconds - seconds_since(request.began));
       setup.plan = std::move(fitted.plan);
@@ -206,14 +231,17 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
     }
     setup.plan = plan_of_first(setup.plan, world.control);
   };
-  const auto simulated = [&](const std::vector<study::MethodForecast>& forecasts, int groups) {
-    return study::simulate_plan(setup.plan, finished, forecasts, sizes, groups);
+  const auto simulated = [&](const study::StudyPlan& plan, const std::vector<study::MethodForecast>& forecasts,
+                             int groups) {
+    return study::simulate_plan(plan, finished, forecasts, study::trial_sizes(plan, material, dev_available), groups);
   };
   measure(size);
   fit();
-  setup.simulation = simulated(setup.forecasts, setup.groups->count());
+  setup.simulation = simulated(setup.plan, setup.forecasts, setup.groups->count());
   const bool may_join = !given && ranks > 1 && !session.is_gpu_shared() && setup.plan.samples.front() >= ranks;
-  const auto gain = [&] { return setup.simulation.seconds / simulated(scaled(setup.forecasts, ranks), 1).seconds; };
+  const auto gain = [&] {
+    return setup.simulation.seconds / simulated(setup.plan, scaled(setup.forecasts, ranks), 1).seconds;
+  };
   // The first rank knows what is finished.
   const auto worth = at::tensor({may_join && gain() > kWorthMeasuring ? 1 : 0}, at::kInt);
   world.control.broadcast(worth, 0);
@@ -222,9 +250,9 @@ StudySetup set_up_study(const Options& options, const Session& session, const St
   setup = {};
   measure(ranks);
   fit();
-  setup.simulation = simulated(setup.forecasts, 1);
+  setup.simulation = simulated(setup.plan, setup.forecasts, 1);
   // Of the same plan: a budget may have bought less for all ranks at once, which ends sooner for that.
-  const auto joined = study::simulate_plan(apart.plan, finished, setup.forecasts, sizes, 1);
+  const auto joined = simulated(apart.plan, setup.forecasts, 1);
   const auto joins = at::tensor({joined.seconds < apart.simulation.seconds ? 1 : 0}, at::kInt);
   world.control.broadcast(joins, 0);
   return joins.item<int>() == 1 ? std::move(setup) : std::move(apart);

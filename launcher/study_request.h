@@ -34,8 +34,16 @@ struct StudyRequest {
   std::int64_t measured_samples = 0;
 };
 
-/// Throws UsageError for what the task does not have, InputError for a --plan file that is none.
-StudyRequest study_request(const Options& options, const data::Task& task);
+/// The task with those examples of its evaluation sets that are scored: as many as were asked for, of "auto" few or
+/// `many`.
+data::Task scored_task(data::Task task, const Options& options, bool many);
+
+/// `task` and `with_many` are the scored_tasks of one task. Throws UsageError for what the task does not have,
+/// InputError for a --plan file that is none.
+StudyRequest study_request(const Options& options, const data::Task& task, const data::Task& with_many);
+
+/// The evaluation sets of a task, as trials score them.
+std::vector<std::pair<std::string, train::Examples>> scored_sets(const data::Task& task);
 
 /// Classifiers of `weights` (base_weights), examples and training options of the trials. Options, session and task
 /// outlive the result.
@@ -54,11 +62,12 @@ struct StudySetup {
 
 /// Collective. Measures the methods' steps, fits the plan to the budget, and chooses how many ranks train a trial:
 /// --ranks-per-trial, else as the study began, else one, unless all ranks on each trial may end first; then that is
-/// measured, too. What is `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is
+/// measured, too. Of evaluation sets that are free to be so, many examples are scored where nothing limits
+/// the time. What is `finished` (the first rank's; elsewhere ignored) takes no time. A study whose first plan is
 /// `before` keeps it where its budget has not grown. The same on every rank. Throws UsageError where the ranks cannot
 /// be dealt so.
 StudySetup set_up_study(const Options& options, const Session& session, const StudyRequest& request,
-                        const study::Material& material, const study::TrialSizes& sizes,
+                        const study::Material& material, std::int64_t dev_available,
                         const study::FinishedTrials& finished, const std::optional<study::StudyPlan>& before,
                         const std::filesystem::path& scratch, const train::RunContext& world);
 

@@ -48,8 +48,10 @@ Sets choose_sets(const Options& options, const Session& session, const data::Tas
     return text_examples(capped(set, count, 0));
   };
   sets.dev = part(task.dev, study::dev_examples(sets.train.size(), task.dev.size()));
-  if (task.test.size() > 0) sets.tests.emplace_back("test", part(task.test, options.test_samples));
-  for (const auto& [name, set] : task.ood) sets.tests.emplace_back("ood." + name, part(set, options.ood_samples));
+  const std::int64_t of_test = test_samples(options).value_or(0);
+  const std::int64_t of_ood = ood_samples(options).value_or(0);
+  if (task.test.size() > 0) sets.tests.emplace_back("test", part(task.test, of_test));
+  for (const auto& [name, set] : task.ood) sets.tests.emplace_back("ood." + name, part(set, of_ood));
   return sets;
 }
 

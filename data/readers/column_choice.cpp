@@ -212,8 +212,7 @@ void assume_order(ColumnChoice& choice, const Records& records, const Columns& a
   if (choice.width > 3) {
     throw InputError(fmt::format(
         "{}: {} columns and no header that names them: which are the label and the text? Choose them by number, such "
-        "as "
-        "--label-column 2 --text-column {} (a pair: --pair-column), or, where the first line is a header, by its "
+        "as --label-column 2 --text-column {} (a pair: --pair-column), or, where the first line is a header, by its "
         "names.{}",
         name, choice.width, choice.width, first_rows(records)));
   }

@@ -250,8 +250,7 @@ void check_label_column(const LabelledTexts& texts, const std::string& name,
   if (!doubtful || (!texts.columns_assumed && (is_known || !are_texts))) return;
   throw InputError(fmt::format(
       "{}: {} different labels in {} rows{}: is that the label column? --label-column and --text-column choose others, "
-      "by "
-      "name or number{}.{}",
+      "by name or number{}.{}",
       name, count_text(distinct), count_text(rows),
       is_known ? fmt::format(", of which {} have one that is none of the classes", count_text(unknown)) : "",
       texts.columns_assumed ? "; where the first line is a header, by its names; --label-column 1, if it is" : "",

@@ -30,6 +30,11 @@ std::string model_digest(const fs::path& directory) {
   return digest_of(digests);
 }
 
+void identify_scored_data(std::map<std::string, std::string>& identity, const TaskIdentity& task) {
+  identity["test data"] = task.test;
+  for (const auto& [name, set] : task.ood) identity["ood data " + name] = set;
+}
+
 std::map<std::string, std::string> study_identity(const StudyPlan& plan, const train::TrainOptions& training,
                                                   const TaskIdentity& task, const StudySetting& setting) {
   std::map<std::string, std::string> identity;
@@ -44,8 +49,7 @@ std::map<std::string, std::string> study_identity(const StudyPlan& plan, const t
   identity["labels"] = digest_of(fmt::format("{}", fmt::join(task.labels, "\n")));
   identity["training data"] = task.train;
   identity["dev data"] = task.dev;
-  identity["test data"] = task.test;
-  for (const auto& [name, set] : task.ood) identity["ood data " + name] = set;
+  identify_scored_data(identity, task);
 
   identity["problem type"] = problem_type_name(training.problem_type);
   identity["loss"] = train::loss_text(training.loss);

@@ -41,6 +41,9 @@ struct StudySetting {
 /// order of their names, whatever these are. Throws InputError where there are none.
 std::string model_digest(const std::filesystem::path& directory);
 
+/// Puts the data that a study is scored on into its identity.
+void identify_scored_data(std::map<std::string, std::string>& identity, const TaskIdentity& task);
+
 /// Everything that decides the numbers of a study's trials besides what a trial says of itself, by name, as text: a
 /// study may go on with more or other methods, counts, learning rates and seeds. The number of ranks and threads is not
 /// among it: it changes the rounding of sums alone, and a study may go on elsewhere. Reads the weights, once.

@@ -50,10 +50,16 @@ std::string probability_sentence(const StudyPlan& plan, const CountDecision& cou
   const double probability = count.decision.methods[method].within_margin;
   if (std::isnan(probability)) return "";
   const auto rival = rival_of(count, method);
-  return fmt::format(" The probability that {} loses no more than {} points of {} to {} is {}.",
+  // High, and still not shown.
+  const bool asks_for_more = count.contest.level() < kLevel && probability > 1 - kLevel &&
+                             count.decision.methods[method].standing == Standing::undecided;
+  return fmt::format(" The probability that {} loses no more than {} points of {} to {} is {}{}.",
                      count.candidate(method).method, points(plan.margin), metric_words(plan.metric),
                      rival ? count.candidate(*rival).method + ", the rival that is hardest to rule out," : "any other",
-                     probability_text(probability));
+                     probability_text(probability),
+                     asks_for_more ? fmt::format("; {:g} % are asked for where seeds were added, over all methods",
+                                                 100 * (1 - count.contest.level()))
+                                   : "");
 }
 
 // "the highest of 3 methods", and who has it, too.

@@ -53,6 +53,10 @@ class Fitting {
         if (!take(deeper)) break;
       }
     }
+    StudyPlan whole = fitted_.plan;
+    score_many(whole, freedom_);
+    sizes_.scored += examples_of(whole.sets) - examples_of(fitted_.plan.sets);
+    if (whole.scores_many) take(whole);
     return std::move(fitted_);
   }
 
@@ -123,6 +127,13 @@ class Fitting {
 };
 
 }  // namespace
+
+void score_many(StudyPlan& plan, const PlanFreedom& freedom) {
+  if (freedom.many_sets.empty()) return;
+  plan.sets = freedom.many_sets;
+  plan.identity = freedom.many_identity;
+  plan.scores_many = true;
+}
 
 FittedPlan fit_plan(const StudyPlan& plan, const PlanFreedom& freedom, const std::vector<MethodForecast>& forecasts,
                     TrialSizes sizes, int groups, double seconds) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include "base/error.h"
@@ -23,6 +24,11 @@ void sort_once(std::vector<Value>& values) {
 }
 
 }  // namespace
+
+std::int64_t examples_of(const std::vector<EvaluationSet>& sets) {
+  return std::accumulate(sets.begin(), sets.end(), std::int64_t{0},
+                         [](std::int64_t sum, const EvaluationSet& set) { return sum + set.examples; });
+}
 
 const std::vector<std::string>& comparable_metrics(ProblemType type) {
   static const std::map<ProblemType, std::vector<std::string>> names = [] {
@@ -165,6 +171,7 @@ json plan_json(const StudyPlan& plan) {
           {"classes", plan.classes},
           {"dev_majority_share", plan.dev_majority_share},
           {"sets", sets},
+          {"scores_many", plan.scores_many},
           {"methods", methods},
           {"samples", plan.samples},
           {"steps", steps},
@@ -219,11 +226,12 @@ StudyPlan plan_from_json(const nlohmann::json& json) {
   }
   json.at("subset_seed").get_to(plan.subset_seed);
   json.at("select_metric").get_to(plan.select_metric);
-  // Journals of earlier versions have neither.
+  // Journals of earlier versions have none of these.
   plan.metric = json.value("metric", plan.metric);
   if (json.contains("problem_type"))
     plan.problem_type = problem_type(json.at("problem_type").get<std::string>(), "'problem_type' of the plan");
   plan.margin = json.value("margin", plan.margin);
+  plan.scores_many = json.value("scores_many", plan.scores_many);
   json.at("identity").get_to(plan.identity);
   return plan;
 }

@@ -40,6 +40,9 @@ struct EvaluationSet {
   std::vector<std::int32_t> labels;
 };
 
+/// Of all sets together.
+std::int64_t examples_of(const std::vector<EvaluationSet>& sets);
+
 /// Metrics that methods can be compared by, the usual one first: those of which each example has a share
 /// (study/plan/example_values.h).
 const std::vector<std::string>& comparable_metrics(ProblemType type);
@@ -89,6 +92,9 @@ struct StudyPlan {
   ProblemType problem_type = ProblemType::single_label_classification;
   /// Outputs of the model.
   std::int64_t classes = 0;
+  /// As many examples of the evaluation sets are scored as narrow an interval, and not the first few alone
+  /// (--test-samples auto, which begins with these).
+  bool scores_many = false;
   double dev_majority_share = 0;
   std::vector<EvaluationSet> sets;
 

@@ -300,7 +300,7 @@ double Coordinator::seconds_left() const {
   return simulate(plan_, std::move(schedule), seconds_of, static_cast<int>(groups_.size())).seconds;
 }
 
-// Takes from the plan what no longer fits its time, the last that was added first.
+// Takes from the plan what no longer fits its time: seeds first, then counts.
 void Coordinator::shorten() {
   if (!setting_.budget_seconds) return;
   while (spent() + seconds_left() > *setting_.budget_seconds * 1.02) {

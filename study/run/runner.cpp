@@ -225,8 +225,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
 TrialSizes trial_sizes(const StudyPlan& plan, const Material& material, std::int64_t dev_available) {
   TrialSizes sizes;
   sizes.dev_available = dev_available;
-  for (const auto& [name, set] : material.sets) sizes.scored += set.size();
-  sizes.scored += material.forgetting_examples;
+  sizes.scored = examples_of(plan.sets) + material.forgetting_examples;
   sizes.has_next_task = material.next_task != nullptr;
   sizes.batch_size = material.training.batch_size;
   sizes.seeds = static_cast<std::int64_t>(plan.result_seeds.size());

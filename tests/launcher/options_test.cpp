@@ -75,7 +75,7 @@ TEST(Options, NameAWrongOneWithWhatWasExpectedAndFound) {
       {{"train", "--batch-size", "0"}, {"--batch-size: expected at least 1, found 0"}},
       {{"train", "--batch-size", "2.5"}, {"--batch-size: expected a whole number, found '2.5'"}},
       {{"train", "--max-steps", "-1"}, {"--max-steps: expected 0 or more, found -1"}},
-      {{"train", "--test-samples", "-1"}, {"--test-samples: expected 0 or more, found -1"}},
+      {{"train", "--test-samples", "-1"}, {"--test-samples: expected auto or a whole number from 0, found '-1'"}},
       {{"train", "--seed", "-1"}, {"--seed: expected a whole number from 0, found '-1'"}},
       {{"train", "--threads", "99999999999"}, {"--threads: expected a whole number, found '99999999999'"}},
       {{"train", "--virtual-ranks", "-2"}, {"--virtual-ranks: expected 0 or more, found -2"}},
@@ -221,7 +221,7 @@ TEST(Options, OfAHigherSourceSwitchOffTheirRivalsInALowerOne) {
 
   const Options of_task = parsed_with("train = t.tsv\ndev = d.tsv\ntest-samples = 5\n", {"train", "--task", "wordnet"});
   EXPECT_EQ(of_task.train_file + of_task.dev_file, "");
-  EXPECT_EQ(of_task.test_samples, 5);
+  EXPECT_EQ(test_samples(of_task), 5);
   const Options of_file = parsed_with("task = wordnet\ndev = d.tsv\n", {"train", "--train", "t.tsv"});
   EXPECT_EQ(of_file.train_file, "t.tsv");
   EXPECT_EQ(of_file.dev_file, "d.tsv");

@@ -59,11 +59,11 @@ def material(tmp_path_factory):
     return folder
 
 
-def command(material, *arguments, ranks=2):
-    return [MPIEXEC, "-np", str(ranks), PROGRAM, "compare", "--model", material / "model", "--train",
-            material / "train.tsv", "--dev", material / "dev.tsv", "--test", material / "test.tsv", "--ood",
-            f"web={material / 'web.tsv'}", "--token-cache", "none", "--precision", "fp32", "--device", "cpu",
-            "--threads", "1", *arguments]
+def command(material, *arguments, ranks=2, name="compare"):
+    ood = ["--ood", f"web={material / 'web.tsv'}"] if name == "compare" else []
+    return [MPIEXEC, "-np", str(ranks), PROGRAM, name, "--model", material / "model", "--train",
+            material / "train.tsv", "--dev", material / "dev.tsv", "--test", material / "test.tsv", *ood,
+            "--token-cache", "none", "--precision", "fp32", "--device", "cpu", "--threads", "1", *arguments]
 
 
 METHODS = ["full", "head", "lora", "lora:use_dora=true"]
@@ -661,6 +661,43 @@ def test_a_budget_chooses_counts_seeds_and_search(material, tmp_path):
     assert len(document["plan"]["result_seeds"]) == 5 and document["plan"]["search"] == "fine"
     assert document["run"]["budget_seconds"] == 3600 and document["run"]["changes"] == []
     assert "; budget 1 h" in done.all
+
+
+def test_all_test_examples_are_scored_where_time_allows_and_a_study_keeps_what_it_began_with(material, tmp_path):
+    for name in ("train", "dev", "web"):
+        shutil.copy(material / f"{name}.tsv", tmp_path)
+    shutil.copytree(material / "model", tmp_path / "model")
+    write_rows(tmp_path / "test.tsv", 2100, 3)
+    little = ["--max-steps", "4", "--output"]
+
+    def scored(name, *arguments, ranks=2):
+        methods = [] if "--plan" in arguments else ["--methods", "head"]
+        done = run(*command(tmp_path, *methods, *little, tmp_path / name, *arguments, ranks=ranks))
+        assert done.returncode == 0, done.all
+        plan = results(tmp_path / name)["plan"]
+        assert f"{plan['sets'][0]['examples']:,} test and 60 out-of-domain examples" in done.stdout or "nothing is left" in done.stdout
+        return {each["name"]: each["examples"] for each in plan["sets"]}
+
+    given = ["--samples", "40", "--seeds", "2", "--lrs", "0.01"]
+    assert scored("unlimited", *given) == {"test": 2100, "ood.web": 60}
+    assert scored("asked", *given, "--test-samples", "50", "--ood-samples", "auto") == {"test": 50, "ood.web": 60}
+    assert scored("long", "--budget", "10m", "--seeds", "2") == {"test": 2100, "ood.web": 60}
+    assert scored("short", "--budget", "0.01s") == {"test": 2000, "ood.web": 60}
+    # Whatever is said later.
+    few_plan, many_plan = tmp_path / "short" / "plan.json", tmp_path / "unlimited" / "plan.json"
+    assert scored("elsewhere", "--plan", many_plan) == {"test": 2100, "ood.web": 60}
+    assert scored("also", "--plan", few_plan, ranks=1) == {"test": 2000, "ood.web": 60}
+    for more in (["--budget", "10m"], ["--plan", many_plan], ["--samples", "40", "--seeds", "2"]):
+        assert scored("also", *more, "--resume", ranks=1) == {"test": 2000, "ood.web": 60}
+    for more in (["--budget", "0.01s"], ["--plan", few_plan], ["--test-samples", "0", *given], given):
+        assert scored("unlimited", *more, "--resume") == {"test": 2100, "ood.web": 60}
+    done = run(*command(tmp_path, "--methods", "head", *little, tmp_path / "unlimited", *given, "--test-samples", "50",
+                        "--resume"))
+    assert done.returncode == 2 and "test data" in done.all
+    for name, examples in (("unlimited", "2,100"), ("also", "2,000")):
+        done = run(*command(tmp_path, "--methods", "bitfit", "--max-steps", "4", "--output", tmp_path / name, ranks=1,
+                            name="diagnose"))
+        assert done.returncode == 0 and f"{examples} test examples" in done.all, done.all
 
 
 def test_a_budget_that_proves_too_small_shortens_the_plan_and_says_so(material, tmp_path):

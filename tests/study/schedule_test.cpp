@@ -235,6 +235,21 @@ TEST_F(Budget, KeepsWhatWasGiven) {
   EXPECT_EQ(fitted.plan.search, SearchDepth::fine);
 }
 
+TEST_F(Budget, ScoresAllExamplesWhereTimeIsLeftForThat) {
+  freedom_.many_sets = {{"test", 100'000, 0.5, {}}};
+  freedom_.many_identity = {{"test data", "whole"}};
+  const FittedPlan without = fit(3600);
+  EXPECT_FALSE(without.plan.scores_many) << "100,000 examples of .005 s for each result do not fit";
+  EXPECT_NE(examples_of(without.plan.sets), 100'000);
+  const FittedPlan with = fit(1e9);
+  EXPECT_TRUE(with.plan.scores_many);
+  EXPECT_EQ(examples_of(with.plan.sets), 100'000);
+  EXPECT_EQ(with.plan.identity.at("test data"), "whole");
+  freedom_.many_sets.clear();
+  EXPECT_FALSE(fit(1e9).plan.scores_many) << "the number was given";
+  EXPECT_GT(with.simulation.seconds, fit(1e9).simulation.seconds);
+}
+
 TEST_F(Budget, EndsWithAllThereIs) {
   freedom_.available = 1300;
   EXPECT_THAT(fit(1e9).plan.samples, ElementsAre(100, 1000)) << "1,300 says hardly more than 1,000";
