@@ -1,8 +1,12 @@
 #include "launcher/session/launch_variables.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cstdlib>
+#include <map>
+#include <memory>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -40,6 +44,19 @@ const char* plural(long count) { return count == 1 ? "" : "s"; }
 
 Variables process_environment() {
   return [](const char* name) { return std::getenv(name); };
+}
+
+Variables copied_environment() {
+  auto copy = std::make_shared<std::map<std::string, std::string, std::less<>>>();
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const auto equals = text.find('=');
+    if (equals != std::string_view::npos) copy->emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return [copy](const char* name) {
+    const auto found = copy->find(std::string_view(name));
+    return found == copy->end() ? nullptr : found->second.c_str();
+  };
 }
 
 std::optional<std::string> launched_rank(const Variables& variables) {

@@ -11,6 +11,8 @@ using Variables = std::function<const char*(const char*)>;
 
 /// The environment of this process.
 Variables process_environment();
+/// What it is now, whatever is set later.
+Variables copied_environment();
 
 /// The rank that a launcher started this process as, known before MPI is; nothing: it was started alone.
 std::optional<std::string> launched_rank(const Variables& variables);

@@ -14,7 +14,6 @@
 #include "base/error.h"
 #include "dist/mpi/mpi_work.h"
 #include "launcher/session/cut_files.h"
-#include "launcher/session/launch_variables.h"
 #include "launcher/terminal_log.h"
 
 namespace dtrain::launcher {
@@ -39,7 +38,7 @@ bool ends_in(std::chrono::seconds bound, MPI_Request& request) {
 
 MpiEnvironment::MpiEnvironment(int* argc, char*** argv) {
   // A single process must start where OpenMPI's daemon is missing, too.
-  if (!launched_rank(process_environment())) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  if (!launched_rank(variables_before_)) setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
   // OpenMPI's default for MPI_Iallreduce takes twice the time of MPI_Allreduce; Rabenseifner's algorithm takes the same
   // (90 MB over 2 ranks of one node: 124, 51 and 50 ms).
   setenv("OMPI_MCA_coll_libnbc_iallreduce_algorithm", "3", 0);

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <string>
 
+#include "launcher/session/launch_variables.h"
+
 namespace dtrain::launcher {
 
 /// MPI from its initialisation to its end: every process makes one, first of all.
@@ -16,6 +18,8 @@ class MpiEnvironment {
 
   int rank() const { return rank_; }
   int size() const { return size_; }
+  /// The environment before MPI began: a process that it takes for a single one finds MPI's own words there afterwards.
+  const Variables& variables_before() const { return variables_before_; }
 
   /// Every rank ends here with its own outcome (exit code 0 and no message where all went well). Where all come, the
   /// first that failed prints; where some do not come in time, whoever failed prints and ends the job. After a failed
@@ -24,6 +28,7 @@ class MpiEnvironment {
   int agree_on_end(int exit_code, const std::string& message) const;
 
  private:
+  Variables variables_before_ = copied_environment();
   int rank_ = 0;
   int size_ = 1;
 };

@@ -54,7 +54,7 @@ Session::Session(const MpiEnvironment& environment, const Options& options)
   const bool can_stop = options.command == "train" || options.command == "compare";
   if (can_stop) note_stop_signals();
   release_stop_signals();
-  check_world_size(environment.size(), process_environment());
+  check_world_size(environment.size(), environment.variables_before());
   const auto timeout = milliseconds(options.comm_timeout);
   node_ = node_of_this_rank(timeout);
   control_ =

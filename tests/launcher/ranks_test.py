@@ -162,7 +162,7 @@ def test_what_all_ranks_print_alike_is_printed_once(dtrain):
     assert dtrain.succeeds("--version", ranks=2).out.count("dtrain ") == 1
 
 
-@pytest.mark.parametrize("variables", [{"PMI_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "2"}])
+@pytest.mark.parametrize("variables", [{"PMI_SIZE": "2"}, {"WORLD_SIZE": "2", "RANK": "0"}, {"SLURM_STEP_NUM_TASKS": "2"}, {"PMIX_RANK": "1"}])
 def test_ranks_that_the_launcher_has_and_mpi_does_not_see_are_refused(dtrain, task, tmp_path, variables):
     """Each would be a run of one rank, all on one directory."""
     name, size = next(iter(variables.items()))

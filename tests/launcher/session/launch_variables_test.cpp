@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cstdlib>
 #include <map>
 
 #include "base/error.h"
@@ -29,6 +30,15 @@ TEST(LaunchedRank, IsWhatTheLauncherSays) {
   EXPECT_EQ(launched_rank(environment({{"OMPI_COMM_WORLD_RANK", "3"}})), "3");
   EXPECT_EQ(launched_rank(environment({{"PMIX_RANK", "2"}})), "2");
   EXPECT_EQ(launched_rank(environment({{"PMI_RANK", "1"}})), "1");
+}
+
+TEST(CopiedEnvironment, KeepsWhatIsChangedLater) {
+  setenv("DTRAIN_TEST_OF_A_COPY", "a=b", 1);
+  const Variables before = copied_environment();
+  setenv("DTRAIN_TEST_OF_A_COPY", "other", 1);
+  EXPECT_STREQ(before("DTRAIN_TEST_OF_A_COPY"), "a=b");
+  unsetenv("DTRAIN_TEST_OF_A_COPY");
+  EXPECT_EQ(copied_environment()("DTRAIN_TEST_OF_A_COPY"), nullptr);
 }
 
 TEST(WorldSize, OfMoreRanksThanMpiSeesIsRefusedWhoeverStartedThem) {
