@@ -23,6 +23,14 @@ bool takes_onednn(const at::Tensor& input, const at::Tensor& weight, std::int64_
   return rows >= kManyRows || (rows >= kSomeRows && outputs >= kManyOutputs);
 }
 
+// LibTorch multiplies bfloat16 by oneDNN where there is AVX-512. Its own call for a linear layer was faster there in
+// every shape measured (docs/performance.md): addmm writes the bias first and adds the matmul to that.
+bool takes_onednn_with_bias(const at::Tensor& input) {
+  static const bool is_onednn_for_bfloat16 = at::globalContext().hasMKLDNN() && __builtin_cpu_supports("avx512bw") &&
+                                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  return is_onednn_for_bfloat16 && input.is_cpu() && input.scalar_type() == at::kBFloat16;
+}
+
 // torch.nn.functional.linear by oneDNN, of a weight in any layout; LibTorch calls it for compiled models.
 at::Tensor onednn_linear(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
   using Linear = at::Tensor(const at::Tensor&, const at::Tensor&, const std::optional<at::Tensor>&, std::string_view,
@@ -41,7 +49,8 @@ at::Tensor matmul(const at::Tensor& left, const at::Tensor& right, ForwardContex
 }
 
 at::Tensor linear_matmul(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
-  if (takes_onednn(input, weight, weight.size(0))) return onednn_linear(input, weight, bias);
+  if (takes_onednn(input, weight, weight.size(0)) || (bias.defined() && takes_onednn_with_bias(input)))
+    return onednn_linear(input, weight, bias);
   return bias.defined() ? at::addmm(bias, input, weight.t()) : at::mm(input, weight.t());
 }
 

@@ -95,19 +95,19 @@ void Parameter::add_matmul(const at::Tensor& left, const at::Tensor& right, doub
     at::mm_out(gradient_, left.t(), right, type);
     if (scale != 1) gradient_.mul_(scale);
   } else if (left.scalar_type() != type) {
-    const auto product = at::mm(left.t(), right);
+    const auto part = at::mm(left.t(), right);
     if (written_) {
-      gradient_.add_(product, scale);
+      gradient_.add_(part, scale);
     } else {
-      gradient_.copy_(product);
+      gradient_.copy_(part);
       if (scale != 1) gradient_.mul_(scale);
     }
   } else if (left.is_cpu() && right.size(1) <= kFewColumns && left.size(1) > right.size(1)) {
-    const auto product = at::mm(right.t(), left).t();
+    const auto part = at::mm(right.t(), left).t();
     if (written_) {
-      gradient_.add_(product, scale);
+      gradient_.add_(part, scale);
     } else {
-      at::mul_out(gradient_, product, at::scalar_tensor(scale, product.options()));
+      at::mul_out(gradient_, part, at::scalar_tensor(scale, part.options()));
     }
   } else if (written_) {
     gradient_.addmm_(left.t(), right, 1, scale);
