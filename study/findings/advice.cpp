@@ -257,7 +257,9 @@ std::string constant_answers_text(const StudyPlan& plan, const Findings& finding
     }
     const bool nothing =
         std::all_of(means.begin(), means.end(), [&](double mean) { return knows_nothing(plan, set, mean); });
-    if (!means.empty() && nothing) sets.push_back(set.name.substr(set.name.find('.') + 1));
+    if (means.empty() || !nothing) continue;
+    sets.push_back(set.name == "test" ? set.name
+                                      : fmt::format("{} (out of domain)", set.name.substr(set.name.find('.') + 1)));
   }
   return sets.empty()
              ? ""

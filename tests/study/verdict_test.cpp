@@ -153,7 +153,7 @@ TEST_F(StudyOfThree, WarnsOfASetOnWhichNoMethodBeatsAConstantAnswer) {
   const auto warning = [&] { return constant_answers_text(plan_, findings(), 1000); };
   EXPECT_THAT(warning(), IsEmpty());
   plan_.sets[1].majority_share = 0.45;
-  const char* expected = " Beware: on web no method does better than always giving the same answer.";
+  const char* expected = " Beware: on web (out of domain) no method does better than always giving the same answer.";
   EXPECT_EQ(warning(), expected);
   for (const std::uint64_t seed : {1, 2, 3}) {
     result(0, seed) = {};
