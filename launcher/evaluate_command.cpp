@@ -102,8 +102,8 @@ Table forgetting_table(const std::map<std::string, double>& measured) {
 }
 
 // The texts of the rows, as the file of predictions shows them.
-std::vector<train::Columns> text_columns(const data::LabelledTexts& texts) {
-  std::vector<train::Columns> columns = {{"text", {}}};
+std::vector<train::OutputColumns> text_columns(const data::LabelledTexts& texts) {
+  std::vector<train::OutputColumns> columns = {{"text", {}}};
   if (texts.has_pairs) columns.push_back({"pair", {}});
   for (const data::LabelledText& row : texts.rows) {
     columns[0].rows.push_back(train::one_line(row.text));

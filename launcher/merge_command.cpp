@@ -69,7 +69,7 @@ void run_merge(const Options& options, const Session& session) {
   prepare_output(options, session);
   on_first_rank(session, [&] {
     const auto directory = peft::save_trained(*merged->classifier, merged->method, merged->labels, merged->base_model,
-                                              options.output, peft::read_tokenizer_files(merged->tokenizer));
+                                              options.output, peft::read_tokenizer_contents(merged->tokenizer));
     session.log().line(fmt::format("written: {} ({})", directory.string(),
                                    bytes_text(static_cast<double>(peft::stored_bytes(directory)))));
   });

@@ -179,10 +179,10 @@ void run_train(const Options& options, const Session& session) {
   }
   // Of what is read now: the files may change while it trains.
   std::map<std::string, std::string> digests;
-  peft::TokenizerFiles tokenizer;
+  peft::TokenizerContents tokenizer;
   on_first_rank(session, [&] {
     digests = data_digests(task_files(options), options.class_weights);
-    tokenizer = peft::read_tokenizer_files(start.tokenizer);
+    tokenizer = peft::read_tokenizer_contents(start.tokenizer);
   });
   data::Task task = load_task(options, session, start);
   if (classifier) check_classes(*classifier, task, start, log);

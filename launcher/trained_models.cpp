@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <optional>
 #include <set>
@@ -11,6 +10,7 @@
 #include "base/atomic_file.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/listing.h"
 #include "data/label_map.h"
 #include "data/readers/labelled_text.h"
 #include "launcher/loading.h"
@@ -102,7 +102,7 @@ void take_labels_of_input(const Options& options, const Session& session, peft::
   if (names.size() != trained.labels.size() || names == trained.labels) return;
   session.log().warning(
       fmt::format("{}: its labels are taken for the names of the classes, in this order: {} (--labels gives others)",
-                  options.input, fmt::join(names, ", ")));
+                  options.input, capped_list(names)));
   trained.labels = names;
   trained.labels_have_names = true;
 }

@@ -35,7 +35,7 @@ struct Loss {
 };
 
 /// Text of a table, fields apart by tabs: its header, and a row for each example.
-struct Columns {
+struct OutputColumns {
   std::string header;
   std::vector<std::string> rows;
 };
@@ -84,9 +84,10 @@ class Objective {
   Metrics untrained(const at::Tensor& targets, std::int64_t outputs) const;
 
   /// What the model answers: "predicted" and its probabilities, with `all` of every class.
-  virtual Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const = 0;
+  virtual OutputColumns predictions(const at::Tensor& logits, const std::vector<std::string>& labels,
+                                    bool all) const = 0;
   /// What is right, under "label"; empty where it is not known.
-  virtual Columns answers(const data::Targets& targets, const std::vector<std::string>& labels) const = 0;
+  virtual OutputColumns answers(const data::Targets& targets, const std::vector<std::string>& labels) const = 0;
 
  protected:
   /// [outputs] double: of the constant answer that `untrained` is about.

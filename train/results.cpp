@@ -60,19 +60,20 @@ nlohmann::json run_json(const RunResult& result) {
   return json;
 }
 
-void write_predictions(const std::filesystem::path& path, const std::vector<Columns>& own, const Columns& predictions) {
+void write_predictions(const std::filesystem::path& path, const std::vector<OutputColumns>& own,
+                       const OutputColumns& predictions) {
   std::string text;
-  for (const Columns& columns : own) text += columns.header + "\t";
+  for (const OutputColumns& columns : own) text += columns.header + "\t";
   text += predictions.header + "\n";
   for (std::size_t i = 0; i < predictions.rows.size(); ++i) {
-    for (const Columns& columns : own) text += columns.rows[i] + "\t";
+    for (const OutputColumns& columns : own) text += columns.rows[i] + "\t";
     text += predictions.rows[i] + "\n";
   }
   write_file_atomically(path, text);
 }
 
-Columns id_column(std::int64_t count) {
-  Columns ids{"id", {}};
+OutputColumns id_column(std::int64_t count) {
+  OutputColumns ids{"id", {}};
   for (std::int64_t id = 0; id < count; ++id) ids.rows.push_back(std::to_string(id));
   return ids;
 }

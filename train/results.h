@@ -46,8 +46,9 @@ nlohmann::json run_json(const RunResult& result);
 
 /// The right answers and the model's as the file of predictions shows them, with `all` the probabilities of every
 /// class. `own` are the caller's columns, in front: ids, texts.
-void write_predictions(const std::filesystem::path& path, const std::vector<Columns>& own, const Columns& predictions);
+void write_predictions(const std::filesystem::path& path, const std::vector<OutputColumns>& own,
+                       const OutputColumns& predictions);
 /// id: the number of each of `count` examples, from 0.
-Columns id_column(std::int64_t count);
+OutputColumns id_column(std::int64_t count);
 
 }  // namespace dtrain::train

@@ -13,6 +13,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
 #include "base/random.h"
 #include "peft/parts/lora_slot.h"
@@ -107,8 +108,8 @@ void check(const std::vector<TrainedModel>& adapters, const Combination& combina
           fmt::format("--adapters: only adapters of lora can be combined, found {}", adapter.method.text()));
     }
     if (adapter.labels != first.labels) {
-      throw UsageError(fmt::format("--adapters: their classes differ: {} and {}", fmt::join(first.labels, ", "),
-                                   fmt::join(adapter.labels, ", ")));
+      throw UsageError(fmt::format("--adapters: their classes differ: {} and {}", capped_list(first.labels),
+                                   capped_list(adapter.labels)));
     }
     if (adapter.classifier->problem_type != first.classifier->problem_type) {
       throw UsageError(fmt::format("--adapters: their outputs differ: {} and {} (--problem-type says what all are)",

@@ -1,7 +1,6 @@
 #include "peft/formats/trained_model.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <system_error>
@@ -9,6 +8,7 @@
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/listing.h"
 #include "base/tokenizer_file_names.h"
 #include "model/formats/classifier_files.h"
 #include "model/registry.h"
@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-void write_tokenizer(const TokenizerFiles& tokenizer, const fs::path& directory) {
+void write_tokenizer(const TokenizerContents& tokenizer, const fs::path& directory) {
   for (const auto& [name, content] : tokenizer.contents) write_file_atomically(directory / name, content);
 }
 
@@ -54,7 +54,7 @@ ProblemType described_problem_type(const AdapterConfig& description) {
 }
 
 void write_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                   const fs::path& base_model, const TokenizerFiles& tokenizer, const fs::path& directory) {
+                   const fs::path& base_model, const TokenizerContents& tokenizer, const fs::path& directory) {
   const auto method = make_method(spec);
   ensure_directory(directory);
   if (method->changes_whole_model()) {
@@ -223,7 +223,7 @@ void take_labels(TrainedModel& trained, const fs::path& directory, const Log& lo
     log.warning(
         fmt::format("{}: no label names there; the classes are called as in its base model, in this order: {} "
                     "(--labels gives others)",
-                    directory.string(), fmt::join(of_base, ", ")));
+                    directory.string(), capped_list(of_base)));
     return;
   }
   trained.labels_have_names = false;
@@ -238,8 +238,8 @@ void take_labels(TrainedModel& trained, const fs::path& directory, const Log& lo
 
 }  // namespace
 
-TokenizerFiles read_tokenizer_files(const fs::path& directory) {
-  TokenizerFiles files{fs::absolute(directory).lexically_normal(), {}};
+TokenizerContents read_tokenizer_contents(const fs::path& directory) {
+  TokenizerContents files{fs::absolute(directory).lexically_normal(), {}};
   for (const char* name : kTokenizerFiles) {
     if (fs::exists(directory / name)) files.contents[name] = read_file(directory / name);
   }
@@ -247,7 +247,7 @@ TokenizerFiles read_tokenizer_files(const fs::path& directory) {
 }
 
 fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, const std::vector<std::string>& labels,
-                      const fs::path& base_model, const fs::path& output, std::optional<TokenizerFiles> tokenizer) {
+                      const fs::path& base_model, const fs::path& output, std::optional<TokenizerContents> tokenizer) {
   const fs::path directory = output / (make_method(spec)->changes_whole_model() ? "model" : "adapter");
   // Some of its files alone are no model: the directory gets its name when all are there.
   const fs::path temporary = directory.string() + ".part";
@@ -255,7 +255,7 @@ fs::path save_trained(model::Classifier& classifier, const MethodSpec& spec, con
   fs::remove_all(temporary, error);
   try {
     const fs::path base = fs::absolute(base_model).lexically_normal();
-    if (!tokenizer) tokenizer = read_tokenizer_files(base);
+    if (!tokenizer) tokenizer = read_tokenizer_contents(base);
     write_trained(classifier, spec, labels, base, *tokenizer, temporary);
   } catch (...) {
     fs::remove_all(temporary, error);

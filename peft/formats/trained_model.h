@@ -19,11 +19,11 @@
 namespace dtrain::peft {
 
 /// The files of the tokenizer in a directory, by their names, as they were when they were read.
-struct TokenizerFiles {
+struct TokenizerContents {
   std::filesystem::path directory;
   std::map<std::string, std::string> contents;
 };
-TokenizerFiles read_tokenizer_files(const std::filesystem::path& directory);
+TokenizerContents read_tokenizer_contents(const std::filesystem::path& directory);
 
 /// Writes what a run trained below `output`:
 /// - `model/`, a Hugging Face directory with the tokenizer's files, for a method that changes the whole model;
@@ -36,7 +36,7 @@ TokenizerFiles read_tokenizer_files(const std::filesystem::path& directory);
 std::filesystem::path save_trained(model::Classifier& classifier, const MethodSpec& spec,
                                    const std::vector<std::string>& labels, const std::filesystem::path& base_model,
                                    const std::filesystem::path& output,
-                                   std::optional<TokenizerFiles> tokenizer = std::nullopt);
+                                   std::optional<TokenizerContents> tokenizer = std::nullopt);
 
 /// A classifier read back, ready to score.
 struct TrainedModel {

@@ -13,18 +13,18 @@
 namespace dtrain::study {
 namespace {
 
-std::string interval_percent(const Estimate& estimate) {
+std::string interval_percent(const ShareEstimate& estimate) {
   return fmt::format("{} ({} to {})", points(estimate.value), points(estimate.interval.low),
                      points(estimate.interval.high));
 }
 
-std::string signed_percent(const Estimate& estimate) {
+std::string signed_percent(const ShareEstimate& estimate) {
   return fmt::format("{} ({} to {})", signed_points(estimate.value), signed_points(estimate.interval.low),
                      signed_points(estimate.interval.high));
 }
 
 // "12.3 points (10.1 to 14.5)".
-std::string in_points(const Estimate& estimate) {
+std::string in_points(const ShareEstimate& estimate) {
   return fmt::format("{} points ({} to {})", points(estimate.value), points(estimate.interval.low),
                      points(estimate.interval.high));
 }

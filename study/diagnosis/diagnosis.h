@@ -20,7 +20,7 @@ struct StageProbe {
   model::Pooling pooling;
   Probe probe;
   /// Of test.
-  Estimate accuracy = {};
+  ShareEstimate accuracy = {};
 };
 
 /// One way to use the model, and what it has on test.
@@ -46,9 +46,9 @@ struct DiagnosisRow {
   std::string failure;
   SeedScores scores;
   double dev_log_loss = 0;
-  Estimate accuracy;
+  ShareEstimate accuracy;
   /// Its accuracy minus that of full fine-tuning.
-  Estimate to_full;
+  ShareEstimate to_full;
 };
 
 /// What one of the choices between the questioner's setting and full fine-tuning is worth.
@@ -56,7 +56,7 @@ struct DiagnosisStep {
   /// "learning_rate", "training", "pooling", "layer" or "linear_head".
   std::string choice;
   /// Points that making it better gains, in shares.
-  Estimate gain;
+  ShareEstimate gain;
 };
 
 /// Why a frozen body is worse: linear probes of every stage, and the gap between the questioner's frozen model and full
@@ -76,7 +76,7 @@ struct Diagnosis {
   std::vector<StageProbe> probes;
   std::vector<DiagnosisRow> rows;
   std::vector<DiagnosisStep> steps;
-  Estimate gap;
+  ShareEstimate gap;
   /// Methods that were not tried because time was short.
   std::vector<std::string> left_out;
   /// What a person should know about the data.

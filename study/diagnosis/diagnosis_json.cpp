@@ -33,8 +33,8 @@ std::int64_t count(const json& value) {
 }
 
 // A share or a difference of two, with its interval.
-Estimate estimate(const json& value) {
-  const Estimate read{value.at("value"), {number(value.at("low")), number(value.at("high"))}};
+ShareEstimate estimate(const json& value) {
+  const ShareEstimate read{value.at("value"), {number(value.at("low")), number(value.at("high"))}};
   for (const double part : {read.value, read.interval.low, read.interval.high})
     require(!(std::abs(part) > kMostShare), fmt::format("shares and their differences, found {}", part));
   return read;

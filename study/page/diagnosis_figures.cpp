@@ -38,7 +38,7 @@ std::string choice_name(const Diagnosis& diagnosis, const std::string& choice) {
   return "beyond any linear head";
 }
 
-std::string signed_with_interval(const Estimate& estimate) {
+std::string signed_with_interval(const ShareEstimate& estimate) {
   return fmt::format("{} ({} to {})", signed_points(estimate.value), points(estimate.interval.low),
                      points(estimate.interval.high));
 }

@@ -10,20 +10,20 @@ namespace {
 
 constexpr double kNormalQuantile = 1.959963984540054;  // of .975
 
-Estimate from_differences(const SeedScores& differences) {
+ShareEstimate from_differences(const SeedScores& differences) {
   const PairedDifference difference = paired_difference(differences);
   return {difference.mean, difference.interval(0.95)};
 }
 
 }  // namespace
 
-nlohmann::json estimate_json(const Estimate& estimate) {
+nlohmann::json estimate_json(const ShareEstimate& estimate) {
   return {{"value", estimate.value}, {"low", estimate.interval.low}, {"high", estimate.interval.high}};
 }
 
-Estimate share_estimate(const SeedScores& scores) {
+ShareEstimate share_estimate(const SeedScores& scores) {
   if (scores.size() > 1) {
-    Estimate estimate = from_differences(scores);
+    ShareEstimate estimate = from_differences(scores);
     estimate.interval = {std::max(0.0, estimate.interval.low), std::min(1.0, estimate.interval.high)};
     return estimate;
   }
@@ -33,7 +33,7 @@ Estimate share_estimate(const SeedScores& scores) {
   return {static_cast<double>(right) / static_cast<double>(examples), proportion_interval(right, examples, 0.95)};
 }
 
-Estimate difference_estimate(const SeedScores& before, const SeedScores& after) {
+ShareEstimate difference_estimate(const SeedScores& before, const SeedScores& after) {
   const std::size_t seeds = std::max(before.size(), after.size());
   SeedScores differences;
   for (std::size_t seed = 0; seed < seeds; ++seed) {

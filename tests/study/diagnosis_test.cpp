@@ -95,7 +95,7 @@ TEST(DifferenceEstimate, OfOneSeedCoversTheTrueDifference) {
         before[0].push_back(chance < up ? 0 : chance < up + down ? 1 : chance < 0.6 ? 1 : 0);
         after[0].push_back(chance < up ? 1 : chance < up + down ? 0 : chance < 0.6 ? 1 : 0);
       }
-      const Estimate estimate = difference_estimate(before, after);
+      const ShareEstimate estimate = difference_estimate(before, after);
       if (estimate.interval.low <= up - down && up - down <= estimate.interval.high) ++covered;
     }
     EXPECT_GT(covered, 0.935 * studies) << up << " " << down;
@@ -106,7 +106,7 @@ TEST(DifferenceEstimate, OfOneSeedCoversTheTrueDifference) {
 TEST(DifferenceEstimate, OfSeveralSeedsIsThatOfTheStudy) {
   const SeedScores before = {{1, 0, 0, 1, 0, 0}};
   const SeedScores after = {{1, 1, 0, 1, 1, 0}, {1, 1, 0, 0, 1, 1}, {1, 0, 1, 1, 1, 0}};
-  const Estimate estimate = difference_estimate(before, after);
+  const ShareEstimate estimate = difference_estimate(before, after);
   const auto expected = paired_difference({{0, 1, 0, 0, 1, 0}, {0, 1, 0, -1, 1, 1}, {0, 0, 1, 0, 1, 0}});
   EXPECT_EQ(estimate.value, expected.mean);
   EXPECT_EQ(estimate.interval.low, expected.interval(0.95).low);

@@ -161,8 +161,8 @@ class MultiLabel final : public Objective {
     return at::tensor(exact_by_example(LabelCounts(answers, 1)), at::kDouble);
   }
 
-  Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {
-    Columns columns{"predicted", {}};
+  OutputColumns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {
+    OutputColumns columns{"predicted", {}};
     for (const auto& label : labels) columns.header += "\tp(" + one_line(label) + ")";
     const auto values = logits.to(at::kCPU, at::kDouble).contiguous();
     const auto* row = values.const_data_ptr<double>();
@@ -178,8 +178,8 @@ class MultiLabel final : public Objective {
     return columns;
   }
 
-  Columns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
-    Columns columns{"label", {}};
+  OutputColumns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
+    OutputColumns columns{"label", {}};
     for (std::int64_t i = 0; i < targets.size(); ++i) {
       std::vector<std::string> names;
       for (const std::int32_t label : targets.labels_of(i)) names.push_back(labels[static_cast<std::size_t>(label)]);

@@ -154,8 +154,9 @@ class Regression final : public Objective {
     return errors.abs().mean(1);
   }
 
-  Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {
-    Columns columns{header("predicted", labels), std::vector<std::string>(static_cast<std::size_t>(logits.size(0)))};
+  OutputColumns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool) const override {
+    OutputColumns columns{header("predicted", labels),
+                          std::vector<std::string>(static_cast<std::size_t>(logits.size(0)))};
     for (std::int64_t output = 0; output < logits.size(1); ++output) {
       const auto values = column(logits, output);
       for (std::size_t i = 0; i < values.size(); ++i)
@@ -164,8 +165,8 @@ class Regression final : public Objective {
     return columns;
   }
 
-  Columns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
-    Columns columns{header("label", labels), {}};
+  OutputColumns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
+    OutputColumns columns{header("label", labels), {}};
     for (std::int64_t i = 0; i < targets.size(); ++i) {
       std::vector<std::string> fields;
       for (const double number : targets.numbers_of(i))

@@ -191,9 +191,9 @@ class SingleLabel final : public Objective {
     return {answers.predicted.begin(), answers.predicted.end()};
   }
 
-  Columns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
+  OutputColumns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
     const ClassAnswers answers(logits);
-    Columns columns{"predicted\tprobability", {}};
+    OutputColumns columns{"predicted\tprobability", {}};
     if (all) {
       for (const auto& label : labels) columns.header += "\tp(" + one_line(label) + ")";
     }
@@ -207,8 +207,8 @@ class SingleLabel final : public Objective {
     return columns;
   }
 
-  Columns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
-    Columns columns{"label", {}};
+  OutputColumns answers(const data::Targets& targets, const std::vector<std::string>& labels) const override {
+    OutputColumns columns{"label", {}};
     for (std::int64_t i = 0; i < targets.size(); ++i) {
       const std::int32_t label = targets.class_of(i);
       columns.rows.push_back(label >= 0 ? one_line(labels[static_cast<std::size_t>(label)]) : "");
