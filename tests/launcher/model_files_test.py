@@ -172,6 +172,9 @@ def test_every_key_that_a_tokenizer_saves_is_known(directories, tmp_path):
         kind = "tokenizer.json of " + ("byte-level BPE" if name == "roberta" else "WordPiece")
         for part in ("model", "normalizer", "pre_tokenizer"):
             assert [key for key in whole[part] or {} if not is_known(f"{part}.{key}", kind)] == [], part
+        special = read("special_tokens_map.json") if (tmp_path / name / "special_tokens_map.json").exists() else {}
+        names = {*special, *transformers.PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES}
+        assert [key for key in names if not is_known(key, "special_tokens_map.json")] == []
 
 
 @pytest.fixture(scope="module")

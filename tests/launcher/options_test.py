@@ -1,5 +1,8 @@
 """What a command cannot do with its options: exit code 2, and one message that says what was expected and found."""
 
+import pathlib
+import re
+
 import pytest
 
 
@@ -40,3 +43,30 @@ def test_what_the_machine_the_model_or_the_data_cannot_give_is_refused(dtrain, t
 ])
 def test_what_the_ranks_cannot_do_is_refused_by_one_message(dtrain, task, ranks, arguments, says):
     dtrain.refuses("train", *task, *arguments, "--device", "cpu", ranks=ranks, code=2, says=says)
+
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def documented_commands():
+    """Of the README and docs/: (file, command, options)."""
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = re.sub(r"\\\n\s*", "", path.read_text())
+        for match in re.finditer(r"(?:^|[\s`/])dtrain((?: [^\s`|;#&()]+)+)", text, re.M):
+            words = match[1].split()
+            options = [re.match(r"--[a-z-]+", word)[0] for word in words if re.match(r"--[a-z]", word)]
+            if options:
+                yield path.name, words[0] if re.fullmatch("[a-z]+", words[0]) else "compare", options
+
+
+def test_every_option_that_the_documentation_gives_a_command_is_one_of_it(dtrain):
+    helps = {}
+    unknown = []
+    found = list(documented_commands())
+    for file, command, options in found:
+        if command not in helps:
+            helps[command] = dtrain.succeeds(command, "--help").out
+        unknown += [(file, command, option) for option in options
+                    if option not in ("--help", "--version") and not re.search(rf"^ +{option}\b", helps[command], re.M)]
+    assert unknown == []
+    assert len(found) > 30 and {"train", "compare", "evaluate", "diagnose", "report", "bench"} <= set(helps)

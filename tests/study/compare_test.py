@@ -858,3 +858,30 @@ def test_what_training_forgot_is_measured_where_it_is_asked(material, tmp_path):
         assert "Forgetting" in (tmp_path / size / "report.html").read_text()
     done = run(*command(material, *SHORT, "--retain", tmp_path / "missing.txt", "--output", tmp_path / "none"))
     assert done.returncode == 3 and "missing.txt" in done.all
+
+
+def test_balanced_class_weights_are_those_of_each_draw(material, tmp_path):
+    """A result of a study is what `train` makes of the same draw, weights included."""
+    rows = (material / "train.tsv").read_text().splitlines()
+    uneven = [row for i, row in enumerate(rows[1:]) if row.startswith("animal") or i % 3 == 0]
+    (tmp_path / "train.tsv").write_text("\n".join([rows[0], *uneven]) + "\n")
+    for name in ("dev", "test", "web"):
+        shutil.copy(material / f"{name}.tsv", tmp_path)
+    shutil.copytree(material / "model", tmp_path / "model")
+    short = ["--max-steps", "8", "--samples", "40"]
+    found = {}
+    for weights in ([], ["--class-weights", "balanced"]):
+        output = tmp_path / f"study{len(weights)}"
+        done = run(*command(tmp_path, *short, *weights, "--methods", "full", "--lrs", "0.01", "--seeds", "2", "--output",
+                            output, ranks=1))
+        assert done.returncode == 0, done.all
+        trials = [trial for trial in results(output)["trials"] if trial["phase"] == "result"]
+        for trial in trials:
+            seed = str(trial["seed"])
+            alone = tmp_path / f"alone{len(weights)}-{seed}"
+            done = run(*command(tmp_path, *short, *weights, "--method", "full", "--lr", "0.01", "--seed", seed,
+                                "--subset-seed", seed, "--output", alone, ranks=1, name="train"))
+            assert done.returncode == 0, done.all
+            assert results(alone)["metrics"]["test"]["log_loss"] == trial["metrics"]["test"]["log_loss"]
+            found[len(weights), seed] = trial["metrics"]["test"]["log_loss"]
+    assert len(set(found.values())) == 4
