@@ -36,6 +36,7 @@ Fit fitted(const std::vector<double>& bytes, const std::vector<double>& seconds)
   const auto latency = solution[0].item<double>();
   const auto seconds_per_byte = solution[1].item<double>();
   if (latency >= 0 && seconds_per_byte > 0) return {latency, 1 / seconds_per_byte};
+  // The best of those without a latency: other work on the machine hides it.
   const auto rates = terms.select(1, 1);
   return {0, (rates.square().sum() / rates.sum()).item<double>()};
 }

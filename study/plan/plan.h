@@ -92,8 +92,8 @@ struct StudyPlan {
   ProblemType problem_type = ProblemType::single_label_classification;
   /// Outputs of the model.
   std::int64_t classes = 0;
-  /// As many examples of the evaluation sets are scored as narrow an interval, and not the first few alone
-  /// (--test-samples auto, which begins with these).
+  /// More examples of the evaluation sets are scored than a study begins with, because there was time for them
+  /// (PlanFreedom::many_sets).
   bool scores_many = false;
   double dev_majority_share = 0;
   std::vector<EvaluationSet> sets;
