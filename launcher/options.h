@@ -139,7 +139,7 @@ std::optional<int> trials_per_gpu(const Options& options);
 /// --test-samples and --ood-samples: how many examples of a set are scored; 0: all; nothing for "auto".
 std::optional<std::int64_t> test_samples(const Options& options);
 std::optional<std::int64_t> ood_samples(const Options& options);
-/// What "auto" begins with, and what it comes to where time allows: more would narrow no interval that seeds do not.
+/// What "auto" begins with, and what it comes to where time allows.
 constexpr std::int64_t kFewTestSamples = 2000;
 constexpr std::int64_t kFewOodSamples = 1000;
 constexpr std::int64_t kManySamples = 20'000;
