@@ -241,10 +241,15 @@ bool Coordinator::add_seeds() {
   if (!setting_.budget_seconds || !setting_.may_add_seeds) return false;
   const Findings findings = analyse(plan_, schedule_.finished());
   const CountDecision* hangs = nullptr;
+  std::int64_t fewest = kMostAddedSeeds + 1;
   for (const CountDecision& count : findings.decisions) {
-    if (plan_.is_dropped(count.samples) || !count.remedy || !count.remedy->more_seeds || count.remedy->examples)
-      continue;
-    if (hangs == nullptr || *count.remedy->more_seeds < *hangs->remedy->more_seeds) hangs = &count;
+    if (plan_.is_dropped(count.samples) || !count.decision.best || count.decision.decided()) continue;
+    const auto had = plan_.seeds_of(count.samples, count.candidate(*count.decision.best).method).size();
+    const auto most = static_cast<std::int64_t>(kMostAddedSeeds) - static_cast<std::int64_t>(had);
+    const auto needed = added_seeds_to_decide(count.contest, most);
+    if (!needed || *needed >= fewest) continue;
+    fewest = *needed;
+    hangs = &count;
   }
   if (hangs == nullptr) return false;
   std::set<std::size_t> contenders(hangs->decision.open.begin(), hangs->decision.open.end());
@@ -257,8 +262,6 @@ bool Coordinator::add_seeds() {
       seed = std::max(seed, used);
   }
   ++seed;
-  const auto had = plan_.seeds_of(hangs->samples, hangs->candidate(*contenders.begin()).method).size();
-  if (had >= kMostAddedSeeds) return false;
   double longest = 0;
   double all = 0;
   std::vector<std::string> names;

@@ -21,6 +21,13 @@ std::int64_t examples_of(const Contest& contest) {
   return 0;
 }
 
+std::optional<std::int64_t> fewest_seeds_to_decide(const Contest& contest, double more_examples, std::int64_t most) {
+  for (std::int64_t more = 1; more <= most; ++more) {
+    if (decide(contest.projected(more, more_examples)).decided()) return more;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 bool is_tie(double left, double right) { return std::abs(left - right) < 1e-12; }
@@ -58,6 +65,12 @@ Contest Contest::projected(std::int64_t more_seeds, double more_examples) const 
       result.set(first, second, expected, std::min(1.0, expected.p_value() * static_cast<double>(family_)));
     }
   }
+  return result;
+}
+
+Contest Contest::at_level(double level) const {
+  Contest result = *this;
+  result.level_ = level;
   return result;
 }
 
@@ -125,25 +138,23 @@ Decision decide(const Contest& contest) {
 }
 
 Remedy remedy(const Contest& contest) {
-  const auto decided = [&](std::int64_t more_seeds, double more_examples) {
-    return decide(contest.projected(more_seeds, more_examples)).decided();
-  };
-  const auto fewest_seeds = [&](double more_examples) -> std::optional<std::int64_t> {
-    for (std::int64_t more = 1; more <= kMostSeedsAsked; ++more) {
-      if (decided(more, more_examples)) return more;
-    }
-    return std::nullopt;
+  const auto fewest_seeds = [&](double more_examples) {
+    return fewest_seeds_to_decide(contest, more_examples, kMostSeedsAsked);
   };
   const auto in_all = [&](double more) { return std::llround(static_cast<double>(examples_of(contest)) * more); };
   if (const auto seeds = fewest_seeds(1)) return {seeds, std::nullopt};
   const std::vector<double> multiples = {1.5, 2, 3, 5, 10, 20, 50, 100};
   for (const double more : multiples) {
-    if (decided(0, more)) return {std::nullopt, in_all(more)};
+    if (decide(contest.projected(0, more)).decided()) return {std::nullopt, in_all(more)};
   }
   for (const double more : multiples) {
     if (const auto seeds = fewest_seeds(more)) return {seeds, in_all(more)};
   }
   return {};
+}
+
+std::optional<std::int64_t> added_seeds_to_decide(const Contest& contest, std::int64_t most) {
+  return fewest_seeds_to_decide(contest.at_level(kLevelWithAddedSeeds), 1, most);
 }
 
 }  // namespace dtrain::study

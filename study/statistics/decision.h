@@ -46,8 +46,9 @@ class Contest {
   const std::optional<PairedDifference>& difference(std::size_t first, std::size_t second) const;
   /// Whether first is shown to be better than second, at the level for the whole family.
   bool is_better(std::size_t first, std::size_t second) const;
-  /// What is to be expected with more seeds and `more_examples` times as many examples.
+  /// What is to be expected with more seeds and `more_examples` times as many examples, at the same level.
   Contest projected(std::int64_t more_seeds, double more_examples) const;
+  Contest at_level(double level) const;
 
  private:
   struct Pair {
@@ -112,5 +113,9 @@ struct Remedy {
 
 /// Seeds alone if up to fifty more will do, else examples alone, else both.
 Remedy remedy(const Contest& contest);
+
+/// How many seeds, no more than `most`, decide an open question where a study adds them one after the other and looks
+/// again after each (kLevelWithAddedSeeds); to be expected as above. Unset where so many are not expected to.
+std::optional<std::int64_t> added_seeds_to_decide(const Contest& contest, std::int64_t most);
 
 }  // namespace dtrain::study

@@ -258,7 +258,7 @@ TEST(Advice, NamesAMethodThatIsTrulyTooBadInAtMostFiveOfAHundredStudies) {
   }
 }
 
-// As a study with time left does: seed after seed while seeds alone are expected to decide, up to `most`.
+// As a study with time left does: seed after seed while up to `most` in all are expected to decide.
 Rates rates_with_added_seeds(const World& world, std::int64_t most, int studies) {
   SplitMix64 random(29);
   const double best = *std::max_element(world.truth.begin(), world.truth.end());
@@ -273,8 +273,7 @@ Rates rates_with_added_seeds(const World& world, std::int64_t most, int studies)
       advised = decision.advised;
       wrong_worse = is_any_wrongly_worse(world, contest);
       if (decision.decided()) break;
-      const Remedy needed = remedy(contest);
-      if (!needed.more_seeds || needed.examples) break;
+      if (!added_seeds_to_decide(contest, most - seeds)) break;
     }
     found.advised += advised ? 1 : 0;
     found.wrong_advice += advised && world.truth[*advised] < best - kPoint ? 1 : 0;
@@ -370,6 +369,24 @@ TEST(Remedy, AsksForSeedsWhereSeedsScatter) {
   EXPECT_FALSE(found.examples);
   EXPECT_TRUE(decide(contest.projected(*found.more_seeds, 1)).decided());
   EXPECT_FALSE(decide(contest.projected(*found.more_seeds - 1, 1)).decided());
+}
+
+TEST(AddedSeeds, AreAsManyAsTheStricterLevelNeedsAndNoneWhereTheMostWouldNotDo) {
+  Contest contest({{"full", 0.80, 30}, {"head", 0.797, 2}}, kPoint, 1);
+  PairedDifference difference;
+  difference.mean = 0.003;
+  difference.seeds = 3;
+  difference.examples = 2000;
+  difference.seed_variance = 0.004 * 0.004;
+  difference.example_variance = 0.001 * 0.001;
+  contest.set(0, 1, difference, difference.p_value());
+  EXPECT_FALSE(decide(contest).decided());
+  const auto added = added_seeds_to_decide(contest, 50);
+  ASSERT_TRUE(added);
+  EXPECT_GT(*added, *remedy(contest).more_seeds) << "which a plan of so many seeds needs";
+  EXPECT_EQ(added_seeds_to_decide(contest, *added), added);
+  EXPECT_FALSE(added_seeds_to_decide(contest, *added - 1));
+  EXPECT_FALSE(added_seeds_to_decide(contest, 0));
 }
 
 TEST(Remedy, AsksForExamplesWhereTheyLimit) {
