@@ -9,11 +9,13 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <optional>
 #include <thread>
 
 #include "base/error.h"
 #include "dist/mpi/mpi_work.h"
 #include "launcher/session/cut_files.h"
+#include "launcher/session/job_end.h"
 #include "launcher/terminal_log.h"
 
 namespace dtrain::launcher {
@@ -73,23 +75,20 @@ int MpiEnvironment::agree_on_end(int exit_code, const std::string& message) cons
   std::array<int, 2> lowest = {size_, size_};
   MPI_Request request = MPI_REQUEST_NULL;
   MPI_Iallreduce(mine.data(), lowest.data(), 2, MPI_INT, MPI_MIN, MPI_COMM_WORLD, &request);
-  const bool all_came = ends_in(exit_code == 0 ? std::chrono::hours(24) : kForTheOthers, request);
-  const int first_failed = lowest[0];
-  const std::string who = size_ > 1 && (!all_came || first_failed != 0) ? fmt::format("rank {}: ", rank_) : "";
-  if (exit_code != 0 && (!all_came || first_failed == rank_)) {
-    if (exit_code == Stopped::kExitCode) print_notice(message);
-    if (exit_code != Stopped::kExitCode) print_error(who + message);
+  std::optional<LowestRanks> heard;
+  if (ends_in(exit_code == 0 ? std::chrono::hours(24) : kForTheOthers, request)) {
+    heard = {.failed = lowest[0], .in_collective = lowest[1]};
   }
-  // Some ranks still wait for this one in a collective.
-  if (!all_came) MPI_Abort(MPI_COMM_WORLD, exit_code);
-  if (first_failed < size_) {
-    int agreed = exit_code;
-    MPI_Ibcast(&agreed, 1, MPI_INT, first_failed, MPI_COMM_WORLD, &request);
+  const JobEnd end = end_of_job(rank_, size_, exit_code, heard);
+  if (end.prints && exit_code == Stopped::kExitCode) print_notice(message);
+  if (end.prints && exit_code != Stopped::kExitCode) {
+    print_error(end.names_rank ? fmt::format("rank {}: {}", rank_, message) : message);
+  }
+  if (end.exit_code_of) {
+    MPI_Ibcast(&exit_code, 1, MPI_INT, *end.exit_code_of, MPI_COMM_WORLD, &request);
     if (!ends_in(kToFinalize, request)) MPI_Abort(MPI_COMM_WORLD, CommunicationError::kExitCode);
-    exit_code = agreed;
   }
-  // A collective that never ended is still under way, and MPI_Finalize might wait for it for ever.
-  if (lowest[1] < size_) MPI_Abort(MPI_COMM_WORLD, exit_code);
+  if (end.aborts) MPI_Abort(MPI_COMM_WORLD, exit_code);
   return exit_code;
 }
 
