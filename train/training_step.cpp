@@ -40,6 +40,11 @@ class FirstNotFinite final : public model::StageObserver {
   int stage_;
 };
 
+// An undefined tensor is zero.
+void add(at::Tensor& sum, const at::Tensor& term) {
+  if (term.defined()) sum = sum.defined() ? sum + term : term;
+}
+
 }  // namespace
 
 TrainingStep::TrainingStep(model::Classifier& classifier, FlatParameters& parameters, const TrainOptions& options,
@@ -147,7 +152,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   outcome.examples = static_cast<std::int64_t>(batch.size());
   for (const std::int64_t id : batch) outcome.tokens += examples_.length(id);
   const double divisor = objective_.loss_divisor(examples_.targets(), batch, loss_);
-  double loss = 0;
+  at::Tensor loss;
   flop_ = {};
   auto begin = std::chrono::steady_clock::now();
   const double gathered_before = gather_.seconds();
@@ -161,8 +166,9 @@ StepOutcome TrainingStep::run(std::int64_t step) {
     // The others sum the gradients of this step, and with them all come to where they hear of it.
     clear_unwritten();
   }
-  gather_.wait();  // what no example of this rank needed
+  gather_.wait();  // what no example of this rank needed, and before the host waits for a stream that nothing would end
   joins_gather_ = false;
+  const double own_loss = loss.defined() ? loss.item<double>() : 0;
   outcome.compute_seconds = seconds_since(begin) - (gather_.seconds() - gathered_before);
   begin = std::chrono::steady_clock::now();
   if (reducer_) {
@@ -175,7 +181,7 @@ StepOutcome TrainingStep::run(std::int64_t step) {
   context_.tick();
   // And each rank's own number, which the zeros of the others leave as it is.
   std::vector<double> mine(static_cast<std::size_t>(4 + context_.control.size()));
-  mine[0] = loss;
+  mine[0] = own_loss;
   mine[1] = context_.stop_requested() ? 1 : 0;
   mine[2] = flop_.total();
   mine[3] = lack.empty() ? 0 : 1;
@@ -227,13 +233,13 @@ std::string TrainingStep::not_finite_text(std::int64_t step) {
   return fmt::format("the first numbers that are not finite are those of {}", what);
 }
 
-double TrainingStep::run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor) {
-  double loss = 0;
+at::Tensor TrainingStep::run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor) {
+  at::Tensor loss;
   for (int shard = first_shard_; shard < first_shard_ + shards_of_rank_; ++shard) {
     if (shard_gradients_.defined()) parameters_.set_gradients(shard_gradients_[shard - first_shard_]);
     for (model::Parameter* parameter : parameters_.parameters) parameter->begin_step();
-    if (shard == 0 && hooks_ != nullptr) loss += run_loss_term();
-    loss += run_shard(share(batch, shard), step, shard, divisor);
+    if (shard == 0 && hooks_ != nullptr) add(loss, run_loss_term());
+    add(loss, run_shard(share(batch, shard), step, shard, divisor));
     // An empty share, or a parameter that no example reached.
     clear_unwritten();
   }
@@ -263,16 +269,15 @@ void TrainingStep::reduce_tables() {
   }
 }
 
-double TrainingStep::run_loss_term() {
+at::Tensor TrainingStep::run_loss_term() {
   const auto term = hooks_->loss_term();
-  if (!term.defined()) return 0;
+  if (!term.defined()) return {};
   last_backward_ = false;  // what is ready now is not yet complete
   torch::autograd::backward({term}, {});
-  gather_.wait();  // no timeout would end the stream that the host waits for next
-  return term.item<double>();
+  return term.detach().to(at::kDouble);
 }
 
-double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor) {
+at::Tensor TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor) {
   const auto count = static_cast<std::int64_t>(ids.size());
   const std::int64_t micro =
       options_.micro_batch_size > 0 ? options_.micro_batch_size : std::max<std::int64_t>(1, count);
@@ -280,7 +285,7 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
   model::ForwardContext forward({options_.seed, static_cast<std::uint64_t>(step), static_cast<std::uint64_t>(shard)},
                                 first_trainable_stage_);
   forward.matmul_type = context_.matmul_type;
-  double sum = 0;
+  at::Tensor sum;
   for (std::int64_t begin = 0; begin < count; begin += micro) {
     const std::int64_t end = std::min(begin + micro, count);
     const std::vector<std::int64_t> part(ids.begin() + begin, ids.begin() + end);
@@ -294,8 +299,7 @@ double TrainingStep::run_shard(const std::vector<std::int64_t>& ids, std::int64_
     const auto loss = objective_.loss_sum(logits, targets, loss_) / divisor;
     last_backward_ = end == count;
     torch::autograd::backward({loss}, {});
-    gather_.wait();  // no timeout would end the stream that the host waits for next
-    sum += loss.item<double>();
+    add(sum, loss.detach().to(at::kDouble));
   }
   flop_.add(forward.flop());
   return sum;

@@ -80,16 +80,17 @@ class TrainingStep {
   /// "the first numbers that are not finite are those of layer 2 of 12", of any rank's share of a step's examples:
   /// what the weights make of them without dropout. Collective.
   std::string not_finite_text(std::int64_t step);
-  /// Forward and backward of this rank's shards; returns their loss.
-  double run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor);
+  /// Forward and backward of this rank's shards; returns their loss. Losses are summed where they are, in double: read
+  /// once a step, as the host waits for a GPU then. Undefined: nothing was computed.
+  at::Tensor run_shards(const std::vector<std::int64_t>& batch, std::int64_t step, double divisor);
   /// Makes the gradients zero that nothing was written to.
   void clear_unwritten();
   /// Sums the gradients of lookup tables over the ranks.
   void reduce_tables();
   /// Backward of what the method adds to the loss; returns it.
-  double run_loss_term();
+  at::Tensor run_loss_term();
   /// Forward and backward over a shard's examples; returns the summed loss over the global divisor.
-  double run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor);
+  at::Tensor run_shard(const std::vector<std::int64_t>& ids, std::int64_t step, int shard, double divisor);
 
   model::Classifier& classifier_;
   FlatParameters& parameters_;

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "tests/train/over_ranks.h"
 #include "train/evaluation.h"
+#include "train/not_finite.h"
 #include "train/optimizer.h"
 #include "train/slow_rank.h"
 #include "train/training_step.h"
@@ -364,6 +365,28 @@ TEST_F(OverRanks, ALossThatIsNotFiniteOnOneRankStopsAll) {
   const RunContext context = context_over(*together);
   TrainingStep step(*classifier, parameters, options, eight, context, features);
   EXPECT_THAT([&] { step.run(0); }, testing::ThrowsMessage<TrainingError>(testing::HasSubstr("the loss of step 1 is")));
+}
+
+TEST_F(OverRanks, AGradientThatIsNotFiniteStopsAllAtItsStep) {
+  for (const ShardOptimizer sharding : {ShardOptimizer::off, ShardOptimizer::on}) {
+    for (const std::int64_t broken : {1, 4}) {
+      const auto classifier = classifier_with("new_gelu", "full");
+      TrainOptions options = short_run("full", 6);
+      options.shard_optimizer = sharding;
+      options.bucket_bytes = 4096;
+      RunContext context = context_over(*together);
+      std::int64_t steps = 0;
+      context.stop_requested = [&] {  // asked once a step, when the gradients are summed
+        constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+        if (++steps == broken) classifier->classifier.weight.gradient().view(-1)[0].fill_(kNaN);
+        return false;
+      };
+      FeatureStore features(options.cache_memory);
+      EXPECT_THAT([&] { train(*classifier, examples, few, options, {}, context, features); },
+                  testing::ThrowsMessage<NotFiniteError>(
+                      testing::HasSubstr("the gradient of step " + std::to_string(broken) + " (examples ")));
+    }
+  }
 }
 
 TEST_F(OverRanks, VirtualRanksThatTheRanksDoNotDivideAreRefused) {
