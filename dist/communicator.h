@@ -99,6 +99,10 @@ class [[nodiscard]] TimeoutScope {
   std::chrono::milliseconds before_;
 };
 
+/// While ranks wait for what one of them reads or writes, which a slow disk or a cold cache may draw out: ten times as
+/// long as for a collective.
+inline TimeoutScope wait_for_files(Communicator& control) { return {control, 10 * control.timeout()}; }
+
 /// One rank that talks to nobody, for host and device tensors.
 std::unique_ptr<Communicator> make_single_communicator();
 

@@ -21,7 +21,6 @@
 #include "dist/first_rank.h"
 #include "launcher/session/agreement.h"
 #include "launcher/session/slurm_job.h"
-#include "train/file_patience.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -214,7 +213,7 @@ std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session
 }
 
 void on_first_rank(const Session& session, const std::function<void()>& action) {
-  const dist::TimeoutScope patience = train::wait_for_files(session.control());
+  const dist::TimeoutScope patience = dist::wait_for_files(session.control());
   dist::on_first_rank(session.control(), action);
 }
 

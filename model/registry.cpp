@@ -3,9 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
-#include "model/families/bert.h"
-#include "model/families/distilbert.h"
-#include "model/families/roberta.h"
+#include "model/families/families.h"
 
 namespace dtrain::model {
 

@@ -91,6 +91,12 @@ void train_head(model::Classifier& classifier) {
   }
 }
 
+void train_stages_from(model::Classifier& classifier, int stage) {
+  for (; stage < classifier.stages(); ++stage) {
+    for (model::Parameter* parameter : classifier.stage_parameters(stage)) parameter->set_trainable(true);
+  }
+}
+
 void train_biases(model::Classifier& classifier, const std::string& bias, const std::vector<model::Linear*>& wrapped) {
   if (bias == "none") return;
   if (bias == "all") {

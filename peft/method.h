@@ -113,9 +113,11 @@ nlohmann::json peft_config(model::Classifier& classifier, const std::string& pef
 /// part of the head.
 void train_head(model::Classifier& classifier);
 
+/// Marks as trainable everything from a stage of the classifier on.
+void train_stages_from(model::Classifier& classifier, int stage);
+
 /// Marks as trainable the biases that PEFT's setting `bias` names: "none", "all", or those of the linear layers in
-/// `wrapped`
-/// ("lora_only" and its like).
+/// `wrapped` ("lora_only" and its like).
 void train_biases(model::Classifier& classifier, const std::string& bias, const std::vector<model::Linear*>& wrapped);
 
 }  // namespace dtrain::peft

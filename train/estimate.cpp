@@ -12,7 +12,6 @@
 #include "train/flat_parameters.h"
 #include "train/optimizer.h"
 #include "train/peak_memory.h"
-#include "train/sum_over_ranks.h"
 #include "train/trainer.h"
 #include "train/training_step.h"
 
@@ -96,7 +95,7 @@ Estimate estimate(model::Classifier& classifier, const Examples& examples, std::
   const auto ends = phase_ends(phases, result.steps);
   double flop = 0;
   std::int64_t moment_bytes = 0;  // of the last phase
-  double scored = 0;  // evaluations of dev, those of kept features as one
+  double scored = 0;              // evaluations of dev, those of kept features as one
   for (std::size_t phase = 0; phase < phases.size(); ++phase) {
     if (phase > 0) method->enter_phase(classifier, static_cast<int>(phase));
     const std::int64_t steps = ends[phase] - (phase == 0 ? 0 : ends[phase - 1]);

@@ -8,8 +8,6 @@
 #include <limits>
 #include <utility>
 
-#include "train/sum_over_ranks.h"
-
 namespace dtrain::train {
 namespace {
 

@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/image.h"
 #include "dist/node_image.h"
-#include "train/file_patience.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
 
@@ -32,7 +31,7 @@ std::string digest_of_weights(model::Classifier& classifier, dist::Communicator&
   const std::string text = digest.text();  // as long for any content
   const auto bytes = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
   std::copy(text.begin(), text.end(), bytes.mutable_data_ptr<std::uint8_t>());
-  const dist::TimeoutScope patience = wait_for_files(control);
+  const dist::TimeoutScope patience = dist::wait_for_files(control);
   control.broadcast(bytes, 0);
   return {static_cast<const char*>(bytes.const_data_ptr()), text.size()};
 }
@@ -97,7 +96,7 @@ std::optional<Checkpoint> checkpoint_to_resume(const std::filesystem::path& dire
                                                const std::map<std::string, std::string>& identity,
                                                const RunContext& context, int node) {
   std::optional<Checkpoint> checkpoint;
-  const dist::TimeoutScope patience = wait_for_files(context.control);
+  const dist::TimeoutScope patience = dist::wait_for_files(context.control);
   dist::share_on_node(context.control, node, std::chrono::milliseconds(0),
                       {.read = [&] { checkpoint = read_checkpoint(directory, identity, context.log); },
                        .describe =

@@ -48,6 +48,9 @@ struct RunContext {
   std::string memory_advice = {};
 };
 
+/// Of a number of each rank. Collective: the same on every rank.
+double sum_over_ranks(double value, const RunContext& context);
+
 /// "stopped by a signal" or "stopped by the time limit".
 inline const char* stop_text(const RunContext& context) {
   return context.time_is_up() ? "stopped by the time limit" : "stopped by a signal";

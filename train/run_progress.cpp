@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "base/seconds.h"
-#include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
 

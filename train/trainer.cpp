@@ -20,7 +20,6 @@
 #include "train/best_step.h"
 #include "train/compute_apart.h"
 #include "train/evaluation.h"
-#include "train/file_patience.h"
 #include "train/matmul_rate.h"
 #include "train/not_finite.h"
 #include "train/optimizer.h"
@@ -29,7 +28,6 @@
 #include "train/run_phases.h"
 #include "train/run_progress.h"
 #include "train/slow_rank.h"
-#include "train/sum_over_ranks.h"
 
 namespace dtrain::train {
 namespace {
@@ -243,7 +241,7 @@ class TrainingRun {
     if (files_.checkpoints.empty()) return;
     const auto begin = Clock::now();
     const AdamW::Moments moments = phases_.optimizer().moments();
-    const dist::TimeoutScope patience = wait_for_files(context_.control);
+    const dist::TimeoutScope patience = dist::wait_for_files(context_.control);
     dist::on_first_rank(context_.control, [&] {
       progress_.sync_log();
       write_checkpoint(files_.checkpoints, {.step = position,
@@ -374,7 +372,7 @@ TrainReport train(model::Classifier& classifier, const Examples& examples, const
                   FeatureStore& features) {
   {
     // Ranks that loaded faster wait here, outside the clock of the run.
-    const dist::TimeoutScope patience = wait_for_files(context.control);
+    const dist::TimeoutScope patience = dist::wait_for_files(context.control);
     context.control.barrier();
   }
   features.begin_run();

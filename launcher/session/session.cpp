@@ -23,7 +23,6 @@
 #include "launcher/session/stop_signals.h"
 #include "launcher/session/time_limit.h"
 #include "launcher/terminal_log.h"
-#include "train/file_patience.h"
 
 namespace dtrain::launcher {
 namespace {
@@ -103,14 +102,14 @@ train::RunContext Session::context() const {
 }
 
 void Session::have_loaded() const {
-  const dist::TimeoutScope patience = train::wait_for_files(*control_);
+  const dist::TimeoutScope patience = dist::wait_for_files(*control_);
   const auto stopped = at::tensor({stop_was_asked() ? 1 : 0}, at::kInt);
   control_->all_reduce(stopped);
   if (stopped.item<int>() > 0) throw Stopped("stopped by a signal before there was anything to save");
 }
 
 void Session::have_ended() const {
-  const dist::TimeoutScope patience = train::wait_for_files(*control_);
+  const dist::TimeoutScope patience = dist::wait_for_files(*control_);
   control_->barrier();
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "model/families/families.h"
 
 namespace dtrain::model {
 

@@ -4,9 +4,6 @@
 
 namespace dtrain::model {
 
-/// BERT (Devlin et al., 2019) as transformers' BertForSequenceClassification.
-Family bert_family();
-
 /// The modules below a layer of BERT and of the families that took over its names.
 LayerModules bert_layer_modules();
 

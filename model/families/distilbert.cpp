@@ -1,8 +1,7 @@
-#include "model/families/distilbert.h"
-
 #include <array>
 
 #include "model/families/bert.h"
+#include "model/families/families.h"
 
 namespace dtrain::model {
 namespace {

@@ -1,8 +1,7 @@
-#include "model/families/roberta.h"
-
 #include <algorithm>
 
 #include "model/families/bert.h"
+#include "model/families/families.h"
 
 namespace dtrain::model {
 namespace {

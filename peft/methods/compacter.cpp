@@ -1,6 +1,6 @@
-#include "peft/methods/bottleneck.h"
 #include "peft/methods/kinds.h"
 #include "peft/parts/adapter_hub_config.h"
+#include "peft/parts/bottleneck_method.h"
 #include "peft/parts/bottleneck_settings.h"
 
 namespace dtrain::peft {

@@ -1,5 +1,3 @@
-#include "peft/methods/freezing.h"
-
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -36,12 +34,6 @@ class Layers final : public Method {
 };
 
 }  // namespace
-
-void train_stages_from(model::Classifier& classifier, int stage) {
-  for (; stage < classifier.stages(); ++stage) {
-    for (model::Parameter* parameter : classifier.stage_parameters(stage)) parameter->set_trainable(true);
-  }
-}
 
 MethodKind full_kind() {
   return {"full",

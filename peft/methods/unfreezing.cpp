@@ -1,4 +1,3 @@
-#include "peft/methods/freezing.h"
 #include "peft/methods/kinds.h"
 
 namespace dtrain::peft {

@@ -16,7 +16,6 @@
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "study/run/coordinator.h"
-#include "train/file_patience.h"
 #include "train/out_of_memory.h"
 
 namespace dtrain::study {
@@ -195,7 +194,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
     MethodForecast forecast{method.method.text(), {}, {}, 0};
     const auto stored = at::zeros({1}, at::kLong);
     {
-      const dist::TimeoutScope patience = train::wait_for_files(world.control);
+      const dist::TimeoutScope patience = dist::wait_for_files(world.control);
       dist::on_first_rank(world.control, [&] {
         const Scratch folder{scratch};
         auto classifier = material.classifier(plan.search_seed);

@@ -1,4 +1,4 @@
-#include "train/sum_over_ranks.h"
+#include "train/run_context.h"
 
 #include <ATen/ATen.h>
 
