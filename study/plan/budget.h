@@ -53,5 +53,8 @@ constexpr double kReserve = 0.1;
 constexpr std::int64_t kMostSeeds = 5;
 /// In all, where seeds are added because a decision hangs on them: as far as docs/statistics.md has simulated it.
 constexpr std::size_t kMostAddedSeeds = 10;
+/// Where more are expected to be needed, none is added. More than are given, as two or three seeds tell their scatter
+/// badly.
+constexpr std::int64_t kMostSeedsExpected = 20;
 
 }  // namespace dtrain::study

@@ -241,12 +241,12 @@ bool Coordinator::add_seeds() {
   if (!setting_.budget_seconds || !setting_.may_add_seeds) return false;
   const Findings findings = analyse(plan_, schedule_.finished());
   const CountDecision* hangs = nullptr;
-  std::int64_t fewest = kMostAddedSeeds + 1;
+  std::int64_t fewest = kMostSeedsExpected + 1;
   for (const CountDecision& count : findings.decisions) {
     if (plan_.is_dropped(count.samples) || !count.decision.best || count.decision.decided()) continue;
-    const auto had = plan_.seeds_of(count.samples, count.candidate(*count.decision.best).method).size();
-    const auto most = static_cast<std::int64_t>(kMostAddedSeeds) - static_cast<std::int64_t>(had);
-    const auto needed = added_seeds_to_decide(count.contest, most);
+    const auto& best = count.candidate(*count.decision.best).method;
+    if (plan_.seeds_of(count.samples, best).size() >= kMostAddedSeeds) continue;
+    const auto needed = added_seeds_to_decide(count.contest, kMostSeedsExpected);
     if (!needed || *needed >= fewest) continue;
     fewest = *needed;
     hangs = &count;

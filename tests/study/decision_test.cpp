@@ -258,7 +258,7 @@ TEST(Advice, NamesAMethodThatIsTrulyTooBadInAtMostFiveOfAHundredStudies) {
   }
 }
 
-// As a study with time left does: seed after seed while up to `most` in all are expected to decide.
+// As a study with time left does: seed after seed, up to `most` in all, while they are expected to decide.
 Rates rates_with_added_seeds(const World& world, std::int64_t most, int studies) {
   SplitMix64 random(29);
   const double best = *std::max_element(world.truth.begin(), world.truth.end());
@@ -273,7 +273,7 @@ Rates rates_with_added_seeds(const World& world, std::int64_t most, int studies)
       advised = decision.advised;
       wrong_worse = is_any_wrongly_worse(world, contest);
       if (decision.decided()) break;
-      if (!added_seeds_to_decide(contest, most - seeds)) break;
+      if (!added_seeds_to_decide(contest, kMostSeedsExpected)) break;
     }
     found.advised += advised ? 1 : 0;
     found.wrong_advice += advised && world.truth[*advised] < best - kPoint ? 1 : 0;
