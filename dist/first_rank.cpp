@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
 #include <string>
 
 #include "base/error.h"
@@ -32,7 +32,7 @@ void throw_failure_of(int root, const Failure& mine, Communicator& control) {
   control.broadcast(size, root);
   if (size[0].item<int>() == 0) return;
   const auto text = at::empty({size[1].item<std::int64_t>()}, at::kByte);
-  if (control.rank() == root) std::memcpy(text.mutable_data_ptr(), mine.message.data(), mine.message.size());
+  if (control.rank() == root) std::ranges::copy(mine.message, static_cast<char*>(text.mutable_data_ptr()));
   control.broadcast(text, root);
   throw_error_of(size[0].item<int>(), std::string(static_cast<const char*>(text.const_data_ptr()), text.nbytes()));
 }

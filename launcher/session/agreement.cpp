@@ -3,7 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
 #include <sstream>
 
 #include "base/error.h"
@@ -12,7 +12,7 @@ namespace dtrain::launcher {
 
 std::vector<std::string> gather_texts(dist::Communicator& control, const std::string& mine) {
   const auto bytes = at::empty({static_cast<std::int64_t>(mine.size())}, at::kByte);
-  std::memcpy(bytes.mutable_data_ptr(), mine.data(), mine.size());
+  std::ranges::copy(mine, static_cast<char*>(bytes.mutable_data_ptr()));
   const auto sizes = control.all_gather(at::tensor({static_cast<std::int64_t>(mine.size())}, at::kLong));
   const auto all = control.all_gather(bytes);
   std::vector<std::string> texts;

@@ -227,7 +227,7 @@ class Unpickler {
       const std::string bytes = read_storage_(place->first);
       storage_bytes_ += static_cast<std::int64_t>(bytes.size());
       place->second = at::empty({static_cast<std::int64_t>(bytes.size() / at::elementSize(type->type))}, type->type);
-      std::memcpy(place->second.mutable_data_ptr(), bytes.data(), place->second.nbytes());
+      if (!bytes.empty()) std::memcpy(place->second.mutable_data_ptr(), bytes.data(), place->second.nbytes());
     }
     if (place->second.scalar_type() != type->type) fail("one storage of two types");
     return place->second;

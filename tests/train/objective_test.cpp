@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -211,6 +212,13 @@ TEST(Objective, HasTheMetricsOfScikitLearnAndScipy) {
     }
   }
   EXPECT_EQ(cases, 14);
+}
+
+TEST(Objective, AnswersThatAreNoNumbersHaveNoCalibration) {
+  const auto logits = at::full({3, 4}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+  const auto metrics = objective_of(kSingle).metrics(logits, at::tensor({2, 0, 1}, at::kLong));
+  EXPECT_TRUE(std::isnan(metrics.value("calibration_error")));
+  EXPECT_TRUE(std::isnan(metrics.value("log_loss")));
 }
 
 TEST(Objective, UntrainedAnswersWhatIsMostFrequent) {

@@ -75,10 +75,11 @@ double calibration_error(const ClassAnswers& answers, const std::vector<std::siz
   std::array<double, kBins> correct{};
   for (std::size_t i = 0; i < truth.size(); ++i) {
     const double probability = std::exp(answers.row(i)[answers.predicted[i]]);
+    if (std::isnan(probability)) return probability;
     // Bins (0, 1/15], (1/15, 2/15], ...
-    const int bin = std::clamp(static_cast<int>(std::ceil(probability * kBins)) - 1, 0, kBins - 1);
-    confidence[static_cast<std::size_t>(bin)] += probability;
-    correct[static_cast<std::size_t>(bin)] += answers.predicted[i] == truth[i] ? 1 : 0;
+    const auto bin = static_cast<std::size_t>(std::clamp(std::ceil(probability * kBins) - 1, 0.0, kBins - 1.0));
+    confidence[bin] += probability;
+    correct[bin] += answers.predicted[i] == truth[i] ? 1 : 0;
   }
   double error = 0;
   for (std::size_t bin = 0; bin < kBins; ++bin)
