@@ -17,7 +17,7 @@ def series_of(steps: list[dict]) -> list[dict]:
     series: dict[str, list[dict]] = {}
     for step in steps:
         low, high = step["hiding_nothing"], step["hiding_all"]
-        link = step["link"].removesuffix(" (published)")
+        link = step["link"].removesuffix(" (published)").removeprefix("none: ")
         points = series.setdefault(f"{step['method']}, {link}", [])
         points.append({"x": step["ranks"], "y": step["efficiency"], "low": low, "high": high})
     return [{"name": name, "points": points} for name, points in series.items()]
@@ -33,7 +33,8 @@ def chart_of(report: dict, encoder: str) -> dict:
     return {
         "title": f"{encoder}, weak scaling, projected",
         "description": f"Efficiency over the number of {kind}, {report['tokens']:.0f} tokens each{assumed}; bands from "
-        "steps that hide nothing of the exchange to those that hide all that fits behind compute.",
+        "steps that hide nothing of the exchange to those that hide all that fits behind compute. R trials at once: "
+        "each rank trains its own.",
         "x": {"title": f"{kind} (logarithmic)", "at": sorted({step["ranks"] for step in steps})},
         "y": {"title": "efficiency", "low": 0, "high": 1},
         "levels": [{"at": 1, "name": f"as many times as fast as there are {kind}"}],

@@ -4,11 +4,13 @@ encoders and other links.
 
     mpirun -np 2 build/dtrain bench scaling --methods full,lora --json scaling.json
     mpirun -np 2 build/dtrain bench allreduce --json links.json
-    bench/project_scaling.py scaling.json links.json --json projection.json
+    mpirun -np 2 --mca pml ob1 --mca btl self,tcp build/dtrain bench allreduce --json tcp.json    # another link
+    bench/project_scaling.py scaling.json links.json --link "TCP:tcp.json" --json projection.json
     bench/draw_projection.py projection.json docs/figures
 
 Projected is weak scaling on ranks that have cores of their own. How much of the exchange is hidden depends on the
 machine: beside what was seen here stand the steps that hide nothing, and those that hide all that fits behind compute.
+Beside ranks that share a training stand those that train a trial each.
 """
 
 from __future__ import annotations
@@ -43,10 +45,28 @@ ENCODERS = [Encoder("BERT-base", 12, 768), Encoder("BERT-large", 24, 1024)]
 RANKS = (1, 8, 64, 1024)
 # What each point must say.
 FIELDS = ("gather_seconds", "dense_parameters", "moment_bytes")
+# In the place of a link.
+TRIALS = "none: R trials at once, one a rank"
+
+
+def collectives_of(name: str) -> dict:
+    """What `dtrain bench allreduce --json` wrote."""
+    file = Path(name)
+    if not file.is_file():
+        raise argparse.ArgumentTypeError(f"{file}: expected what `dtrain bench --json` writes, found no file")
+    found = json.loads(file.read_text())
+    if found["ranks"] < 2:
+        raise argparse.ArgumentTypeError(
+            f"{file}: expected collectives of two ranks or more, found one; measure with mpirun"
+        )
+    return found
 
 
 def given_link(text: str) -> Link:
-    """NAME:MICROSECONDS:GB/s."""
+    """NAME:MICROSECONDS:GB/s, or NAME:FILE."""
+    name, _, file = text.rpartition(":")
+    if file.endswith(".json"):
+        return measured_link(collectives_of(file), name)
     name, latency, bandwidth = text.rsplit(":", 2)
     return link_of(name, 1e-6 * float(latency), 1e9 * float(bandwidth))
 
@@ -55,15 +75,16 @@ def arguments() -> argparse.Namespace:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scaling", type=Path, help="of dtrain bench scaling --json")
-    parser.add_argument("links", type=Path, help="of dtrain bench allreduce --json")
+    parser.add_argument("collectives", metavar="links", type=collectives_of, help="of dtrain bench allreduce --json")
     parser.add_argument("--tokens", type=float, default=32 * 128, help="of a rank and step (default: 32 texts of 128)")
     parser.add_argument(
         "--link",
         type=given_link,
         action="append",
         default=[],
-        metavar="NAME:US:GB/s",
-        help="another link: microseconds of a message, and GB/s a direction that collectives reach; repeatable",
+        metavar="NAME:US:GB/s|NAME:FILE",
+        help="another link: microseconds of a message and GB/s a direction that collectives reach, or the file "
+        "(.json) of dtrain bench allreduce --json over it; repeatable",
     )
     parser.add_argument(
         "--speedup",
@@ -81,18 +102,15 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="file for all that is printed")
     given = parser.parse_args()
-    for file in (given.scaling, given.links):
-        if not file.is_file():
-            parser.error(f"{file}: expected what `dtrain bench --json` writes, found no file")
-    given.measured, given.collectives = (json.loads(file.read_text()) for file in (given.scaling, given.links))
+    if not given.scaling.is_file():
+        parser.error(f"{given.scaling}: expected what `dtrain bench --json` writes, found no file")
+    given.measured = json.loads(given.scaling.read_text())
     for field in FIELDS:
         if any(field not in point for point in given.measured["points"]):
             parser.error(
                 f"{given.scaling}: expected {field} in each point, found one without; "
                 "measure again with this dtrain's bench scaling"
             )
-    if given.collectives["ranks"] < 2:
-        parser.error(f"{given.links}: expected collectives of two ranks or more, found one; measure with mpirun")
     share = machine_of(given.measured).share
     points = given.measured["points"]
     for method in dict.fromkeys(point["method"] for point in points):
@@ -125,12 +143,38 @@ def projected_step(
     return model.seconds(given.tokens, ranks, link, work, encoder, speedup=given.speedup, gpus=given.gpus)
 
 
+def trials_at_once(models: list[StepModel], encoder: Encoder, given: argparse.Namespace) -> list[dict]:
+    """Steps and efficiencies of ranks that train a trial each: those of the ranks together, over one rank's."""
+    found = []
+    for model in models:
+        for ranks in RANKS:
+            work = model.work(encoder, given.tokens, ranks, gpus=given.gpus)
+            alone, parts = (
+                model.apart(given.tokens, count, work, encoder, speedup=given.speedup) for count in (1, ranks)
+            )
+            efficiency = sum(alone.values()) / sum(parts.values())
+            found.append(
+                {
+                    "encoder": encoder.name,
+                    "link": TRIALS,
+                    "method": model.method,
+                    "ranks": ranks,
+                    "seconds": parts,
+                    "efficiency": efficiency,
+                    "hiding_nothing": efficiency,
+                    "hiding_all": efficiency,
+                }
+            )
+    return found
+
+
 def projected(models: list[StepModel], links: list[Link], given: argparse.Namespace) -> list[dict]:
     """Weak scaling: steps and efficiencies of every encoder, link, method and number of ranks."""
     found = []
+    models = [model for model in models if model.method != "head"]
     for encoder in ENCODERS:
         for link in links:
-            for model in (model for model in models if model.method != "head"):
+            for model in models:
                 alone = sum(projected_step(model, encoder, link, 1, given).values())
                 for ranks in RANKS:
                     parts = projected_step(model, encoder, link, ranks, given)
@@ -150,6 +194,7 @@ def projected(models: list[StepModel], links: list[Link], given: argparse.Namesp
                             "hiding_all": most,
                         }
                     )
+        found += trials_at_once(models, encoder, given)
     return found
 
 
@@ -220,7 +265,8 @@ def main() -> int:
         print(f"Assumed: {ranks} that compute and update {given.speedup:g} times as fast as a measured rank.\n")
     print(
         f"Weak scaling, {given.tokens:.0f} tokens a rank: seconds of a step on one rank, and efficiency on more, with "
-        "as much of the exchange hidden as was seen (nothing hidden to all that fits behind compute).\n"
+        "as much of the exchange hidden as was seen (nothing hidden to all that fits behind compute). R trials at once "
+        "are R trainings: each takes as long as on one rank, but for what ranks of a node cost each other.\n"
     )
     print(projection_table(projection))
     if given.json:

@@ -19,6 +19,9 @@ A step of R ranks that compute T tokens each:
   embeddings that only decay, norms) each does whole.
 - exposed = all * (1 - overlap). Of the exchange no more is hidden than backward lasts, of the gather than forward.
 
+Ranks that train a trial each exchange nothing, wait for nobody (no jitter) and share no optimizer; what they cost each
+other is contention.
+
 Overlap, as it was seen: what a link takes alone, less what was waited for, and less what compute took more beside
 another rank. The latter counts because MPI moves data inside of calls, on the core that computes: that time is not
 hidden, it is in compute. What compute takes more than the links do is contention (memory, caches), and goes with
@@ -77,7 +80,7 @@ def link_of(name: str, latency: float, bandwidth: float) -> Link:
     return Link(name, line, line, True)
 
 
-def measured_link(links: dict) -> Link:
+def measured_link(links: dict, name: str = "") -> Link:
     """That of `dtrain bench allreduce --json`."""
     ranks = links["ranks"]
     found = {each["collective"]: each for each in links["collectives"]}
@@ -87,7 +90,7 @@ def measured_link(links: dict) -> Link:
         return Line(max(0.0, fit["latency_seconds"]) / steps, fit["bytes_per_second"] * fit["bus_share"])
 
     return Link(
-        f"measured ({links['back_end']}, {ranks} ranks)",
+        f"{name} (measured)" if name else f"measured ({links['back_end']}, {ranks} ranks)",
         line("all-reduce", 2 * math.ceil(math.log2(ranks))),
         line("all-gather", ranks - 1),
         links["back_end"] != "mpi",
@@ -201,11 +204,15 @@ class StepModel:
     rows: Rows
     sharded: bool
 
+    def mean_compute(self, tokens: float, ranks: int, encoder: Encoder = MINILM) -> float:
+        """The mean rank's, alone on its cores."""
+        flop = encoder.matrices() / MINILM.matrices()
+        alone = self.start * encoder.layers / MINILM.layers + tokens * self.per_token * flop
+        return alone * (1 + self.contention if ranks > 1 else 1)
+
     def compute(self, tokens: float, ranks: int, encoder: Encoder = MINILM) -> float:
         """The slowest rank's, alone on its cores."""
-        flop = encoder.matrices() / MINILM.matrices()
-        mean = self.start * encoder.layers / MINILM.layers + tokens * self.per_token * flop
-        return mean * (1 + self.contention if ranks > 1 else 1) * (1 + self.jitter * largest_of(ranks))
+        return self.mean_compute(tokens, ranks, encoder) * (1 + self.jitter * largest_of(ranks))
 
     def work(self, encoder: Encoder, tokens: float, ranks: int, *, gpus: bool = False) -> Work:
         """Of another encoder. On GPUs the gradients of word embeddings travel whole, and nothing is sharded."""
@@ -249,6 +256,14 @@ class StepModel:
         exchange -= min(self.overlap * exchange, BACKWARD * compute)
         gather -= min(self.gather_overlap * gather, FORWARD * compute)
         return {"compute": compute, "exchange": exchange, "optimizer": optimizer, "gather": gather}
+
+    def apart(
+        self, tokens: float, ranks: int, work: Work, encoder: Encoder = MINILM, *, speedup: float = 1
+    ) -> dict[str, float]:
+        """The parts of a step of ranks that train each a trial of its own: none waits for another."""
+        compute = self.mean_compute(tokens, ranks, encoder) / speedup
+        optimizer = work.parameters * (self.each + self.dealt) / speedup
+        return {"compute": compute, "exchange": 0.0, "optimizer": optimizer, "gather": 0.0}
 
     def hiding(self, share: float) -> StepModel:
         """The same where so much of the exchange, and of the gather, is hidden."""

@@ -22,8 +22,12 @@ std::string ranks_text(const std::vector<int>& names) {
 }  // namespace
 
 RankCounters::RankCounters(std::vector<Counter*> counters, std::vector<int> names, int rank,
-                           std::vector<Counter*> beats)
-    : counters_(std::move(counters)), names_(std::move(names)), rank_(rank), beats_(std::move(beats)) {}
+                           std::vector<Counter*> beats, std::vector<std::string> hosts)
+    : counters_(std::move(counters)),
+      names_(std::move(names)),
+      rank_(rank),
+      beats_(std::move(beats)),
+      hosts_(std::move(hosts)) {}
 
 std::int64_t RankCounters::start() { return counters_[rank_]->fetch_add(1) + 1; }
 
@@ -54,10 +58,10 @@ std::vector<int> RankCounters::who_stands_still() const {
 
 std::string RankCounters::who_did_not_come(std::int64_t number) const {
   std::map<std::int64_t, std::vector<int>> behind;
-  std::vector<int> unseen;
+  std::map<std::string, std::vector<int>> unseen;  // by host
   for (std::size_t i = 0; i < counters_.size(); ++i) {
     if (counters_[i] == nullptr) {
-      unseen.push_back(names_[i]);
+      unseen[hosts_.at(i)].push_back(names_[i]);
     } else if (const std::int64_t at = counters_[i]->load(); at < number) {
       behind[at].push_back(names_[i]);
     }
@@ -73,12 +77,17 @@ std::string RankCounters::who_did_not_come(std::int64_t number) const {
                                   : fmt::format("{} started it and {} still since", ranks_text(still),
                                                 still.size() == 1 ? "stands" : "stand"));
   }
-  if (!unseen.empty()) parts.push_back(fmt::format("on other nodes: unknown ({})", ranks_text(unseen)));
+  if (!unseen.empty()) {
+    std::vector<std::string> places;
+    for (const auto& [host, names] : unseen) places.push_back(fmt::format("{} on {}", ranks_text(names), host));
+    parts.push_back(fmt::format("on other nodes: unknown ({})", fmt::join(places, "; ")));
+  }
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
 std::string RankCounters::where_is(int rank) const {
-  if (counters_[rank] == nullptr) return fmt::format("rank {} is on another node: unknown where", names_[rank]);
+  if (counters_[rank] == nullptr)
+    return fmt::format("rank {} is on {}, another node: unknown where", names_[rank], hosts_.at(rank));
   return fmt::format("rank {} is at #{}", names_[rank], counters_[rank]->load());
 }
 

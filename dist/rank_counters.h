@@ -15,8 +15,9 @@ class RankCounters {
 
   /// `counters[rank]`: where that rank counts, null where it cannot be seen from here. They must outlive this.
   /// `names[rank]`: its number in MPI_COMM_WORLD, by which messages call it. `rank` is this one. `beats`, where there
-  /// are any, move while a rank waits.
-  RankCounters(std::vector<Counter*> counters, std::vector<int> names, int rank, std::vector<Counter*> beats = {});
+  /// are any, move while a rank waits. `hosts[rank]`: where each runs, needed for those that cannot be seen.
+  RankCounters(std::vector<Counter*> counters, std::vector<int> names, int rank, std::vector<Counter*> beats = {},
+               std::vector<std::string> hosts = {});
 
   /// Counts one more collective as started by this rank and returns its number, from 1.
   std::int64_t start();
@@ -30,7 +31,7 @@ class RankCounters {
   void give_up();
 
   /// Who has not started collective `number`: "ranks 1, 3 did not come (they are at #16)". Where all have:
-  /// who has stopped moving since; it takes a fifth of a second to see that.
+  /// who has stopped moving since; it takes a fifth of a second to see that. Of other nodes: "unknown (rank 6 on n2)".
   std::string who_did_not_come(std::int64_t number) const;
 
   /// "rank 3 is at #16".
@@ -43,6 +44,7 @@ class RankCounters {
   std::vector<int> names_;
   int rank_;
   std::vector<Counter*> beats_;
+  std::vector<std::string> hosts_;
 };
 
 }  // namespace dtrain::dist

@@ -3,9 +3,11 @@
 #include <ATen/ATen.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <limits.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <numeric>
 #include <random>
 
@@ -69,6 +71,20 @@ std::shared_ptr<void> share(MPI_Comm node, int node_rank, std::size_t bytes, std
   return memory;
 }
 
+// The host of each rank. Collective, and ends when all ranks have come.
+std::vector<std::string> hosts_of(MPI_Comm communicator, int rank, int size, std::chrono::milliseconds timeout) {
+  constexpr int kHostBytes = HOST_NAME_MAX + 1;
+  const at::Tensor hosts = at::zeros({size, kHostBytes}, at::kByte);  // MPI may write it after a timeout
+  char* first = static_cast<char*>(hosts.data_ptr());
+  gethostname(first + static_cast<std::ptrdiff_t>(rank) * kHostBytes, kHostBytes - 1);
+  complete(fmt::format("making the counters of {} ranks", size), timeout, {hosts}, [&](MPI_Request* request) {
+    return MPI_Iallgather(MPI_IN_PLACE, 0, MPI_CHAR, first, kHostBytes, MPI_CHAR, communicator, request);
+  });
+  std::vector<std::string> found;
+  for (std::ptrdiff_t i = 0; i < size; ++i) found.emplace_back(first + i * kHostBytes);
+  return found;
+}
+
 }  // namespace
 
 NodeCounters::NodeCounters(MPI_Comm communicator, std::chrono::milliseconds timeout) {
@@ -76,8 +92,7 @@ NodeCounters::NodeCounters(MPI_Comm communicator, std::chrono::milliseconds time
   MPI_Comm_rank(communicator, &rank);
   MPI_Comm_size(communicator, &size);
   // MPI_Comm_split_type cannot be polled: all ranks must have come.
-  complete(fmt::format("making the counters of {} ranks", size), timeout, {},
-           [&](MPI_Request* request) { return MPI_Ibarrier(communicator, request); });
+  const std::vector<std::string> hosts = hosts_of(communicator, rank, size, timeout);
   MPI_Comm node_ranks = MPI_COMM_NULL;
   MPI_Comm_split_type(communicator, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node_ranks);
   MPI_Comm_rank(node_ranks, &node_rank);
@@ -106,8 +121,8 @@ NodeCounters::NodeCounters(MPI_Comm communicator, std::chrono::milliseconds time
     beside[other] = &line.beside;
     beats[other] = &line.beat;
   }
-  own_ = std::make_unique<RankCounters>(std::move(own), names, rank, std::move(beats));
-  beside_ = std::make_unique<RankCounters>(std::move(beside), names, rank);
+  own_ = std::make_unique<RankCounters>(std::move(own), names, rank, std::move(beats), hosts);
+  beside_ = std::make_unique<RankCounters>(std::move(beside), names, rank, std::vector<Counter*>{}, hosts);
 }
 
 }  // namespace dtrain::dist

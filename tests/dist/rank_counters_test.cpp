@@ -41,12 +41,14 @@ TEST(RankCounters, NameTheRankThatStartedAndStandsStill) {
   EXPECT_EQ(counters.who_did_not_come(5), "rank 1 started it and stands still since") << "who gave up is not to blame";
 }
 
-TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndCallRanksByTheirNumberInTheWorld) {
+TEST(RankCounters, SayThatRanksOfOtherNodesAreUnknownAndWhereTheyRun) {
   RankCounters::Counter counts[] = {5, 4};
-  const RankCounters counters({&counts[0], &counts[1], nullptr, nullptr}, {2, 3, 6, 7}, 0);
-  EXPECT_EQ(counters.who_did_not_come(5), "rank 3 did not come (it is at #4); on other nodes: unknown (ranks 6, 7)");
+  const RankCounters counters({&counts[0], &counts[1], nullptr, nullptr, nullptr}, {2, 3, 6, 7, 9}, 0, {},
+                              {"n1", "n1", "n2", "n2", "n3"});
+  EXPECT_EQ(counters.who_did_not_come(5),
+            "rank 3 did not come (it is at #4); on other nodes: unknown (ranks 6, 7 on n2; rank 9 on n3)");
   EXPECT_EQ(counters.where_is(1), "rank 3 is at #4");
-  EXPECT_EQ(counters.where_is(3), "rank 7 is on another node: unknown where");
+  EXPECT_EQ(counters.where_is(3), "rank 7 is on n2, another node: unknown where");
 }
 
 }  // namespace

@@ -138,6 +138,28 @@ def test_the_slowest_of_many_ranks_is_slower_than_that_of_few():
     assert made.compute(20_000, 1024) / made.compute(20_000, 1) == pytest.approx(1 + 0.03 * 3.235, rel=1e-3)
 
 
+def test_ranks_that_train_a_trial_each_wait_for_nobody():
+    """What they cost each other is what two ranks took from each other's memory, whatever they exchanged."""
+    made, link = model(points_of(jitter=0.03, sharded=False, hidden=1.0, beside=0.2))
+    whole = reduce_seconds(2, point(2, 20_000)["reduced_bytes"], BUCKETS + 3)
+    work = made.work(step_model.MINILM, 20_000, 1024)
+    apart, alone = (made.apart(20_000, ranks, work) for ranks in (1024, 1))
+    assert alone == {"compute": pytest.approx(20_000 * TOKEN, rel=1e-4), "exchange": 0, "gather": 0,
+                     "optimizer": pytest.approx(EACH + DEALT, rel=1e-5)}
+    assert apart["compute"] - alone["compute"] == pytest.approx(0.2 - whole, rel=1e-3)
+    assert {name: apart[name] for name in ("exchange", "optimizer", "gather")} == {
+        name: alone[name] for name in ("exchange", "optimizer", "gather")}
+    together = made.seconds(20_000, 1024, link, work)
+    assert sum(apart.values()) < together["compute"] and together["exchange"] > 0
+    # A sharded optimizer deals nothing to ranks that train apart.
+    sharded, _ = model(points_of())
+    assert sharded.apart(20_000, 1024, work)["optimizer"] == pytest.approx(EACH + DEALT, rel=1e-5)
+    # An encoder of twice the work of a token, on ranks four times as fast.
+    wide = step_model.Encoder("wide", 12, 384)
+    fast = sharded.apart(20_000, 8, sharded.work(wide, 20_000, 8), wide, speedup=4)
+    assert fast["compute"] == pytest.approx(20_000 * TOKEN * 2 / 4, rel=1e-4)
+
+
 def test_the_largest_of_two_normal_numbers_is_expected_where_it_is():
     assert step_model.largest_of(1) == 0
     assert step_model.largest_of(2) == pytest.approx(1 / math.sqrt(math.pi), rel=0.05)
@@ -188,13 +210,36 @@ def test_the_script_prints_and_writes_what_it_projects(tmp_path):
     assert ended.returncode == 0 and "largest error: 0 %" in ended.stdout, ended
     assert "| BERT-base | measured (mpi, 2 ranks) | full |" in ended.stdout, ended
     assert "| BERT-large | slow | full |" in ended.stdout, ended
+    assert "| BERT-large | none: R trials at once, one a rank | full |" in ended.stdout, ended
     report = json.loads((tmp_path / "projection.json").read_text())
-    assert len(report["projection"]) == 2 * 4 * 4 and len(report["check"]) == 4
+    assert len(report["projection"]) == 2 * 4 * (4 + 1) and len(report["check"]) == 4
     for step in report["projection"]:
         assert 0 < step["hiding_nothing"] <= step["efficiency"] + 1e-9 <= step["hiding_all"] + 2e-9, step
     chart = draw_projection.chart_of(report, "BERT-base")
     assert [series["name"] for series in chart["series"]][0] == "full, measured (mpi, 2 ranks)"
     assert [point["x"] for point in chart["series"][0]["points"]] == chart["x"]["at"] == [1, 8, 64, 1024]
+    assert [series["name"] for series in chart["series"]][-1] == "full, R trials at once, one a rank"
+    # These points say of nothing that ranks take from each other.
+    assert [point["y"] for point in chart["series"][-1]["points"]] == [pytest.approx(1, rel=1e-5)] * 4
+
+
+def test_a_link_is_taken_from_what_was_measured_over_it(tmp_path):
+    slow = links()
+    for each in slow["collectives"]:
+        each["bytes_per_second"] /= 50
+    (tmp_path / "tcp.json").write_text(json.dumps(slow))
+    ended = run(tmp_path, points_of(), "--json", "projection.json", "--link", "TCP, loopback:tcp.json")
+    assert ended.returncode == 0, ended
+    report = json.loads((tmp_path / "projection.json").read_text())
+    [link] = [each for each in report["links"] if each["name"] == "TCP, loopback (measured)"]
+    assert link["reduce"] == {"latency": pytest.approx(LATENCY), "bandwidth": pytest.approx(BYTES_A_SECOND / 50)}
+    assert not link["scatters"] and link["measured"]
+    over = {(step["link"], step["ranks"]): step["efficiency"] for step in report["projection"] if step["encoder"] == "BERT-base"}
+    assert over["TCP, loopback (measured)", 8] < over["measured (mpi, 2 ranks)", 8]
+    (tmp_path / "tcp.json").write_text(json.dumps(slow | {"ranks": 1}))
+    for file, says in (("tcp.json", "expected collectives of two ranks or more"), ("no.json", "found no file")):
+        ended = run(tmp_path, points_of(), "--link", f"TCP:{file}")
+        assert ended.returncode == 2 and f"{file}: " in ended.stderr and says in ended.stderr, ended
 
 
 def test_a_step_that_the_model_does_not_tell_fails_the_script(tmp_path):

@@ -8,7 +8,9 @@ import subprocess
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-COMMANDS = ["slurmctld", "slurmd", "srun", "munged", "ip", "unshare", "nsenter"]
+COMMANDS = ["slurmctld", "slurmd", "srun", "munged", "ip", "tc", "unshare", "nsenter"]
+# What makes a link slow, the first that the kernel has: sch_netem, or sch_tbf, which limits the rate alone.
+SLOW = [["netem", "delay", "20ms", "rate", "50mbit"], ["tbf", "rate", "1mbit", "burst", "4kb", "latency", "1s"]]
 NAMESPACES = ["--mount", "--net", "--uts", "--ipc", "--pid"]
 
 
@@ -148,6 +150,18 @@ class Cluster:
 
     def set_link(self, host, state):
         assert self("ip", "link", "set", f"to-{host}", state).code == 0
+
+    def slow_link(self, host):
+        """Slows what goes to the host and what comes from it; by what, or None where the kernel can by nothing."""
+        for how in SLOW:
+            if self("tc", "qdisc", "add", "dev", f"to-{host}", "root", *how).code == 0:
+                assert self("tc", "-n", host, "qdisc", "add", "dev", "eth0", "root", *how).code == 0
+                return " ".join(how)
+        return None
+
+    def restore_link(self, host):
+        assert self("tc", "qdisc", "del", "dev", f"to-{host}", "root").code == 0
+        assert self("tc", "-n", host, "qdisc", "del", "dev", "eth0", "root").code == 0
 
     def wait_until_idle(self):
         self.wait_for(lambda: self("sinfo", "--noheader", "--format=%D %T").text.strip() == "2 idle", 60, "two idle hosts")

@@ -4,7 +4,9 @@ import os
 import re
 import signal
 
-from conftest import ADAPTER, PROGRAM, ROOT, SOME, STEADY
+import pytest
+
+from conftest import ADAPTER, PROGRAM, ROOT, SOME, STEADY, small
 
 SRUN = ["srun", "--mpi=pmix", "--kill-on-bad-exit", "-N2", "-n2", PROGRAM]
 
@@ -45,8 +47,25 @@ def test_a_host_whose_network_is_cut_is_named_after_the_timeout(cluster, folder,
     finally:
         cluster.set_link("n2", "up")
     ended = cluster.finish(process, 30)
-    assert ended.code == 5 and "did not end within 4.0 s" in ended.text, ended
+    assert ended.code == 5, ended
+    assert re.search(r"rank 0: .* did not end within 4.0 s: .*on other nodes: unknown \(rank 1 on n2\)", ended.text), ended
     assert checkpoints(folder)
+
+
+def test_a_network_that_is_slow_changes_no_byte(cluster, folder, task, trained_alone):
+    process = training(cluster, folder, task, "--max-steps", SOME)
+    rate = small.log_lines(folder / "out")[-1]["samples_per_second"]
+    how = cluster.slow_link("n2")
+    if how is None:
+        process.kill()
+        pytest.skip("this kernel has neither sch_netem nor sch_tbf, which slow a network")
+    try:
+        ended = cluster.finish(process, 120)
+    finally:
+        cluster.restore_link("n2")
+    assert ended.code == 0, (how, ended)
+    assert small.log_lines(folder / "out")[-1]["samples_per_second"] < rate / 2, f"{how} did not slow the run: {ended}"
+    assert (folder / "out" / ADAPTER).read_bytes() == trained_alone(SOME), how
 
 
 def submitted(cluster, folder, task):
