@@ -200,9 +200,9 @@ def check_study_files(out, alone, ended, number):
 
 
 @cases(STUDY_PHASES, [
-    ("beginning the journal", signal.SIGKILL, 0), ("writing a trial into the journal", signal.SIGTERM, 0),
-    ("syncing a trial in the journal", signal.SIGKILL, 1), ("writing the study's results", signal.SIGTERM, 1),
-    ("putting the report in place", signal.SIGKILL, 0)])
+    ("beginning the study", signal.SIGSTOP, 1), ("beginning the journal", signal.SIGKILL, 0),
+    ("writing a trial into the journal", signal.SIGTERM, 0), ("syncing a trial in the journal", signal.SIGKILL, 1),
+    ("writing the study's results", signal.SIGTERM, 1), ("putting the report in place", signal.SIGKILL, 0)])
 def test_a_signal_ends_a_study_as_promised_and_it_goes_on_to_the_same_results(dtrain, task, study_alone, tmp_path, name, number,
                                                                               rank):
     study = ["compare", *task, *STUDY]
