@@ -148,6 +148,7 @@ void run_compare(const Options& given, const Session& session) {
       return;
     nothing_left.fill_(1);
     log.line("nothing is left to run: the report is made again");
+    remove_parts(files.output);
     finish(read_study(files.output, log), files.output, log);
   });
   session.control().broadcast(nothing_left, 0);

@@ -79,16 +79,6 @@ bool comes_to_hold(const fs::path& file, const std::string& text) {
   return false;
 }
 
-// What a run that was killed left under temporary names.
-void remove_parts(const fs::path& directory) {
-  std::error_code error;
-  std::vector<fs::path> parts;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().extension() == ".part") parts.push_back(entry.path());
-  }
-  for (const auto& part : parts) fs::remove_all(part, error);
-}
-
 // A study takes a diagnosis once.
 void check_addition(const Options& options) {
   if (options.overwrite) return;
@@ -210,6 +200,15 @@ std::unique_ptr<DirectoryLock> lock_output(const Options& options, const Session
   });
   warn_where_not_shared(session, lock.get());
   return lock;
+}
+
+void remove_parts(const fs::path& directory) {
+  std::error_code error;
+  std::vector<fs::path> parts;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().extension() == ".part") parts.push_back(entry.path());
+  }
+  for (const auto& part : parts) fs::remove_all(part, error);
 }
 
 void on_first_rank(const Session& session, const std::function<void()>& action) {

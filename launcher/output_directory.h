@@ -48,6 +48,9 @@ void warn_where_not_shared(const Session& session, const DirectoryLock* lock);
 /// failure is an error on every rank. Throws UsageError.
 void prepare_output(const Options& options, const Session& session);
 
+/// Removes what a command that was killed left in `directory` under temporary names.
+void remove_parts(const std::filesystem::path& directory);
+
 /// Runs `action` on rank 0, for which the others wait ten times as long as for a collective: it may write to a slow
 /// disk. Where it throws, every rank throws.
 void on_first_rank(const Session& session, const std::function<void()>& action);

@@ -77,6 +77,7 @@ Session::Session(const MpiEnvironment& environment, const Options& options)
 }
 
 std::unique_ptr<dist::Mailbox> Session::make_mailbox() const {
+  control_->barrier();  // names a rank that does not come
   return control_->size() > 1 ? dist::make_mpi_mailbox(MPI_COMM_WORLD, control_->timeout())
                               : dist::make_single_mailbox();
 }

@@ -27,5 +27,17 @@ def what_was_trained(out):
         "options": options}
 
 
+def what_was_found(out):
+    """Of a study, all that must not depend on where it was cut: not times, nor what they decide."""
+    document = results(out)
+    of_cell = ("method", "samples", "learning_rate", "metrics")
+    of_trial = ("phase", "method", "samples", "seed", "learning_rate", "steps", "best_step", "metrics")
+    return {
+        "cells": [{name: cell[name] for name in of_cell} for cell in document["cells"]],
+        # In the order in which they ended, which a cut may change.
+        "trials": sorted(str({name: trial[name] for name in of_trial}) for trial in document["trials"]),
+        "names": sorted(tree_of(out))}
+
+
 def difference(found, expected):
     return ", ".join(f"{name} differ" for name in expected if found[name] != expected[name])

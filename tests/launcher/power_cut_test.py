@@ -15,8 +15,7 @@ import shutil
 
 import pytest
 
-from conftest import results
-from outcomes import difference, tree_of, what_was_trained
+from outcomes import difference, tree_of, what_was_found, what_was_trained
 
 CUTS = os.environ.get("DTRAIN_POWER_CUTS")
 Operation = collections.namedtuple("Operation", "name path second number data")
@@ -318,18 +317,6 @@ def test_one_that_replaces_a_finished_run_goes_on_or_is_told_from_that(dtrain, t
     operations, disk = recorded(dtrain, folder, [*run, "--overwrite"])
     check_states(dtrain, folder, operations, disk, run, 1, check_run(folder / "out"),
                  is_of_the_run_before if before == "another" else never)
-
-
-def what_was_found(out):
-    """Of a study, all that must not depend on where it was cut: not times, nor what they decide."""
-    document = results(out)
-    of_cell = ("method", "samples", "learning_rate", "metrics")
-    of_trial = ("phase", "method", "samples", "seed", "learning_rate", "steps", "best_step", "metrics")
-    return {
-        "cells": [{name: cell[name] for name in of_cell} for cell in document["cells"]],
-        # In the order in which they ended, which a cut may change.
-        "trials": sorted(str({name: trial[name] for name in of_trial}) for trial in document["trials"]),
-        "names": sorted(tree_of(out))}
 
 
 def check_study(alone):
