@@ -55,7 +55,8 @@ class ClassScores : public testing::Test {
 
 TEST_F(ClassScores, AreThoseOfScikitLearn) {
   const auto file = std::filesystem::path(DTRAIN_REFERENCE_DIR) / "study" / "statistics.json";
-  for (const auto& expected : nlohmann::json::parse(read_file(file)).at("class_metrics")) {
+  const auto reference = nlohmann::json::parse(read_file(file));
+  for (const auto& expected : reference.at("class_metrics")) {
     SCOPED_TRACE(expected.at("name").get<std::string>());
     plan_.sets[0].labels = expected.at("truth").get<std::vector<std::int32_t>>();
     for (const std::uint64_t seed : {1, 2})
