@@ -214,7 +214,7 @@ void write_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
                           {"flop", checkpoint.flop},
                           {"identity", checkpoint.identity}};
   try {
-    model::write_safetensors(temporary / "state.safetensors", tensors);
+    model::write_safetensors(temporary / "state.safetensors", tensors, {}, model::DataDigest::without);
     state[kDigest] = digest_of(state, temporary / "state.safetensors");
     write_file_atomically(temporary / "state.json", state.dump(2) + "\n");
   } catch (...) {

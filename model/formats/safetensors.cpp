@@ -8,11 +8,14 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/json_file.h"
+#include "base/listing.h"
 #include "base/nearest_name.h"
 
 namespace dtrain::model {
@@ -21,6 +24,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kLargestHeader = 100'000'000;  // the reference reader's limit
+constexpr const char* kDigest = "dtrain_digest";
 
 struct NamedType {
   const char* name;
@@ -41,6 +45,17 @@ const char* type_name(at::ScalarType type) {
       std::find_if(kTypes.begin(), kTypes.end(), [&](const NamedType& known) { return known.type == type; });
   if (found == kTypes.end()) throw InputError("a tensor type that safetensors files do not hold");
   return found->name;
+}
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using TakeBytes = std::function<void(const void* bytes, std::size_t size)>;
+
+// The tensors one after the other, as a file holds them; one at a time is copied from its device.
+void for_bytes_of(const NamedTensors& tensors, const TakeBytes& take) {
+  for (const auto& [name, tensor] : tensors) {
+    const auto plain = tensor.detach().to(at::kCPU).contiguous();
+    if (plain.numel() > 0) take(plain.const_data_ptr(), plain.nbytes());
+  }
 }
 
 }  // namespace
@@ -164,11 +179,28 @@ const SafetensorsFile::Entry& SafetensorsFile::entry(const std::string& name) co
   return found->second;
 }
 
+void SafetensorsFile::check_digest() const {
+  const auto written = metadata_.find(kDigest);
+  if (is_checked_ || written == metadata_.end()) return;
+  Digest digest;
+  for (const auto& [name, tensor] : entries_)
+    digest.add(file_.bytes().data() + data_begin_ + tensor.begin, tensor.end - tensor.begin);
+  const std::string found = digest.text();
+  if (found != written->second) {
+    throw InputError(fmt::format(
+        "{}: expected tensors of digest '{}', as '{}' in its __metadata__ says, found '{}': they are not "
+        "what was written. Take another copy of the file; who changes tensors on purpose leaves that key out",
+        path_.string(), shown_text(written->second), kDigest, found));
+  }
+  is_checked_ = true;
+}
+
 std::vector<std::int64_t> SafetensorsFile::shape(const std::string& name) const { return entry(name).shape; }
 at::ScalarType SafetensorsFile::type(const std::string& name) const { return entry(name).type; }
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   const Entry& found = entry(name);
+  check_digest();
   auto tensor = at::empty(found.shape, at::TensorOptions().dtype(found.type));
   if (tensor.numel() > 0) {
     std::memcpy(tensor.mutable_data_ptr(), file_.bytes().data() + data_begin_ + found.begin, found.end - found.begin);
@@ -191,9 +223,15 @@ at::Tensor SafetensorsFile::float_tensor(const std::string& name, at::IntArrayRe
   return values;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                       std::map<std::string, std::string> metadata, DataDigest digest) {
+  if (digest == DataDigest::with) {
+    auto by_name = tensors;
+    std::ranges::sort(by_name, {}, &NamedTensors::value_type::first);
+    Digest data;
+    for_bytes_of(by_name, [&](const void* bytes, std::size_t size) { data.add(bytes, size); });
+    metadata[kDigest] = data.text();
+  }
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   std::size_t offset = 0;
@@ -210,11 +248,7 @@ void write_safetensors(const std::filesystem::path& path,
   AtomicFile file(path);
   file.write(&header_size, sizeof header_size);
   file.write(text);
-  for (const auto& [name, tensor] : tensors) {
-    const auto plain = tensor.detach().to(at::kCPU).contiguous();
-    if (plain.numel() > 0)
-      file.write(plain.const_data_ptr(), static_cast<std::size_t>(plain.numel()) * plain.element_size());
-  }
+  for_bytes_of(tensors, [&](const void* bytes, std::size_t size) { file.write(bytes, size); });
   file.commit();
 }
 

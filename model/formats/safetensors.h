@@ -15,7 +15,8 @@ namespace dtrain::model {
 
 /// A safetensors file, memory-mapped: 8 bytes of header length, a JSON header, the tensors' bytes. The header is
 /// checked whole before anything is read: its length, every type and shape, offsets inside the file and not
-/// overlapping. Throws InputError naming file and tensor, what was expected and what was found.
+/// overlapping. Where its __metadata__ has a digest of the tensors' bytes (DataDigest), the first tensor that is read
+/// has them compared. Throws InputError naming file and tensor, what was expected and what was found.
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
@@ -41,12 +42,14 @@ class SafetensorsFile {
     std::size_t end;
   };
   const Entry& entry(const std::string& name) const;
+  void check_digest() const;
 
   std::filesystem::path path_;
   MappedFile file_;
   std::size_t data_begin_ = 0;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
+  mutable bool is_checked_ = false;
 };
 
 /// "[2, 384]", as messages show a shape.
@@ -55,10 +58,14 @@ std::string shape_text(at::IntArrayRef shape);
 /// Throws InputError naming file and tensor where one of the numbers is infinite or none.
 void require_finite(const at::Tensor& tensor, const std::string& name, const std::filesystem::path& file);
 
+/// Whether a file's __metadata__ has, as "dtrain_digest", the digest (base/digest.h) of its tensors' bytes in the order
+/// of their names, whatever order the file has them in. What has a digest of its own beside it needs none.
+enum class DataDigest { with, without };
+
 /// Writes tensors (any device, made contiguous) under their names, atomically; throws TrainingError when the disk
 /// refuses.
 void write_safetensors(const std::filesystem::path& path,
                        const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       std::map<std::string, std::string> metadata = {}, DataDigest digest = DataDigest::with);
 
 }  // namespace dtrain::model

@@ -8,10 +8,12 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/json_file.h"
 
@@ -54,6 +56,31 @@ MethodCosts costs_from_json(const json& lines) {
   return costs;
 }
 
+// A line's last key: the digest of the line's bytes before it.
+constexpr std::string_view kDigestKey = R"(,"digest":")";
+
+std::string line_digest(std::string_view bytes) {
+  Digest digest;
+  digest.add(bytes.data(), bytes.size());
+  return digest.text();
+}
+
+std::string line_text(const json& document) {
+  std::string line = json_text(document);
+  line.pop_back();  // the brace, which comes behind the digest
+  return fmt::format("{}{}{}\"}}\n", line, kDigestKey, line_digest(line));
+}
+
+// Lines of earlier versions have no digest.
+json parsed_line(std::string_view text) {
+  json line = parse_json(text, "the line");
+  if (!line.contains("digest")) return line;
+  const std::string found = line_digest(text.substr(0, text.rfind(kDigestKey)));
+  if (line["digest"] == found) return line;
+  throw InputError(fmt::format("expected one of digest {}, found \"{}\": it is not what was written",
+                               shown_json(line["digest"]), found));
+}
+
 }  // namespace
 
 JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
@@ -65,21 +92,25 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
     const std::size_t end = text.find('\n', content.whole_bytes);
     const bool last = end == std::string::npos || end + 1 == text.size();
     const std::string place = fmt::format("{}:{}", path.string(), number);
+    const auto refuse = [&](const std::string& reason) {
+      throw InputError(fmt::format("{}: not a line of a study's journal ({}); {}compare --overwrite begins anew", place,
+                                   reason,
+                                   number > 1 ? "take it out, and compare --resume runs its trial again; " : ""));
+    };
     json line;
     std::string problem;
     try {
-      line = parse_json(std::string_view(text).substr(content.whole_bytes, end - content.whole_bytes), "the line");
+      line = parsed_line(std::string_view(text).substr(content.whole_bytes, end - content.whole_bytes));
     } catch (const InputError& error) {
       problem = error.what();
     }
     // A process that is killed, or a full disk, leaves a part of the last line. The plan was written as a whole.
     if (number > 1 && last && (end == std::string::npos || !problem.empty())) {
-      log.warning(fmt::format("{}: the last line was cut short and is dropped; its trial runs again", place));
+      log.warning(fmt::format("{}: the last line {} and is dropped; its trial runs again", place,
+                              end == std::string::npos ? "was cut short" : "is damaged (" + problem + ")"));
       break;
     }
-    if (!problem.empty())
-      throw InputError(
-          fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place, problem));
+    if (!problem.empty()) refuse(problem);
     try {
       if (number == 1) {
         if (line.at("schema") != kSchema) throw std::invalid_argument(fmt::format("expected schema {}", kSchema));
@@ -98,8 +129,7 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
         content.finished.insert_or_assign(trial.first.key(), std::move(trial));
       }
     } catch (const std::exception& error) {
-      throw InputError(fmt::format("{}: not a line of a study's journal ({}); compare --overwrite begins anew", place,
-                                   error.what()));
+      refuse(error.what());
     }
     content.whole_bytes = end + 1;
   }
@@ -109,7 +139,7 @@ JournalContent read_journal(const std::filesystem::path& path, const Log& log) {
 }
 
 Journal Journal::begin(const std::filesystem::path& path, const StudyPlan& plan) {
-  write_file_atomically(path, json_text({{"schema", kSchema}, {"plan", plan_json(plan)}}) + "\n");
+  write_file_atomically(path, line_text({{"schema", kSchema}, {"plan", plan_json(plan)}}));
   return Journal(path);
 }
 
@@ -139,7 +169,7 @@ void Journal::append(const MethodCosts& costs) { append_line({{"costs", costs_js
 void Journal::append(const RunFacts& facts) { append_line({{"run", run_facts_json(facts)}}); }
 
 void Journal::append_line(const json& document) {
-  const std::string line = json_text(document) + "\n";
+  const std::string line = line_text(document);
   const int descriptor = open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
   const auto fail = [&] {
     const int error = errno;

@@ -12,15 +12,16 @@ namespace dtrain::study {
 
 /// journal.jsonl: what a study has finished. The first line is the plan; each line after it is a finished trial, on
 /// disk before anything that builds on it begins, or a plan that follows (a resume with other trials), what the methods
-/// cost, or how the study ran so far. Of what stands there twice the last counts.
+/// cost, or how the study ran so far. Of what stands there twice the last counts. A line ends in its own digest
+/// (docs/results.md); those of earlier versions have none, and are taken as they are.
 class Journal {
  public:
   /// Begins a journal, in place of whatever was there.
   static Journal begin(const std::filesystem::path& path, const StudyPlan& plan);
 
-  /// Goes on with a journal, whose trials may be other ones. A last line that was cut short is dropped, with a warning.
-  /// Throws UsageError naming what differs where something else decides its numbers, InputError (file:line) where it is
-  /// damaged otherwise.
+  /// Goes on with a journal, whose trials may be other ones. A last line that was cut short or is damaged is dropped,
+  /// with a warning. Throws UsageError naming what differs where something else decides its numbers, InputError
+  /// (file:line) where it is damaged otherwise.
   static Journal go_on(const std::filesystem::path& path, const StudyPlan& plan, const Log& log);
 
   /// Writes a line and syncs it. Throws TrainingError where the disk refuses.

@@ -15,6 +15,7 @@ import zipfile
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "launcher"))
+import digests  # noqa: E402
 import journals  # noqa: E402
 
 CORPUS = pathlib.Path(sys.argv[1])
@@ -45,9 +46,9 @@ def bundle(files):
     return b"\n".join(parts)
 
 
-def tensors(**named):
+def tensors(metadata=None, **named):
     from safetensors.torch import save as serialized
-    return serialized({name: tensor.clone() for name, tensor in named.items()})
+    return serialized({name: tensor.clone() for name, tensor in named.items()}, metadata)
 
 
 def torch_file(state, protocol=2):
@@ -153,6 +154,8 @@ def weights():
                     g=torch.zeros((), dtype=torch.int8))
     save("safetensors", "types", types)
     save("safetensors", "lines", b"\n" + with_line_ends(types))
+    save("safetensors", "digest", b"\n" + with_line_ends(tensors(
+        metadata={"format": "pt", "dtrain_digest": digests.xxh3_128(torch.ones(2, 3).numpy().tobytes())}, a=torch.ones(2, 3))))
     shared = torch.arange(16.0)
     states = {"plain": {"a": torch.ones(2, 3), "b": shared[2:6], "c": shared.view(4, 4).T},
               "state": torch.nn.Linear(2, 3).state_dict(),
@@ -288,6 +291,7 @@ def studies():
     one = journals.study_plan(["head"], [100], seeds=1, examples=4, sets=("test",))
     few = journals.study_trials(one)
     save("journal", "one-method", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, *few]))
+    save("journal", "digests", "".join(digests.with_digest(json.dumps(line)) + "\n" for line in [{"schema": 2, "plan": one}, *few]))
     scores = few[-1] | {"scores": {"test": {"examples": 4, "numbers": [0.5, 1, 0, 0.25]}}}
     save("journal", "begun", "".join(json.dumps(line) + "\n" for line in [{"schema": 2, "plan": one}, scores]) + '{"pha')
     save("study_files", "diagnosed", bundle({

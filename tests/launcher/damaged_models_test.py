@@ -1,10 +1,12 @@
 """Models and adapters that are not what they should be: exit code 3, with the tensor or key, expected and found."""
 
 import json
+import random
 import shutil
 import struct
 
 import pytest
+from digests import flipped, xxh3_128
 
 STEPS = ["--max-steps", "2"]
 
@@ -138,6 +140,53 @@ def test_damaged_weights_of_an_adapter_are_refused_with_the_file(dtrain, task, d
     for command in (["evaluate", "--input", data / "test.tsv", "--max-length", "32"], ["merge", "--output", "merged"],
                     ["train", *task[2:], *STEPS]):
         dtrain.refuses(*command, "--run", copy, code=3, says=["copy/adapter_model.safetensors: ", says])
+
+
+def in_order_of_names(header, data):
+    return b"".join(data[slice(*header[name]["data_offsets"])] for name in sorted(header) if name != "__metadata__")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_adapter_in_which_a_bit_has_flipped_is_refused_with_both_digests(dtrain, data, adapter, tmp_path, seed):
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    header, weights = header_of(copy / "adapter_model.safetensors")
+    assert header["__metadata__"] == {"format": "pt", "dtrain_digest": xxh3_128(in_order_of_names(header, weights))}
+    # Of the lowest byte of a number, which leaves it finite, and almost what it was.
+    changed = flipped(weights, 32 * random.Random(seed).randrange(len(weights) // 4) + seed)
+    write(copy / "adapter_model.safetensors", header, changed)
+    dtrain.refuses("evaluate", "--run", copy, "--input", data / "test.tsv", "--max-length", "32", code=3,
+                   says=["copy/adapter_model.safetensors: expected tensors of digest",
+                         header["__metadata__"]["dtrain_digest"], xxh3_128(in_order_of_names(header, changed))])
+
+
+def test_a_trained_model_in_which_a_bit_has_flipped_is_refused_on_all_ranks(dtrain, task, data, tmp_path):
+    dtrain.succeeds("train", *task, *STEPS, "--method", "full", "--output", "out")
+    path = tmp_path / "out" / "model" / "model.safetensors"
+    path.write_bytes(flipped(path.read_bytes(), 8 * (path.stat().st_size - 4)))
+    for ranks in (1, 2):
+        dtrain.refuses("evaluate", "--run", "out", "--input", data / "test.tsv", "--max-length", "32", code=3,
+                       says=["out/model/model.safetensors: expected tensors of digest"], ranks=ranks)
+
+
+def test_an_adapter_that_others_saved_again_with_its_metadata_is_as_good(dtrain, data, adapter, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    copy = shutil.copytree(adapter, tmp_path / "copy")
+    evaluate = ["evaluate", "--run", copy, "--input", data / "test.tsv", "--max-length", "32"]
+    with safe_open(copy / "adapter_model.safetensors", "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    assert "dtrain_digest" in metadata
+    for kept in (metadata, {"format": "pt"}):
+        save_file(tensors, copy / "adapter_model.safetensors", kept)
+        dtrain.succeeds(*evaluate)
+    # Who changes them leaves the key out, which the message says.
+    name = next(iter(tensors))
+    tensors[name] = 2 * tensors[name] + 1
+    save_file(tensors, copy / "adapter_model.safetensors", metadata)
+    dtrain.refuses(*evaluate, code=3, says="who changes tensors on purpose leaves that key out")
+    save_file(tensors, copy / "adapter_model.safetensors", {"format": "pt"})
+    dtrain.succeeds(*evaluate)
 
 
 def test_an_adapter_for_another_model_is_refused_with_the_shapes(dtrain, data, adapter, tmp_path):

@@ -4,11 +4,13 @@ import csv
 import json
 import os
 import pathlib
+import random
 import re
 import xml.etree.ElementTree as xml
 
 import jsonschema
 import pytest
+from digests import flipped, with_digest
 from journals import LABELS, METHODS, SETTING, study_plan, study_trials, write_study
 
 SCHEMA = json.loads((pathlib.Path(__file__).resolve().parents[2] / "docs" / "results.schema.json").read_text())
@@ -254,6 +256,22 @@ def test_a_damaged_journal_is_refused_with_file_and_line(dtrain, study):
     ended = dtrain.succeeds("report", study)
     assert "there is no study.json" in ended.err
     assert "not written down" in words_of(page_of(study / "report.html"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_journal_in_which_a_bit_has_flipped_is_refused_with_file_and_line(dtrain, study, seed):
+    journal = study / "journal.jsonl"
+    lines = [with_digest(line).encode() for line in journal.read_text().splitlines()]
+    journal.write_bytes(b"\n".join(lines) + b"\n")
+    dtrain.succeeds("report", study)
+    chance = random.Random(seed)
+    damaged = chance.randrange(len(lines) - 1)
+    # A digit, which stays one.
+    digits = [i for i, byte in enumerate(lines[damaged]) if byte in b"01234567"]
+    lines[damaged] = flipped(lines[damaged], 8 * chance.choice(digits))
+    journal.write_bytes(b"\n".join(lines) + b"\n")
+    dtrain.refuses("report", study, code=3, says=[f"journal.jsonl:{damaged + 1}: not a line of a study's journal",
+                                                  "expected one of digest"])
 
 
 def test_what_users_name_cannot_break_out_of_the_page(dtrain, tmp_path):

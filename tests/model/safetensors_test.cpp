@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "tests/base/failure_of.h"
 #include "tests/base/temporary_directory.h"
@@ -81,6 +82,64 @@ TEST_F(Safetensors, AreReadAsTheyWereWritten) {
     EXPECT_EQ(file.type(name), tensor.scalar_type()) << name;
     EXPECT_TRUE(at::equal(file.tensor(name), tensor)) << name;
   }
+}
+
+// In an order that is not that of their names; of "b" and "c" any eight bits are numbers.
+std::vector<std::pair<std::string, at::Tensor>> some_tensors() {
+  return {{"c", at::arange(30, at::kInt).view({5, 6}).t()},
+          {"a", at::linspace(-1, 1, 40)},
+          {"empty", at::empty({0, 3})},
+          {"b", at::arange(20, at::kByte)}};
+}
+
+TEST_F(Safetensors, WrittenHereHaveTheDigestOfTheirTensorsInTheOrderOfNames) {
+  const auto path = temporary.path() / "written.safetensors";
+  write_safetensors(path, some_tensors(), {{"format", "pt"}});
+  const SafetensorsFile file(path);
+  Digest digest;
+  for (const char* name : {"a", "b", "c"}) {
+    const auto tensor = file.tensor(name);
+    digest.add(tensor.const_data_ptr(), tensor.nbytes());
+  }
+  EXPECT_EQ(file.metadata().at("dtrain_digest"), digest.text());
+  EXPECT_EQ(file.metadata().size(), 2U);
+  write_safetensors(path, some_tensors(), {}, DataDigest::without);
+  EXPECT_EQ(SafetensorsFile(path).metadata().size(), 0U);
+}
+
+class SafetensorsWithABitFlipped : public Safetensors, public testing::WithParamInterface<unsigned> {};
+
+TEST_P(SafetensorsWithABitFlipped, AreRefusedWithFileAndBothDigestsWhicheverTensorIsRead) {
+  const auto path = temporary.path() / "written.safetensors";
+  write_safetensors(path, some_tensors());
+  const std::string whole = read_file(path);
+  const std::string digest = SafetensorsFile(path).metadata().at("dtrain_digest");
+  const std::size_t data = (30 * 4 + 40 * 4 + 20);
+  std::mt19937 random(GetParam());
+  for (int i = 0; i < 200; ++i) {
+    std::string changed = whole;
+    const std::size_t place = whole.size() - 1 - random() % data;
+    changed[place] = static_cast<char>(changed[place] ^ (1 << random() % 8));
+    const auto damaged = temporary.file("damaged.safetensors", changed);
+    const SafetensorsFile file(damaged);
+    EXPECT_EQ(file.names().size(), 4U) << "what it holds can be listed";
+    for (const auto& name : file.names()) {
+      EXPECT_THAT(failure_of<InputError>([&] { file.tensor(name); }),
+                  AllOf(HasSubstr(damaged.string()), HasSubstr("expected tensors of digest '" + digest + "'"),
+                        HasSubstr("found '"), HasSubstr("they are not what was written")));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, SafetensorsWithABitFlipped, testing::Range(1U, 6U));
+
+TEST_F(Safetensors, WithoutADigestAreReadAsTheyAre) {
+  // A file of Python's, with a bit flipped: nobody can tell.
+  std::string content = read_file(reference_directory() / "types.safetensors");
+  ASSERT_EQ(SafetensorsFile(reference_directory() / "types.safetensors").metadata().count("dtrain_digest"), 0U);
+  content.back() = static_cast<char>(content.back() ^ 1);
+  const SafetensorsFile file(temporary.file("changed.safetensors", content));
+  for (const auto& name : file.names()) file.tensor(name);
 }
 
 TEST_F(Safetensors, ThatAreDamagedAreRefusedSayingHow) {

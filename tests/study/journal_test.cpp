@@ -6,10 +6,14 @@
 
 #include <filesystem>
 #include <fstream>
+#include <random>
+#include <regex>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "base/digest.h"
 #include "base/error.h"
 #include "tests/study/study_case.h"
 
@@ -21,6 +25,21 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+
+// All that a journal says.
+std::string text_of(const JournalContent& content) {
+  nlohmann::json text = {plan_json(content.plan), run_facts_json(content.run)};
+  for (const auto& [key, trial] : content.finished) text.push_back(trial_json(trial.first, trial.second));
+  for (const auto& [method, costs] : content.costs) {
+    for (const auto& [samples, cost] : costs) text.push_back({method, samples, train::cost_json(cost)});
+  }
+  return text.dump();
+}
+
+// As earlier versions wrote it.
+std::string without_digests(const std::string& journal) {
+  return std::regex_replace(journal, std::regex(R"(,"digest":"[0-9a-f]{32}"\}\n)"), "}\n");
+}
 
 class JournalTest : public testing::Test {
  protected:
@@ -37,6 +56,19 @@ class JournalTest : public testing::Test {
   void write(std::size_t count) {
     Journal journal = Journal::begin(path(), plan_);
     for (std::size_t i = 0; i < count; ++i) journal.append(trials_[i], outcome_of(600, 300));
+  }
+  // One with a line of each kind.
+  void write_every_kind() {
+    write(1);
+    Journal journal = Journal::go_on(path(), plan_, log_);
+    Cost cost;
+    cost.train_seconds = 3;
+    journal.append(MethodCosts{{"full", {{100, cost}}}});
+    journal.append(plan_);
+    RunFacts facts;
+    facts.seconds = 7;
+    journal.append(facts);
+    journal.append(trials_[1], outcome_of(610, 300));
   }
   std::size_t lines() const {
     std::ifstream stream(path());
@@ -112,6 +144,114 @@ TEST_F(JournalTest, RefusesALineInTheMiddleThatIsDamaged) {
   text[text.find('\n') + 1] = 'x';
   write_file_atomically(path(), text);
   EXPECT_THAT(message_of_going_on<InputError>(), HasSubstr("journal.jsonl:2: not a line of a study's journal"));
+}
+
+TEST_F(JournalTest, EndsEachLineInTheDigestOfWhatIsBeforeIt) {
+  write_every_kind();
+  std::ifstream stream(path());
+  std::size_t count = 0;
+  for (std::string line; std::getline(stream, line); ++count) {
+    const std::size_t key = line.size() - 45;
+    Digest digest;
+    digest.add(line.data(), key);
+    EXPECT_EQ(line.substr(key), R"(,"digest":")" + digest.text() + "\"}");
+    EXPECT_EQ(nlohmann::json::parse(line).at("digest"), digest.text());
+  }
+  EXPECT_EQ(count, 6U);
+}
+
+class JournalWithABitFlipped : public JournalTest, public testing::WithParamInterface<unsigned> {};
+
+TEST_P(JournalWithABitFlipped, IsRefusedOrLosesItsLastLineAndSaysSo) {
+  write_every_kind();
+  const std::string whole = read_file(path());
+  const std::string written = text_of(read_journal(path(), log_));
+  const std::size_t last_line = whole.rfind('\n', whole.size() - 2);
+  std::mt19937 random(GetParam());
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string changed = whole;
+    const std::size_t place = random() % whole.size();
+    changed[place] = static_cast<char>(changed[place] ^ (1 << random() % 8));
+    std::ofstream(path(), std::ios::binary) << changed;
+    warnings_.clear();
+    try {
+      const std::string read = text_of(read_journal(path(), log_));
+      if (warnings_.empty()) {
+        // The flip took the name of a digest away, of which there is no other word.
+        EXPECT_EQ(read, written) << "byte " << place;
+        EXPECT_THAT(whole.substr(place - 10, 20), HasSubstr("digest"));
+      } else {
+        EXPECT_GE(place, last_line);
+        EXPECT_THAT(warnings_, ElementsAre(HasSubstr("is dropped")));
+      }
+    } catch (const InputError& error) {
+      ++refused;
+      EXPECT_THAT(error.what(), HasSubstr("not a line of a study's journal"));
+    }
+  }
+  EXPECT_GT(refused, 100);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, JournalWithABitFlipped, testing::Range(1U, 6U));
+
+TEST_F(JournalTest, SaysOfALineThatIsNotWhatWasWrittenBothDigestsAndWhatToDo) {
+  write(2);
+  const std::string whole = read_file(path());
+  std::string text = whole;
+  const std::size_t begin = text.find('\n') + 1;
+  const std::size_t end = text.find('\n', begin);
+  const std::size_t accuracy = text.find("0.6", begin);
+  ASSERT_LT(accuracy, end);
+  text[accuracy + 2] = '7';
+  write_file_atomically(path(), text);
+  Digest found;
+  found.add(text.data() + begin, end - 45 - begin);
+  EXPECT_THAT(
+      message_of_going_on<InputError>(),
+      AllOf(HasSubstr("journal.jsonl:2: not a line of a study's journal"),
+            HasSubstr("expected one of digest \"" + text.substr(end - 34, 32) + "\", found \"" + found.text() + "\""),
+            HasSubstr("take it out, and compare --resume runs its trial again")));
+  // What it says to do.
+  write_file_atomically(path(), text.erase(begin, end + 1 - begin));
+  const Journal journal = Journal::go_on(path(), plan_, log_);
+  EXPECT_EQ(journal.finished().count(trials_[0].key()), 0U);
+  EXPECT_EQ(journal.finished().count(trials_[1].key()), 1U);
+}
+
+TEST_F(JournalTest, DropsALastLineThatIsNotWhatWasWrittenAndSaysSo) {
+  write(2);
+  std::string text = read_file(path());
+  text[text.rfind("0.6") + 2] = '7';
+  write_file_atomically(path(), text);
+  EXPECT_EQ(Journal::go_on(path(), plan_, log_).finished().size(), 1U);
+  EXPECT_THAT(warnings_, ElementsAre(AllOf(HasSubstr("journal.jsonl:3: the last line is damaged (expected one of"),
+                                           HasSubstr("found"), HasSubstr("its trial runs again"))));
+}
+
+TEST_F(JournalTest, TakesAPlanAloneOnlyAsItWasWritten) {
+  write(0);
+  std::string text = read_file(path());
+  text[text.find("toy")] = 'b';
+  write_file_atomically(path(), text);
+  EXPECT_THAT(
+      message_of_going_on<InputError>(),
+      AllOf(HasSubstr("journal.jsonl:1"), HasSubstr("expected one of digest"), testing::Not(HasSubstr("take it out"))));
+}
+
+TEST_F(JournalTest, OfAnEarlierVersionIsReadAndGoneOnWith) {
+  write(1);
+  const std::string old = without_digests(read_file(path()));
+  EXPECT_THAT(old, testing::Not(HasSubstr("digest")));
+  write_file_atomically(path(), old);
+  Journal journal = Journal::go_on(path(), plan_, log_);
+  EXPECT_EQ(journal.finished().size(), 1U);
+  journal.append(trials_[1], outcome_of(610, 300));
+  const std::string both = read_file(path());
+  EXPECT_EQ(both.substr(0, old.size()), old);
+  EXPECT_THAT(both.substr(old.size()), HasSubstr(R"(,"digest":")"));
+  EXPECT_EQ(read_journal(path(), log_).finished.size(), 2U);
+  EXPECT_THAT(warnings_, IsEmpty());
 }
 
 TEST_F(JournalTest, RefusesAFileThatIsNoJournal) {
