@@ -234,6 +234,7 @@ json results_json(const Report& report) {
     json line = trial_json(trial.first, trial.second);
     line.erase("scores");
     line.erase("predicted");
+    line.erase("confidences");
     line.erase("values");
     line.erase("spent");
     line["model"] = report.plan.model;

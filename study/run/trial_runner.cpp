@@ -122,6 +122,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
     events.write(report.steps, train::scalars_of(name, evaluation.metrics));
     outcome.scores[name] = std::move(evaluation.scores);
     if (!evaluation.predicted.empty()) outcome.predicted[name] = std::move(evaluation.predicted);
+    if (!evaluation.confidences.empty()) outcome.confidences[name] = std::move(evaluation.confidences);
     outcome.values[name] = std::move(evaluation.values);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);
