@@ -86,7 +86,7 @@ def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
         del cell["search_seconds"], cell["result_seconds"]
-        for key in ("train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
+        for key in ("ranks", "threads_per_rank", "train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
                     "peak_memory_bytes", "peak_memory_above_base_bytes"):
             del cell["cost"][key]
     return cells
@@ -475,6 +475,16 @@ def test_how_sure_a_journal_says_that_a_result_was_is_what_train_predicts(materi
     assert confidences == pytest.approx(sure, abs=1e-6)
     kept = np.array(list(bin(int("1" + line["scores"]["test"]["hex"], 16))[3:]))[:len(rows)] == "1"
     assert ((confidences - kept) ** 2).mean() == pytest.approx(((sure - right) ** 2).mean(), abs=1e-6)
+
+
+def test_costs_say_on_how_many_ranks_and_threads_they_were_measured(study):
+    document = results(study[0])
+    ranks = document["run"]["ranks_per_trial"]
+    for cell in document["cells"]:
+        assert (cell["cost"]["ranks"], cell["cost"]["threads_per_rank"]) == (ranks, 1)
+    machine = "1 rank with 1 thread" if ranks == 1 else f"{ranks} ranks with 1 thread each"
+    for text in (study[1], (study[0] / "report.md").read_text(), (study[0] / "report.html").read_text()):
+        assert f"seconds of training were measured on {machine}, one group of the study" in text
 
 
 SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]

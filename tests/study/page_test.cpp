@@ -189,6 +189,27 @@ TEST_F(Page, RingsTheTrainingWhoseRateWasChosen) {
                             Not(HasSubstr("class=\"choice series")), Not(HasSubstr("over the figure"))));
 }
 
+TEST_F(Page, SaysOnHowManyRanksAndThreadsItsCostsWereMeasured) {
+  EXPECT_THAT(text(), Not(HasSubstr("were measured on")));
+  for (auto& [key, trial] : finished_) {
+    trial.second.cost.ranks = 2;
+    trial.second.cost.threads_per_rank = 1;
+  }
+  const std::string one =
+      "seconds of training were measured on 2 ranks with 1 thread each, one group of the study; on "
+      "other numbers of ranks or threads they are others.";
+  const Report report = make_report(plan_, finished_);
+  EXPECT_THAT(text(), HasSubstr(one));
+  EXPECT_THAT(markdown_text(report), HasSubstr(one));
+  EXPECT_THAT(terminal_text(report), HasSubstr(one));
+  Cost elsewhere = result(0, 1).cost;
+  elsewhere.ranks = 1;
+  elsewhere.threads_per_rank = 8;
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_, {{"full", {{100, elsewhere}}}})),
+              HasSubstr("measured on 1 rank with 8 threads (full at 100); on 2 ranks with 1 thread each (head at 100, "
+                        "lora at 100, full at 1,000, head at 1,000 and lora at 1,000): they do not compare."));
+}
+
 TEST_F(Page, SaysWhatItsMeasuresAre) {
   for (auto& [key, trial] : finished_) {
     if (trial.first.phase == Trial::Phase::result)
