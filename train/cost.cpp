@@ -11,18 +11,29 @@ void take_number(const nlohmann::json& json, const std::string& name, double& va
   if (json.contains(name) && !json.at(name).is_null()) json.at(name).get_to(value);
 }
 
+template <typename Number>
+void take_number(const nlohmann::json& json, const std::string& name, std::optional<Number>& value) {
+  if (json.contains(name) && !json.at(name).is_null()) value = json.at(name).get<Number>();
+}
+
+template <typename Number>
+nlohmann::json or_null(const std::optional<Number>& value) {
+  return value ? nlohmann::json(*value) : nlohmann::json(nullptr);
+}
+
 }  // namespace
 
 nlohmann::json cost_json(const Cost& cost) {
-  const auto& above_base = cost.peak_memory_above_base_bytes;
-  return {{"train_seconds", cost.train_seconds},
+  return {{"ranks", or_null(cost.ranks)},
+          {"threads_per_rank", or_null(cost.threads_per_rank)},
+          {"train_seconds", cost.train_seconds},
           {"samples_per_second", cost.samples_per_second},
           {"tokens_per_second", number_or_null(cost.tokens_per_second)},
           {"flop", number_or_null(cost.flop)},
           {"matmul_rate_share", number_or_null(cost.matmul_rate_share)},
           {"energy_joules", number_or_null(cost.energy_joules)},
           {"peak_memory_bytes", cost.peak_memory_bytes},
-          {"peak_memory_above_base_bytes", above_base ? nlohmann::json(*above_base) : nlohmann::json(nullptr)},
+          {"peak_memory_above_base_bytes", or_null(cost.peak_memory_above_base_bytes)},
           {"trainable_parameters", cost.trainable_parameters},
           {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
           {"stored_bytes", cost.stored_bytes}};
@@ -30,6 +41,8 @@ nlohmann::json cost_json(const Cost& cost) {
 
 Cost cost_from_json(const nlohmann::json& json) {
   Cost cost;
+  take_number(json, "ranks", cost.ranks);
+  take_number(json, "threads_per_rank", cost.threads_per_rank);
   json.at("train_seconds").get_to(cost.train_seconds);
   json.at("samples_per_second").get_to(cost.samples_per_second);
   take_number(json, "tokens_per_second", cost.tokens_per_second);
@@ -37,9 +50,7 @@ Cost cost_from_json(const nlohmann::json& json) {
   take_number(json, "matmul_rate_share", cost.matmul_rate_share);
   take_number(json, "energy_joules", cost.energy_joules);
   json.at("peak_memory_bytes").get_to(cost.peak_memory_bytes);
-  const std::string above_base = "peak_memory_above_base_bytes";
-  if (json.contains(above_base) && !json.at(above_base).is_null())
-    cost.peak_memory_above_base_bytes = json.at(above_base).get<std::int64_t>();
+  take_number(json, "peak_memory_above_base_bytes", cost.peak_memory_above_base_bytes);
   json.at("trainable_parameters").get_to(cost.trainable_parameters);
   json.at("allreduce_bytes_per_step").get_to(cost.allreduce_bytes_per_step);
   json.at("stored_bytes").get_to(cost.stored_bytes);

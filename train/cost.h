@@ -9,6 +9,9 @@ namespace dtrain::train {
 
 /// What a run costs, as results.json says it. What is not known is NaN, or unset.
 struct Cost {
+  /// What it was measured on: seconds and rates follow from it.
+  std::optional<int> ranks = {};
+  std::optional<int> threads_per_rank = {};
   double train_seconds = 0;
   double samples_per_second = 0;
   double tokens_per_second = std::numeric_limits<double>::quiet_NaN();

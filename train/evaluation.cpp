@@ -57,6 +57,7 @@ Evaluation evaluate(model::Classifier& classifier, const Examples& examples, con
   const auto* values = scores.const_data_ptr<double>();
   evaluation.scores.assign(values, values + scores.numel());
   evaluation.predicted = objective.predicted_classes(evaluation.logits);
+  evaluation.confidences = objective.confidences(evaluation.logits);
   for (const std::string& metric : objective.mean_metrics()) {
     const auto of_examples = objective.example_values(metric, evaluation.logits, targets).to(at::kFloat).contiguous();
     const auto* first = of_examples.const_data_ptr<float>();

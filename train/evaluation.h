@@ -34,6 +34,8 @@ struct Evaluation {
   std::vector<double> scores;
   /// One an example, or none (Objective::predicted_classes).
   std::vector<std::int32_t> predicted;
+  /// As many (Objective::confidences).
+  std::vector<float> confidences;
   /// Of each of the objective's mean_metrics, by name, one an example, in the precision in which a journal keeps them.
   std::map<std::string, std::vector<float>> values;
 };

@@ -80,6 +80,8 @@ class Objective {
   /// The class that each example is taken for: what metrics are compared by that are no mean over examples. Empty where
   /// an answer is not one class.
   virtual std::vector<std::int32_t> predicted_classes(const at::Tensor&) const { return {}; }
+  /// The probability of that class, in the precision in which a journal keeps it: what calibration is computed from.
+  virtual std::vector<float> confidences(const at::Tensor&) const { return {}; }
   /// The metrics of the best answer that is the same for every one of these examples: what knowing nothing has.
   Metrics untrained(const at::Tensor& targets, std::int64_t outputs) const;
 

@@ -1,13 +1,16 @@
 #include "train/results.h"
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "base/atomic_file.h"
 
 namespace dtrain::train {
 
-Cost cost_of(const TrainReport& report, std::int64_t stored_bytes) {
-  return {.train_seconds = report.train_seconds,
+Cost cost_of(const TrainReport& report, int ranks, std::int64_t stored_bytes) {
+  return {.ranks = ranks,
+          .threads_per_rank = at::get_num_threads(),
+          .train_seconds = report.train_seconds,
           .samples_per_second = report.samples_per_second,
           .tokens_per_second = report.tokens_per_second,
           .flop = report.flop,
@@ -55,7 +58,7 @@ nlohmann::json run_json(const RunResult& result) {
   json["best_step"] = result.report.best_step;
   json["metrics"] = nlohmann::json::object();
   for (const auto& [name, set] : result.sets) json["metrics"][name] = set;
-  json["cost"] = cost_json(cost_of(result.report, result.stored_bytes));
+  json["cost"] = cost_json(cost_of(result.report, result.ranks, result.stored_bytes));
   json["notes"] = result.notes;
   return json;
 }

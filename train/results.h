@@ -14,7 +14,8 @@
 
 namespace dtrain::train {
 
-Cost cost_of(const TrainReport& report, std::int64_t stored_bytes);
+/// Of a run that this process was one of so many ranks of.
+Cost cost_of(const TrainReport& report, int ranks, std::int64_t stored_bytes);
 
 /// Everything that results.json of a run says.
 struct RunResult {

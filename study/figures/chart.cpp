@@ -22,6 +22,9 @@ constexpr double kRadius = 3.8;
 constexpr double kBeside = 5;
 // The same where each has its dots to the right of its bar.
 constexpr double kBesideWithDots = 10.5;
+// A row of choices over the frame.
+constexpr double kChoiceRow = 19;
+constexpr double kNoteFont = 10.5;
 
 bool is_drawn(const Point& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
 bool has_interval(const Point& point) { return std::isfinite(point.low) && std::isfinite(point.high); }
@@ -32,7 +35,7 @@ std::string number(double value) { return fmt::format("{:.4g}", value); }
 std::string chart_in_words(const Chart& chart) {
   std::string text = chart.description;
   for (const Series& series : chart.series) {
-    if (!series.in_legend) continue;
+    if (series.front) continue;
     text += fmt::format(" {}:", series.name);
     for (const Point& point : series.points) {
       if (!is_drawn(point)) continue;
@@ -45,6 +48,10 @@ std::string chart_in_words(const Chart& chart) {
         if (is_marked && !name.empty()) text += fmt::format(" [{}]", name);
       }
       text += ",";
+    }
+    if (series.choice) {
+      text += fmt::format(" {}: {}, where no point is", chart.marks.chosen, number(series.choice->x));
+      text += series.choice->note.empty() ? "," : fmt::format(" [{}],", series.choice->note);
     }
     text.back() = '.';
   }
@@ -94,6 +101,49 @@ SideBySide side_by_side(const Chart& chart, double width) {
   return result;
 }
 
+// Where a series' choice stands over the frame.
+struct ChoicePlace {
+  /// Which of all series.
+  std::size_t series = 0;
+  double x = 0;
+  /// From the frame upwards.
+  std::size_t row = 0;
+  /// Its note is at the left of it.
+  bool note_left = false;
+  /// What it takes of its row.
+  double left = 0;
+  double right = 0;
+};
+
+// None hides another.
+std::vector<ChoicePlace> choice_places(const Chart& chart, const Frame& frame) {
+  std::vector<ChoicePlace> places;
+  for (std::size_t i = 0; i < chart.series.size(); ++i) {
+    const auto& choice = chart.series[i].choice;
+    if (!choice || !chart.x.holds(choice->x)) continue;
+    ChoicePlace place;
+    place.series = i;
+    place.x = frame.x(chart.x.position(choice->x));
+    const double note = choice->note.empty() ? 0 : text_width(choice->note, kNoteFont) + 6;
+    place.note_left = place.x + 0.5 * kChoiceRow + note > frame.right;
+    place.left = place.x - 0.5 * kChoiceRow - (place.note_left ? note : 0);
+    place.right = place.x + 0.5 * kChoiceRow + (place.note_left ? 0 : note);
+    const auto is_taken = [&](const ChoicePlace& other) {
+      return other.row == place.row && other.left < place.right && place.left < other.right;
+    };
+    while (std::any_of(places.begin(), places.end(), is_taken)) ++place.row;
+    places.push_back(place);
+  }
+  return places;
+}
+
+// The room that they take over the frame.
+double choices_height(const std::vector<ChoicePlace>& places) {
+  std::size_t rows = 0;
+  for (const ChoicePlace& place : places) rows = std::max(rows, place.row + 1);
+  return kChoiceRow * static_cast<double>(rows);
+}
+
 // The axis with room for the groups at its ends.
 Axis with_room(const Chart& chart, const SideBySide& group, double width) {
   double first = 1;
@@ -113,16 +163,19 @@ Axis with_room(const Chart& chart, const SideBySide& group, double width) {
 class Drawing {
  public:
   /// `chart` and `frame` must outlive it.
-  Drawing(const Chart& chart, const Frame& frame, const std::string& id, SideBySide group)
-      : chart_(chart), frame_(frame), clip_(id + "-clip"), group_(std::move(group)) {}
+  Drawing(const Chart& chart, const Frame& frame, const std::string& id, SideBySide group,
+          std::vector<ChoicePlace> choices)
+      : chart_(chart), frame_(frame), clip_(id + "-clip"), group_(std::move(group)), choices_(std::move(choices)) {}
 
   std::string draw() {
     std::string text = fmt::format(
         "<clipPath id=\"{}\"><rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\"/></clipPath>\n", clip_,
         coordinate(frame_.left), coordinate(frame_.top), coordinate(frame_.width()), coordinate(frame_.height()));
     for (const Zone& zone : chart_.zones) text += zone_markup(zone);
-    text += y_axis(frame_, chart_.y) + x_axis(frame_, chart_.x);
+    text += y_axis(frame_, chart_.y, choices_height(choices_)) + x_axis(frame_, chart_.x);
     for (const Level& level : chart_.levels) text += level_markup(level);
+    for (const ChoicePlace& place : choices_) text += choice_line(place);
+    for (const ChoicePlace& place : choices_) text += choice_mark(place);
     text += fmt::format("<g clip-path=\"url(#{})\">\n", clip_);
     for (const Series& series : chart_.series) {
       if (series.spread == Series::Spread::band) text += band(series);
@@ -160,6 +213,35 @@ class Drawing {
     const double y = y_of(level.at);
     return fmt::format("<path d=\"M{} {}H{}\" class=\"level\"/>\n", coordinate(frame_.left), coordinate(y),
                        coordinate(frame_.right));
+  }
+
+  double choice_y(const ChoicePlace& place) const {
+    return frame_.top - (static_cast<double>(place.row) + 0.5) * kChoiceRow;
+  }
+
+  std::string choice_line(const ChoicePlace& place) const {
+    const std::size_t style = chart_.series[place.series].style;
+    return fmt::format("<path d=\"M{} {}V{}\" class=\"choice {}\"{}/>\n", coordinate(place.x),
+                       coordinate(choice_y(place)), coordinate(frame_.bottom), series_class(style),
+                       dash_attribute(style));
+  }
+
+  std::string choice_mark(const ChoicePlace& place) const {
+    const Series& series = chart_.series[place.series];
+    const Choice& choice = *series.choice;
+    const double y = choice_y(place);
+    std::string text = marker(series.style, place.x, y, kRadius, false,
+                              fmt::format("{}: {}, {}", series.name, chart_.marks.chosen, number(choice.x))) +
+                       ring(place.x, y);
+    if (!choice.note.empty())
+      text += note(place.x + (place.note_left ? -0.5 : 0.5) * kChoiceRow, y + 3.5, place.note_left, choice.note);
+    return text;
+  }
+
+  // Ends, or begins, at x.
+  static std::string note(double x, double y, bool ends, const std::string& text) {
+    return fmt::format("<text x=\"{}\" y=\"{}\" class=\"note halo\"{}>{}</text>\n", coordinate(x), coordinate(y),
+                       ends ? " text-anchor=\"end\"" : "", escaped(text));
   }
 
   // Between the low ends and the high ends; only points that have both.
@@ -234,9 +316,7 @@ class Drawing {
       if (point.struck) text += strike(x, y);
       if (!point.note.empty()) {
         const bool left = x > frame_.left + 0.7 * frame_.width();
-        text += fmt::format("<text x=\"{}\" y=\"{}\" class=\"note halo\"{}>{}</text>\n",
-                            coordinate(left ? x - 2.6 * kRadius : x + 2.6 * kRadius), coordinate(y - 5),
-                            left ? " text-anchor=\"end\"" : "", escaped(point.note));
+        text += note(left ? x - 2.6 * kRadius : x + 2.6 * kRadius, y - 5, left, point.note);
       }
     }
     return text;
@@ -246,19 +326,23 @@ class Drawing {
   const Frame& frame_;
   std::string clip_;
   SideBySide group_;
+  std::vector<ChoicePlace> choices_;
 };
 
 // What its points are marked with, as far as it has a name.
 std::vector<LegendEntry> mark_entries(const Chart& chart) {
   std::vector<LegendEntry> entries;
-  const auto add = [&](const std::string& name, LegendEntry::Kind kind, auto occurs) {
-    const bool any = std::any_of(chart.series.begin(), chart.series.end(), [&](const Series& series) {
-      return std::any_of(series.points.begin(), series.points.end(), occurs);
-    });
+  const auto add = [&](const std::string& name, LegendEntry::Kind kind, auto occurs, bool is_there = false) {
+    const bool any = is_there || std::any_of(chart.series.begin(), chart.series.end(), [&](const Series& series) {
+                       return std::any_of(series.points.begin(), series.points.end(), occurs);
+                     });
     if (any && !name.empty()) entries.push_back({name, 0, kind});
   };
+  const bool any_choice = std::any_of(chart.series.begin(), chart.series.end(),
+                                      [](const Series& series) { return series.choice.has_value(); });
   add(chart.marks.hollow, LegendEntry::Kind::hollow, [](const Point& point) { return point.hollow; });
-  add(chart.marks.chosen, LegendEntry::Kind::ring, [](const Point& point) { return point.chosen; });
+  add(
+      chart.marks.chosen, LegendEntry::Kind::ring, [](const Point& point) { return point.chosen; }, any_choice);
   add(chart.marks.struck, LegendEntry::Kind::strike, [](const Point& point) { return point.struck; });
   add(chart.marks.dot, LegendEntry::Kind::dot, [](const Point& point) { return has_dot(point.dots, false); });
   add(chart.marks.crossed_dot, LegendEntry::Kind::crossed_dot,
@@ -293,14 +377,15 @@ std::string svg(const Chart& chart, const std::string& id) {
   entries.insert(entries.end(), marks.begin(), marks.end());
   const Legend names = legend(entries, 2, 0, kChartWidth - 4);
   Frame frame;
-  frame.top = names.height + 24;  // the y axis' title
-  frame.bottom = frame.top + kPlotHeight;
   frame.left = y_labels_width(chart.y) + 8;
   frame.right = kChartWidth - 12;
   const SideBySide group = side_by_side(chart, frame.width());
   Chart drawn = chart;
   drawn.x = with_room(chart, group, frame.width());
-  const std::string content = names.markup + Drawing(drawn, frame, id, group).draw();
+  const auto choices = choice_places(drawn, frame);
+  frame.top = names.height + 24 + choices_height(choices);  // under the y axis' title
+  frame.bottom = frame.top + kPlotHeight;
+  const std::string content = names.markup + Drawing(drawn, frame, id, group, choices).draw();
   return svg_element(id, chart.title, chart_in_words(chart), kChartWidth, frame.bottom + kBelowAxis, content);
 }
 

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,12 +45,21 @@ struct Point {
   std::vector<Dot> dots = {};
 };
 
+/// A place along x that was chosen where no point is.
+struct Choice {
+  double x = 0;
+  /// Beside it.
+  std::string note = {};
+};
+
 /// What belongs together, in the order of x. `style` tells it apart from others (style.h): the same number for the same
 /// thing in every figure of a page.
 struct Series {
   std::string name;
   std::size_t style = 0;
   std::vector<Point> points;
+  /// Ringed over the frame, with a line down through it.
+  std::optional<Choice> choice = {};
   enum class Spread { bars, band };
   /// How the intervals are drawn.
   Spread spread = Spread::bars;

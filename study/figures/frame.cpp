@@ -35,7 +35,7 @@ std::string x_axis(const Frame& frame, const Axis& axis) {
       coordinate((frame.left + frame.right) / 2), coordinate(frame.bottom + 32), escaped(axis.title));
 }
 
-std::string y_axis(const Frame& frame, const Axis& axis) {
+std::string y_axis(const Frame& frame, const Axis& axis, double between) {
   std::string grid;
   std::string labels;
   for (const Tick& tick : axis.ticks) {
@@ -46,7 +46,7 @@ std::string y_axis(const Frame& frame, const Axis& axis) {
                           coordinate(frame.left - 6), coordinate(y + 4), escaped(tick.label));
   }
   return fmt::format("<path d=\"{}\" class=\"grid\"/>\n{}<text x=\"2\" y=\"{}\">{}</text>\n", grid, labels,
-                     coordinate(frame.top - 9), escaped(axis.title));
+                     coordinate(frame.top - between - 9), escaped(axis.title));
 }
 
 double y_labels_width(const Axis& axis) {

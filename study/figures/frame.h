@@ -42,8 +42,8 @@ inline constexpr double kBelowAxis = 40;
 /// The axis under a frame: line, ticks, labels as far as they do not touch, title; and the grid's vertical lines.
 std::string x_axis(const Frame& frame, const Axis& axis);
 /// The axis at the left: the grid's horizontal lines and labels, and the title above the frame, where it reads without
-/// turning the head.
-std::string y_axis(const Frame& frame, const Axis& axis);
+/// turning the head, with so much room `between`.
+std::string y_axis(const Frame& frame, const Axis& axis, double between = 0);
 /// The room that its labels need.
 double y_labels_width(const Axis& axis);
 

@@ -194,6 +194,7 @@ svg.figure .inside { font-size: 10.5px; fill: var(--page); pointer-events: none;
 svg.figure .inside.pale { fill: var(--ink); }
 svg.figure .note { font-size: 10.5px; fill: var(--muted); }
 svg.figure .line { stroke: var(--series); stroke-width: 2; fill: none; stroke-linejoin: round; }
+svg.figure .choice { stroke: var(--series); stroke-width: 1.3; fill: none; }
 svg.figure .thin { stroke-width: 1.3; }
 svg.figure .band { fill: var(--series); fill-opacity: .14; stroke: none; }
 svg.figure .error { stroke: var(--series); stroke-width: 1.5; fill: none; }

@@ -44,6 +44,13 @@ Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
                              &Cost::matmul_rate_share, &Cost::energy_joules})
     cost.*part = mean(part);
   for (const TrialOutcome* outcome : outcomes) take_larger_memory(cost, outcome->cost);
+  // What ran on different numbers was measured on none of them.
+  for (std::optional<int> Cost::*part : {&Cost::ranks, &Cost::threads_per_rank}) {
+    const auto first = outcomes[0]->cost.*part;
+    if (std::all_of(outcomes.begin(), outcomes.end(),
+                    [&](const TrialOutcome* outcome) { return outcome->cost.*part == first; }))
+      cost.*part = first;
+  }
   cost.trainable_parameters = outcomes[0]->cost.trainable_parameters;
   cost.allreduce_bytes_per_step = outcomes[0]->cost.allreduce_bytes_per_step;
   cost.stored_bytes = outcomes[0]->cost.stored_bytes;

@@ -79,7 +79,8 @@ class Part {
     text += section("Differences", numbers_.figures(difference_figures(report_)) +
                                        html_table(decision_table(report_.plan, report_.findings)) +
                                        paragraph(standings(), "small"));
-    text += section("Cost", numbers_.figures(cost_figures(report_)) + html_table(cost_table(report_.findings)));
+    text += section("Cost", numbers_.figures(cost_figures(report_)) + html_table(cost_table(report_.findings)) +
+                                paragraph(measured_on_text(report_.findings), "small"));
     const std::string pairs = html_table(forgetting_pair_table(report_.findings));
     text += section("Forgetting", numbers_.figures(forgetting_figures(report_)) +
                                       html_table(forgetting_table(report_.findings)) +

@@ -118,6 +118,8 @@ std::string untrained_words(const std::vector<figures::Level>& levels) {
   return levels.empty() ? "" : " The dotted line is what always giving the most frequent answer reaches.";
 }
 
+// Intervals are bars side by side, not bands: where methods are close, bands lie over each other and are one grey
+// without colour, the seeds of one hide those of another, and between the counts they show what nobody measured.
 Figure quality_over_counts(const Report& report, const EvaluationSet& set, const std::vector<double>& counts) {
   const StudyPlan& plan = report.plan;
   std::set<std::size_t> seed_numbers;

@@ -69,6 +69,13 @@ dl { display: grid; grid-template-columns: minmax(9em, max-content) 1fr; gap: 2p
 dt { color: var(--muted); }
 dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 560px) { dl { grid-template-columns: 1fr; } dd { margin-bottom: 6px; } }
+@media screen and (max-width: 560px) {
+  .scroll table { width: max-content; }
+  th { max-width: 11ch; }
+  td { max-width: 26ch; }
+  .scroll td:first-child { max-width: 16ch; }
+  .scroll th:first-child, .scroll td:first-child { position: sticky; left: 0; background: var(--page); }
+}
 )";
 
 // Paper is white whatever the screen is, has nothing to click on, and no figure or row is cut by a page's end.

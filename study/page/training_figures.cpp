@@ -48,6 +48,17 @@ bool was_left(const Cell& cell, double rate) {
   return std::find(cell.left_rates.begin(), cell.left_rates.end(), rate) != cell.left_rates.end();
 }
 
+// The longest training of the search at a rate, which what became of the rate is marked at; null where none ended.
+const SearchPoint* longest_at(const Cell& cell, double rate) {
+  const SearchPoint* longest = nullptr;
+  for (const SearchPoint& point : cell.search) {
+    if (point.learning_rate == rate && std::isfinite(point.dev)) longest = &point;
+  }
+  return longest;
+}
+
+std::string edge_note(const Cell& cell) { return cell.at_low_edge || cell.at_high_edge ? "edge" : ""; }
+
 // Rungs of the search that took a part of the steps are points without a line.
 void add_search(const Cell& cell, std::size_t style, Chart& chart, std::vector<double>& rates,
                 std::vector<double>& values, std::vector<std::string>& notes) {
@@ -55,27 +66,61 @@ void add_search(const Cell& cell, std::size_t style, Chart& chart, std::vector<d
   whole.name = cell.method;
   whole.style = style;
   Series rungs = whole;
-  rungs.line = rungs.in_legend = false;
+  rungs.line = false;
   for (const SearchPoint& point : cell.search) {
     if (!std::isfinite(point.dev)) {
       notes.push_back(fmt::format("{} failed at {}", cell.method, rate_text(point.learning_rate)));
       continue;
     }
     Point drawn{point.learning_rate, point.dev};
+    const bool is_longest = &point == longest_at(cell, point.learning_rate);
     drawn.hollow = point.length < 1;
-    drawn.chosen = point.length == 1 && cell.learning_rate == point.learning_rate;
-    drawn.struck = point.length == 1 && was_left(cell, point.learning_rate);
-    if (drawn.chosen && (cell.at_low_edge || cell.at_high_edge)) drawn.note = "edge";
+    drawn.chosen = is_longest && cell.learning_rate == point.learning_rate;
+    drawn.struck = is_longest && was_left(cell, point.learning_rate);
+    if (drawn.chosen) drawn.note = edge_note(cell);
     rates.push_back(drawn.x);
     values.push_back(drawn.y);
     (drawn.hollow ? rungs : whole).points.push_back(drawn);
   }
   for (const double rate : cell.left_rates) {
-    if (std::none_of(whole.points.begin(), whole.points.end(), [&](const Point& point) { return point.x == rate; }))
+    if (longest_at(cell, rate) == nullptr)
       notes.push_back(fmt::format("{} at {}, which was left after its results", cell.method, rate_text(rate)));
+  }
+  if (whole.points.empty() && rungs.points.empty()) return;
+  rungs.in_legend = whole.points.empty();
+  if (cell.learning_rate && longest_at(cell, *cell.learning_rate) == nullptr) {
+    (rungs.in_legend ? rungs : whole).choice = figures::Choice{*cell.learning_rate, edge_note(cell)};
+    rates.push_back(*cell.learning_rate);
   }
   if (!rungs.points.empty()) chart.series.push_back(std::move(rungs));
   if (!whole.points.empty()) chart.series.push_back(std::move(whole));
+}
+
+// What the rings of a search's figure are.
+std::string chosen_words(const Chart& chart) {
+  const auto any = [&](auto holds) { return std::any_of(chart.series.begin(), chart.series.end(), holds); };
+  const auto any_point = [&](auto holds) {
+    return any([&](const Series& series) { return std::any_of(series.points.begin(), series.points.end(), holds); });
+  };
+  const bool trained = any_point([](const Point& point) { return point.chosen; });
+  const bool inferred = any([](const Series& series) { return series.choice.has_value(); });
+  const bool edge = any_point([](const Point& point) { return point.chosen && !point.note.empty(); }) ||
+                    any([](const Series& series) { return series.choice && !series.choice->note.empty(); });
+  std::string text;
+  if (trained || inferred) text = "The ring is the rate that was chosen";
+  if (inferred) {
+    text += trained ? "; it is over the figure, with a line down from it, where "
+                    : ". It is over the figure, with a line down from it: ";
+    text += "the rate of whole trainings was inferred from shorter ones, and the search trained none at it";
+  }
+  if (!text.empty()) text += ".";
+  if (edge)
+    text += " \"edge\": the best was the last of the rates that may be tried, so that a better one may lie beyond.";
+  if (any_point([](const Point& point) { return point.struck; }))
+    text +=
+        " Struck out: the search liked this rate best, but on dev the results at it were worse than at the lower "
+        "one that was then chosen.";
+  return text;
 }
 
 // The results of a method at a count, step by step: the mean of those seeds that were scored there, and their range.
@@ -166,27 +211,18 @@ std::vector<Figure> search_figures(const Report& report) {
       if (cell.samples == samples) add_search(cell, style_of(report.plan, cell.method), chart, rates, values, notes);
     }
     if (chart.series.empty()) continue;
-    const bool any_left =
-        std::any_of(report.findings.cells.begin(), report.findings.cells.end(),
-                    [&](const Cell& cell) { return cell.samples == samples && !cell.left_rates.empty(); });
     chart.title =
         fmt::format("{} on dev against the learning rate", train::metric_kind(report.plan.select_metric).title);
-    chart.description = fmt::format("With {} training examples, a line for each method.", count_text(samples));
+    chart.description = fmt::format("With {} training examples, for each method.", count_text(samples));
     chart.x = figures::log_axis("learning rate (logarithmic)", rates, rate_text);
     chart.y = dev_axis(report.plan.select_metric, values);
     chart.marks.hollow = "after a part of the steps";
     chart.marks.chosen = "chosen";
     chart.marks.struck = "left after its results";
-    all.push_back(
-        {fmt::format("The search for the learning rate, {} examples", count_text(samples)),
-         fmt::format("The ring is the rate that was chosen; \"edge\" where it is the end of the rates that were "
-                     "tried, so that a better one may lie beyond.{}{}{}",
-                     any_left ? " Struck out: the search liked this rate best, but on dev the results at it were worse "
-                                "than at the lower one that was then chosen."
-                              : "",
-                     meaning(report.plan.select_metric),
-                     notes.empty() ? "" : fmt::format(" Not drawn: {}.", listed(notes))),
-         [chart](const std::string& id) { return figures::svg(chart, id); }});
+    all.push_back({fmt::format("The search for the learning rate, {} examples", count_text(samples)),
+                   fmt::format("{}{}{}", chosen_words(chart), meaning(report.plan.select_metric),
+                               notes.empty() ? "" : fmt::format(" Not drawn: {}.", listed(notes))),
+                   [chart](const std::string& id) { return figures::svg(chart, id); }});
   }
   return all;
 }

@@ -58,6 +58,8 @@ std::map<std::int64_t, Cost> method_costs(const StudyPlan& plan, const MethodFor
     const train::Estimate& estimate = forecast.alone;
     const auto steps = static_cast<double>(plan.steps.at(samples));
     Cost cost;
+    cost.ranks = forecast.ranks;
+    cost.threads_per_rank = forecast.threads_per_rank;
     cost.train_seconds = steps * estimate.step_seconds * batch_share(samples, batch_size) +
                          static_cast<double>(samples) * estimate.prefix_example_seconds;
     cost.samples_per_second =

@@ -20,6 +20,9 @@ struct MethodForecast {
   train::Estimate beside;
   /// What peft::save_trained writes for it.
   std::int64_t stored_bytes = 0;
+  /// Of a group.
+  int ranks = 1;
+  int threads_per_rank = 1;
 };
 
 /// The sizes that the time of a trial follows from, besides its sample count.

@@ -137,6 +137,8 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
   for (const auto& [set, values] : outcome.scores) scores[set] = scores_json(values);
   json predicted = json::object();
   for (const auto& [set, classes] : outcome.predicted) predicted[set] = classes_json(classes);
+  json confidences = json::object();
+  for (const auto& [set, of_examples] : outcome.confidences) confidences[set] = values_text(of_examples);
   json values = json::object();
   for (const auto& [set, metrics] : outcome.values) {
     for (const auto& [metric, of_examples] : metrics) values[set][metric] = values_text(of_examples);
@@ -165,6 +167,7 @@ json trial_json(const Trial& trial, const TrialOutcome& outcome) {
           {"forgetting", outcome.forgetting},
           {"scores", scores},
           {"predicted", predicted},
+          {"confidences", confidences},
           {"values", values}};
 }
 
@@ -199,6 +202,10 @@ std::pair<Trial, TrialOutcome> trial_from_json(const json& json) {
   for (const auto& [set, scores] : json.at("scores").items()) outcome.scores[set] = scores_of(scores);
   if (json.contains("predicted")) {  // journals of earlier versions have none
     for (const auto& [set, classes] : json.at("predicted").items()) outcome.predicted[set] = classes_of(classes);
+  }
+  if (json.contains("confidences")) {  // the same
+    for (const auto& [set, text] : json.at("confidences").items())
+      outcome.confidences[set] = values_of(text.get<std::string>());
   }
   if (json.contains("values")) {  // the same
     for (const auto& [set, metrics] : json.at("values").items()) {

@@ -51,6 +51,8 @@ struct TrialOutcome {
   /// By set, the class that each example was taken for (Objective::predicted_classes). Empty for the search, where an
   /// answer is not one class, and in journals of earlier versions.
   std::map<std::string, std::vector<std::int32_t>> predicted;
+  /// By set, the probability of that class (Objective::confidences); empty where that is.
+  std::map<std::string, std::vector<float>> confidences;
   /// By set and metric, what each example adds to the metric that is their mean (Objective::example_values). Empty for
   /// the search, and in journals of earlier versions.
   std::map<std::string, std::map<std::string, std::vector<float>>> values;

@@ -234,6 +234,7 @@ json results_json(const Report& report) {
     json line = trial_json(trial.first, trial.second);
     line.erase("scores");
     line.erase("predicted");
+    line.erase("confidences");
     line.erase("values");
     line.erase("spent");
     line["model"] = report.plan.model;
@@ -295,9 +296,15 @@ void take_setting(const json& setting, Report& report) {
 
 std::string terminal_text(const Report& report) {
   std::string text;
-  for (const Table& table : {quality_table(report.plan, report.findings), cost_table(report.findings),
-                             decision_table(report.plan, report.findings), forgetting_table(report.findings)}) {
-    if (!table.rows.empty()) text += "\n" + terminal_table(table);
+  const std::vector<std::pair<Table, std::string>> tables = {
+      {quality_table(report.plan, report.findings), ""},
+      {cost_table(report.findings), measured_on_text(report.findings)},
+      {decision_table(report.plan, report.findings), ""},
+      {forgetting_table(report.findings), ""}};
+  for (const auto& [table, note] : tables) {
+    if (table.rows.empty()) continue;
+    text += "\n" + terminal_table(table);
+    if (!note.empty()) text += note + "\n";
   }
   for (const Verdict& verdict : report.verdicts) {
     text += fmt::format("\n{} samples\n", count_text(verdict.samples));
@@ -323,6 +330,7 @@ std::string markdown_text(const Report& report) {
   if (!decisions.rows.empty()) text += "\n" + markdown_table(decisions);
   text += "\n## Quality\n\n" + markdown_table(quality_table(plan, report.findings));
   text += "\n## Cost\n\n" + markdown_table(cost_table(report.findings));
+  if (const std::string note = measured_on_text(report.findings); !note.empty()) text += fmt::format("\n{}\n", note);
   const Table forgotten = forgetting_table(report.findings);
   if (!forgotten.rows.empty()) {
     text += "\n## Forgetting\n\n" + markdown_table(forgotten) + "\n" +

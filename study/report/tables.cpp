@@ -1,11 +1,14 @@
 #include "study/report/tables.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "base/log.h"
 #include "study/findings/words.h"
@@ -169,6 +172,34 @@ Table cost_table(const Findings& findings) {
     }
   }
   return table;
+}
+
+std::string measured_on_text(const Findings& findings) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> machines;
+  for (const Cell& cell : findings.cells) {
+    const Cost& cost = cell.cost;
+    if (cell.metrics.empty() || !cost.ranks || !cost.threads_per_rank) continue;
+    const std::string machine =
+        fmt::format("{} rank{} with {} thread{}{}", *cost.ranks, *cost.ranks == 1 ? "" : "s", *cost.threads_per_rank,
+                    *cost.threads_per_rank == 1 ? "" : "s", *cost.ranks == 1 ? "" : " each");
+    auto found =
+        std::find_if(machines.begin(), machines.end(), [&](const auto& entry) { return entry.first == machine; });
+    if (found == machines.end()) {
+      machines.emplace_back(machine, std::vector<std::string>());
+      found = std::prev(machines.end());
+    }
+    found->second.push_back(fmt::format("{} at {}", cell.method, count_text(cell.samples)));
+  }
+  if (machines.empty()) return "";
+  if (machines.size() == 1)
+    return fmt::format(
+        "Samples/s, tokens/s and seconds of training were measured on {}, one group of the study; on "
+        "other numbers of ranks or threads they are others.",
+        machines[0].first);
+  std::vector<std::string> all;
+  for (const auto& [machine, cells] : machines) all.push_back(fmt::format("{} ({})", machine, listed(cells)));
+  return fmt::format("Samples/s, tokens/s and seconds of training were measured on {}: they do not compare.",
+                     fmt::join(all, "; on "));
 }
 
 Table forgetting_table(const Findings& findings) {

@@ -22,6 +22,8 @@ Table quality_table(const StudyPlan& plan, const Findings& findings);
 
 /// What each method trains, sends, takes and stores.
 Table cost_table(const Findings& findings);
+/// On how many ranks and threads that was measured; empty of journals that do not say it.
+std::string measured_on_text(const Findings& findings);
 /// What was forgotten: a column a measure; no rows where it was not asked.
 Table forgetting_table(const Findings& findings);
 /// Its differences between the methods.

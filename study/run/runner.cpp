@@ -1,6 +1,7 @@
 #include "study/run/runner.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -191,7 +192,7 @@ std::vector<MethodForecast> forecast(const StudyPlan& plan, const Material& mate
   std::vector<MethodForecast> forecasts;
   for (const MethodPlan& method : plan.methods) {
     world.log.progress(fmt::format("measuring {}", method.method.text()));
-    MethodForecast forecast{method.method.text(), {}, {}, 0};
+    MethodForecast forecast{method.method.text(), {}, {}, 0, groups.ranks_per_trial(), at::get_num_threads()};
     const auto stored = at::zeros({1}, at::kLong);
     {
       const dist::TimeoutScope patience = dist::wait_for_files(world.control);

@@ -112,7 +112,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
   outcome.best_step = report.best_step;
   outcome.curve = report.curve;
   if (report.dev) outcome.metrics["dev"] = scalars(report.dev->metrics);
-  outcome.cost = train::cost_of(report, stored_bytes_.at(trial.method));
+  outcome.cost = train::cost_of(report, context.control.size(), stored_bytes_.at(trial.method));
   if (trial.phase == Trial::Phase::search) return outcome;
   const auto& objective = train::objective_of(material_.training.problem_type);
   train::EventFile events(files.events);
@@ -122,6 +122,7 @@ TrialOutcome TrialRunner::train_and_score(const Trial& trial, const train::RunCo
     events.write(report.steps, train::scalars_of(name, evaluation.metrics));
     outcome.scores[name] = std::move(evaluation.scores);
     if (!evaluation.predicted.empty()) outcome.predicted[name] = std::move(evaluation.predicted);
+    if (!evaluation.confidences.empty()) outcome.confidences[name] = std::move(evaluation.confidences);
     outcome.values[name] = std::move(evaluation.values);
   }
   if (material_.forgetting) outcome.forgetting = material_.forgetting(*classifier, context);

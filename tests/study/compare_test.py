@@ -86,7 +86,7 @@ def without_times(cells):
     """What must not depend on when or in how many parts a study ran."""
     for cell in cells:
         del cell["search_seconds"], cell["result_seconds"]
-        for key in ("train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
+        for key in ("ranks", "threads_per_rank", "train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
                     "peak_memory_bytes", "peak_memory_above_base_bytes"):
             del cell["cost"][key]
     return cells
@@ -411,6 +411,82 @@ def test_what_each_method_has_of_each_class_is_what_scikit_learn_says(study):
                 assert found["recall"] == pytest.approx(sum(recall) / 2, abs=1e-12)
                 assert found["f1"]["mean"] == pytest.approx(sum(f1) / 2, abs=1e-12) and found["f1"]["seeds"] == 2
     assert "F1 of each class on test with 80 examples" in (study[0] / "report.html").read_text()
+
+
+def calibration_error(confidences, right):
+    """Expected calibration error over 15 bins of equal width (Guo et al., 2017)."""
+    import numpy as np
+
+    bins = np.clip(np.ceil(15 * confidences).astype(int) - 1, 0, 14)
+    return sum(abs((confidences - right)[bins == each].sum()) for each in range(15)) / len(right)
+
+
+def test_every_metric_follows_from_what_a_journal_keeps_of_each_example(study):
+    import numpy as np
+    from sklearn import metrics
+
+    lines = [json.loads(line) for line in (study[0] / "journal.jsonl").read_text().splitlines()]
+    truth = {one["name"]: np.array(one["labels"]) for one in lines[0]["plan"]["sets"]}
+    key = lambda trial: (trial["method"], trial["samples"], trial["learning_rate"], trial["seed"])
+    found = {key(trial): trial["metrics"] for trial in results(study[0])["trials"] if trial["phase"] == "result"}
+    results_seen = 0
+    for line in lines:
+        if line.get("phase") != "result":
+            continue
+        for name, labels in truth.items():
+            digits, text = (line["predicted"][name][key] for key in ("digits", "hex"))
+            predicted = np.array([int(text[i:i + digits], 16) for i in range(0, len(text), digits)])
+            confidences = np.frombuffer(bytes.fromhex(line["confidences"][name]), ">f4").astype(float)
+            losses = np.frombuffer(bytes.fromhex(line["values"][name]["log_loss"]), ">f4").astype(float)
+            right = predicted == labels
+            # Of four classes; and the right class has what it has, where that is what was predicted.
+            assert len(confidences) == len(labels) and 0.25 <= confidences.min() and confidences.max() <= 1
+            assert np.exp(-losses[right]) == pytest.approx(confidences[right], abs=1e-6)
+            assert (np.exp(-losses[~right]) <= np.minimum(confidences, 1 - confidences)[~right] + 1e-6).all()
+            expected = {
+                "accuracy": right.mean(),
+                "balanced_accuracy": metrics.balanced_accuracy_score(labels, predicted),
+                "macro_f1": metrics.f1_score(labels, predicted, average="macro"),
+                "weighted_f1": metrics.f1_score(labels, predicted, average="weighted"),
+                "matthews": metrics.matthews_corrcoef(labels, predicted),
+                "log_loss": losses.mean(),
+                "calibration_error": calibration_error(confidences, right),
+            }
+            of_trial = found[key(line)][name]
+            assert set(of_trial) == set(expected), "a metric that the journal does not hold"
+            assert of_trial == pytest.approx(expected, abs=1e-6)
+            results_seen += 1
+    assert results_seen == 2 * len(METHODS) * 2 * 2
+
+
+def test_how_sure_a_journal_says_that_a_result_was_is_what_train_predicts(material, study, tmp_path):
+    """The Brier score of the predicted class, which results.json has not, from the journal and from predictions."""
+    import numpy as np
+
+    line = next(line for line in map(json.loads, (study[0] / "journal.jsonl").read_text().splitlines())
+                if line.get("phase") == "result" and line["method"] == "lora")
+    done = run(*command(material, "--method", "lora", "--lr", str(line["learning_rate"]), "--seed", str(line["seed"]),
+                        "--subset-seed", str(line["seed"]), "--samples", str(line["samples"]), "--max-steps", "40",
+                        "--output", tmp_path / "alone", ranks=1, name="train"))
+    assert done.returncode == 0, done.all
+    header, *rows = [row.split("\t") for row in (tmp_path / "alone" / "predictions" / "test.tsv").read_text().splitlines()]
+    assert header == ["id", "label", "predicted", "probability"]
+    right = np.array([label == predicted for _, label, predicted, _ in rows])
+    sure = np.array([float(probability) for *_, probability in rows])
+    confidences = np.frombuffer(bytes.fromhex(line["confidences"]["test"]), ">f4").astype(float)
+    assert confidences == pytest.approx(sure, abs=1e-6)
+    kept = np.array(list(bin(int("1" + line["scores"]["test"]["hex"], 16))[3:]))[:len(rows)] == "1"
+    assert ((confidences - kept) ** 2).mean() == pytest.approx(((sure - right) ** 2).mean(), abs=1e-6)
+
+
+def test_costs_say_on_how_many_ranks_and_threads_they_were_measured(study):
+    document = results(study[0])
+    ranks = document["run"]["ranks_per_trial"]
+    for cell in document["cells"]:
+        assert (cell["cost"]["ranks"], cell["cost"]["threads_per_rank"]) == (ranks, 1)
+    machine = "1 rank with 1 thread" if ranks == 1 else f"{ranks} ranks with 1 thread each"
+    for text in (study[1], (study[0] / "report.md").read_text(), (study[0] / "report.html").read_text()):
+        assert f"seconds of training were measured on {machine}, one group of the study" in text
 
 
 SHORT = ["--methods", "head", "--samples", "40", "--max-steps", "2", "--seeds", "1"]

@@ -216,6 +216,33 @@ TEST(Chart, NamesItsMarks) {
   EXPECT_THAT(text, AllOf(HasSubstr("class=\"strike\""), HasSubstr("class=\"ring\"")));
 }
 
+TEST(Chart, RingsOverItsFrameWhatWasChosenWhereNoPointIs) {
+  Chart chart = small_chart();
+  chart.marks.chosen = "chosen";
+  const auto top_of = [](const std::string& text) {
+    return numbers_of(text.substr(text.find("<clipPath")), "\" y=\"")[0];
+  };
+  const double top = top_of(svg(chart, "f"));
+  chart.series[0].choice = Choice{300};
+  chart.series[1].choice = Choice{310, "<edge>"};
+  const std::string text = svg(chart, "f");
+  EXPECT_THAT(text, HasSubstr("59 at 1000 (-1000 to 1000), chosen: 300, where no point is. &lt;b&gt;: 45 at 100, "
+                              "chosen: 310, where no point is [&lt;edge&gt;].</desc>"));
+  EXPECT_THAT(text, AllOf(HasSubstr(">chosen</text>"), HasSubstr(">&lt;edge&gt;</text>"),
+                          HasSubstr("<title>a: chosen, 300</title>")));
+  // In the legend, and of each series; side by side they would hide each other.
+  std::vector<double> rings;
+  for (std::size_t at = text.find("class=\"ring\""); at != std::string::npos; at = text.find("class=\"ring\"", at + 1))
+    rings.push_back(numbers_of(text.substr(text.rfind("<circle", at), 60), " cy=\"").at(0));
+  const double frame = top_of(text);
+  ASSERT_EQ(rings.size(), 3U);
+  EXPECT_GT(frame, top + 30) << "two rows";
+  EXPECT_LT(rings[1], frame - 7.6);
+  EXPECT_LT(rings[2], rings[1] - 15);
+  const std::string line = text.substr(text.find("class=\"choice series-1\"") - 40, 40);
+  EXPECT_THAT(line, HasSubstr(coordinate(rings[2]) + "V" + coordinate(frame + 200))) << "down to the axis";
+}
+
 TEST(Chart, LeavesOutPointsBeyondItsFrame) {
   Chart chart = small_chart();
   const auto markers = [](const std::string& text) {

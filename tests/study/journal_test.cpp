@@ -103,6 +103,23 @@ TEST_F(JournalTest, HasALineOfThePlanAndOneForEachTrial) {
   EXPECT_THAT(warnings_, IsEmpty());
 }
 
+TEST_F(JournalTest, KeepsWhatEachExampleWasTakenForAndHowSurely) {
+  TrialOutcome outcome = outcome_of(600, 300);
+  outcome.predicted["test"] = {0, 17, 2};
+  outcome.confidences["test"] = {0.25F, 1, 1.0F / 3};
+  Journal::begin(path(), plan_).append(trials_[0], outcome);
+  const auto kept = [&] { return read_journal(path(), log_).finished.at(trials_[0].key()).second; };
+  EXPECT_EQ(kept().predicted, outcome.predicted);
+  EXPECT_EQ(kept().confidences, outcome.confidences);
+  // As an earlier version wrote it.
+  std::string text = read_file(path());
+  const std::string confidences = R"("confidences":{"test":"3e8000003f8000003eaaaaab"},)";
+  ASSERT_NE(text.find(confidences), std::string::npos) << text;
+  write_file_atomically(path(), text.erase(text.find(confidences), confidences.size()));
+  EXPECT_THAT(kept().confidences, IsEmpty());
+  EXPECT_EQ(kept().predicted, outcome.predicted);
+}
+
 TEST_F(JournalTest, GoesOnWhereItStopped) {
   write(1);
   Journal journal = Journal::go_on(path(), plan_, log_);

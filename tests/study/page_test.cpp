@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "study/findings/words.h"
+#include "study/plan/search.h"
 #include "study/report/report.h"
 #include "study/report/tables.h"
 #include "tests/study/study_case.h"
@@ -106,6 +108,106 @@ TEST_F(Page, StrikesOutRatesThatWereLeftAfterTheirResults) {
   EXPECT_THAT(text(), AllOf(HasSubstr("class=\"strike\""), HasSubstr(">left after its results</text>"),
                             HasSubstr("0.6 at 0.001 [edge] [chosen], 0.4 at 0.003 [left after its results]"),
                             HasSubstr("Struck out: the search liked this rate best")));
+}
+
+// Short trainings alone, from which rates are inferred.
+class PageOfAQuickSearch : public testing::Test {
+ protected:
+  PageOfAQuickSearch() {
+    plan_.search = SearchDepth::quick;
+    for (MethodPlan& method : plan_.methods) {
+      method.lowest = 1e-4;
+      method.highest = 0.01;
+    }
+  }
+
+  // The log-loss of the searches of all methods by their rates, and of the results of every rate.
+  void run(const std::map<double, double>& searched, double of_results) {
+    for (const MethodPlan& method : plan_.methods) {
+      for (;;) {
+        const Search found = search(plan_, method, 1000, finished_);
+        for (const Trial& trial : found.ready)
+          finish(finished_, trial, outcome_of(500, 300, searched.at(trial.learning_rate)));
+        if (!found.ready.empty()) continue;
+        std::size_t results = 0;
+        for (const Trial& trial : result_trials(plan_, method, 1000, *found.wanted)) {
+          if (finished_.count(trial.key()) > 0) continue;
+          finish(finished_, trial, outcome_of(500, 300, of_results));
+          ++results;
+        }
+        if (results == 0) break;
+      }
+    }
+  }
+  std::string search_figure() const {
+    const Report report = make_report(plan_, finished_);
+    const std::string page = page::html_text({{&report, "study", {}}});
+    const std::size_t begin = page.find("The search for the learning rate, 1,000 examples");
+    return begin == std::string::npos ? "" : page.substr(begin, page.find("</figure>", begin) - begin);
+  }
+
+  StudyPlan plan_ = small_plan({"full", "head"}, {1000});
+  FinishedTrials finished_;
+};
+
+TEST_F(PageOfAQuickSearch, RingsTheRateThatItInferred) {
+  run({{0.001, 0.6}, {0.003, 0.4}, {0.01, 0.6}}, 0.3);
+  ASSERT_EQ(analyse(plan_, finished_).cell("full", 1000)->learning_rate, 0.0016);
+  const std::string figure = search_figure();
+  EXPECT_THAT(figure, AllOf(HasSubstr(" full: 0.6 at 0.001 [after a part of the steps], 0.4 at 0.003 [after a part of "
+                                      "the steps], 0.6 at 0.01 [after a part of the steps], chosen: 0.0016, where no "
+                                      "point is. head:"),
+                            HasSubstr("class=\"choice series-0\""), HasSubstr("class=\"choice series-1\""),
+                            HasSubstr("The ring is the rate that was chosen. It is over the figure, with a line down "
+                                      "from it: the rate of whole trainings was inferred from shorter ones"),
+                            HasSubstr(">chosen</text>"), HasSubstr(">full</text>"), HasSubstr(">head</text>"),
+                            Not(HasSubstr("edge")), Not(HasSubstr("Struck out"))));
+  EXPECT_EQ(count_of(figure, "class=\"ring\""), 3U) << "in the legend, and of each method";
+}
+
+TEST_F(PageOfAQuickSearch, SaysThatARateWasInferredFromAnEdge) {
+  run({{0.001, 0.6}, {0.003, 0.5}, {0.01, 0.4}}, 0.3);
+  EXPECT_THAT(search_figure(),
+              AllOf(HasSubstr(", where no point is [edge]. head:"), HasSubstr(">edge</text>"),
+                    HasSubstr("&quot;edge&quot;: the best was the last of the rates that may be tried")));
+}
+
+TEST_F(PageOfAQuickSearch, RingsTheTrainingWhoseRateWasTakenInPlaceOfAnInferredOne) {
+  run({{0.001, 0.45}, {0.003, 0.4}, {0.01, 0.6}}, 0.55);
+  const Findings found = analyse(plan_, finished_);
+  ASSERT_EQ(found.cell("full", 1000)->learning_rate, 0.001);
+  ASSERT_THAT(found.cell("full", 1000)->left_rates, ElementsAre(0.0011));
+  EXPECT_THAT(search_figure(),
+              AllOf(HasSubstr(" full: 0.45 at 0.001 [chosen] [after a part of the steps],"),
+                    HasSubstr("The ring is the rate that was chosen. "), Not(HasSubstr("class=\"choice")),
+                    Not(HasSubstr("over the figure")), Not(HasSubstr("Struck out")),
+                    HasSubstr("full at 0.0011, which was left after its results")));
+}
+
+TEST_F(Page, RingsTheTrainingWhoseRateWasChosen) {
+  EXPECT_THAT(text(), AllOf(HasSubstr("0.4 at 0.003 [chosen],"), HasSubstr("The ring is the rate that was chosen. "),
+                            Not(HasSubstr("class=\"choice series")), Not(HasSubstr("over the figure"))));
+}
+
+TEST_F(Page, SaysOnHowManyRanksAndThreadsItsCostsWereMeasured) {
+  EXPECT_THAT(text(), Not(HasSubstr("were measured on")));
+  for (auto& [key, trial] : finished_) {
+    trial.second.cost.ranks = 2;
+    trial.second.cost.threads_per_rank = 1;
+  }
+  const std::string one =
+      "seconds of training were measured on 2 ranks with 1 thread each, one group of the study; on "
+      "other numbers of ranks or threads they are others.";
+  const Report report = make_report(plan_, finished_);
+  EXPECT_THAT(text(), HasSubstr(one));
+  EXPECT_THAT(markdown_text(report), HasSubstr(one));
+  EXPECT_THAT(terminal_text(report), HasSubstr(one));
+  Cost elsewhere = result(0, 1).cost;
+  elsewhere.ranks = 1;
+  elsewhere.threads_per_rank = 8;
+  EXPECT_THAT(markdown_text(make_report(plan_, finished_, {{"full", {{100, elsewhere}}}})),
+              HasSubstr("measured on 1 rank with 8 threads (full at 100); on 2 ranks with 1 thread each (head at 100, "
+                        "lora at 100, full at 1,000, head at 1,000 and lora at 1,000): they do not compare."));
 }
 
 TEST_F(Page, SaysWhatItsMeasuresAre) {

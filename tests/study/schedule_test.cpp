@@ -162,7 +162,12 @@ TEST(Costs, AreThoseOfAMethodByItself) {
   const StudyPlan plan = small_plan({"full"}, {100});
   train::TrainOptions training;
   training.batch_size = 32;
-  const auto costs = method_costs(plan, forecast_of("full", 0.1, 0, 0.001), training);
+  MethodForecast forecast = forecast_of("full", 0.1, 0, 0.001);
+  forecast.ranks = 2;
+  forecast.threads_per_rank = 4;
+  const auto costs = method_costs(plan, forecast, training);
+  EXPECT_EQ(costs.at(100).ranks, 2);
+  EXPECT_EQ(costs.at(100).threads_per_rank, 4);
   EXPECT_NEAR(costs.at(100).train_seconds, 150 * 0.05 * 25 / 32, 1e-9);
   EXPECT_NEAR(costs.at(100).samples_per_second, 32 / 0.05, 1e-9);
   EXPECT_EQ(costs.at(100).allreduce_bytes_per_step, 4000);

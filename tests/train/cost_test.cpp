@@ -12,7 +12,9 @@ namespace dtrain::train {
 namespace {
 
 TEST(Cost, IsReadAsItWasWritten) {
-  const Cost cost{.train_seconds = 1.5,
+  const Cost cost{.ranks = 2,
+                  .threads_per_rank = 4,
+                  .train_seconds = 1.5,
                   .samples_per_second = 20,
                   .tokens_per_second = 300,
                   .flop = 4e12,
@@ -24,13 +26,15 @@ TEST(Cost, IsReadAsItWasWritten) {
                   .allreduce_bytes_per_step = 48,
                   .stored_bytes = 60};
   EXPECT_EQ(cost_json(cost_from_json(cost_json(cost))), cost_json(cost));
+  EXPECT_EQ(cost_json(cost)["ranks"], 2);
+  EXPECT_EQ(cost_json(cost)["threads_per_rank"], 4);
   EXPECT_EQ(cost_json(cost)["flop"], 4e12);
   EXPECT_EQ(cost_json(cost)["peak_memory_above_base_bytes"], 400);
 }
 
 TEST(Cost, ThatIsNotKnownIsNull) {
-  for (const char* name :
-       {"tokens_per_second", "flop", "matmul_rate_share", "energy_joules", "peak_memory_above_base_bytes"}) {
+  for (const char* name : {"ranks", "threads_per_rank", "tokens_per_second", "flop", "matmul_rate_share",
+                           "energy_joules", "peak_memory_above_base_bytes"}) {
     auto json = cost_json({});
     EXPECT_TRUE(json.at(name).is_null()) << name;
     json.erase(name);  // as an earlier version wrote it

@@ -221,6 +221,21 @@ TEST(Objective, AnswersThatAreNoNumbersHaveNoCalibration) {
   EXPECT_TRUE(std::isnan(metrics.value("log_loss")));
 }
 
+TEST(Objective, IsAsSureOfAClassAsItsProbability) {
+  const auto logits = at::randn({50, 7}, at::kDouble) * 4;
+  const auto& objective = objective_of(kSingle);
+  const auto [probabilities, classes] = at::softmax(logits, 1).max(1);
+  const auto found = objective.confidences(logits);
+  ASSERT_EQ(found.size(), 50U);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    EXPECT_EQ(objective.predicted_classes(logits)[i], classes[row].item<std::int64_t>());
+    EXPECT_NEAR(found[i], probabilities[row].item<double>(), 1e-7);
+  }
+  for (const ProblemType type : {kMulti, kRegression})
+    EXPECT_EQ(objective_of(type).confidences(logits).size(), objective_of(type).predicted_classes(logits).size());
+}
+
 TEST(Objective, UntrainedAnswersWhatIsMostFrequent) {
   const auto single = objective_of(kSingle).untrained(at::tensor({2, 2, 0, 2, 3}, at::kLong), 5);
   EXPECT_DOUBLE_EQ(single.value("accuracy"), 0.6);

@@ -33,6 +33,8 @@ struct ClassAnswers {
   const double* row(std::size_t example) const {
     return log_probabilities.const_data_ptr<double>() + example * classes;
   }
+  // The probability of the most likely class.
+  double confidence(std::size_t example) const { return std::exp(row(example)[predicted[example]]); }
 
   at::Tensor log_probabilities;
   std::size_t classes;
@@ -74,7 +76,7 @@ double calibration_error(const ClassAnswers& answers, const std::vector<std::siz
   std::array<double, kBins> confidence{};
   std::array<double, kBins> correct{};
   for (std::size_t i = 0; i < truth.size(); ++i) {
-    const double probability = std::exp(answers.row(i)[answers.predicted[i]]);
+    const double probability = answers.confidence(i);
     if (std::isnan(probability)) return probability;
     // Bins (0, 1/15], (1/15, 2/15], ...
     const auto bin = static_cast<std::size_t>(std::clamp(std::ceil(probability * kBins) - 1, 0.0, kBins - 1.0));
@@ -192,6 +194,13 @@ class SingleLabel final : public Objective {
     return {answers.predicted.begin(), answers.predicted.end()};
   }
 
+  std::vector<float> confidences(const at::Tensor& logits) const override {
+    const ClassAnswers answers(logits);
+    std::vector<float> all;
+    for (std::size_t i = 0; i < answers.predicted.size(); ++i) all.push_back(static_cast<float>(answers.confidence(i)));
+    return all;
+  }
+
   OutputColumns predictions(const at::Tensor& logits, const std::vector<std::string>& labels, bool all) const override {
     const ClassAnswers answers(logits);
     OutputColumns columns{"predicted\tprobability", {}};
@@ -202,7 +211,7 @@ class SingleLabel final : public Objective {
       const double* row = answers.row(i);
       const std::size_t best = answers.predicted[i];
       std::string& text =
-          columns.rows.emplace_back(fmt::format("{}\t{:.6f}", one_line(labels[best]), std::exp(row[best])));
+          columns.rows.emplace_back(fmt::format("{}\t{:.6f}", one_line(labels[best]), answers.confidence(i)));
       for (std::size_t c = 0; all && c < answers.classes; ++c) text += fmt::format("\t{:.6f}", std::exp(row[c]));
     }
     return columns;
