@@ -1,5 +1,6 @@
 #include "train/cost.h"
 
+#include <cmath>
 #include <string>
 
 #include "base/json_file.h"
@@ -15,17 +16,21 @@ void take_number(const nlohmann::json& json, const std::string& name, double& va
 
 nlohmann::json cost_json(const Cost& cost) {
   const auto& above_base = cost.peak_memory_above_base_bytes;
-  return {{"train_seconds", cost.train_seconds},
-          {"samples_per_second", cost.samples_per_second},
-          {"tokens_per_second", number_or_null(cost.tokens_per_second)},
-          {"flop", number_or_null(cost.flop)},
-          {"matmul_rate_share", number_or_null(cost.matmul_rate_share)},
-          {"energy_joules", number_or_null(cost.energy_joules)},
-          {"peak_memory_bytes", cost.peak_memory_bytes},
-          {"peak_memory_above_base_bytes", above_base ? nlohmann::json(*above_base) : nlohmann::json(nullptr)},
-          {"trainable_parameters", cost.trainable_parameters},
-          {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
-          {"stored_bytes", cost.stored_bytes}};
+  nlohmann::json json = {
+      {"train_seconds", cost.train_seconds},
+      {"samples_per_second", cost.samples_per_second},
+      {"tokens_per_second", number_or_null(cost.tokens_per_second)},
+      {"flop", number_or_null(cost.flop)},
+      {"matmul_rate_share", number_or_null(cost.matmul_rate_share)},
+      {"energy_joules", number_or_null(cost.energy_joules)},
+      {"peak_memory_bytes", cost.peak_memory_bytes},
+      {"peak_memory_above_base_bytes", above_base ? nlohmann::json(*above_base) : nlohmann::json(nullptr)},
+      {"trainable_parameters", cost.trainable_parameters},
+      {"allreduce_bytes_per_step", cost.allreduce_bytes_per_step},
+      {"stored_bytes", cost.stored_bytes}};
+  if (!cost.energy_of.empty()) json["energy_of"] = cost.energy_of;
+  if (cost.peak_host_memory_bytes) json["peak_host_memory_bytes"] = *cost.peak_host_memory_bytes;
+  return json;
 }
 
 Cost cost_from_json(const nlohmann::json& json) {
@@ -36,10 +41,14 @@ Cost cost_from_json(const nlohmann::json& json) {
   take_number(json, "flop", cost.flop);
   take_number(json, "matmul_rate_share", cost.matmul_rate_share);
   take_number(json, "energy_joules", cost.energy_joules);
+  // Earlier versions read nothing else.
+  if (std::isfinite(cost.energy_joules)) cost.energy_of = json.value("energy_of", "cpu");
   json.at("peak_memory_bytes").get_to(cost.peak_memory_bytes);
   const std::string above_base = "peak_memory_above_base_bytes";
   if (json.contains(above_base) && !json.at(above_base).is_null())
     cost.peak_memory_above_base_bytes = json.at(above_base).get<std::int64_t>();
+  const std::string host = "peak_host_memory_bytes";
+  if (json.contains(host)) cost.peak_host_memory_bytes = json.at(host).get<std::int64_t>();
   json.at("trainable_parameters").get_to(cost.trainable_parameters);
   json.at("allreduce_bytes_per_step").get_to(cost.allreduce_bytes_per_step);
   json.at("stored_bytes").get_to(cost.stored_bytes);
