@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 
 namespace dtrain::train {
 
@@ -19,11 +20,14 @@ struct Cost {
   double flop = std::numeric_limits<double>::quiet_NaN();
   /// `flop` over what the ranks' matmuls could have done in train_seconds (measure_matmul_rate).
   double matmul_rate_share = std::numeric_limits<double>::quiet_NaN();
-  /// Of the nodes that the run had for itself (EnergyMeter).
+  /// Of the nodes and GPUs that the run had for itself, and what took it (Energy).
   double energy_joules = std::numeric_limits<double>::quiet_NaN();
+  std::string energy_of = {};
   std::int64_t peak_memory_bytes = 0;
   /// The same without the weights of the base model and the head.
   std::optional<std::int64_t> peak_memory_above_base_bytes;
+  /// Of the host, where the others are of a GPU.
+  std::optional<std::int64_t> peak_host_memory_bytes = {};
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes_per_step = 0;
   std::int64_t stored_bytes = 0;

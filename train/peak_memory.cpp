@@ -37,21 +37,28 @@ PeakMemory::PeakMemory(model::Classifier& classifier, at::Device device) : devic
   }
   if (!device.is_cpu()) {
     at::getDeviceAllocator(device.type())->resetPeakStats(device.index());
-    before_ = allocated_bytes(device).current;
-    return;
+    allocated_ = allocated_bytes(device).current;
   }
   // What earlier runs have freed is still resident, and this one would take it again unnoticed.
   malloc_trim(0);
   // 5 sets the high-water mark back to the present resident set.
   std::ofstream("/proc/self/clear_refs") << "5";
-  before_ = status_bytes("VmRSS:");
+  resident_ = status_bytes("VmRSS:");
   files_ = status_bytes("RssFile:");
 }
 
 std::int64_t PeakMemory::bytes() const {
-  if (!device_.is_cpu()) return weights_ + std::max<std::int64_t>(0, allocated_bytes(device_).peak - before_);
+  if (device_.is_cpu()) return weights_ + resident_bytes();
+  return weights_ + std::max<std::int64_t>(0, allocated_bytes(device_).peak - allocated_);
+}
+
+std::optional<std::int64_t> PeakMemory::host_bytes() const {
+  return device_.is_cpu() ? std::nullopt : std::optional(resident_bytes());
+}
+
+std::int64_t PeakMemory::resident_bytes() const {
   const std::int64_t files = status_bytes("RssFile:") - files_;
-  return weights_ + std::max<std::int64_t>(0, status_bytes("VmHWM:") - files - before_);
+  return std::max<std::int64_t>(0, status_bytes("VmHWM:") - files - resident_);
 }
 
 }  // namespace dtrain::train

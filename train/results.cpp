@@ -15,9 +15,11 @@ Cost cost_of(const TrainReport& report, int ranks, std::int64_t stored_bytes) {
           .tokens_per_second = report.tokens_per_second,
           .flop = report.flop,
           .matmul_rate_share = report.matmul_rate_share,
-          .energy_joules = report.energy_joules,
+          .energy_joules = report.energy.joules,
+          .energy_of = report.energy.of,
           .peak_memory_bytes = report.peak_memory_bytes,
           .peak_memory_above_base_bytes = report.peak_memory_above_base_bytes,
+          .peak_host_memory_bytes = report.peak_host_memory_bytes,
           .trainable_parameters = report.trainable_parameters,
           .allreduce_bytes_per_step = report.allreduce_bytes_per_step,
           .stored_bytes = stored_bytes};

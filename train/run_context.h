@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "base/log.h"
@@ -41,6 +42,8 @@ struct RunContext {
   /// Where this rank reads what its node takes (EnergyMeter); empty where another rank does, or where other runs go on
   /// beside this one.
   std::filesystem::path energy_counters = {};
+  /// What this rank's GPU has taken since some moment (GpuEnergyCounter); empty on the CPU, and as above.
+  std::function<std::optional<double>()> gpu_joules = {};
   /// Among all ranks of the job the number of the first of `control`, whom the others follow: messages call a rank by
   /// its number there.
   int first_rank = 0;

@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <limits>
-
 #include "base/seconds.h"
 
 namespace dtrain::train {
 
 RunProgress::RunProgress(const TrainOptions& options, const RunContext& context, std::int64_t steps)
-    : options_(options), context_(context), steps_(steps), energy_(context.energy_counters) {}
+    : options_(options), context_(context), steps_(steps), energy_(context) {}
 
 void RunProgress::begin_steps(const std::filesystem::path& log, const std::filesystem::path& events,
                               std::int64_t position, double earlier_seconds, double earlier_flop) {
@@ -27,24 +25,15 @@ void RunProgress::evaluated(std::int64_t position, const Metrics& metrics) {
 
 void RunProgress::pause() {
   paused_ = std::chrono::steady_clock::now();
-  joules_at_pause_ = energy_.joules().value_or(0);
+  energy_.pause();
 }
 
 void RunProgress::go_on() {
   left_out_seconds_ += seconds_since(paused_);
-  left_out_joules_ += energy_.joules().value_or(0) - joules_at_pause_;
+  energy_.go_on();
 }
 
-double RunProgress::energy_joules() {
-  const auto joules = energy_.joules();
-  const bool reads = !context_.energy_counters.empty();
-  // What it takes, the nodes that know, and those that do not: a node without a rank that reads is of the latter.
-  const double known = sum_over_ranks(joules ? *joules - left_out_joules_ : 0, context_);
-  const double nodes = sum_over_ranks(joules ? 1 : 0, context_);
-  const double silent = sum_over_ranks(reads && !joules ? 1 : 0, context_);
-  const bool whole = nodes > 0 && silent == 0 && first_position_ == 0;
-  return whole ? known : std::numeric_limits<double>::quiet_NaN();
-}
+Energy RunProgress::energy() { return first_position_ == 0 ? energy_.taken() : Energy{}; }
 
 double RunProgress::seconds_here() const { return seconds_since(begin_) - left_out_seconds_; }
 

@@ -5,11 +5,11 @@
 #include <filesystem>
 #include <optional>
 
-#include "train/energy_meter.h"
 #include "train/event_file.h"
 #include "train/metrics.h"
 #include "train/options.h"
 #include "train/run_context.h"
+#include "train/run_energy.h"
 #include "train/step_log.h"
 #include "train/training_step.h"
 
@@ -42,8 +42,8 @@ class RunProgress {
   double train_seconds() const { return earlier_seconds_ + seconds_here(); }
   /// Of all steps, those before a resume with them (StepOutcome::flop).
   double flop() const { return flop_; }
-  /// Of training, by the counters of every node; NaN where one has none, and after a resume. Collective.
-  double energy_joules();
+  /// Of training; not known after a resume. Collective.
+  Energy energy();
 
  private:
   double seconds_here() const;
@@ -59,9 +59,7 @@ class RunProgress {
   double left_out_seconds_ = 0;
   std::chrono::steady_clock::time_point paused_ = begin_;
   double flop_ = 0;
-  EnergyMeter energy_;
-  double left_out_joules_ = 0;
-  double joules_at_pause_ = 0;
+  RunEnergy energy_;
   double earlier_seconds_ = 0;
 };
 

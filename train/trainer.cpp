@@ -298,7 +298,7 @@ class TrainingRun {
     report.tokens_per_second = static_cast<double>(seen.tokens) / report.train_seconds;
     report.flop = progress_.flop() + sum_over_ranks(phases_.prefix_flop(), context_);
     report.matmul_rate_share = rate_share(report.flop, report.train_seconds, context_);
-    report.energy_joules = progress_.energy_joules();
+    report.energy = progress_.energy();
     report.learning_rate = learning_rate_of(options_);
     report.steps = end_;
     report.planned_steps = steps_;
@@ -308,6 +308,7 @@ class TrainingRun {
     report.allreduce_bytes_per_step = phases_.step().allreduce_bytes();
     report.peak_memory_bytes = peak_memory_.bytes() + features_.reused_bytes();
     report.peak_memory_above_base_bytes = report.peak_memory_bytes - peak_memory_.base_bytes();
+    report.peak_host_memory_bytes = peak_memory_.host_bytes();
     return report;
   }
 

@@ -12,6 +12,7 @@
 #include "train/feature_cache.h"
 #include "train/options.h"
 #include "train/run_context.h"
+#include "train/run_energy.h"
 #include "train/run_length.h"
 
 namespace dtrain::train {
@@ -51,12 +52,13 @@ struct TrainReport {
   double tokens_per_second = 0;
   double flop = 0;
   double matmul_rate_share = 0;
-  double energy_joules = 0;
+  Energy energy;
   std::int64_t trainable_parameters = 0;
   std::int64_t allreduce_bytes_per_step = 0;
   /// Of this rank (PeakMemory).
   std::int64_t peak_memory_bytes = 0;
   std::int64_t peak_memory_above_base_bytes = 0;
+  std::optional<std::int64_t> peak_host_memory_bytes;
 };
 
 /// Trains `classifier`, to which the options' method is attached, and leaves the best weights in it. Collective over

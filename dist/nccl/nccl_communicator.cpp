@@ -380,6 +380,11 @@ std::vector<std::string> visible_gpus() {
   return names;
 }
 
+std::string gpu_bus_id(int device) {
+  const cudaDeviceProp* properties = at::cuda::getDeviceProperties(device);
+  return fmt::format("{:08x}:{:02x}:{:02x}.0", properties->pciDomainID, properties->pciBusID, properties->pciDeviceID);
+}
+
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& control, std::chrono::milliseconds timeout) {
   // Summed, so that every rank stops where one has no GPU.
   const at::Tensor with_gpu = at::full({1}, c10::cuda::device_count() > 0 ? 1 : 0, at::kInt);

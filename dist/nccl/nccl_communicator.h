@@ -19,6 +19,10 @@ std::string nccl_version();
 /// process of a node (their UUIDs). Empty where there are none, and in a build without CUDA.
 std::vector<std::string> visible_gpus();
 
+/// The place of the GPU with that device number on the PCI bus, "00000000:3b:00.0": the same for all parts of a GPU
+/// that is split (MIG). Empty in a build without CUDA.
+std::string gpu_bus_id(int device);
+
 /// CUDA tensors over NCCL, on the current device of this rank. Collective over `control` (host tensors), which carries
 /// the unique id and must outlive the result. Non-blocking initialisation; the stream and asynchronous errors are
 /// polled against `timeout`, and a failure aborts the communicator. Throws UsageError in a build without NCCL.

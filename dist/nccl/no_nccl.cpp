@@ -10,6 +10,8 @@ std::string nccl_version() { return ""; }
 
 std::vector<std::string> visible_gpus() { return {}; }
 
+std::string gpu_bus_id(int) { return ""; }
+
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator&, std::chrono::milliseconds) {
   throw UsageError(
       "--backend nccl: this build has no NCCL. Build with -DDTRAIN_CUDA=ON, or use --backend mpi with --device cpu.");

@@ -31,6 +31,10 @@ std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, i
   return place.index % gpus;
 }
 
+bool is_first_on_gpu(const std::vector<std::string>& used, int rank) {
+  return place_among_equals(used, rank).index == 0;
+}
+
 DeviceChoice choose_device(dist::Communicator& control, int node, const std::string& asked, int ranks_per_gpu) {
   const auto gpus = asked == "cpu" ? std::vector<std::string>() : dist::visible_gpus();
   if (asked == "cuda" && gpus.empty()) throw UsageError("--device cuda: no GPU is visible here");
@@ -45,7 +49,10 @@ DeviceChoice choose_device(dist::Communicator& control, int node, const std::str
   };
   bool is_shared = false;
   for (std::size_t rank = 0; rank < seen.size() && !nccl_shares; ++rank) is_shared = is_shared || is_crowded(rank);
-  return {at::Device(at::kCUDA, static_cast<at::DeviceIndex>(*gpu)), is_shared};
+  const std::string bus_id = dist::gpu_bus_id(*gpu);
+  const auto used = gather_texts(control, fmt::format("{}: {}", node, bus_id));
+  return {at::Device(at::kCUDA, static_cast<at::DeviceIndex>(*gpu)), is_shared,
+          is_first_on_gpu(used, control.rank()) ? bus_id : ""};
 }
 
 }  // namespace dtrain::launcher

@@ -15,11 +15,17 @@ namespace dtrain::launcher {
 /// Throws UsageError where some ranks see none, or there are more ranks than that.
 std::optional<int> gpu_of_rank(const std::vector<std::string>& seen, int rank, int gpus, int ranks_per_gpu);
 
+/// Whether `rank` is the lowest of those that compute on its GPU. `used[r]` is "NODE: BUS_ID" for each rank r.
+bool is_first_on_gpu(const std::vector<std::string>& used, int rank);
+
 /// The device of a rank.
 struct DeviceChoice {
   at::Device device = at::Device("cpu");
   /// Whether ranks share a GPU, so that NCCL does not join them.
   bool is_shared = false;
+  /// The PCI bus id of the GPU whose energy this rank reads; empty where a lower rank computes on the same one, or
+  /// none.
+  std::string energy_of_gpu = {};
 };
 
 /// The device that this rank computes on. `asked`: auto, cpu or cuda; `node`: the lowest rank on this node;

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -71,6 +72,7 @@ Session::Session(const MpiEnvironment& environment, const Options& options)
   at::globalContext().setAllowTF32CuDNN(false);
   precision_ = choose_precision(*control_, device_.is_cuda(), options.precision, resumed_run(options));
   is_gpu_shared_ = device.is_shared;
+  if (!device.energy_of_gpu.empty()) gpu_energy_.emplace(device.energy_of_gpu);
   // NCCL does not join ranks that share a GPU: each trains trials of its own.
   const int joined = is_gpu_shared_ ? 1 : control_->size();
   gradients_ = make_backend(choose_backend(options.backend, joined, device_.is_cuda()), *control_, timeout);
@@ -83,6 +85,8 @@ std::unique_ptr<dist::Mailbox> Session::make_mailbox() const {
 }
 
 train::RunContext Session::context() const {
+  std::function<std::optional<double>()> gpu_joules;
+  if (gpu_energy_) gpu_joules = [&counter = *gpu_energy_] { return counter.joules(); };
   const auto time_is_up = [stop_at = stop_at_] { return Clock::now() >= stop_at; };
   return {.control = *control_,
           .gradients = *gradients_,
@@ -97,8 +101,8 @@ train::RunContext Session::context() const {
                 if (time_is_up()) throw Stopped("stopped by the time limit outside of a training step");
                 if (stop_was_asked()) throw Stopped("stopped by a signal outside of a training step");
               },
-          // A GPU takes its energy elsewhere.
-          .energy_counters = control_->rank() == node_.lowest_rank && device_.is_cpu() ? "/sys/class/powercap" : "",
+          .energy_counters = control_->rank() == node_.lowest_rank ? "/sys/class/powercap" : "",
+          .gpu_joules = gpu_joules,
           .memory_advice = memory_advice_};
 }
 

@@ -15,6 +15,7 @@
 #include "launcher/session/cores.h"
 #include "launcher/session/mpi_environment.h"
 #include "launcher/session/precision.h"
+#include "train/gpu_energy.h"
 #include "train/run_context.h"
 
 namespace dtrain::launcher {
@@ -71,6 +72,7 @@ class Session {
   Cores cores_;
   at::Device device_ = at::Device("cpu");
   bool is_gpu_shared_ = false;
+  std::optional<train::GpuEnergyCounter> gpu_energy_;  // where this rank reads it
   std::optional<c10::OptionalDeviceGuard> device_guard_;
   Precision precision_;
 };

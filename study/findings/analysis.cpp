@@ -30,6 +30,7 @@ void take_larger_memory(Cost& cost, const Cost& other) {
   cost.peak_memory_bytes = std::max(cost.peak_memory_bytes, other.peak_memory_bytes);
   // Nothing is less than any number.
   cost.peak_memory_above_base_bytes = std::max(cost.peak_memory_above_base_bytes, other.peak_memory_above_base_bytes);
+  cost.peak_host_memory_bytes = std::max(cost.peak_host_memory_bytes, other.peak_host_memory_bytes);
 }
 
 Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
@@ -43,6 +44,13 @@ Cost mean_cost(const std::vector<const TrialOutcome*>& outcomes) {
   for (double Cost::*part : {&Cost::train_seconds, &Cost::samples_per_second, &Cost::tokens_per_second, &Cost::flop,
                              &Cost::matmul_rate_share, &Cost::energy_joules})
     cost.*part = mean(part);
+  // Joules of different things have no mean.
+  cost.energy_of = outcomes[0]->cost.energy_of;
+  const auto is_of_others = [&](const TrialOutcome* outcome) { return outcome->cost.energy_of != cost.energy_of; };
+  if (std::any_of(outcomes.begin(), outcomes.end(), is_of_others)) {
+    cost.energy_joules = std::numeric_limits<double>::quiet_NaN();
+    cost.energy_of = "";
+  }
   for (const TrialOutcome* outcome : outcomes) take_larger_memory(cost, outcome->cost);
   // What ran on different numbers was measured on none of them.
   for (std::optional<int> Cost::*part : {&Cost::ranks, &Cost::threads_per_rank}) {
@@ -124,6 +132,7 @@ std::optional<Cell> make_cell(const StudyPlan& plan, const MethodPlan& method, s
     // Counted in whole trainings; and a few steps are too short for the counters of energy.
     cell.cost.flop = trained.flop;
     cell.cost.energy_joules = trained.energy_joules;
+    cell.cost.energy_of = trained.energy_of;
   }
   if (ended.empty()) return cell;
   cell.forgetting = mean_forgetting(ended);

@@ -154,6 +154,9 @@ Table cost_table(const Findings& findings) {
   const bool has_energy = std::any_of(findings.cells.begin(), findings.cells.end(),
                                       [](const Cell& cell) { return std::isfinite(cell.cost.energy_joules); });
   if (has_energy) table.header.insert(table.header.end() - 1, "energy");
+  const bool has_gpu = std::any_of(findings.cells.begin(), findings.cells.end(),
+                                   [](const Cell& cell) { return cell.cost.peak_host_memory_bytes.has_value(); });
+  if (has_gpu) table.header.insert(table.header.end() - 1, "host memory");
   for (const Cell& cell : findings.cells) {
     if (cell.metrics.empty()) continue;
     const auto& above_base = cell.cost.peak_memory_above_base_bytes;
@@ -168,7 +171,14 @@ Table cost_table(const Findings& findings) {
                           bytes_text(static_cast<double>(cell.cost.stored_bytes))});
     if (has_energy) {
       auto& row = table.rows.back();
-      row.insert(row.end() - 1, if_known(cell.cost.energy_joules, "{:.4g} J"));
+      const std::string& of = cell.cost.energy_of;
+      const std::string note = of.empty() || of == "cpu" ? "" : fmt::format(" ({})", of);
+      row.insert(row.end() - 1, if_known(cell.cost.energy_joules, "{:.4g} J") + note);
+    }
+    if (has_gpu) {
+      auto& row = table.rows.back();
+      const auto& host = cell.cost.peak_host_memory_bytes;
+      row.insert(row.end() - 1, host ? bytes_text(static_cast<double>(*host)) : "-");
     }
   }
   return table;

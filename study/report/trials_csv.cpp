@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -73,6 +74,14 @@ std::string trials_csv(const Report& report) {
                                      "trainable_parameters",
                                      "allreduce_bytes_per_step",
                                      "stored_bytes"};
+  const auto any = [&](const auto& has) {
+    return std::any_of(report.finished.begin(), report.finished.end(),
+                       [&](const auto& finished) { return has(finished.second.second.cost); });
+  };
+  const bool has_energy = any([](const train::Cost& cost) { return !cost.energy_of.empty(); });
+  if (has_energy) header.push_back("energy_of");
+  const bool has_gpu = any([](const train::Cost& cost) { return cost.peak_host_memory_bytes.has_value(); });
+  if (has_gpu) header.push_back("peak_host_memory_bytes");
   const auto metrics = measured_columns(report, false);
   const auto measures = measured_columns(report, true);
   header.insert(header.end(), metrics.begin(), metrics.end());
@@ -108,6 +117,11 @@ std::string trials_csv(const Report& report) {
                                        std::to_string(cost.trainable_parameters),
                                        std::to_string(cost.allreduce_bytes_per_step),
                                        std::to_string(cost.stored_bytes)};
+    if (has_energy) fields.push_back(cost.energy_of);
+    if (has_gpu) {
+      const auto& host = cost.peak_host_memory_bytes;
+      fields.push_back(host ? std::to_string(*host) : "");
+    }
     std::map<std::string, double> values;
     for (const auto& [set, by_name] : outcome.metrics) {
       for (const auto& [name, value] : by_name) values[set + "." + name] = value;

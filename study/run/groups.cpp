@@ -32,8 +32,9 @@ train::RunContext Groups::context() const {
           .tick = world_.tick,
           .end_if_stopped = world_.end_if_stopped,
           .matmul_rate = world_.matmul_rate,
-          // Nodes that other groups work on, too, do not say what one takes.
+          // Nodes and GPUs that other groups work on, too, do not say what one takes.
           .energy_counters = count() == 1 ? world_.energy_counters : std::filesystem::path(),
+          .gpu_joules = count() == 1 ? world_.gpu_joules : nullptr,
           .first_rank = leader(own()),
           .memory_advice = world_.memory_advice};
 }

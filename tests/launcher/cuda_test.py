@@ -92,6 +92,13 @@ def test_two_ranks_train_as_one_and_all_reduce_the_trainable_bytes_over_nccl(dtr
     assert cost["allreduce_bytes_per_step"] == 4 * cost["trainable_parameters"] > 0
 
 
+def test_its_cost_has_the_energy_of_the_gpu_and_the_memory_of_the_host(dtrain, task, tmp_path):
+    dtrain.succeeds("train", *task, "--max-steps", "200", "--output", "out", env=GPU)
+    cost = results(tmp_path / "out")["cost"]
+    assert cost["energy_joules"] > 0 and "gpu" in cost["energy_of"]
+    assert cost["peak_host_memory_bytes"] > 0
+
+
 def test_compare_runs_on_a_gpu(dtrain, task, tmp_path):
     dtrain.succeeds("compare", *task, "--methods", "full,head,lora", "--samples", "60", "--lrs", "1e-3,3e-3", "--epochs",
                     "2", "--output", "study", env=GPU, timeout=300)

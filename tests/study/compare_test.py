@@ -89,6 +89,7 @@ def without_times(cells):
         for key in ("ranks", "threads_per_rank", "train_seconds", "samples_per_second", "tokens_per_second", "matmul_rate_share", "energy_joules",
                     "peak_memory_bytes", "peak_memory_above_base_bytes"):
             del cell["cost"][key]
+        cell["cost"].pop("energy_of", None)
     return cells
 
 

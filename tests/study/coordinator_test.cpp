@@ -303,6 +303,20 @@ class OpenMailbox final : public dist::Mailbox {
   std::deque<Letter> letters;
 };
 
+TEST(GroupsOfRanks, ReadNoEnergyBesideOthers) {
+  FirstOfTwo ranks;
+  train::RunContext context = train::context_over(ranks);
+  context.energy_counters = "/sys/class/powercap";
+  context.gpu_joules = [] { return 1; };
+  const train::RunContext of_all = Groups(context, 2).context();
+  EXPECT_EQ(of_all.energy_counters, context.energy_counters);
+  ASSERT_TRUE(of_all.gpu_joules);
+  EXPECT_EQ(of_all.gpu_joules(), 1);
+  const train::RunContext of_one = Groups(context, 1).context();
+  EXPECT_TRUE(of_one.energy_counters.empty());
+  EXPECT_FALSE(of_one.gpu_joules);
+}
+
 TEST_F(CoordinatorTest, CountsNoTrialThatAKillWouldTakeAgainstTheBudget) {
   FirstOfTwo ranks;
   const train::RunContext context = train::context_over(ranks);

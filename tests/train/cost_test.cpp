@@ -20,8 +20,10 @@ TEST(Cost, IsReadAsItWasWritten) {
                   .flop = 4e12,
                   .matmul_rate_share = 0.25,
                   .energy_joules = 7,
+                  .energy_of = "cpu+gpu",
                   .peak_memory_bytes = 1000,
                   .peak_memory_above_base_bytes = 400,
+                  .peak_host_memory_bytes = 300,
                   .trainable_parameters = 12,
                   .allreduce_bytes_per_step = 48,
                   .stored_bytes = 60};
@@ -30,7 +32,21 @@ TEST(Cost, IsReadAsItWasWritten) {
   EXPECT_EQ(cost_json(cost)["threads_per_rank"], 4);
   EXPECT_EQ(cost_json(cost)["flop"], 4e12);
   EXPECT_EQ(cost_json(cost)["peak_memory_above_base_bytes"], 400);
+  EXPECT_EQ(cost_json(cost)["energy_of"], "cpu+gpu");
+  EXPECT_EQ(cost_json(cost)["peak_host_memory_bytes"], 300);
 }
+
+TEST(Cost, HasEnergyOfTheProcessorsWhereAnEarlierVersionWroteIt) {
+  Cost cost;
+  cost.energy_joules = 7;
+  cost.energy_of = "gpu";
+  auto json = cost_json(cost);
+  json.erase("energy_of");
+  EXPECT_EQ(cost_from_json(json).energy_of, "cpu");
+  EXPECT_FALSE(cost_json({}).contains("energy_of"));
+}
+
+TEST(Cost, HasTheHostsMemoryBesideAGpusAlone) { EXPECT_FALSE(cost_json({}).contains("peak_host_memory_bytes")); }
 
 TEST(Cost, ThatIsNotKnownIsNull) {
   for (const char* name : {"ranks", "threads_per_rank", "tokens_per_second", "flop", "matmul_rate_share",
@@ -72,7 +88,7 @@ TEST(CostOfARun, HasTokensAndTheShareOfTheMatmulRate) {
   EXPECT_GT(report.tokens_per_second * report.train_seconds, static_cast<double>(tokens));
   EXPECT_LT(report.tokens_per_second * report.train_seconds, 2 * static_cast<double>(tokens));
   EXPECT_TRUE(std::isnan(report_of("full", 0).matmul_rate_share));
-  EXPECT_TRUE(std::isnan(report.energy_joules));
+  EXPECT_TRUE(std::isnan(report.energy.joules));
 }
 
 TEST(MatmulRate, IsMeasuredInWellUnderASecond) {

@@ -80,11 +80,11 @@ TEST_F(Counters, OfARunLeaveOutItsPauses) {
   set("intel-rapl:0", "package-0", 50'000'000);
   progress.go_on();
   set("intel-rapl:0", "package-0", 51'000'000);
-  EXPECT_DOUBLE_EQ(progress.energy_joules(), 3);
+  EXPECT_DOUBLE_EQ(progress.energy().joules, 3);
 
   RunProgress resumed(options, context, 4);
   resumed.begin_steps({}, {}, 2, 1, 1);
-  EXPECT_TRUE(std::isnan(resumed.energy_joules())) << "what it took before is not known";
+  EXPECT_TRUE(std::isnan(resumed.energy().joules)) << "what it took before is not known";
 }
 
 }  // namespace

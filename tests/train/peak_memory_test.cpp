@@ -82,6 +82,17 @@ TEST_F(PeakMemoryOfRuns, HasTheWeightsAndWhatIsTakenMeanwhileButNotWhatWasThere)
   EXPECT_NEAR(static_cast<double>(later.bytes()) / kMiB, weights, 2);
 }
 
+TEST_F(PeakMemoryOfRuns, IsToldOfTheHostBesideAGpu) {
+  const auto classifier = classifier_with("new_gelu", "head");
+  const PeakMemory peak(*classifier, test_device());
+  at::ones({64, 1 << 18});  // 64 MiB
+  if (test_device().is_cpu()) {
+    EXPECT_FALSE(peak.host_bytes()) << "there is one memory";
+  } else {
+    EXPECT_NEAR(static_cast<double>(peak.host_bytes().value()) / kMiB, 64, 4);
+  }
+}
+
 TEST_F(PeakMemoryOfRuns, AboveTheBaseModelIsWhatAMethodAddsAndTakes) {
   const auto classifier = classifier_with("new_gelu", "lora");
   std::int64_t added = 0;

@@ -29,6 +29,12 @@ TEST(Device, IsOneGpuARankAmongThoseThatSeeTheSame) {
   EXPECT_EQ(gpu_of_rank({"0: a", "0: a"}, 1, 1, 2), 0);
 }
 
+TEST(Device, IsReadByItsLowestRankAlone) {
+  const std::vector<std::string> used = {"0: 3b", "0: 5e", "0: 3b", "3: 3b"};
+  for (const int rank : {0, 1, 3}) EXPECT_TRUE(is_first_on_gpu(used, rank)) << rank;
+  EXPECT_FALSE(is_first_on_gpu(used, 2));
+}
+
 TEST(Device, IsRefusedWhereRanksAreNotAlikeOrTooMany) {
   EXPECT_THAT(failure_of<UsageError>([] {
                 gpu_of_rank({"0: a", "0: "}, 0, 1, 1);
