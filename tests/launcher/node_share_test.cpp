@@ -11,16 +11,17 @@
 #include <atomic>
 #include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
 #include "dist/mpi/mpi_communicator.h"
 #include "launcher/session/agreement.h"
+#include "model/formats/safetensors.h"
 #include "peft/formats/trained_model.h"
 #include "peft/registry.h"
 #include "tests/base/temporary_directory.h"
@@ -132,12 +133,15 @@ class NodeShare : public testing::TestWithParam<int> {
     if (!leads()) clear_half_of(model);
     return model;
   }
-  static void clear_half_of(const fs::path& model) {
-    const auto bytes = fs::file_size(model / "model.safetensors");
-    fs::permissions(model / "model.safetensors", fs::perms::owner_write, fs::perm_options::add);
-    std::fstream file(model / "model.safetensors", std::ios::in | std::ios::out | std::ios::binary);
-    file.seekp(static_cast<std::streamoff>(bytes - bytes / 2));
-    file << std::string(bytes / 2, '\0');
+  static void clear_half_of(const fs::path& directory) {
+    const fs::path path = directory / "model.safetensors";
+    std::vector<std::pair<std::string, at::Tensor>> tensors;
+    const model::SafetensorsFile file(path);
+    for (const std::string& name : file.names()) {
+      tensors.emplace_back(name, file.tensor(name));
+      if (tensors.size() % 2 == 0) tensors.back().second.zero_();
+    }
+    model::write_safetensors(path, tensors);
   }
 
   static at::Tensor values_of(model::Classifier& classifier) {
