@@ -353,16 +353,21 @@ TEST(Advice, SaysProbabilitiesThatHold) {
   }
 }
 
-TEST(Remedy, AsksForSeedsWhereSeedsScatter) {
-  std::vector<Candidate> candidates = {{"full", 0.80, 30}, {"head", 0.797, 2}};
-  Contest contest(candidates, kPoint, 1);
+// Full ahead of head by .3 points, within the margin but not shown to be, with the variances of these deviations.
+Contest contest_within_the_margin(std::int64_t seeds, std::int64_t examples, double of_seeds, double of_examples) {
+  Contest contest({{"full", 0.80, 30}, {"head", 0.797, 2}}, kPoint, 1);
   PairedDifference difference;
   difference.mean = 0.003;
-  difference.seeds = 3;
-  difference.examples = 2000;
-  difference.seed_variance = 0.004 * 0.004;
-  difference.example_variance = 0.001 * 0.001;
+  difference.seeds = seeds;
+  difference.examples = examples;
+  difference.seed_variance = of_seeds * of_seeds;
+  difference.example_variance = of_examples * of_examples;
   contest.set(0, 1, difference, difference.p_value());
+  return contest;
+}
+
+TEST(Remedy, AsksForSeedsWhereSeedsScatter) {
+  const Contest contest = contest_within_the_margin(3, 2000, 0.004, 0.001);
   EXPECT_FALSE(decide(contest).decided());
   const Remedy found = remedy(contest);
   ASSERT_TRUE(found.more_seeds);
@@ -372,14 +377,7 @@ TEST(Remedy, AsksForSeedsWhereSeedsScatter) {
 }
 
 TEST(AddedSeeds, AreAsManyAsTheStricterLevelNeedsAndNoneWhereTheMostWouldNotDo) {
-  Contest contest({{"full", 0.80, 30}, {"head", 0.797, 2}}, kPoint, 1);
-  PairedDifference difference;
-  difference.mean = 0.003;
-  difference.seeds = 3;
-  difference.examples = 2000;
-  difference.seed_variance = 0.004 * 0.004;
-  difference.example_variance = 0.001 * 0.001;
-  contest.set(0, 1, difference, difference.p_value());
+  const Contest contest = contest_within_the_margin(3, 2000, 0.004, 0.001);
   EXPECT_FALSE(decide(contest).decided());
   const auto added = added_seeds_to_decide(contest, 50);
   ASSERT_TRUE(added);
@@ -390,14 +388,7 @@ TEST(AddedSeeds, AreAsManyAsTheStricterLevelNeedsAndNoneWhereTheMostWouldNotDo) 
 }
 
 TEST(Remedy, AsksForExamplesWhereTheyLimit) {
-  Contest contest({{"full", 0.80, 30}, {"head", 0.797, 2}}, kPoint, 1);
-  PairedDifference difference;
-  difference.mean = 0.003;
-  difference.seeds = 5;
-  difference.examples = 500;
-  difference.seed_variance = 0.0005 * 0.0005;
-  difference.example_variance = 0.006 * 0.006;
-  contest.set(0, 1, difference, difference.p_value());
+  const Contest contest = contest_within_the_margin(5, 500, 0.0005, 0.006);
   const Remedy found = remedy(contest);
   EXPECT_FALSE(found.more_seeds);
   EXPECT_EQ(found.examples, 1500);
